@@ -1,0 +1,81 @@
+"""Imprint: a server that may change the model writes bins into it, and reads records out of their gradients."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from testbed.attacks.inversion.updates import gradients
+from testbed.attacks.kit import attack
+from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
+
+WEIGHT, BIAS, CONNECT = "imprint.weight", "imprint.bias", "connect.weight"
+
+
+def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec, *, bins: int = 256) -> Act:
+    """Put a linear layer before the model whose neuron i fires for records brighter than the i-th quantile.
+
+    All neurons share one measurement, the mean of the record; quantiles come from auxiliary records. The layer's
+    outputs re-enter the record with one common weight each, so that every firing neuron gets the same gradient.
+    """
+    width = math.prod(question.shape)
+    measured = np.sort(auxiliary.x.reshape(len(auxiliary), -1).mean(1, dtype=np.float64))
+    edges = np.quantile(measured, (np.arange(bins) + 0.5) / bins)
+    # Equal quantiles would make two neurons the same and their difference empty.
+    edges = np.maximum.accumulate(edges + np.arange(bins) * 1e-9)
+    connect = rng.normal(0, 1 / math.sqrt(width), (width, 1)) * 1e-3
+    crafted = {
+        WEIGHT: np.full((bins, width), 1 / width, dtype=np.float32),
+        BIAS: (-edges).astype(np.float32),
+        CONNECT: np.repeat(connect, bins, axis=1).astype(np.float32),
+    }
+
+    def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
+        return {**parameters, **crafted}
+
+    inner = {"factory": model.factory, "arguments": dict(model.arguments)}
+    return Act(ModelSpec("imprinted", {"bins": bins, "inner": inner}), craft, {"edges": edges})
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture", "auxiliary"},
+    position="server",
+    reference="https://arxiv.org/abs/2110.13057",
+    act=act,
+)
+def imprint(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    threshold: float = 1e-3,
+) -> Reconstruction:
+    """Subtract the gradients of neighbouring neurons: what is left is the records between two quantiles.
+
+    Threat model: a malicious server that chooses the architecture and its parameters and holds auxiliary records
+    (Fowl et al. 2022, Robbing the Fed). Exact for each record that is alone in its bin; the batch size need not be
+    known. Physical limit with k equally likely bins and batch B: a share (1 - 1/k)^(B-1) is alone.
+    """
+    rebuilt: dict[tuple[int, int], Array] = {}
+    for key, _, gradient in gradients(view, question):
+        if WEIGHT not in gradient:
+            raise Unavailable("no_imprint", "a federation in which this attack acted")
+        rebuilt[key] = read_bins(gradient[WEIGHT], gradient[BIAS], question, threshold)
+    return Reconstruction(rebuilt)
+
+
+def read_bins(weight: Array, bias: Array, question: Batch, threshold: float) -> Array:
+    """One record for each bin whose bias gradient stands out, (k, *shape), in range up to rounding."""
+    weights = np.diff(weight, axis=0, append=np.zeros((1, weight.shape[1])))
+    biases = np.diff(bias, append=0.0)
+    found = np.abs(biases) > threshold * max(float(np.abs(biases).max()), 1e-30)
+    if not found.any() or not bias.any():
+        return np.empty((0, *question.shape))
+    records = weights[found] / biases[found, None]
+    slack = 0.05 * (question.high - question.low)
+    within = (records > question.low - slack).all(1) & (records < question.high + slack).all(1)
+    return np.clip(records[within], question.low, question.high).reshape(-1, *question.shape)

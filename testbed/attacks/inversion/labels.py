@@ -1,0 +1,27 @@
+"""How many records of each class a batch held, from the last layer's bias gradient."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from testbed.core import Array
+
+
+def label_counts(
+    model: nn.Module, parameters: dict[str, torch.Tensor], bias_gradient: Array, size: int, inputs: torch.Tensor
+) -> Array:
+    """Counts per class (classes,) that sum to `size`, by the largest remainder.
+
+    For cross-entropy dL/db = mean(p) - counts / B. The batch's mean prediction is not known; that of `inputs`
+    (auxiliary records, or noise) stands in for it, exactly so for an untrained network.
+    """
+    with torch.no_grad():
+        predicted = torch.func.functional_call(model, parameters, (inputs,)).softmax(1).mean(0).numpy()
+    expected = np.clip(size * (predicted.astype(np.float64) - bias_gradient), 0, None)
+    expected *= size / max(expected.sum(), 1e-12)
+    counts = np.floor(expected).astype(int)
+    order = np.argsort(-(expected - counts), kind="stable")
+    counts[order[: size - counts.sum()]] += 1
+    return counts

@@ -1,0 +1,50 @@
+"""What a client's answer says of its gradient, and how a reading attack gets at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from testbed.core import Array, Batch, Exchange, Transcript, Unavailable
+
+
+def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
+    """Key, exchange and gradient by parameter name of every exchange asked about that carries an answer.
+
+    FedSGD sends the gradient; of FedAvg's new weights the difference to those sent is taken, up to its scale. Raises
+    `Unavailable` where no exchange can be used, and names why.
+    """
+    asked = set(question.keys)
+    used = 0
+    for exchange in view.exchanges:
+        if exchange.key not in asked or exchange.returned is None or exchange.sent is None:
+            continue
+        if exchange.returned.keys() != exchange.sent.keys():
+            continue
+        if view.protocol.kind == "fedsgd":
+            gradient = {k: np.asarray(v, dtype=np.float64) for k, v in exchange.returned.items()}
+        else:
+            scale = (view.protocol.learning_rate or 1.0) * (view.protocol.local_steps or 1)
+            gradient = {
+                k: (np.asarray(exchange.sent[k], np.float64) - np.asarray(v, np.float64)) / scale
+                for k, v in exchange.returned.items()
+            }
+        if not all(np.isfinite(g).all() for g in gradient.values()):
+            continue
+        used += 1
+        yield exchange.key, exchange, gradient
+    if not used:
+        raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+
+
+def first_linear(gradient: dict[str, Array], width: int) -> tuple[Array, Array]:
+    """Weight (k, width) and bias (k,) gradients of the first fully connected layer that takes a whole record.
+
+    Raises `Unavailable` where the model has no such layer with a bias.
+    """
+    for name, weight in gradient.items():
+        bias = gradient.get(name.removesuffix("weight") + "bias")
+        if name.endswith("weight") and weight.ndim == 2 and weight.shape[1] == width and bias is not None:
+            return weight, bias
+    raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")

@@ -1,0 +1,157 @@
+"""What makes a function an attack: its claim, what it must be granted, and where it comes from."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from testbed.core import Access, Claim, Position, Threat, Transcript
+from testbed.errors import ThreatError, UsageError
+
+_REGISTRY: dict[str, Attack] = {}
+_ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """An attack as a value. `read(view, question, auxiliary, rng, **params)` claims; `act` is the malicious half."""
+
+    name: str
+    risk: str
+    claim: type[Claim]
+    needs: frozenset[str]
+    position: Position
+    reference: str
+    read: Callable[..., Any]
+    malicious: bool = False
+    access: Access = "white"
+    act: Callable[..., Any] | None = None
+    summary: str = ""
+    defaults: dict[str, Any] = field(default_factory=dict)
+
+    def configured(self, params: dict[str, Any]) -> dict[str, Any]:
+        """All parameters with their values. Raises `UsageError` for one the attack does not have."""
+        if unknown := set(params) - set(self.defaults):
+            raise UsageError(
+                "TB-ATTACK-002",
+                f"{self.name} has no parameter {', '.join(sorted(unknown))}.",
+                "A misspelt option that is swallowed changes nothing and tells nobody.",
+                f"It takes: {', '.join(sorted(self.defaults)) or 'none'}.",
+            )
+        return {**self.defaults, **params}
+
+    def permit(self, threat: Threat) -> None:
+        """Raises `ThreatError` unless the threat model grants all that this attack uses."""
+        lacks = sorted(self.needs - threat.knows)
+        reasons = [f"knowledge of {', '.join(lacks)}"] if lacks else []
+        if threat.position != self.position:
+            reasons.append(f"the position {self.position}")
+        if self.malicious and not threat.malicious:
+            reasons.append("a malicious adversary")
+        if _ACCESS_ORDER[threat.access] < _ACCESS_ORDER[self.access]:
+            reasons.append(f"{self.access} access")
+        if reasons:
+            raise ThreatError(
+                "TB-THREAT-002",
+                f"{self.name} needs {'; '.join(reasons)}.",
+                "The threat model of this run does not grant it, so a success would say nothing.",
+                "Choose another attack, or a scenario whose threat model grants it.",
+            )
+
+    def run(
+        self,
+        view: Any,
+        question: Any,
+        auxiliary: Any,
+        seed: int,
+        threat: Threat,
+        params: dict[str, Any] | None = None,
+    ) -> Any:
+        """The claim, after checking that the threat grants it and that a replayed act really took place."""
+        self.permit(threat)
+        if self.act is not None and isinstance(view, Transcript) and view.act != self.name:
+            raise ThreatError(
+                "TB-THREAT-003",
+                f"{self.name} reads traces that its own act leaves, and this transcript was recorded without it.",
+                "Its reading half would see an honest federation.",
+                "Record the federation again with this attack acting.",
+            )
+        claim = self.read(view, question, auxiliary, keyed_rng(seed, self.name), **self.configured(params or {}))
+        if not isinstance(claim, self.claim):
+            raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
+        return claim
+
+
+def keyed_rng(seed: int, *keys: str | int) -> np.random.Generator:
+    """A generator that depends on the seed and on names, not on the order in which things are done."""
+    return np.random.default_rng([seed, *(zlib.crc32(str(k).encode()) for k in keys)])
+
+
+def attack(
+    *,
+    risk: str,
+    claim: type[Claim],
+    needs: set[str],
+    position: Position,
+    reference: str,
+    access: Access = "white",
+    act: Callable[..., Any] | None = None,
+) -> Callable[[Callable[..., Any]], Attack]:
+    """Register a function as an attack; its keyword-only parameters are its configuration."""
+
+    def register(read: Callable[..., Any]) -> Attack:
+        signature = inspect.signature(read)
+        defaults = {
+            name: p.default for name, p in signature.parameters.items() if p.kind is inspect.Parameter.KEYWORD_ONLY
+        }
+        made = Attack(
+            read.__name__,
+            risk,
+            claim,
+            frozenset(needs),
+            position,
+            reference,
+            read,
+            act is not None,
+            access,
+            act,
+            inspect.getdoc(read) or "",
+            defaults,
+        )
+        _REGISTRY[made.name] = made
+        return made
+
+    return register
+
+
+def attacks() -> Iterator[Attack]:
+    """Every attack whose libraries are installed, by name."""
+    import testbed.attacks as package
+
+    for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
+        try:
+            importlib.import_module(module.name)
+        except ModuleNotFoundError as missing:
+            if (missing.name or "").split(".")[0] not in {"torch", "flwr", "opacus"}:
+                raise
+    yield from (_REGISTRY[name] for name in sorted(_REGISTRY))
+
+
+def find(name: str) -> Attack:
+    """The attack of that name. Raises `UsageError` where there is none."""
+    known = {a.name: a for a in attacks()}
+    if name not in known:
+        raise UsageError(
+            "TB-ATTACK-001",
+            f"There is no attack called {name!r}.",
+            "Names are exact, so that a misspelt one cannot pass as having found nothing.",
+            f"Known here: {', '.join(known)}.",
+        )
+    return known[name]

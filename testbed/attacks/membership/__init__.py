@@ -1,0 +1,1 @@
+"""Attacks that tell whose records were used: see the module of each."""

@@ -1,0 +1,34 @@
+"""Membership from the released model alone: members are fitted better."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from testbed import models
+from testbed.attacks.kit import attack
+from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records"},
+    position="server",
+    reference="https://arxiv.org/abs/1709.01604",
+)
+def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score each record by minus its loss under the last global model (Yeom et al. 2018).
+
+    Threat model: whoever holds the final model, the target records and their labels. It is what an audit of the
+    released model alone would see of a federation.
+    """
+    if view.model is None or view.final is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory) and its final parameters")
+    model = models.build(view.model)
+    people = question.people
+    assert isinstance(people, Cohort)
+    with torch.no_grad():
+        parameters = models.to_tensors(view.final, model)
+        losses = models.losses_of(model, parameters, torch.tensor(people.x), torch.tensor(people.y))
+    return Scores(-losses.double().numpy())

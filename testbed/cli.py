@@ -1,0 +1,261 @@
+"""The command line: results on standard output, progress on standard error, exit codes as in the contract."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.errors import Exit, TestbedError, UsageError
+
+app = typer.Typer(
+    name="testbed",
+    help="What does this federation, this model or this synthetic table give away about the people in it, and to whom?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Seed = Annotated[int, typer.Option(help="Drives the attacks; the same seed gives the same result.")]
+Out = Annotated[Path | None, typer.Option(help="Where share/ and evidence/ go.  [default: runs/<id>]")]
+Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
+PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
+
+
+@app.command()
+def evaluate(
+    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet.")],
+    synthetic: Annotated[Path, typer.Option(help="The synthetic table that may go out.")],
+    control: Annotated[
+        Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
+    ] = None,
+    secrets: Annotated[str | None, typer.Option(help="Columns to be guessed, a,b.  [default: every column]")] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(help="Two sets of columns to be linked, a,b:c,d; the first given one decides."),
+    ] = None,
+    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    meta: Annotated[Path | None, typer.Option(help="A YAML file with kinds of columns and the like.")] = None,
+    data_class: Annotated[str | None, typer.Option(help="real, public or synthetic.  [default: real]")] = None,
+    instrument: Annotated[str, typer.Option(help="testbed or anonymeter.")] = "testbed",
+    attacks: Annotated[
+        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 500 predicates]")
+    ] = None,
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """May this synthetic table go out? Singling out, linkability, attribute inference and copies, against a control."""
+    from testbed import evaluate as evaluation
+    from testbed import policy as policy_
+    from testbed.data import tables
+    from testbed.report import results
+
+    if instrument != "testbed":
+        raise UsageError(
+            "TB-CLI-002",
+            f"The instrument {instrument!r} is not available.",
+            "This version evaluates with its own instrument only.",
+            "Leave --instrument out.",
+        )
+    folder = _folder(out)
+    results.writable(folder)
+    told = evaluation.MetaFile.read(meta) if meta else evaluation.MetaFile()
+    links = [evaluation.parse_link(text) for text in (link or told.link)]
+    chosen = policy_.load(policy or policy_.BUILT_IN)
+    frames = {
+        role: tables.read_file(path, role)
+        for role, path in (("original", original), ("synthetic", synthetic), ("control", control))
+        if path is not None
+    }
+    done = evaluation.evaluate(
+        frames["original"],
+        frames["synthetic"],
+        frames.get("control"),
+        name=told.name or "synthetic table",
+        person=person or told.person,
+        secrets=[s.strip() for s in secrets.split(",") if s.strip()] if secrets else told.secrets,
+        links=links,
+        kinds=told.columns,
+        data_class=data_class or told.data_class or "real",
+        licence=told.licence,
+        attacks=attacks,
+        policy=chosen,
+        seed=seed,
+        progress=progress,
+    )
+    done.write(folder)
+    _conclude(done.result, folder, json_)
+
+
+@app.command()
+def split(
+    original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Where original.* and control.* go.")],
+    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    fraction: Annotated[float, typer.Option(help="The share of people held out as the control.")] = 0.5,
+    seed: Seed = 0,
+) -> None:
+    """Hold out a control before synthesising, by person. Synthesise from original.* only."""
+    from testbed.data import splits, tables
+
+    frame = tables.read_file(original, "original")
+    parts = splits.split_people(frame, {"control": fraction, "original": 1 - fraction}, person, seed)
+    suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
+    targets = {part: out / f"{part}{suffix}" for part in parts}
+    if taken := [p for p in targets.values() if p.exists()]:
+        raise UsageError(
+            "TB-OUT-003", f"{taken[0].name} exists already.", "It would be overwritten.", "Name another folder."
+        )
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for part, table in parts.items():
+            staging = targets[part].with_name("." + targets[part].name)
+            table.to_parquet(staging, index=False) if suffix == ".parquet" else table.to_csv(staging, index=False)
+            staging.rename(targets[part])
+    except OSError as error:
+        raise UsageError(
+            "TB-OUT-002", "The output folder cannot be written.", f"{error.strerror}.", "Choose a writable folder."
+        ) from None
+    for path in targets.values():
+        typer.echo(path)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
+    out: Annotated[Path | None, typer.Option(help="The HTML file to write.  [default: beside the result]")] = None,
+) -> None:
+    """Write report.html again from result.json."""
+    from testbed.report import gate, html, results
+
+    result = results.load(run)
+    text = html.render(result)
+    gate.check({"report.html": text.encode()}, result, None)
+    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "TB-OUT-002", "The report cannot be written.", f"{error.strerror}.", "Choose a writable file with --out."
+        ) from None
+    typer.echo(target)
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
+    policy: PolicyOption = None,
+    json_: Json = False,
+) -> None:
+    """Decide again by a policy, without running anything."""
+    from testbed import policy as policy_
+    from testbed.report import results
+
+    result = results.load(run)
+    findings, decision = policy_.decide(result.findings, policy_.load(policy or policy_.BUILT_IN))
+    _conclude(result.model_copy(update={"findings": findings, "decision": decision}), None, json_)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of result.json."""
+    from testbed.report.schema import Result
+
+    typer.echo(json.dumps(Result.model_json_schema(by_alias=True), indent=2))
+
+
+# --- what the commands share ----------------------------------------------------------------------------
+
+
+def _folder(out: Path | None) -> Path:
+    import time
+
+    return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def progress(text: str) -> None:
+    """One line on standard error; rich redraws it in a terminal, elsewhere lines stay plain."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\033[K{text}")
+    else:
+        sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
+def _conclude(result: Any, folder: Path | None, as_json: bool) -> None:
+    """Print the result and leave with its exit code."""
+    from testbed.policy import EXIT_CODES
+    from testbed.report import results
+
+    if sys.stderr.isatty():
+        sys.stderr.write("\r\033[K")
+    if as_json:
+        typer.echo(results.to_json(result), nl=False)
+    else:
+        _print_table(result)
+        if folder is not None:
+            typer.echo(f"\nreport    {folder / 'share' / 'report.html'}")
+            typer.echo(f"evidence  {folder / 'evidence'} (do not share)")
+    raise typer.Exit(EXIT_CODES[result.decision.verdict])
+
+
+def _print_table(result: Any) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from testbed.report.words import interval, short
+
+    console = Console(highlight=False, soft_wrap=False)
+    verdict = "NO VERDICT" if result.decision.verdict == "none" else result.decision.verdict.upper()
+    policy = getattr(result.decision.policy, "id", "no policy was applied")
+    console.print(f"[bold]{verdict}[/bold]  {result.subject.name}  ({policy})")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("rule", "attack", "measure", "control", "excess", "verdict"):
+        table.add_column(name, overflow="fold")
+    shown = [f for f in result.findings if f.primary] + [f for f in result.findings if not f.primary][:12]
+    for finding in shown:
+        table.add_row(
+            finding.rule,
+            finding.attack.name + (f": {finding.target}" if finding.target else ""),
+            interval(finding.measure),
+            short(finding.control),
+            interval(finding.excess),
+            finding.verdict if finding.primary else "informs",
+        )
+    console.print(table)
+    if len(result.findings) > len(shown):
+        console.print(f"{len(result.findings) - len(shown)} more findings inform; see the report.")
+    for reason in result.decision.reasons:
+        console.print(f"  {reason.verdict}: {reason.text}")
+
+
+def main() -> None:
+    """The console script: a testbed error is told in words, and anything else is an internal error."""
+    try:
+        app(standalone_mode=True)
+    except TestbedError as error:
+        sys.stderr.write(f"{error.id}  {error.what}\n  why: {error.why}\n  fix: {error.fix}\n")
+        raise SystemExit(int(error.exit_code)) from None
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        raise SystemExit(int(Exit.INTERRUPTED)) from None
+    except Exception as error:
+        if os.environ.get("TESTBED_DEBUG"):
+            raise
+        # A traceback may quote a record, so only the kind of the error is told.
+        sys.stderr.write(
+            f"TB-INTERNAL-001  The testbed broke: {type(error).__name__}.\n"
+            "  why: this is a defect of the testbed, not of your data\n"
+            "  fix: please report it; TESTBED_DEBUG=1 shows where (do not share that output: it may quote data)\n"
+        )
+        raise SystemExit(int(Exit.INTERNAL)) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Splitting people into those whose records are used and those who stay out, before anything is made from them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from testbed.attacks.kit import keyed_rng
+from testbed.errors import UsageError
+
+
+def split_people(
+    frame: pd.DataFrame, fractions: dict[str, float], person: str | None = None, seed: int = 0
+) -> dict[str, pd.DataFrame]:
+    """Parts of a table by name, drawn by person: all rows of one person fall into one part.
+
+    `fractions` sum to at most 1. Raises `UsageError` for an unknown person column or fractions that leave a part
+    empty.
+    """
+    if person is not None and person not in frame.columns:
+        raise UsageError(
+            "TB-SPLIT-002",
+            f"There is no column called {person!r}.",
+            "It was named as the person's identifier.",
+            "Name an existing column, or leave --person out if each row is one person.",
+        )
+    ids = np.arange(len(frame)) if person is None else np.asarray(frame[person])
+    names = pd.unique(ids)
+    order = keyed_rng(seed, "split").permutation(len(names))
+    if min(fractions.values()) <= 0 or sum(fractions.values()) > 1 + 1e-9:
+        raise UsageError(
+            "TB-SPLIT-003",
+            "The parts' fractions must be positive and sum to at most 1.",
+            "Otherwise someone would be in two parts, or a part would be empty.",
+            "Give, for example, --fraction 0.5.",
+        )
+    parts: dict[str, pd.DataFrame] = {}
+    start = 0
+    for part, fraction in fractions.items():
+        stop = start + round(fraction * len(names))
+        rows = np.flatnonzero(pd.Series(ids).isin(names[order[start:stop]].tolist()))
+        parts[part] = frame.iloc[rows].reset_index(drop=True)
+        start = stop
+        if not len(parts[part]):
+            raise UsageError(
+                "TB-SPLIT-004", f"The part {part} would be empty.", "There are too few people.", "Change the fractions."
+            )
+    return parts

@@ -1,0 +1,331 @@
+"""From users' files to `core.Table`: one schema for original, synthetic and control, or a clear refusal."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Array, Column, Table
+from testbed.errors import InputError, UsageError
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
+Series: TypeAlias = Any
+"""A pandas column; its own annotations are too wide to be of use."""
+KINDS = ("numeric", "categorical", "date", "drop")
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The encoded tables of one evaluation, all with the same columns."""
+
+    original: Table
+    synthetic: Table
+    control: Table | None
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What the user says of the columns: kinds by name, and the person column."""
+
+    person: str | None = None
+    kinds: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def _refuse(number: int, what: str, why: str, fix: str) -> InputError:
+    return InputError(f"TB-DATA-{number:03d}", what, why, fix)
+
+
+def _empty(role: str) -> InputError:
+    return _refuse(
+        34, f"The {role} table is empty.", "It has no rows or no columns.", "Give a table with a header and rows."
+    )
+
+
+def _duplicate(role: str, name: str) -> InputError:
+    return _refuse(
+        36,
+        f"The {role} table has two columns called {name!r}.",
+        "It would be undefined which one is meant.",
+        "Rename or drop one of them.",
+    )
+
+
+def read_file(path: Path, role: str) -> pd.DataFrame:
+    """A CSV or Parquet file as it is. Raises `InputError`; no message holds a value of the file."""
+    readers = {".parquet": pd.read_parquet, ".pq": pd.read_parquet, ".csv": _read_csv, ".tsv": _read_csv}
+    if not path.is_file():
+        raise UsageError(
+            "TB-DATA-030", f"The {role} file does not exist.", f"Nothing is at {path.name}.", "Check the path."
+        )
+    if path.suffix.lower() not in readers:
+        raise UsageError(
+            "TB-DATA-031",
+            f"The {role} file is of a kind that is not read.",
+            f"Its name ends in {path.suffix or 'nothing'}.",
+            "Give CSV (.csv, .tsv) or Parquet (.parquet).",
+        )
+    try:
+        frame = readers[path.suffix.lower()](path)
+    except UnicodeDecodeError:
+        raise _refuse(
+            32, f"The {role} file is not UTF-8 text.", "Bytes in it cannot be decoded.", "Save it as UTF-8 or Parquet."
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise _empty(role) from None
+    except _DuplicateNameError as error:
+        raise _duplicate(role, str(error)) from None
+    except Exception as error:
+        # The reader's own message may quote the file, so only its kind is passed on.
+        raise _refuse(
+            33,
+            f"The {role} file cannot be read as {path.suffix[1:].upper()}.",
+            f"The reader stopped with {type(error).__name__}.",
+            "Check that the file is whole and of the kind that its name says.",
+        ) from None
+    return checked(frame, role)
+
+
+def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
+    """A frame with text names, no double ones, and at least two rows. Raises `InputError`."""
+    frame = frame.set_axis(frame.columns.map(str), axis=1)
+    if (doubles := frame.columns[frame.columns.duplicated()]).size:
+        raise _duplicate(role, str(doubles[0]))
+    if not len(frame.columns) or not len(frame):
+        raise _empty(role)
+    if len(frame) == 1:
+        raise _refuse(
+            35,
+            f"The {role} table has one row.",
+            "No rate can be estimated on one person.",
+            "Give at least two rows; a few hundred make the figures useful.",
+        )
+    return frame
+
+
+class _DuplicateNameError(Exception):
+    pass
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+    if not first.strip():
+        raise pd.errors.EmptyDataError
+    separator = max(",;\t", key=first.count)
+    header = next(csv.reader([first], delimiter=separator))
+    # pandas would rename a second column of the same name in silence.
+    for i, name in enumerate(header):
+        if name in header[:i]:
+            raise _DuplicateNameError(name)
+    return pd.read_csv(
+        path,
+        sep=separator,
+        encoding="utf-8-sig",
+        keep_default_na=False,
+        na_values=MISSING,
+        low_memory=False,
+        index_col=False,
+    )
+
+
+def encode(
+    original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None = None, meta: Meta | None = None
+) -> Frames:
+    """Tables with one schema. Kinds come from the data unless `meta` says them; levels from the release.
+
+    Raises `InputError` for different columns, columns with no value, infinities, and kinds that disagree.
+    """
+    meta = meta or Meta()
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    _check_meta(meta, original)
+    left_out = {name for name, kind in meta.kinds.items() if kind == "drop"} | {meta.person}
+    names = [c for c in original.columns if c not in left_out]
+    for role, frame in frames.items():
+        _same_columns(names, [c for c in frame.columns if c not in left_out], role)
+    columns: list[Column] = []
+    encoded: dict[str, list[Array]] = {role: [] for role in frames}
+    for name in names:
+        column, values = _encode_column(name, {r: f[name] for r, f in frames.items()}, meta.kinds.get(name))
+        columns.append(column)
+        for role, array in values.items():
+            encoded[role].append(array)
+    persons = {role: _persons(role, frame, meta.person) for role, frame in frames.items()}
+    made = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
+    return Frames(made["original"], made["synthetic"], made.get("control"))
+
+
+def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
+    if unknown := set(meta.kinds.values()) - set(KINDS):
+        raise UsageError(
+            "TB-DATA-040",
+            f"Unknown kind of column: {', '.join(sorted(map(str, unknown)))}.",
+            "The meta file gives each column one of a few kinds.",
+            f"Use one of: {', '.join(KINDS)}.",
+        )
+    if absent := sorted(set(meta.kinds) - set(original.columns)):
+        raise UsageError(
+            "TB-DATA-047",
+            f"The meta file names columns that the original lacks: {', '.join(absent[:5])}.",
+            "A misspelt name would be passed over in silence.",
+            "Correct the meta file.",
+        )
+    if meta.person is not None and meta.person not in original.columns:
+        raise UsageError(
+            "TB-DATA-041",
+            f"The original has no column {meta.person!r}.",
+            "It was named as the person's identifier.",
+            "Name an existing column with --person, or leave it out if each row is one person.",
+        )
+
+
+def _same_columns(names: list[str], other: list[str], role: str) -> None:
+    if not names:
+        raise _refuse(
+            42, "No column is left to evaluate.", "All are dropped or identify the person.", "Keep some attributes."
+        )
+    if missing := [n for n in names if n not in other]:
+        raise _refuse(
+            43,
+            f"The {role} table lacks {len(missing)} column(s) of the original: {', '.join(missing[:5])}.",
+            "All tables must describe people by the same attributes.",
+            "Add them, or drop them from all tables (kind: drop in the meta file).",
+        )
+    if extra := [n for n in other if n not in names]:
+        raise _refuse(
+            44,
+            f"The {role} table has {len(extra)} column(s) that the original lacks: {', '.join(extra[:5])}.",
+            "All tables must describe people by the same attributes.",
+            "Drop them from that table.",
+        )
+
+
+def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tuple[Column, dict[str, Array]]:
+    for role, values in series.items():
+        if values.isna().all():
+            raise _refuse(
+                45,
+                f"Column {name!r} of the {role} table has no value at all.",
+                "Nothing can be guessed from it or about it.",
+                "Drop the column from all tables (kind: drop in the meta file).",
+            )
+    kinds = {role: kind or _kind_of(values) for role, values in series.items()}
+    for role, found in kinds.items():
+        if found != kinds["original"]:
+            raise _refuse(
+                46,
+                f"Column {name!r} is {kinds['original']} in the original and {found} in the {role} table.",
+                "Values of different kinds are never equal, so every comparison would call the release safe.",
+                "Write both the same way, or give the column's kind in the meta file.",
+            )
+    if kinds["original"] == "numeric":
+        return Column(name, "numeric"), {r: _numbers(name, r, v) for r, v in series.items()}
+    if kinds["original"] == "date":
+        return Column(name, "numeric", date=True), {r: _days(name, r, v) for r, v in series.items()}
+    return _categories(name, series)
+
+
+def _kind_of(values: Series) -> str:
+    if pd.api.types.is_bool_dtype(values):
+        return "categorical"
+    if pd.api.types.is_numeric_dtype(values):
+        return "numeric"
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "date"
+    known = values.dropna()
+    if known.map(lambda v: hasattr(v, "isoformat")).all():
+        return "date"
+    if not known.map(lambda v: isinstance(v, str)).all():
+        return "categorical"
+    if known.str.match(DATE_PATTERN).all():
+        return "date"
+    numbers = np.asarray(pd.to_numeric(known, errors="coerce"), dtype=np.float64)
+    return "categorical" if np.isnan(numbers).any() else "numeric"
+
+
+def _numbers(name: str, role: str, values: Series) -> Array:
+    numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+    if (np.isnan(numbers) & ~np.asarray(values.isna())).any():
+        raise _refuse(
+            48,
+            f"Column {name!r} of the {role} table holds words among its numbers.",
+            "They would silently become missing values.",
+            "Correct them, or give the column's kind as categorical in the meta file.",
+        )
+    if np.isinf(numbers).any():
+        raise _refuse(
+            49,
+            f"Column {name!r} of the {role} table holds infinite values.",
+            "Distances to them mean nothing.",
+            "Replace them by missing values or by the largest real measurement.",
+        )
+    return numbers
+
+
+def _days(name: str, role: str, values: Series) -> Array:
+    """Days since 1970 as float64; a time of day is the fraction."""
+    try:
+        known = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
+        moments = pd.to_datetime(known, format="ISO8601", utc=True)
+    except (ValueError, TypeError, OverflowError):
+        raise _refuse(
+            50,
+            f"Column {name!r} of the {role} table holds values that are no dates.",
+            "It was taken for a date column.",
+            "Write dates as YYYY-MM-DD, or give the column's kind as categorical in the meta file.",
+        ) from None
+    return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), dtype=np.float64)
+
+
+def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str, Array]]:
+    """Codes in which the released categories come first; what only other tables hold gets later codes."""
+    factored = {role: pd.factorize(values.map(_as_text, na_action="ignore")) for role, values in series.items()}
+    levels = {role: set(uniques) for role, (_, uniques) in factored.items()}
+    released = sorted(levels["synthetic"])
+    others = sorted(set().union(*levels.values()) - levels["synthetic"])
+    if not levels["synthetic"] & levels["original"] and len(released) < len(series["synthetic"]) / 2:
+        raise _refuse(
+            51,
+            f"Column {name!r} shares no category between the original and the synthetic table.",
+            "Differently coded categories are never equal, so every comparison would call the release safe.",
+            "Use the same coding in all tables.",
+        )
+    codes = {v: i for i, v in enumerate([*released, *others])}
+    encoded: dict[str, Array] = {}
+    for role, (index, uniques) in factored.items():
+        translate = np.array([codes[v] for v in uniques] + [-1], dtype=np.int32)
+        encoded[role] = translate[index]  # a missing value has index -1, the last entry
+    return Column(name, "categorical", tuple(released)), encoded
+
+
+def _as_text(value: Any) -> str:
+    """One spelling for equal values: 1.0 of a mixed column is 1."""
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value)
+
+
+def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
+    """The person behind each row; without a person column, and in the release, each row stands for itself."""
+    if person is None or role == "synthetic":
+        return np.array([f"{role} {i}" for i in range(len(frame))])
+    if person not in frame.columns:
+        raise _refuse(
+            53,
+            f"The {role} table lacks the person column.",
+            "It cannot be checked that nobody is in both tables.",
+            "Keep the person column in that file.",
+        )
+    if np.asarray(frame[person].isna()).any():
+        raise _refuse(
+            52,
+            f"The person column of the {role} table has gaps.",
+            "Rows without a person cannot be kept apart from others'.",
+            "Fill the column, or drop those rows.",
+        )
+    return np.asarray(frame[person].map(_as_text), dtype=str)

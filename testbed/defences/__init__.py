@@ -1,0 +1,36 @@
+"""What clients do against leakage: one file a defence, each a Flower mod, each with its accounting.
+
+A defence's noise is drawn from the operating system unless a seed is given, and a seed never reaches a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from testbed.errors import UsageError
+
+if TYPE_CHECKING:
+    from flwr.clientapp.typing import Mod
+
+    from testbed.federation.run import Defence
+
+
+def known() -> dict[str, Callable[..., Any]]:
+    """Factories of mods, by the name that scenarios use."""
+    from testbed.defences import gaussian, random_update
+
+    return {"gaussian": gaussian.gaussian, "random_update": random_update.random_update}
+
+
+def mod(defence: Defence, seed: int) -> Mod:
+    """The mod of a defence. Raises `UsageError` for one that does not exist."""
+    factories = known()
+    if defence.name not in factories:
+        raise UsageError(
+            "TB-DEFENCE-001",
+            f"There is no defence called {defence.name!r}.",
+            "A misspelt one would protect nothing.",
+            f"Known: {', '.join(sorted(factories))}.",
+        )
+    return factories[defence.name](seed=seed, **defence.params)

@@ -1,0 +1,20 @@
+"""A check of the testbed more than a defence: nothing of the client is sent."""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.clientapp.typing import Mod
+
+from testbed.core import Array
+from testbed.defences.updates import norm, on_update
+
+
+def random_update(*, seed: int) -> Mod:
+    """Replace each update by noise of the same L2 norm. An attack that still succeeds has seen something else."""
+
+    def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+        noise = {k: rng.normal(size=v.shape) for k, v in update.items()}
+        scale = norm(update) / max(norm(noise), 1e-12)
+        return {k: (v * scale).astype(np.float32) for k, v in noise.items()}
+
+    return on_update(change, seed, "random_update")

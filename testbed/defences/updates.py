@@ -1,0 +1,45 @@
+"""The update inside a message, whichever way the protocol sends it: a gradient, or new weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.app import Context, Message
+from flwr.clientapp.typing import ClientAppCallable, Mod
+
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Array
+from testbed.federation.tap import to_parameters, with_parameters
+
+Change = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
+
+
+def on_update(change: Change, seed: int, name: str) -> Mod:
+    """A mod that applies `change(update, rng)` to what a client is about to send.
+
+    The generator depends on the seed, the partition and the round, so that every engine draws the same noise.
+    """
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        sent = to_parameters(message.content)
+        reply = call_next(message, context)
+        if sent is None or reply.has_error() or not message.metadata.message_type.startswith("train"):
+            return reply
+        returned = to_parameters(reply.content)
+        assert returned is not None
+        config = next(iter(message.content.config_records.values()))
+        rng = keyed_rng(seed, name, int(context.node_config["partition-id"]), str(config["server-round"]))
+        if config.get("kind") == "fedsgd":
+            changed = change(dict(returned), rng)
+        else:
+            update = change({k: returned[k] - sent[k] for k in returned}, rng)
+            changed = {k: (sent[k] + update[k]).astype(np.float32) for k in returned}
+        reply.content = with_parameters(reply.content, changed)
+        return reply
+
+    return mod
+
+
+def norm(update: dict[str, Array]) -> float:
+    return float(np.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in update.values())))

@@ -1,0 +1,66 @@
+"""What can go wrong, and what to do about it.
+
+Every error says what happened, why, and how to mend it, and carries an id that documents and scripts can
+quote. No message holds a value of a record: a column is named by its name, a row by nothing at all.
+
+    TestbedError                  exit code
+    ├── UsageError                    2     the command, a parameter or a policy file is wrong
+    │   └── ThreatError               2     an attack needs what the threat model does not grant
+    ├── InputError                    4     a table, a transcript or a model cannot be used as it is
+    ├── NothingRanError               5     no attack produced a guess
+    ├── RunError                      6     a federation or a generator broke while it ran
+    └── DisclosureError               7     the gate found something that must not leave
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    """The exit codes of every command."""
+
+    PASS = 0
+    FAIL = 1
+    USAGE = 2
+    REVIEW = 3
+    INPUT = 4
+    NOTHING_RAN = 5
+    INTERNAL = 6
+    DISCLOSURE = 7
+    INTERRUPTED = 130
+
+
+class TestbedError(Exception):
+    """The root: `id` is stable, `what` happened, `why`, and `fix` tells how to go on."""
+
+    __test__ = False  # the name starts with Test, but it is no test class
+    exit_code = Exit.INTERNAL
+
+    def __init__(self, id: str, what: str, why: str, fix: str) -> None:
+        super().__init__(f"{id}: {what} {why} {fix}")
+        self.id, self.what, self.why, self.fix = id, what, why, fix
+
+
+class UsageError(TestbedError):
+    exit_code = Exit.USAGE
+
+
+class ThreatError(UsageError):
+    pass
+
+
+class InputError(TestbedError):
+    exit_code = Exit.INPUT
+
+
+class NothingRanError(TestbedError):
+    exit_code = Exit.NOTHING_RAN
+
+
+class RunError(TestbedError):
+    exit_code = Exit.INTERNAL
+
+
+class DisclosureError(TestbedError):
+    exit_code = Exit.DISCLOSURE

@@ -1,0 +1,172 @@
+"""May this synthetic table go out? From files to a result, without torch and without Flower."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from testbed import policy as policy_
+from testbed.core import Evidence, Release, Split
+from testbed.data import tables
+from testbed.errors import UsageError
+from testbed.harness.release import RECIPIENT, examine
+from testbed.report import gate, results
+from testbed.report.schema import Result, Subject, ThreatModel
+
+NOT_TESTED = [
+    "membership attacks on the release",
+    "the generator itself, queried or inspected",
+    "earlier and later releases about the same people",
+    "free text, images and other attachments",
+    "background knowledge beyond the columns of this table",
+]
+SEES = "the released table, whole, and nothing of the generator"
+QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A result, the evidence behind it, and the raw tables that the gate must keep in."""
+
+    result: Result
+    evidence: dict[str, Evidence]
+    people: gate.People
+
+    def write(self, out: Path) -> Path:
+        return results.write(out, self.result, self.evidence, self.people)
+
+
+@dataclass(frozen=True, slots=True)
+class MetaFile:
+    """What a meta file may say; `columns` maps a name to its kind (numeric, categorical, date, drop)."""
+
+    person: str | None = None
+    secrets: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+    columns: dict[str, str] | None = None
+    data_class: str | None = None
+    licence: str = "not stated"
+    name: str | None = None
+
+    @staticmethod
+    def read(path: Path) -> MetaFile:
+        bad = UsageError(
+            "TB-DATA-062",
+            "The meta file cannot be used.",
+            "It must be YAML with some of: person, secrets, link, columns, data_class, licence, name.",
+            "See docs/evaluate.md for an example.",
+        )
+        try:
+            given: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            raise bad from None
+        if not isinstance(given, dict) or set(given) - set(MetaFile.__dataclass_fields__):
+            raise bad
+        for key in ("secrets", "link"):
+            if key in given:
+                given[key] = tuple(given[key]) if isinstance(given[key], list) else (str(given[key]),)
+        if not isinstance(given.get("columns", {}), dict):
+            raise bad
+        return MetaFile(**given)
+
+
+def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`a,b:c,d` as two sets of columns. Raises `UsageError` unless both have names and none is in both."""
+    sides = [tuple(n.strip() for n in side.split(",") if n.strip()) for side in text.split(":")]
+    if len(sides) != 2 or not all(sides) or set(sides[0]) & set(sides[1]):
+        raise UsageError(
+            "TB-DATA-063",
+            "A link must name two sets of columns that share none.",
+            f"{text!r} does not.",
+            "Write --link age,sex:diagnosis,stay.",
+        )
+    return sides[0], sides[1]
+
+
+def evaluate(
+    original: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    control: pd.DataFrame | None = None,
+    *,
+    name: str = "release",
+    person: str | None = None,
+    secrets: Sequence[str] = (),
+    links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+    kinds: dict[str, str] | None = None,
+    data_class: str = "real",
+    licence: str = "not stated",
+    attacks: int | None = None,
+    policy: policy_.Policy | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+    command: Any = "evaluate",
+    scenario: str = "evaluate",
+    params: dict[str, Any] | None = None,
+) -> Evaluation:
+    """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
+
+    `control` holds people like those of `original` who were held out before synthesising; without it nothing can
+    pass. Raises `InputError` for tables that cannot be compared and `UsageError` for names that do not exist.
+    """
+    started = time.monotonic()
+    results.data_class(data_class)
+    if attacks is not None and attacks < 1:
+        raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    checked = {role: tables.checked(frame, role) for role, frame in frames.items()}
+    encoded = tables.encode(
+        checked["original"], checked["synthetic"], checked.get("control"), tables.Meta(person, kinds or {})
+    )
+    split = Split(encoded.original, encoded.control, None)
+    examined = examine(
+        split,
+        Release(encoded.synthetic),
+        secrets=secrets,
+        links=links,
+        attacks=attacks,
+        seed=seed,
+        progress=progress,
+    )
+    result = results.assemble(
+        command=command,
+        scenario=scenario,
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params=params
+        if params is not None
+        else {
+            "attacks": attacks,
+            "secrets": ",".join(secrets) or "all",
+            "links": len(links),
+            "person": person,
+            "control": control is not None,
+        },
+        started=started,
+        subject=Subject(
+            type="synthetic_table",
+            name=name,
+            data_class=results.data_class(data_class),
+            licence=licence,
+            size_band=results.size_band(len(original)),
+            columns=len(encoded.original.columns),
+        ),
+        threat=ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=sorted(RECIPIENT.knows),
+            access=RECIPIENT.access,
+            sees=SEES,
+            not_tested=NOT_TESTED,
+        ),
+        findings=examined.findings,
+        policy=policy or policy_.load(),
+    )
+    people = gate.People([checked[role] for role in ("original", "control") if role in checked], person)
+    return Evaluation(result, examined.evidence, people)

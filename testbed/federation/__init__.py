@@ -1,0 +1,1 @@
+"""Federations on Flower: engines, apps, adversaries, and the tap that records what a position sees."""

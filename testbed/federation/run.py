@@ -1,0 +1,69 @@
+"""A federation as a value, and running it: people in, the server's transcript out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from testbed.core import Act, Array, Cohort, ModelSpec, Protocol, Transcript
+from testbed.errors import UsageError
+from testbed.federation import compat
+from testbed.federation.apps import Ordered, client_app, server_app, strategy_for
+from testbed.federation.tap import record
+
+
+@dataclass(frozen=True, slots=True)
+class Defence:
+    """A client-side defence by name, with its parameters; see `testbed.defences`."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """A recipe: which model is trained by which rules, and what protects it."""
+
+    model: ModelSpec
+    protocol: Protocol
+    seed: int = 0
+    defence: Defence | None = None
+    tolerate: bool = False
+
+    def run(
+        self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
+    ) -> Transcript:
+        """Train on one partition per client and record what the server sees; `actor` names the attack that acts."""
+        from testbed import defences
+
+        if engine not in compat.ENGINES:
+            raise UsageError(
+                "TB-RUN-004",
+                f"There is no engine called {engine!r}.",
+                "A federation runs in this process or on Flower's simulation runtime.",
+                f"Use one of: {', '.join(compat.ENGINES)}.",
+            )
+        protocol = replace(self.protocol, clients=len(partitions))
+        model = act.model if act and act.model else self.model
+        with compat.quiet():
+            ordered = Ordered(strategy_for(protocol), act.craft if act else None, self.tolerate)
+        tap = record(ordered, model, protocol)
+        tap.partition_of = ordered.partition_of
+        mods = [defences.mod(self.defence, self.seed)] if self.defence else []
+        compat.ENGINES[engine](
+            server_app(tap, ordered, model, protocol, self.seed),
+            client_app(partitions, protocol, self.seed, mods),
+            len(partitions),
+        )
+        seen = tap.transcript()
+        if act is None:
+            return seen
+        return replace(seen, act=actor, memory=act.remember)
+
+
+def by_party(people: Cohort, party: Array) -> list[Cohort]:
+    """One partition per party, in ascending order of the party's number."""
+    return [people.take(np.flatnonzero(party == p)) for p in range(int(party.max()) + 1)]

@@ -1,0 +1,403 @@
+# pyright: strict
+"""From evidence to findings: each number of a report, as a pure function of evidence rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from testbed import stats
+from testbed.core import Array, Cell, Evidence, Group
+from testbed.judge import Copies
+from testbed.report.schema import (
+    AttackRun,
+    Estimate,
+    Finding,
+    Measure,
+    Metric,
+    Risk,
+    Series,
+    Taxon,
+    Unit,
+    Unmeasured,
+    Validity,
+)
+from testbed.stats import Interval
+
+FEW_GUESSES = 200
+FEW_FORMED = 0.8
+COPY_P = 0.001
+NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
+NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the measure has no meaning here")
+NO_CONTROL = Unmeasured(
+    unmeasured="no_control", needs="records of people who were not used (testbed split, then --control)"
+)
+
+FLAGS = {
+    "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
+    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for could be formed",
+    "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
+    "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
+    "positive_control_missing": "no subject known to leak was attacked",
+    "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
+    "control_overlap": "original and control share more rows than chance explains",
+    "control_shift": "original and control differ in distribution (permutation test, p < .01)",
+}
+
+TAXONOMY: dict[str, tuple[tuple[str, str, str], ...]] = {
+    "membership": (
+        ("MITRE ATLAS", "AML.T0024.000", "exact"),
+        ("NIST AI 100-2", "NISTAML.033", "exact"),
+        ("OWASP ML", "ML04:2023", "exact"),
+    ),
+    "reconstruction": (
+        ("MITRE ATLAS", "AML.T0024.001", "partial"),
+        ("NIST AI 100-2", "NISTAML.032", "exact"),
+        ("OWASP ML", "ML03:2023", "partial"),
+    ),
+    "singling_out": (("WP29 Opinion 05/2014", "singling out", "exact"),),
+    "linkability": (("WP29 Opinion 05/2014", "linkability", "exact"),),
+    "attribute_inference": (("WP29 Opinion 05/2014", "inference", "exact"),),
+    "copying": (("WP29 Opinion 05/2014", "singling out", "partial"),),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was declared before any number was seen: the rule, the risk, the attack, and whether it decides."""
+
+    rule: str
+    risk: Risk
+    attack: str
+    metric: Metric
+    unit: Unit
+    primary: bool = True
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    target: str | None = None
+    fpr: float | None = None
+
+
+def estimate(
+    metric: Metric, interval: Interval, unit: Unit, n: int | None = None, fpr: float | None = None
+) -> Estimate:
+    return Estimate(
+        metric=metric,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        level=interval.level,
+        method=interval.method,
+        unit=unit,
+        n=interval.n if n is None else n,
+        fpr=fpr,
+    )
+
+
+def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit) -> tuple[Interval, int] | None:
+    """A cell's success rate and its count of units, or None where the cell is empty."""
+    cell = evidence.cell(view, group)
+    if not len(cell):
+        return None
+    if unit == "batch":
+        batches = len(np.unique(cell.cluster))
+        interval = stats.wilson(float(cell.success.mean()) * batches, batches)
+        return Interval(
+            interval.value, interval.low, interval.high, interval.level, "wilson over batches", batches
+        ), batches
+    return stats.proportion(cell.success, cell.cluster), len(cell)
+
+
+def rates(
+    plan: Plan, evidence: Evidence, paired: bool = False, missing: Mapping[str, Unmeasured] | None = None
+) -> Finding:
+    """A finding whose measures are success rates of cells. `paired`: one guess is judged in both groups.
+
+    `missing` says why a cell is empty, by measure name; an empty attack cell raises `ValueError`.
+    """
+    missing = missing or {}
+    cells: dict[str, tuple[Cell, Group]] = {
+        "measure": ("true", "used"),
+        "control": ("true", "unused"),
+        "baseline": ("blind", "used"),
+        "positive_control": ("positive", "used"),
+    }
+    found = {name: _rate(evidence, *cell, plan.unit) for name, cell in cells.items()}
+    if found["measure"] is None:
+        raise ValueError("the attack cell is empty")
+    link = 0.0
+    if paired and found["control"] is not None:
+        link = stats.correlation(evidence.cell("true", "used").success, evidence.cell("true", "unused").success)
+    return _finding(plan, evidence, found, missing, link, ())
+
+
+def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None) -> Finding:
+    """TPR at a threshold that half of the controls set; the control is the FPR on the other half.
+
+    Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
+    """
+    missing = dict(missing or {})
+    used, unused = (evidence.cell("true", g).score for g in ("used", "unused"))
+    fpr = plan.fpr or stats.resolvable_fpr(len(unused)) or 0.1
+    if len(unused) * fpr < stats.RESOLVABLE_FALSE_POSITIVES:
+        why = Unmeasured(
+            unmeasured="fpr_not_resolvable",
+            needs=f"{int(np.ceil(stats.RESOLVABLE_FALSE_POSITIVES / fpr))} controls for an FPR of {fpr:g}; "
+            f"there are {len(unused)}",
+        )
+        return _unmeasured(plan, evidence, why)
+    found: dict[str, tuple[Interval, int] | None] = {}
+    found["measure"], found["control"] = _at_threshold(used, unused, fpr)
+    blind_control = None
+    for name, view in (("baseline", "blind"), ("positive_control", "positive")):
+        cells = [evidence.where((evidence.view == view) & (evidence.group == g)).score for g in ("used", "unused")]
+        found[name], judged = _at_threshold(cells[0], cells[1], fpr) if min(map(len, cells)) else (None, None)
+        blind_control = judged if view == "blind" else blind_control
+    flags: list[str] = []
+    baseline = found["baseline"]
+    if baseline is not None and blind_control is not None:
+        apart = stats.excess(baseline[0], blind_control[0], level=0.99)
+        flags += ["split_differs"] if apart.low > 0 or apart.high < 0 else []
+    roc_x, roc_y = stats.roc(used, unused)
+    series = Series(
+        name="ROC",
+        kind="roc",
+        x_label="false-positive rate",
+        y_label="true-positive rate",
+        x=roc_x,
+        y=roc_y,
+    )
+    return _finding(plan, evidence, found, missing, 0.0, flags, fpr=fpr, series=[series])
+
+
+def _at_threshold(used: Array, unused: Array, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
+    """TPR, and the FPR on the half of the controls that did not set the threshold."""
+    threshold = stats.threshold_at(fpr, unused[::2])
+    judged = unused[1::2]
+    return (
+        (stats.wilson(float((used > threshold).sum()), len(used)), len(used)),
+        (stats.wilson(float((judged > threshold).sum()), len(judged)), len(judged)),
+    )
+
+
+def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
+    """The AUC, which informs and never decides: it hides a leak of a few records."""
+    cells = {
+        view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)).score for g in ("used", "unused"))
+        for view in ("true", "blind", "positive")
+    }
+    areas = {
+        view: Unmeasured(unmeasured="not_run", needs="a view of this kind")
+        if min(len(used), len(unused)) == 0
+        else estimate("auc", stats.auc(used, unused), plan.unit)
+        for view, (used, unused) in cells.items()
+    }
+    value = areas["true"]
+    return Finding(
+        rule=plan.rule,
+        risk=plan.risk,
+        attack=_attack_run(plan, evidence),
+        primary=False,
+        measure=value,
+        control=NOT_APPLICABLE,
+        baseline=areas["blind"],
+        excess=NOT_APPLICABLE,
+        residual=NOT_APPLICABLE,
+        positive_control=areas["positive"],
+        validity=Validity(ok=True, flags=[]),
+        limit=NO_POLICY,
+        verdict="none",
+        plain="Over all thresholds at once, a random member outranks a random non-member "
+        f"{_percent(value)} of the time; guessing gives 50 %.",
+        taxonomy=_taxonomy(plan.risk),
+        target=plan.target,
+    )
+
+
+def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_persons: int) -> Finding:
+    """The copy rule (DESIGN 7.12): exact test at .001, or the whole table released as it is."""
+    measure = stats.wilson(found.members_reproduced, persons)
+    control = stats.wilson(found.controls_reproduced, control_persons) if controlled else None
+    over = stats.excess(measure, control) if control else None
+    flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
+    if found.whole_table:
+        plain = "The release is the original: the same rows, as often. Everybody in it is exposed."
+    elif flags:
+        plain = (
+            "Unique people of the original stand in the release, row for row, more often than unique people who were "
+            "not in it; chance does not explain the difference."
+        )
+    else:
+        plain = "No more unique people of the original stand in the release than chance explains."
+    return Finding(
+        rule=plan.rule,
+        risk="copying",
+        attack=AttackRun(name=plan.attack, params=dict(plan.params), requested=persons, performed=persons),
+        primary=plan.primary,
+        measure=estimate("rate", measure, "person"),
+        control=estimate("rate", control, "person") if control else NO_CONTROL,
+        baseline=NOT_APPLICABLE,
+        excess=estimate("excess", over, "person") if over else NO_CONTROL,
+        residual=_residual(over, control, "person") if over and control else NO_CONTROL,
+        positive_control=NOT_APPLICABLE,
+        validity=Validity(ok=controlled and not flags, flags=flags + ([] if controlled else ["no_control"])),
+        limit=NO_POLICY,
+        verdict="none",
+        plain=plain,
+        taxonomy=_taxonomy("copying"),
+        target=plan.target,
+    )
+
+
+def _finding(
+    plan: Plan,
+    evidence: Evidence,
+    found: Mapping[str, tuple[Interval, int] | None],
+    missing: Mapping[str, Unmeasured],
+    link: float,
+    flags: list[str] | tuple[str, ...],
+    fpr: float | None = None,
+    series: list[Series] | None = None,
+) -> Finding:
+    metrics: dict[str, Metric] = dict.fromkeys(found, plan.metric)
+    if plan.metric == "tpr_at_fpr":
+        metrics["control"] = "rate"
+    measures: dict[str, Measure] = {
+        name: missing.get(name, NO_CONTROL if name == "control" else NOT_APPLICABLE)
+        if got is None
+        else estimate(metrics[name], got[0], plan.unit, got[1], fpr if metrics[name] == "tpr_at_fpr" else None)
+        for name, got in found.items()
+    }
+    attack, control, positive = found["measure"], found["control"], found["positive_control"]
+    assert attack is not None
+    over = stats.excess(attack[0], control[0], link) if control else None
+    flags = [*flags, *_flags(evidence, over is not None)]
+    if positive is None:
+        flags.append("positive_control_missing")
+    elif stats.excess(positive[0], control[0] if control else stats.wilson(0, positive[0].n)).low <= 0:
+        flags.append("positive_control_failed")
+    excess: Measure = (
+        estimate("excess", over, plan.unit, min(attack[1], control[1])) if over and control else NO_CONTROL
+    )
+    return Finding(
+        rule=plan.rule,
+        risk=plan.risk,
+        attack=_attack_run(plan, evidence),
+        primary=plan.primary,
+        measure=measures["measure"],
+        control=measures["control"],
+        baseline=measures["baseline"],
+        excess=excess,
+        residual=_residual(over, control[0], plan.unit) if over and control else NO_CONTROL,
+        positive_control=measures["positive_control"],
+        validity=Validity(ok=not flags, flags=sorted(flags)),
+        limit=NO_POLICY,
+        verdict="none",
+        plain=_plain(plan, measures, excess),
+        taxonomy=_taxonomy(plan.risk),
+        series=series or [],
+        target=plan.target,
+    )
+
+
+def _unmeasured(plan: Plan, evidence: Evidence, why: Unmeasured) -> Finding:
+    return unmeasured(plan, why, evidence.requested, evidence.performed)
+
+
+def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int = 0) -> Finding:
+    """A finding that could not be measured: never a zero, and never a pass."""
+    return Finding(
+        rule=plan.rule,
+        risk=plan.risk,
+        attack=AttackRun(name=plan.attack, params=dict(plan.params), requested=requested, performed=performed),
+        primary=plan.primary,
+        measure=why,
+        control=why,
+        baseline=why,
+        excess=why,
+        residual=why,
+        positive_control=why,
+        validity=Validity(ok=False, flags=[why.unmeasured]),
+        limit=NO_POLICY,
+        verdict="none",
+        plain=f"This could not be measured ({why.unmeasured}): it would take {why.needs}.",
+        taxonomy=_taxonomy(plan.risk),
+        target=plan.target,
+    )
+
+
+def _flags(evidence: Evidence, controlled: bool) -> list[str]:
+    flags = [] if controlled else ["no_control"]
+    if evidence.performed < FEW_GUESSES:
+        flags.append("few_guesses")
+    if evidence.performed < FEW_FORMED * evidence.requested:
+        flags.append("few_formed")
+    return flags
+
+
+def _residual(over: Interval | None, control: Interval | None, unit: Unit) -> Measure:
+    if over is None or control is None:
+        return NO_CONTROL
+    scaled = stats.residual(over, control.value)
+    return estimate("residual", scaled, unit) if scaled else NOT_APPLICABLE
+
+
+def _attack_run(plan: Plan, evidence: Evidence) -> AttackRun:
+    return AttackRun(
+        name=plan.attack, params=dict(plan.params), requested=evidence.requested, performed=evidence.performed
+    )
+
+
+def _taxonomy(risk: str) -> list[Taxon]:
+    return [Taxon.model_validate({"scheme": s, "id": i, "fit": f}) for s, i, f in TAXONOMY.get(risk, ())]
+
+
+def _percent(measure: Measure) -> str:
+    if isinstance(measure, Unmeasured):
+        return "an unmeasured share"
+    value = 100 * measure.value
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
+
+
+def _plain(plan: Plan, measures: Mapping[str, Measure], excess: Measure) -> str:
+    got, control = _percent(measures["measure"]), _percent(measures["control"])
+    controlled = isinstance(measures["control"], Estimate)
+    match plan.risk:
+        case "singling_out":
+            text = f"Of the descriptions written from the synthetic table, {got} fit exactly one person of the original"
+            beside = f"; {control} fit exactly one of as many people who were not in it"
+        case "linkability":
+            text = (
+                f"With the synthetic table as a bridge, {got} of people are linked to the other half of their own data"
+            )
+            beside = f"; of people who were not in it, {control}"
+        case "attribute_inference":
+            what = f"{plan.target!r}" if plan.target else "the secret"
+            text = f"From all else about a person, {what} is guessed rightly for {got} of the people in the data"
+            beside = f", and for {control} of people who were not"
+        case "membership":
+            fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
+            alarms = f"When the attacker accepts about {100 * (fpr or 0):g} false alarms in 100"
+            text = f"{alarms}, {got} of members are recognised"
+            beside = f"; of non-members, {control} are wrongly accused"
+        case "reconstruction":
+            text = (
+                f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"
+            )
+            beside = f"; of records that were never sent, {control}"
+        case _:
+            text, beside = (
+                f"The attack succeeds in {got} of its guesses",
+                f"; on people who were not used, in {control}",
+            )
+    if not controlled:
+        return text + ". There is no control, so it is unknown how much of this is general knowledge."
+    if isinstance(excess, Estimate):
+        return (
+            text
+            + beside
+            + f". Excess: {100 * excess.value:.1f} points ({100 * excess.low:.1f} to {100 * excess.high:.1f})."
+        )
+    return text + beside + "."

@@ -1,0 +1,1 @@
+"""One attack, its cells; one scenario, its attacks. The harness holds the truth and asks the questions."""

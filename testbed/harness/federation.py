@@ -1,0 +1,281 @@
+"""A federation under attack: recorded once in every cell, attacked as often as one likes, judged against the truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import judge, models
+from testbed.attacks.kit import Attack, find, keyed_rng
+from testbed.core import (
+    Act,
+    Array,
+    Batch,
+    Cell,
+    Cohort,
+    Evidence,
+    Group,
+    Reconstruction,
+    Records,
+    Scores,
+    Split,
+    Threat,
+    Transcript,
+    Unavailable,
+)
+from testbed.errors import InputError
+from testbed.federation.apps import batches
+from testbed.federation.run import Federation, by_party
+from testbed.federation.tap import seen_by
+from testbed.findings import Plan
+from testbed.report.schema import Finding, Unmeasured
+
+LARGEST_LINE_UP = 1000
+SMALLEST_LINE_UP = 100
+Key = tuple[int, int]
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the judge knows: whose records lay behind which exchange, or who of the pooled people was used.
+
+    `batches` holds, by cell name ("true", "control", "positive"), the records of each exchange; `pooled` holds by
+    cell the people asked about and the mask of those used.
+    """
+
+    plans: tuple[Plan, ...]
+    threat: Threat
+    auxiliary: Cohort
+    seed: int
+    classes: int
+    batches: Mapping[str, Mapping[Key, Cohort]] = field(default_factory=dict[str, Mapping[Key, Cohort]])
+    decoys: Cohort | None = None
+    pooled: Mapping[str, tuple[Cohort, Array]] = field(default_factory=dict[str, tuple[Cohort, Array]])
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The views of one run by cell, and the truth behind them."""
+
+    views: Mapping[Cell, Transcript]
+    truth: Truth
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+    claims: dict[str, Reconstruction]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A federation, the people in it, who attacks it and how; what a federated scenario returns.
+
+    `positive` is a federation known to leak, with as many of the members as `positive_members`; None means that the
+    trial's own view is one (an undefended batch of one).
+    """
+
+    split: Split
+    federation: Federation
+    threat: Threat
+    plans: tuple[Plan, ...]
+    positive: Federation | None = None
+    positive_members: int | None = None
+    act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def record(self, engine: str, progress: Progress = lambda _: None) -> Recorded:
+        """Run the federation in every cell: on the members, on auxiliary records, and as the positive control."""
+        members, auxiliary = self.split.members, self.split.auxiliary
+        assert isinstance(members, Cohort)
+        assert isinstance(auxiliary, Cohort)
+        assert self.split.party is not None
+        parts = by_party(members, self.split.party)
+        sizes = [len(p) for p in parts]
+        if len(auxiliary) < sum(sizes):
+            raise InputError(
+                "TB-SPLIT-008",
+                "There are fewer auxiliary records than members.",
+                "The blind cell needs a federation of the same size on other people's records.",
+                "Use fewer members, or a larger data set.",
+            )
+        acting = next((a for p in self.plans if (a := find(p.attack)).act is not None), None)
+        runs: dict[Cell, tuple[Federation, list[Cohort]]] = {
+            "true": (self.federation, parts),
+            "blind": (self.federation, _slices(auxiliary, sizes)),
+        }
+        if self.positive is not None:
+            share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
+            runs["positive"] = (self.positive, [p.take(np.arange(max(1, round(len(p) * share)))) for p in parts])
+        views: dict[Cell, Transcript] = {}
+        for cell, (federation, partitions) in runs.items():
+            progress(f"federation: {cell} view on {engine}")
+            act = self._act(acting, federation) if acting else None
+            views[cell] = seen_by(federation.run(partitions, engine, act, acting.name if acting else None), self.threat)
+        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}))
+
+    def _act(self, attack: Attack, federation: Federation) -> Act:
+        attack.permit(self.threat)
+        shape, classes = models.input_of(federation.model)
+        question = Batch((), shape, classes)
+        rng = keyed_rng(federation.seed, attack.name, "act")
+        assert attack.act is not None
+        return attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
+
+    def _truth(self, partitions: Mapping[Cell, list[Cohort]]) -> Truth:
+        controls, decoys = self.split.controls, self.split.decoys
+        assert isinstance(controls, Cohort)
+        assert isinstance(self.split.auxiliary, Cohort)
+        _, classes = models.input_of(self.federation.model)
+        truth = Truth(self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes)
+        if find(self.plans[0].attack).claim is Scores:
+            pooled = {"true": self._pool(partitions["true"], controls, "true")}
+            if "positive" in partitions:
+                pooled["positive"] = self._pool(partitions["positive"], controls, "positive")
+            return replace(truth, pooled=pooled)
+        assert isinstance(decoys, Cohort)
+        held: dict[str, dict[Key, Cohort]] = {
+            "true": self._behind(self.federation, partitions["true"]),
+        }
+        held["control"] = _others(held["true"], controls)
+        if self.positive is not None:
+            held["positive"] = self._behind(self.positive, partitions["positive"])
+        crowd = decoys.take(np.arange(min(len(decoys), LARGEST_LINE_UP - 1)))
+        return replace(truth, batches=held, decoys=crowd)
+
+    def _behind(self, federation: Federation, partitions: list[Cohort]) -> dict[Key, Cohort]:
+        """The records that each client used in each round, by the client's own rule."""
+        protocol = federation.protocol
+        behind: dict[Key, Cohort] = {}
+        for round_ in range(1, protocol.rounds + 1):
+            for client, people in enumerate(partitions):
+                if self.threat.position == "client" and client in self.threat.nodes:
+                    continue
+                used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
+                behind[round_, client] = people.take(used)
+        return behind
+
+    def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> tuple[Cohort, Array]:
+        """Members and controls in one random order, and the mask of the members."""
+        people = [*partitions, controls]
+        pooled = Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
+        used = np.arange(len(pooled)) < len(pooled) - len(controls)
+        order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
+        return pooled.take(order), used[order]
+
+
+def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return [people.take(np.arange(a, b)) for a, b in pairwise(starts)]
+
+
+def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:
+    """For each exchange as many control records, each used once."""
+    if len(controls) < sum(len(p) for p in truth.values()):
+        raise InputError(
+            "TB-SPLIT-009",
+            "There are fewer control records than records sent.",
+            "Each reconstruction is also compared with someone whose record was not used.",
+            "Use fewer rounds or clients, or a larger data set.",
+        )
+    return dict(zip(truth, _slices(controls, [len(p) for p in truth.values()]), strict=True))
+
+
+# --- attacking what was recorded ------------------------------------------------------------------------
+
+
+def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
+    """Every planned attack in every recorded cell, judged. The same for a live run and a replay."""
+    findings: list[Finding] = []
+    evidence: dict[str, Evidence] = {}
+    claims: dict[str, Reconstruction] = {}
+    for plan in plans or recorded.truth.plans:
+        attack = find(plan.attack)
+        progress(f"attack: {plan.attack}")
+        try:
+            if attack.claim is Scores:
+                rows = _scores(recorded, attack, plan)
+                made = findings_.area_under_curve if plan.metric == "auc" else findings_.membership
+                finding = made(plan, rows)
+            else:
+                rows, finding, claim = _rebuilt(recorded, attack, plan)
+                claims[plan.rule] = claim
+            evidence[plan.rule] = rows
+        except Unavailable as why:
+            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
+        findings.append(finding)
+    return Assessed(findings, evidence, claims)
+
+
+def _scores(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
+    truth = recorded.truth
+    parts: list[Evidence] = []
+    for cell, view in recorded.views.items():
+        people, used = truth.pooled.get(cell, truth.pooled["true"])
+        claim = attack.run(view, Records(people), truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
+        parts.append(judge.scores(claim, used, cell))
+    return Evidence.join(*parts)
+
+
+def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+    truth = recorded.truth
+    assert truth.decoys is not None
+    line_up = judge.LineUp(truth.decoys)
+    if line_up.size < SMALLEST_LINE_UP:
+        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
+    claims: dict[Cell, Reconstruction] = {}
+    parts: list[Evidence] = []
+    for cell, view in recorded.views.items():
+        held = truth.batches["positive" if cell == "positive" else "true"]
+        claims[cell] = attack.run(
+            view, _question(truth, held), truth.auxiliary, truth.seed, truth.threat, dict(plan.params)
+        )
+        groups: list[tuple[Group, Mapping[Key, Cohort]]] = [("used", held)]
+        if cell != "positive":
+            groups.append(("unused", truth.batches["control"]))
+        parts += [judge.reconstruction(claims[cell], people, line_up, cell, group) for group, people in groups]
+    if "positive" not in recorded.views:
+        parts.append(judge.reconstruction(claims["true"], truth.batches["true"], line_up, "positive", "used"))
+    evidence = Evidence.join(*parts)
+    aimed = replace(plan, target=f"line-up of {line_up.size}")
+    finding = findings_.rates(aimed, evidence)
+    return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
+
+
+def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
+    """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
+    shape = next(iter(held.values())).x.shape[1:]
+    knows = truth.threat.knows
+    return Batch(
+        tuple(held),
+        tuple(int(s) for s in shape),
+        truth.classes,
+        tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
+        tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
+    )
+
+
+def _quality(evidence: Evidence) -> Any:
+    """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
+    from testbed.report.schema import Series
+
+    levels = [0.1, 0.25, 0.5, 0.75, 0.9]
+    cells = {"sent": evidence.cell("true", "used"), "never sent": evidence.cell("true", "unused")}
+    labels = [f"{name}, {round(100 * q)} % below" for name in cells for q in levels]
+    values = [float(np.quantile(cell.score, q)) for cell in cells.values() for q in levels]
+    return Series(
+        name="PSNR of reconstructions",
+        kind="bars",
+        x_label="PSNR in dB (capped at 160)",
+        y_label="records",
+        labels=labels,
+        x=values,
+        low=values,
+        high=values,
+    )

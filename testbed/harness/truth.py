@@ -1,0 +1,116 @@
+"""The truth behind a recording as a file, so that a transcript can be attacked and judged again later.
+
+An `.npz` without pickles: arrays, and a JSON header. The transcripts of the other cells lie beside it and are
+named in it; those that are absent leave their cells `Unmeasured`.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from testbed.core import Array, Cell, Cohort, Threat
+from testbed.errors import InputError
+from testbed.federation import transcript
+from testbed.findings import Plan
+from testbed.harness.federation import Recorded, Truth
+
+FORMAT = "testbed.truth/1"
+FILE = "truth.npz"
+CELLS: tuple[Cell, ...] = ("true", "blind", "positive")
+
+
+def files(recorded: Recorded, subject: Mapping[str, Any]) -> dict[str, bytes]:
+    """The transcripts by cell and the truth, as they go to evidence/."""
+    made = {f"{cell}.transcript": transcript.to_bytes(view) for cell, view in recorded.views.items()}
+    return {**made, FILE: to_bytes(recorded.truth, subject)}
+
+
+def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
+    arrays: dict[str, Array] = {}
+
+    def keep(name: str, people: Cohort) -> None:
+        for part in ("x", "y", "persons"):
+            values = getattr(people, part)
+            arrays[f"{name}.{part}"] = values if part != "persons" else values.astype(str)
+
+    keep("auxiliary", truth.auxiliary)
+    if truth.decoys is not None:
+        keep("decoys", truth.decoys)
+    for cell, held in truth.batches.items():
+        for (round_, client), people in held.items():
+            keep(f"batch.{cell}.{round_}.{client}", people)
+    for cell, (people, used) in truth.pooled.items():
+        keep(f"pooled.{cell}", people)
+        arrays[f"pooled.{cell}.used"] = used
+    threat = asdict(truth.threat) | {"knows": sorted(truth.threat.knows)}
+    header = {
+        "format": FORMAT,
+        "seed": truth.seed,
+        "classes": truth.classes,
+        "threat": threat,
+        "plans": [asdict(replace(p, params=dict(p.params))) for p in truth.plans],
+        "subject": dict(subject),
+    }
+    arrays["header"] = np.array(json.dumps(header, sort_keys=True))
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **cast(Any, arrays))
+    return buffer.getvalue()
+
+
+def read(path: Path) -> tuple[Truth, dict[str, Any]]:
+    """The truth and the subject's description. Raises `InputError` where the file is damaged or of another kind."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: np.asarray(file[name]) for name in file.files}
+        header: dict[str, Any] = json.loads(str(arrays["header"]))
+        if header["format"] != FORMAT:
+            raise KeyError("format")
+
+        def people(name: str) -> Cohort:
+            return Cohort(arrays[f"{name}.x"], arrays[f"{name}.y"], arrays[f"{name}.persons"])
+
+        batches: dict[str, dict[tuple[int, int], Cohort]] = {}
+        pooled: dict[str, tuple[Cohort, Array]] = {}
+        for name in arrays:
+            parts = name.split(".")
+            if parts[0] == "batch" and parts[-1] == "x":
+                cell, round_, client = parts[1], int(parts[2]), int(parts[3])
+                batches.setdefault(cell, {})[round_, client] = people(f"batch.{cell}.{round_}.{client}")
+            elif parts[0] == "pooled" and parts[-1] == "used":
+                pooled[parts[1]] = (people(f"pooled.{parts[1]}"), arrays[name].astype(bool))
+        threat = header["threat"]
+        truth = Truth(
+            tuple(Plan(**p) for p in header["plans"]),
+            Threat(**(threat | {"knows": frozenset(threat["knows"]), "nodes": tuple(threat["nodes"])})),
+            people("auxiliary"),
+            header["seed"],
+            header["classes"],
+            batches,
+            people("decoys") if "decoys.x" in arrays else None,
+            pooled,
+        )
+    except (OSError, KeyError, TypeError, ValueError, EOFError):
+        raise InputError(
+            "TB-TRUTH-001",
+            "The truth file cannot be read.",
+            "It is damaged, cut off, or no truth file of this testbed.",
+            "Use the truth.npz that the run left in evidence/, or see docs/transcript.md to make one.",
+        ) from None
+    return truth, header["subject"]
+
+
+def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Cell, transcript.Transcript]:
+    """The transcript as the true view, and those of the other cells that lie beside the truth."""
+    views: dict[Cell, transcript.Transcript] = {"true": view}
+    for cell in CELLS[1:]:
+        other = truth_path.with_name(f"{cell}.transcript")
+        if other.is_file() and other.resolve() != path.resolve():
+            views[cell] = transcript.read(other)
+    return views

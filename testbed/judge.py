@@ -1,0 +1,261 @@
+# pyright: strict, reportMissingTypeStubs=false
+"""From claims to evidence: the only place where a claim meets the truth. One function per kind of claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+from scipy import optimize as _optimize
+from scipy.spatial import distance as _distance
+
+from testbed import stats
+from testbed.core import (
+    Array,
+    Cell,
+    Cohort,
+    Column,
+    Evidence,
+    Group,
+    Guesses,
+    Links,
+    Predicates,
+    Reconstruction,
+    Scores,
+    Table,
+)
+
+optimize = cast(Any, _optimize)  # SciPy ships no types
+distance = cast(Any, _distance)
+
+PSNR_CAP_DB = 160.0
+"""Beyond float32; an exact record must not make a mean infinite."""
+
+
+# --- membership -----------------------------------------------------------------------------------------
+
+
+def scores(claim: Scores, used: Array, view: Cell) -> Evidence:
+    """Scores of pooled records, `used` (n,) bool in the question's order. Success is left to the threshold.
+
+    Raises `ValueError` for a score that is not finite or not given.
+    """
+    values = np.asarray(claim.values, dtype=float)
+    if values.shape != used.shape or not np.isfinite(values).all():
+        raise ValueError("a membership attack must give one finite score per record")
+    index = np.arange(len(used))
+    parts = [Evidence.rows(view, group, score=values[mask], item=index[mask]) for group, mask in _groups(used)]
+    return Evidence.join(*parts)
+
+
+# --- reconstruction -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class LineUp:
+    """Look-alikes from no group at all; a record is picked out if the reconstruction is nearer to it than to any."""
+
+    decoys: Cohort
+
+    @property
+    def size(self) -> int:
+        return len(self.decoys) + 1
+
+
+def psnr(reconstructed: Array, record: Array, peak: float = 1.0) -> float:
+    """Peak signal-to-noise ratio in dB of one record in [0, peak], clipped there first, capped at 160."""
+    error = float(np.mean((np.clip(reconstructed, 0, peak) - record) ** 2, dtype=np.float64))
+    return PSNR_CAP_DB if error <= 0 else min(PSNR_CAP_DB, float(10 * np.log10(peak**2 / error)))
+
+
+def reconstruction(
+    claim: Reconstruction,
+    truth: Mapping[tuple[int, int], Cohort],
+    line_up: LineUp,
+    view: Cell,
+    group: Group,
+) -> Evidence:
+    """Was each record picked out of its line-up? Score is the PSNR in dB; unit is the batch, in `cluster`.
+
+    Reconstructions and records of an exchange are matched by least total squared error (Hungarian method); a
+    record without a reconstruction has failed. A tie with d look-alikes counts 1 / (d + 1).
+    """
+    success: list[float] = []
+    score: list[float] = []
+    cluster: list[int] = []
+    performed = 0
+    crowd = _flat(line_up.decoys.x)
+    for number, (key, people) in enumerate(truth.items()):
+        rebuilt = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), dtype=np.float64)
+        rebuilt = rebuilt[np.isfinite(_flat(rebuilt)).all(1)] if len(rebuilt) else rebuilt
+        records = _flat(people.x)
+        matched = _match(_flat(rebuilt), records)
+        performed += len(matched)
+        for i in range(len(people)):
+            cluster.append(number)
+            if i not in matched:
+                success.append(0.0)
+                score.append(0.0)
+                continue
+            guess = _flat(rebuilt)[matched[i]]
+            own = float(((guess - records[i]) ** 2).sum())
+            others = ((crowd - guess) ** 2).sum(1)
+            nearer = bool((others < own).any())
+            success.append(0.0 if nearer else 1.0 / (1 + int((others == own).sum())))
+            score.append(psnr(guess, records[i]))
+    evidence = Evidence.rows(view, group, score=score, success=success, cluster=cluster)
+    return _performed(evidence, requested=len(success), performed=min(performed, len(success)))
+
+
+def _flat(x: Array) -> Array:
+    return np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+
+
+def _match(rebuilt: Array, records: Array) -> dict[int, int]:
+    """Record number -> number of the reconstruction that is matched to it."""
+    if not len(rebuilt):
+        return {}
+    cost = distance.cdist(records, rebuilt, "sqeuclidean")
+    rows, columns = optimize.linear_sum_assignment(cost)
+    return dict(zip((int(r) for r in rows), (int(c) for c in columns), strict=True))
+
+
+def _performed(evidence: Evidence, *, requested: int, performed: int) -> Evidence:
+    return Evidence(
+        evidence.view,
+        evidence.group,
+        evidence.item,
+        evidence.cluster,
+        evidence.score,
+        evidence.success,
+        requested,
+        performed,
+        evidence.notes,
+    )
+
+
+# --- synthetic releases ---------------------------------------------------------------------------------
+
+
+def links(claim: Links, partner: Array, used: Array, view: Cell, persons: Array) -> Evidence:
+    """Do the two halves of each person meet? `partner[i]` is the right-hand row of left-hand row i."""
+    met = (claim.left[:, :, None] == claim.right[partner][:, None, :]).any(axis=(1, 2))
+    return _by_group(view, used, met.astype(float), persons)
+
+
+def guesses(claim: Guesses, secret: Column, truth: Array, used: Array, view: Cell, persons: Array) -> Evidence:
+    """Is each guess right: the same category (a gap is one), or a number within the tolerance?"""
+    if secret.kind == "categorical":
+        right = claim.values == truth
+    else:
+        both_missing = np.isnan(claim.values) & np.isnan(truth)
+        right = both_missing | (np.abs(claim.values - truth) <= claim.tolerance)
+    return _by_group(view, used, right.astype(float), persons)
+
+
+def _groups(used: Array) -> tuple[tuple[Group, Array], tuple[Group, Array]]:
+    return ("used", used), ("unused", ~used)
+
+
+def _by_group(view: Cell, used: Array, success: Array, persons: Array) -> Evidence:
+    _, person = np.unique(persons, return_inverse=True)
+    index = np.arange(len(used))
+    parts = [
+        Evidence.rows(view, group, success=success[mask], item=index[mask], cluster=person[mask])
+        for group, mask in _groups(used)
+    ]
+    return Evidence.join(*parts)
+
+
+def predicates(
+    claim: Predicates, members: Table, controls: Table | None, view: Cell, requested: int, sample: int | None = None
+) -> Evidence:
+    """Does each predicate fit exactly one row? Both groups are judged at the same size, the smaller one's.
+
+    A predicate's success is the exact probability that a sample of that size, drawn without replacement, holds
+    exactly one match (hypergeometric); at equal sizes that is 0 or 1. Clusters are column sets; single columns
+    are no clusters, since all of them are used and none is drawn.
+    """
+    size = sample or min(len(members), len(members) if controls is None else len(controls))
+    sets = [tuple(condition.column for condition in c) for c in claim.conjunctions]
+    number = {s: i for i, s in enumerate(dict.fromkeys(sets))}
+    several = len(number)
+    cluster = np.array([number[s] if len(s) > 1 else several + i for i, s in enumerate(sets)], dtype=int)
+    parts: list[Evidence] = []
+    groups: tuple[tuple[Group, Table | None], ...] = (("used", members), ("unused", controls))
+    for group, table in groups:
+        if table is None:
+            continue
+        counts = np.array([int(table.matching(c).sum()) for c in claim.conjunctions], dtype=int)
+        success = stats.unique_match_probability(counts, len(table), size) if len(counts) else np.empty(0)
+        parts.append(Evidence.rows(view, group, success=success, cluster=cluster, requested=requested))
+    return Evidence.join(*parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """Unique people whose whole row stands in the release, and what chance says of it."""
+
+    members: int
+    """Persons among the members (or controls) with a row that nobody else of either group has."""
+    controls: int
+    members_reproduced: int
+    controls_reproduced: int
+    p_value: float
+    whole_table: bool
+    """The release equals the original as a multiset, and has 20 or more distinct rows."""
+
+
+DISTINCT_ROWS = 20
+
+
+def copies(release: Table, members: Table, controls: Table | None) -> Copies:
+    """Are unique people of the original reproduced more often than unique people who were not in it?
+
+    Under the null that the release does not depend on who was in the original, group labels are exchangeable:
+    of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
+    """
+    released = set(_rows(release))
+    original = _rows(members)
+    others = [] if controls is None else _rows(controls)
+    counts: dict[bytes, int] = {}
+    for row in [*original, *others]:
+        counts[row] = counts.get(row, 0) + 1
+
+    def unique_people(rows: list[bytes], table: Table | None, reproduced: bool) -> int:
+        if table is None:
+            return 0
+        return len(
+            {
+                person
+                for row, person in zip(rows, table.persons.tolist(), strict=True)
+                if counts[row] == 1 and (not reproduced or row in released)
+            }
+        )
+
+    found = unique_people(original, members, True)
+    found_control = unique_people(others, controls, True)
+    people = len(set(members.persons.tolist()))
+    control_people = 0 if controls is None else len(set(controls.persons.tolist()))
+    p = 1.0 if controls is None else stats.labels_by_chance(found, found + found_control, people, control_people)
+    same = len(release) == len(members) and sorted(_rows(release)) == sorted(original)
+    return Copies(
+        unique_people(original, members, False),
+        unique_people(others, controls, False),
+        found,
+        found_control,
+        p,
+        same and len(set(original)) >= DISTINCT_ROWS,
+    )
+
+
+def _rows(table: Table) -> list[bytes]:
+    """Each row as bytes that are equal exactly where all values are: one spelling for a gap and for zero."""
+    parts = [
+        np.where(np.isnan(v), np.nan, v + 0.0).astype("<f8") if v.dtype.kind == "f" else v.astype("<f8")
+        for v in table.values
+    ]
+    block = np.ascontiguousarray(np.stack(parts, 1))
+    return [row.tobytes() for row in block]

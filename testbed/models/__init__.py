@@ -1,0 +1,99 @@
+"""The small networks that federations train, each by the name of its factory, so that a transcript can rebuild it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from testbed.core import Array, ModelSpec, Parameters
+from testbed.errors import InputError, UsageError
+from testbed.models import networks
+
+FACTORIES: dict[str, Callable[..., nn.Module]] = {
+    "mlp": networks.mlp,
+    "cnn": networks.cnn,
+    "imprinted": networks.imprinted,
+}
+
+
+def register(name: str, factory: Callable[..., nn.Module]) -> None:
+    """Make a user's own factory known under a name that transcripts may carry."""
+    FACTORIES[name] = factory
+
+
+def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
+    """The network, in evaluation mode; its initial weights depend on `seed` alone.
+
+    Raises `UsageError` for a factory that is not registered or arguments that it does not take.
+    """
+    if spec.factory not in FACTORIES:
+        raise UsageError(
+            "TB-MODEL-001",
+            f"There is no model factory called {spec.factory!r}.",
+            "A transcript names its model, and code is never loaded from a transcript.",
+            f"Known: {', '.join(sorted(FACTORIES))}; give your own with --model module:factory.",
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0 if seed is None else seed)
+        try:
+            model = FACTORIES[spec.factory](**spec.arguments)
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                "TB-MODEL-002",
+                f"The factory {spec.factory!r} does not take these arguments.",
+                f"It stopped with {type(error).__name__}.",
+                "See its docstring in testbed.models.",
+            ) from None
+    return model.eval()
+
+
+def get_parameters(model: nn.Module) -> dict[str, Array]:
+    """Trainable parameters by name, float32, in the model's order."""
+    return {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters()}
+
+
+def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
+    """The parameters as tensors. Raises `InputError` where names, shapes or values do not fit the model."""
+    expected = {name: tuple(p.shape) for name, p in like.named_parameters()}
+    given = {name: tuple(np.shape(v)) for name, v in parameters.items()}
+    if expected != given:
+        wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
+        raise InputError(
+            "TB-MODEL-003",
+            f"Parameters do not fit the model; the first that differs is {wrong[0]!r}.",
+            "They are missing, superfluous, or of another shape.",
+            "Check that the transcript and the model belong together (--model module:factory).",
+        )
+    if not all(np.isfinite(v).all() for v in parameters.values()):
+        raise InputError(
+            "TB-MODEL-004",
+            "Parameters hold values that are not finite.",
+            "The training diverged or the payload is damaged; nothing can be read from it.",
+            "Lower the learning rate, or record again.",
+        )
+    return {name: torch.from_numpy(np.array(v, dtype=np.float32)) for name, v in parameters.items()}
+
+
+def loss_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Mean cross-entropy of a batch under these parameters."""
+    logits = cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,)))
+    return nn.functional.cross_entropy(logits, y)
+
+
+def losses_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy of each record (n,)."""
+    logits = cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,)))
+    return nn.functional.cross_entropy(logits, y, reduction="none")
+
+
+def input_of(spec: ModelSpec) -> tuple[tuple[int, ...], int]:
+    """A record's shape and the number of classes, as the model's arguments give them."""
+    arguments: dict[str, Any] = dict(spec.arguments)
+    inner = arguments.get("inner")
+    if isinstance(inner, Mapping):
+        arguments = dict(cast(Mapping[str, Any], inner))["arguments"]
+    return tuple(int(s) for s in arguments["shape"]), int(arguments["classes"])

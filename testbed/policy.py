@@ -1,0 +1,129 @@
+# pyright: strict
+"""Findings and a policy file make a decision: pass, review or fail, with reasons. Nothing is averaged."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import yaml
+
+from testbed.errors import Exit, UsageError
+from testbed.findings import FLAGS
+from testbed.report import schema
+from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Verdict
+
+BUILT_IN = "example-open-release"
+EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}
+_SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Limits on the excess by risk, and the smallest count of people that may be shown."""
+
+    id: str
+    sha256: str
+    limits: dict[str, float]
+    min_cell: int = 10
+
+
+def load(name: str | Path = BUILT_IN) -> Policy:
+    """A policy by the name of a built-in one or by path. Raises `UsageError` for anything it does not know."""
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"}:
+        if not path.is_file():
+            raise _bad(f"The policy file {path.name} does not exist.", "No verdict can be reached without it.")
+        text = path.read_text(encoding="utf-8")
+    else:
+        try:
+            text = resources.files("testbed").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise _bad(f"There is no built-in policy {name}.", f"Built in: {BUILT_IN}.") from None
+    try:
+        given: object = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise _bad("The policy file is not YAML.", "It cannot be read as such.") from None
+    if not isinstance(given, dict):
+        raise _bad("The policy file holds no mapping.", "It needs at least id and limits.")
+    fields = cast(dict[str, Any], given)
+    if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell"}):
+        raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
+    limits = cast(dict[str, Any], fields.get("limits") or {})
+    risks = get_args(schema.Risk)
+    if wrong := [k for k in limits if k not in risks]:
+        raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
+    numbers = [*limits.values(), fields.get("min_cell", 10)]
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers) or not fields.get("id"):
+        raise _bad("The policy needs an id and numbers as limits.", "Something else was found.")
+    return Policy(
+        str(fields["id"]),
+        hashlib.sha256(text.encode()).hexdigest(),
+        {k: float(v) for k, v in limits.items()},
+        int(fields.get("min_cell", 10)),
+    )
+
+
+def _bad(what: str, why: str) -> UsageError:
+    return UsageError("TB-POLICY-001", what, why, "See docs/policy.md, or copy the built-in example.")
+
+
+def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding], Decision]:
+    """Findings with their limits and verdicts, and the decision (DESIGN 7.11).
+
+    FAIL: a primary excess lies above its limit with its lower bound, or the copy rule holds. PASS: every primary
+    was measured with its upper bound below the limit, no flag, positive control succeeded. REVIEW: the rest.
+    """
+    if policy is None:
+        none = Unmeasured(unmeasured="no_policy", needs="--policy FILE")
+        return findings, Decision(verdict="none", policy=none, reasons=[])
+    judged = [_judge(f, policy) for f in findings]
+    reasons = [Reason(rule=f.rule, verdict=f.verdict, text=_text(f)) for f in judged if f.primary]
+    if not reasons:
+        text = "No attack that decides was run, so nothing speaks for a release."
+        reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text)]
+    reasons.sort(key=lambda r: -_SEVERITY[r.verdict])
+    verdict = reasons[0].verdict
+    return judged, Decision(verdict=verdict, policy=schema.Policy(id=policy.id, sha256=policy.sha256), reasons=reasons)
+
+
+def _judge(finding: Finding, policy: Policy) -> Finding:
+    if not finding.primary:
+        return finding.model_copy(update={"verdict": "none"})
+    limit: Limit | Unmeasured = Unmeasured(unmeasured="no_limit", needs=f"a limit for {finding.risk} in the policy")
+    verdict: Verdict = "review"
+    if finding.risk == "copying":
+        limit = Unmeasured(unmeasured="not_applicable", needs="nothing: the copy rule is an exact test")
+        if "copied" in finding.validity.flags:
+            verdict = "fail"
+        elif finding.validity.ok:
+            verdict = "pass"
+    elif finding.risk in policy.limits:
+        limit = Limit(excess=policy.limits[finding.risk], source=policy.id)
+        if isinstance(finding.excess, Estimate):
+            if finding.excess.low > limit.excess:
+                verdict = "fail"
+            elif finding.excess.high < limit.excess and finding.validity.ok:
+                verdict = "pass"
+    return finding.model_copy(update={"limit": limit, "verdict": verdict})
+
+
+def _text(finding: Finding) -> str:
+    what = finding.risk.replace("_", " ") + (f" ({finding.target})" if finding.target else "")
+    flags = [FLAGS[f] for f in finding.validity.flags if f in FLAGS]
+    if finding.risk == "copying":
+        return finding.plain + (f" But {flags[0]}." if finding.verdict == "review" and flags else "")
+    if isinstance(finding.excess, Unmeasured):
+        why = flags[0] if flags else finding.excess.needs
+        return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}."
+    over = finding.excess
+    bounds = f"excess {over.value:.3f}, between {over.low:.3f} and {over.high:.3f} (each bound 95 % sure)"
+    if isinstance(finding.limit, Unmeasured):
+        return f"{what}: {bounds}; the policy sets no limit for it."
+    text = f"{what}: {bounds}; the limit is {finding.limit.excess:g}."
+    if finding.verdict == "review":
+        text += " " + ("; ".join(flags).capitalize() if flags else "The interval holds the limit") + "."
+    return text

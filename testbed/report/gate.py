@@ -1,0 +1,231 @@
+"""The disclosure gate: every artefact is searched before it is written, and a doubt blocks it.
+
+Looked for: what is no aggregate (scripts, external references, images of real data), and values of the people in
+the original and control tables that fewer than `min_cell` of them share: strings of six or more characters,
+numbers of five or more significant digits, identifiers and dates; also inside base64 and gzip. Words that the
+testbed itself prints, column names, and the numbers that the schema types as statistics are exempt.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import html
+import re
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from testbed.errors import DisclosureError
+from testbed.report.schema import Result
+
+SHORTEST_STRING = 6
+SHORTEST_IDENTIFIER = 4
+SIGNIFICANT_DIGITS = 5
+MIN_CELL = 10
+NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
+BLOB = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
+ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|link|base|form)\b|javascript:|\bon\w+\s*=\s*[\"']", re.IGNORECASE)
+EXTERNAL = re.compile(
+    r"\b(?:src|href|srcset|action|data|xlink:href)\s*=\s*[\"']?\s*(?!#|data:image/png;base64,)[^\s\"'>#]"
+    r"|url\(\s*[\"']?(?!#)|@import",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class People:
+    """The raw tables whose values must not leave: columns by table, and the person behind each row."""
+
+    tables: Sequence[Any]
+    person: str | None = None
+
+
+def check(artefacts: Mapping[str, bytes], result: Result, people: People | None, min_cell: int = MIN_CELL) -> None:
+    """Raises `DisclosureError` naming the artefact and the kind of finding, never the value."""
+    if result.subject.data_class == "real" and result.disclosure.pictures:
+        raise _blocked("result.json", "holds pictures of real data")
+    exempt = _exempt(result)
+    for name, content in artefacts.items():
+        text = content.decode("utf-8")
+        if name.endswith((".html", ".svg")):
+            if ACTIVE.search(text):
+                raise _blocked(name, "holds active content")
+            if EXTERNAL.search(text):
+                raise _blocked(name, "refers to something outside itself")
+        if people is None or result.subject.data_class != "real":
+            continue
+        for layer in _layers(text):
+            cleaned = _without(layer, exempt)
+            if column := _rare_value(cleaned, people, min_cell, _exempt_numbers(result)):
+                raise _blocked(name, f"holds a value of column {column!r} that fewer than {min_cell} people share")
+
+
+def _blocked(name: str, why: str) -> DisclosureError:
+    return DisclosureError(
+        "TB-GATE-001",
+        f"The disclosure gate stopped {name}: it {why}.",
+        "Nothing was written, because what is shared must not describe single people.",
+        "Check column names and parameters for values of records; if there are none, please report it as a defect.",
+    )
+
+
+def _layers(text: str) -> Iterator[str]:
+    """The text, the text as a reader sees it, and whatever base64 or gzip hides in it."""
+    yield text
+    yield html.unescape(re.sub(r"<[^>]+>", " ", text))
+    for blob in BLOB.findall(text):
+        yield from _decoded(blob)
+
+
+def _decoded(blob: str, depth: int = 3) -> Iterator[str]:
+    try:
+        raw = base64.b64decode(blob.replace("-", "+").replace("_", "/") + "=" * (-len(blob.rstrip("=")) % 4))
+    except (binascii.Error, ValueError):
+        return
+    for unpack in (gzip.decompress, zlib.decompress, lambda b: b):
+        try:
+            inner = unpack(raw)
+        except (OSError, EOFError, zlib.error):
+            continue
+        text = inner.decode("utf-8", errors="ignore")
+        if sum(c.isprintable() or c.isspace() for c in text) < 0.9 * len(inner):
+            continue
+        yield text
+        if depth:
+            for deeper in BLOB.findall(text):
+                yield from _decoded(deeper, depth - 1)
+
+
+def _exempt(result: Result) -> list[str]:
+    """Strings that the schema types as facts of the run, longest first."""
+    run = result.run
+    strings = [run.id, run.created, run.scenario, run.environment.python, run.environment.system, run.tool.version]
+    strings += [f"{k} {v}" for k, v in run.environment.packages.items()]
+    strings += [*run.environment.packages, *run.environment.packages.values()]
+    policy = result.decision.policy
+    strings += [policy.id, policy.sha256] if hasattr(policy, "sha256") else []  # type: ignore[union-attr]
+    strings += [result.subject.licence, result.subject.size_band]
+    strings += [p.png_base64 for p in result.disclosure.pictures]
+    # A date is also printed without its time.
+    strings += [run.created[:10]]
+    return sorted({s for s in strings if len(s) >= 3}, key=len, reverse=True)
+
+
+def _exempt_numbers(result: Result) -> set[float]:
+    numbers = {float(result.run.seed), result.run.duration_s, result.run.environment.cpu_seconds}
+    for finding in result.findings:
+        numbers |= {float(finding.attack.requested), float(finding.attack.performed)}
+        for measure in (
+            finding.measure,
+            finding.control,
+            finding.baseline,
+            finding.excess,
+            finding.residual,
+            finding.positive_control,
+        ):
+            numbers.add(float(getattr(measure, "n", 0)))
+        numbers |= {float(v) for v in finding.attack.params.values() if isinstance(v, int | float)}
+    return numbers
+
+
+def _without(text: str, exempt: list[str]) -> str:
+    for string in exempt:
+        text = text.replace(string, " ")
+    return text
+
+
+def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) -> str | None:
+    """The column of a rare value that the text holds, or None."""
+    folded = text.casefold()
+    grams = {
+        size: {folded[i : i + size] for i in range(len(folded) - size + 1)}
+        for size in (SHORTEST_IDENTIFIER, SHORTEST_STRING)
+    }
+    numbers = np.array(sorted(_numbers(text) - exempt))
+    for frame in people.tables:
+        names = _vocabulary() + " \n" + " \n".join(map(str, frame.columns)).casefold()
+        persons = frame[people.person] if people.person in frame.columns else None
+        for column in frame.columns:
+            values = frame[column]
+            shortest = SHORTEST_IDENTIFIER if column == people.person else SHORTEST_STRING
+            if values.dtype.kind in "iuf":
+                hit = np.isin(np.asarray(values, dtype=float), numbers)
+                candidates = set(np.asarray(values[hit], dtype=float).tolist())
+            else:
+                candidates = {
+                    v
+                    for v in values.dropna().unique()
+                    if any(_held(s, folded, grams[shortest], shortest, names, numbers) for s in _spellings(v))
+                }
+            for value in candidates:
+                rows = values == value
+                count = int(rows.sum()) if persons is None else persons[rows].nunique()
+                if count < min_cell:
+                    return str(column)
+    return None
+
+
+def _spellings(value: Any) -> list[str]:
+    if hasattr(value, "isoformat"):
+        day = value.isoformat()[:10]
+        year, month, dom = day.split("-")
+        return [value.isoformat(), day, f"{dom}/{month}/{year}", f"{month}/{dom}/{year}", f"{dom}.{month}.{year}"]
+    return [str(value)]
+
+
+def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, numbers: Any) -> bool:
+    word = value.strip().casefold()
+    if len(word) < shortest or word[:shortest] not in grams:
+        return False
+    if word.replace(".", "").isdigit():
+        return _digits(word) >= SIGNIFICANT_DIGITS and bool(np.isin(float(word), numbers)) if _is_number(word) else True
+    pattern = re.compile(r"(?<!\w)" + re.escape(word) + r"(?!\w)")
+    return bool(pattern.search(folded)) and not pattern.search(names)
+
+
+def _numbers(text: str) -> set[float]:
+    """Numbers of five or more significant digits, with and without a decimal comma."""
+    found: set[float] = set()
+    for token in NUMBER.findall(text):
+        for spelling in (token.replace(",", ""), token.replace(",", ".")):
+            if _is_number(spelling) and _digits(spelling) >= SIGNIFICANT_DIGITS:
+                found.add(float(spelling))
+                found.add(-float(spelling))
+    return found
+
+
+def _digits(token: str) -> int:
+    mantissa = re.split("[eE]", token)[0].lstrip("+-")
+    digits = mantissa.replace(".", "").lstrip("0")
+    return len(digits if "." in mantissa else digits.rstrip("0"))
+
+
+def _is_number(token: str) -> bool:
+    try:
+        float(token)
+    except ValueError:
+        return False
+    return True
+
+
+@cache
+def _vocabulary() -> str:
+    """Every word that the testbed's own sources can print; finding one in a report tells nothing of the data."""
+    words: list[str] = []
+
+    def read(folder: Any) -> None:
+        for entry in folder.iterdir():
+            if entry.is_dir():
+                read(entry)
+            elif entry.name.endswith((".py", ".j2", ".css", ".yaml")):
+                words.append(entry.read_text(encoding="utf-8"))
+
+    read(resources.files("testbed"))
+    return "\n".join(words).casefold()

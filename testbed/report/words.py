@@ -1,0 +1,26 @@
+"""Numbers in words, the same in a terminal and in a report. Formatting only: no arithmetic on findings."""
+
+from __future__ import annotations
+
+from testbed.report.schema import Estimate, Measure
+
+_PERCENT = {"rate", "line_up_top1", "tpr_at_fpr", "excess", "residual", "exact_match", "fidelity"}
+
+
+def number(value: float, metric: str) -> str:
+    if metric in _PERCENT:
+        return f"{100 * value:.1f} %"
+    return f"{value:.1f} dB" if metric == "psnr_db" else f"{value:.3f}"
+
+
+def short(measure: Measure) -> str:
+    """The value alone, or why there is none."""
+    return number(measure.value, measure.metric) if isinstance(measure, Estimate) else f"({measure.unmeasured})"
+
+
+def interval(measure: Measure) -> str:
+    """Value, interval, n and unit."""
+    if not isinstance(measure, Estimate):
+        return f"({measure.unmeasured})"
+    low, high = (number(v, measure.metric).replace(" %", "").replace(" dB", "") for v in (measure.low, measure.high))
+    return f"{number(measure.value, measure.metric)} ({low} to {high}), n = {measure.n}"

@@ -1,0 +1,194 @@
+"""Scenarios: a question, the parameters that change its answer, and the trial that answers it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from testbed.errors import UsageError
+from testbed.report.schema import Defence, Picture, Result, Subject, ThreatModel, Utility
+
+if TYPE_CHECKING:
+    from testbed.core import Evidence
+    from testbed.policy import Policy
+    from testbed.report.gate import People
+    from testbed.report.schema import Finding
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial yields: findings for the report, and what stays in evidence/."""
+
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    pictures: list[Picture] = field(default_factory=list[Picture])
+    utility: list[Utility] = field(default_factory=list[Utility])
+    people: People | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A prepared scenario. `conduct(engine, progress)` runs it; nothing has run before."""
+
+    subject: Subject
+    threat: ThreatModel
+    conduct: Callable[[str, Progress], Outcome]
+    defences: Sequence[Defence] = ()
+    engines: Sequence[str] = ("in-process", "simulation")
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A scenario's function with its question; calling it with parameters prepares the scenario."""
+
+    name: str
+    question: str
+    make: Callable[..., Scenario]
+    defaults: Mapping[str, Any]
+    summary: str
+    position: str = "server"
+    malicious: bool = False
+
+    def __call__(self, **params: Any) -> Scenario:
+        return self.make(**params)
+
+    def parse(self, pairs: Sequence[str]) -> dict[str, Any]:
+        """`key=value` texts as parameters, each in the type of its default. Raises `UsageError`."""
+        given: dict[str, Any] = {}
+        for pair in pairs:
+            key, separator, text = pair.partition("=")
+            if not separator or key not in self.defaults or key == "seed":
+                raise UsageError(
+                    "TB-SCENARIO-002",
+                    f"{self.name} has no parameter {key!r}, or no value was given.",
+                    "A misspelt parameter would change nothing.",
+                    f"It takes: {', '.join(f'{k}={v}' for k, v in self.defaults.items() if k != 'seed')}.",
+                )
+            given[key] = _typed(key, text, self.defaults[key])
+        return given
+
+
+def _typed(key: str, text: str, default: Any) -> Any:
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
+        return type(default)(text)
+    except (KeyError, ValueError):
+        raise UsageError(
+            "TB-SCENARIO-003",
+            f"The parameter {key} does not take this value.",
+            f"It must be of the kind {type(default).__name__}.",
+            f"Its default is {default!r}.",
+        ) from None
+
+
+_REGISTRY: dict[str, Registered] = {}
+
+
+def scenario(
+    *, question: str, position: str = "server", malicious: bool = False
+) -> Callable[[Callable[..., Scenario]], Registered]:
+    """Register a function as a scenario; its parameters, all with defaults, are the command line's `-s key=value`."""
+
+    def register(make: Callable[..., Scenario]) -> Registered:
+        defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
+        made = Registered(make.__name__, question, make, defaults, inspect.getdoc(make) or "", position, malicious)
+        _REGISTRY[made.name] = made
+        return made
+
+    return register
+
+
+def scenarios() -> list[Registered]:
+    """Every scenario, by name: one file each in `scenarios/`."""
+    package = _package()
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")
+    return [_REGISTRY[name] for name in sorted(_REGISTRY)]
+
+
+def _package() -> Any:
+    """The folder beside the package in a checkout, the same folder inside it when installed."""
+    return importlib.import_module("testbed.scenarios")
+
+
+def find(name: str) -> Registered:
+    """The scenario of that name. Raises `UsageError` where there is none."""
+    known = {s.name: s for s in scenarios()}
+    if name not in known:
+        raise UsageError(
+            "TB-SCENARIO-001",
+            f"There is no scenario called {name!r}.",
+            "Names are exact.",
+            f"Known: {', '.join(known)}.",
+        )
+    return known[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished run: its result, and what it leaves in a folder."""
+
+    result: Result
+    outcome: Outcome
+
+
+def run(
+    registered: Registered,
+    params: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    engine: str | None = None,
+    policy: Policy | None = None,
+    progress: Progress = lambda _: None,
+) -> Done:
+    """Run a scenario. Without a policy there is no verdict."""
+    from testbed.report import results
+
+    started = time.monotonic()
+    chosen = {**{k: v for k, v in registered.defaults.items() if k != "seed"}, **(params or {})}
+    prepared = registered(**chosen, seed=seed)
+    used = engine or prepared.engines[0]
+    if used not in prepared.engines:
+        raise UsageError(
+            "TB-SCENARIO-004",
+            f"{registered.name} does not run on the engine {used!r}.",
+            "Another engine would change what is simulated.",
+            f"Use one of: {', '.join(prepared.engines)}.",
+        )
+    outcome = prepared.conduct(used, progress)
+    result = results.assemble(
+        command="run",
+        scenario=registered.name,
+        question=registered.question,
+        engine=used,
+        seed=seed,
+        params=chosen,
+        started=started,
+        subject=prepared.subject,
+        threat=prepared.threat,
+        findings=outcome.findings,
+        policy=policy,
+        defences=prepared.defences,
+        utility=outcome.utility,
+        pictures=outcome.pictures,
+    )
+    return Done(result, outcome)
+
+
+def main(registered: Registered) -> None:
+    """Run a scenario's file as a script: `python scenarios/NAME.py -s key=value`."""
+    import sys
+
+    from testbed import cli
+
+    sys.argv[1:1] = ["run", registered.name]
+    cli.main()

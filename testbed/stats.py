@@ -1,0 +1,218 @@
+# pyright: strict, reportMissingTypeStubs=false
+"""From evidence rows to numbers with intervals: pure functions of small sufficient statistics.
+
+Success counts may be fractional (ties count half, expected matches lie in [0, 1]): a mean of values in [0, 1] has
+at most the variance of a proportion with the same mean, so the intervals below stay valid.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats as _scipy_stats
+
+scipy_stats = cast(Any, _scipy_stats)  # SciPy ships no types
+
+Array = npt.NDArray[Any]
+RESOLVABLE_FALSE_POSITIVES = 10
+FALSE_POSITIVE_RATES = (0.001, 0.01, 0.05, 0.1)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    value: float
+    low: float
+    high: float
+    level: float
+    method: str
+    n: int
+
+
+def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
+    """Wilson's score interval of a proportion; `value` is the plain ratio (Wilson 1927)."""
+    if n <= 0 or not 0 <= successes <= n * (1 + 1e-12):
+        raise ValueError(f"successes must lie in [0, n] and n be positive. Got {successes} of {n} instead.")
+    p = min(1.0, successes / n)
+    z = float(scipy_stats.norm.ppf((1 + level) / 2))
+    centre = (p + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    # At 0 and 1 the formula's own bound is the point itself, up to rounding.
+    return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), level, "wilson", n)
+
+
+def clopper_pearson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """One-sided exact bounds of a proportion, each at `level` (Clopper and Pearson 1934)."""
+    low = 0.0 if successes <= 0 else float(scipy_stats.beta.ppf(1 - level, successes, n - successes + 1))
+    high = 1.0 if successes >= n else float(scipy_stats.beta.ppf(level, successes + 1, n - successes))
+    return low, high
+
+
+def excess(attack: Interval, control: Interval, correlation: float = 0.0, level: float = 0.90) -> Interval:
+    """attack - control, unclipped, by Newcombe's square-and-add (1998, methods 10 unpaired and paired).
+
+    At the default level of 0.90 each bound holds one-sided at 95 %. `correlation` is that between the two outcomes
+    where one guess is judged in both groups, else 0.
+    """
+    a = wilson(attack.value * attack.n, attack.n, level)
+    c = wilson(control.value * control.n, control.n, level)
+    difference = a.value - c.value
+    below, above = (a.value - a.low, c.high - c.value), (a.high - a.value, c.value - c.low)
+
+    def spread(one: float, other: float) -> float:
+        return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
+
+    return Interval(
+        difference,
+        max(-1.0, difference - spread(*below)),
+        min(1.0, difference + spread(*above)),
+        level,
+        "newcombe, paired" if correlation else "newcombe",
+        min(attack.n, control.n),
+    )
+
+
+def residual(over: Interval, control: float) -> Interval | None:
+    """excess / (1 - control): the share of what was left to learn. None where the control leaves nothing."""
+    if control >= 1:
+        return None
+    scale = 1 / (1 - control)
+    low, value, high = (max(-1e6, min(1.0, x * scale)) for x in (over.low, over.value, over.high))
+    return Interval(value, low, high, over.level, over.method + ", scaled by 1 / (1 - control)", over.n)
+
+
+def effective_size(success: Array, cluster: Array) -> int:
+    """How many independent guesses clustered ones are worth: n over the design effect, at least the clusters.
+
+    The design effect compares the cluster-robust variance of the mean with the binomial one; never below 1, so
+    that clustering cannot make a number look surer. Where no variance can be seen, each cluster counts once.
+    """
+    n = len(success)
+    names, inverse = np.unique(cluster, return_inverse=True)
+    groups = len(names)
+    if groups == n:
+        return n
+    p = float(success.mean())
+    if groups < 2 or p <= 0 or p >= 1:
+        return groups
+    sums = np.bincount(inverse, weights=success - p)
+    robust = groups / (groups - 1) * float((sums**2).sum()) / n**2
+    design = max(1.0, robust / (p * (1 - p) / n))
+    return int(min(n, max(groups, round(n / design))))
+
+
+def proportion(success: Array, cluster: Array | None = None, level: float = 0.95) -> Interval:
+    """Mean success with a Wilson interval; clusters, where they are not single guesses, shrink its n."""
+    if cluster is None:
+        return wilson(float(success.sum()), len(success), level)
+    n = effective_size(success, cluster)
+    found = wilson(float(success.mean()) * n, n, level)
+    method = "wilson" if n == len(success) else "wilson, n divided by the design effect"
+    return Interval(found.value, found.low, found.high, level, method, n)
+
+
+def correlation(one: Array, other: Array) -> float:
+    """Pearson's, or 0 where one of the two never varies."""
+    if len(one) < 2 or one.std() == 0 or other.std() == 0:
+        return 0.0
+    return float(np.corrcoef(one, other)[0, 1])
+
+
+# --- scores ---------------------------------------------------------------------------------------------
+
+
+def resolvable_fpr(controls: int) -> float | None:
+    """The smallest customary false-positive rate that this many controls can show: ten or more expected."""
+    for fpr in FALSE_POSITIVE_RATES:
+        if controls * fpr >= RESOLVABLE_FALSE_POSITIVES:
+            return fpr
+    return None
+
+
+def threshold_at(fpr: float, control_scores: Array) -> float:
+    """The lowest threshold that at most `fpr` of these scores exceed; a tie at the threshold does not exceed it."""
+    ranked = np.sort(control_scores)[::-1]
+    allowed = math.floor(fpr * len(ranked) + 1e-9)
+    return float(ranked[allowed]) if allowed < len(ranked) else -math.inf
+
+
+def auc(positive: Array, negative: Array, level: float = 0.95) -> Interval:
+    """P(positive > negative) + P(equal)/2 with a logit-DeLong interval (DeLong et al. 1988; Qin and Hotilovac 2008).
+
+    At 0 or 1, or with no variance, the bound comes from one-sided exact limits on min(m, n) comparisons.
+    """
+    m, n = len(positive), len(negative)
+    if not m or not n:
+        raise ValueError("both groups must hold at least one score")
+    ranks = scipy_stats.rankdata(np.concatenate([positive, negative]))
+    own_p, own_n = scipy_stats.rankdata(positive), scipy_stats.rankdata(negative)
+    beaten = (ranks[:m] - own_p) / n  # share of negatives below each positive, ties half
+    beating = 1 - (ranks[m:] - own_n) / m
+    value = float(beaten.mean())
+    variance = 0.0
+    if m > 1 and n > 1:
+        variance = float(beaten.var(ddof=1) / m + beating.var(ddof=1) / n)
+    if variance <= 0 or value <= 0 or value >= 1:
+        low, high = clopper_pearson(value * min(m, n), min(m, n), level)
+        return Interval(value, min(value, low), max(value, high), level, "one-sided exact", m + n)
+    z = float(scipy_stats.norm.ppf((1 + level) / 2))
+    half = z * math.sqrt(variance) / (value * (1 - value))
+    logit = math.log(value / (1 - value))
+    low, high = (1 / (1 + math.exp(-x)) for x in (logit - half, logit + half))
+    return Interval(value, low, high, level, "logit-delong", m + n)
+
+
+def roc(positive: Array, negative: Array, points: int = 40) -> tuple[list[float], list[float]]:
+    """The ROC at no more than `points` false-positive rates, log-spaced from one control up; ties are one step."""
+    ranked = np.sort(negative)[::-1]
+    grid = np.unique(np.geomspace(1 / len(negative), 1, points - 1))
+    thresholds = [threshold_at(float(f), ranked) for f in grid]
+    fpr = [float((negative > t).mean()) for t in thresholds]
+    tpr = [float((positive > t).mean()) for t in thresholds]
+    return fpr, tpr
+
+
+def ppv(tpr: float, fpr: float, prevalence: float) -> float | None:
+    """How often an accusation is right where `prevalence` of the suspects were in the data."""
+    accused = tpr * prevalence + fpr * (1 - prevalence)
+    return tpr * prevalence / accused if accused > 0 else None
+
+
+# --- tests ----------------------------------------------------------------------------------------------
+
+
+def unique_match_probability(matches: Array, population: int, sample: int) -> Array:
+    """P(exactly one of `matches` rows is drawn) when `sample` of `population` rows are, without replacement."""
+    return np.asarray(scipy_stats.hypergeom.pmf(1, population, matches, sample), dtype=float)
+
+
+def labels_by_chance(used: int, both: int, members: int, controls: int) -> float:
+    """P(at least `used` of `both` people fall among the members) if group labels were drawn at random."""
+    if both == 0:
+        return 1.0
+    return float(scipy_stats.hypergeom.sf(used - 1, members + controls, members, both))
+
+
+def holm(p_values: Array) -> Array:
+    """Holm's step-down adjusted p-values (1979)."""
+    order = np.argsort(p_values, kind="stable")
+    k = len(p_values)
+    stepped = np.maximum.accumulate(np.asarray(p_values)[order] * (k - np.arange(k)))
+    adjusted = np.empty(k)
+    adjusted[order] = np.minimum(1.0, stepped)
+    return adjusted
+
+
+def exceedance_p(attack: Interval, control: Interval, correlation: float = 0.0) -> float:
+    """One-sided p of 'the excess is not above 0', by inverting the Newcombe interval."""
+    low, high = 0.0, 1.0 - 1e-12
+    for _ in range(50):
+        middle = (low + high) / 2
+        if excess(attack, control, correlation, middle).low > 0:
+            low = middle
+        else:
+            high = middle
+    return (1 - low) / 2
