@@ -306,9 +306,14 @@ Recipe: TypeAlias = Callable[..., View]
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Membership: whose records of these were used? Members and controls, pooled and shuffled."""
+    """Membership: whose records of these were used? Members and controls, pooled and shuffled.
+
+    `suspected` names for each record the client that is asked about ("was she in this hospital's data?"), for
+    members and controls alike; None asks about the federation as a whole.
+    """
 
     people: People
+    suspected: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)

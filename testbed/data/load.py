@@ -17,8 +17,18 @@ from testbed.data import wheels
 from testbed.data.registry import Dataset, dataset
 from testbed.errors import UsageError
 
-PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "grass.png", "gravel.png", "brick.png", "rocket.jpg")
-PHOTOGRAPHS += ("motorcycle_left.png", "hubble_deep_field.jpg", "camera.png")
+PHOTOGRAPHS = (
+    "astronaut.png",
+    "chelsea.png",
+    "coffee.png",
+    "grass.png",
+    "gravel.png",
+    "brick.png",
+    "rocket.jpg",
+    "motorcycle_left.png",
+    "hubble_deep_field.jpg",
+    "camera.png",
+)
 CROP = 32
 
 

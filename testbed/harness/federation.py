@@ -42,11 +42,20 @@ Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Pooled:
+    """Members and controls in one random order: who was used (n,) bool, and the client asked about (n,) int."""
+
+    people: Cohort
+    used: Array
+    suspected: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Truth:
     """What the judge knows: whose records lay behind which exchange, or who of the pooled people was used.
 
     `batches` holds, by cell name ("true", "control", "positive"), the records of each exchange; `pooled` holds by
-    cell the people asked about and the mask of those used.
+    cell the people asked about.
     """
 
     plans: tuple[Plan, ...]
@@ -56,7 +65,7 @@ class Truth:
     classes: int
     batches: Mapping[str, Mapping[Key, Cohort]] = field(default_factory=dict[str, Mapping[Key, Cohort]])
     decoys: Cohort | None = None
-    pooled: Mapping[str, tuple[Cohort, Array]] = field(default_factory=dict[str, tuple[Cohort, Array]])
+    pooled: Mapping[str, Pooled] = field(default_factory=dict[str, "Pooled"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Trial:
     """A federation, the people in it, who attacks it and how; what a federated scenario returns.
 
     `positive` is a federation known to leak, with as many of the members as `positive_members`; None means that the
-    trial's own view is one (an undefended batch of one).
+    trial's own view is one (an undefended batch of one). `control_party` gives the natural site of each control.
     """
 
     split: Split
@@ -89,6 +98,7 @@ class Trial:
     positive: Federation | None = None
     positive_members: int | None = None
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    control_party: Array | None = None
 
     def record(self, engine: str, progress: Progress = lambda _: None) -> Recorded:
         """Run the federation in every cell: on the members, on auxiliary records, and as the positive control."""
@@ -161,13 +171,18 @@ class Trial:
                 behind[round_, client] = people.take(used)
         return behind
 
-    def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> tuple[Cohort, Array]:
-        """Members and controls in one random order, and the mask of the members."""
+    def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> Pooled:
+        """Members, each with the client that holds it; controls, each with a client who might have."""
         people = [*partitions, controls]
         pooled = Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
         used = np.arange(len(pooled)) < len(pooled) - len(controls)
+        holder = np.repeat(np.arange(len(partitions)), [len(p) for p in partitions])
+        asked = self.control_party
+        if asked is None:
+            # As many controls are asked about a client as it has members, up to rounding.
+            asked = holder[np.linspace(0, len(holder) - 1, len(controls)).round().astype(int)]
         order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
-        return pooled.take(order), used[order]
+        return Pooled(pooled.take(order), used[order], np.concatenate([holder, asked])[order])
 
 
 def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
@@ -217,9 +232,10 @@ def _scores(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
     truth = recorded.truth
     parts: list[Evidence] = []
     for cell, view in recorded.views.items():
-        people, used = truth.pooled.get(cell, truth.pooled["true"])
-        claim = attack.run(view, Records(people), truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
-        parts.append(judge.scores(claim, used, cell))
+        pooled = truth.pooled.get(cell, truth.pooled["true"])
+        question = Records(pooled.people, pooled.suspected)
+        claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
+        parts.append(judge.scores(claim, pooled.used, cell))
     return Evidence.join(*parts)
 
 

@@ -19,7 +19,7 @@ from testbed.core import Array, Cell, Cohort, Threat
 from testbed.errors import InputError
 from testbed.federation import transcript
 from testbed.findings import Plan
-from testbed.harness.federation import Recorded, Truth
+from testbed.harness.federation import Pooled, Recorded, Truth
 
 FORMAT = "testbed.truth/1"
 FILE = "truth.npz"
@@ -46,9 +46,10 @@ def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
     for cell, held in truth.batches.items():
         for (round_, client), people in held.items():
             keep(f"batch.{cell}.{round_}.{client}", people)
-    for cell, (people, used) in truth.pooled.items():
-        keep(f"pooled.{cell}", people)
-        arrays[f"pooled.{cell}.used"] = used
+    for cell, pooled in truth.pooled.items():
+        keep(f"pooled.{cell}", pooled.people)
+        arrays[f"pooled.{cell}.used"] = pooled.used
+        arrays[f"pooled.{cell}.suspected"] = pooled.suspected
     threat = asdict(truth.threat) | {"knows": sorted(truth.threat.knows)}
     header = {
         "format": FORMAT,
@@ -77,14 +78,15 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             return Cohort(arrays[f"{name}.x"], arrays[f"{name}.y"], arrays[f"{name}.persons"])
 
         batches: dict[str, dict[tuple[int, int], Cohort]] = {}
-        pooled: dict[str, tuple[Cohort, Array]] = {}
+        pooled: dict[str, Pooled] = {}
         for name in arrays:
             parts = name.split(".")
             if parts[0] == "batch" and parts[-1] == "x":
                 cell, round_, client = parts[1], int(parts[2]), int(parts[3])
                 batches.setdefault(cell, {})[round_, client] = people(f"batch.{cell}.{round_}.{client}")
             elif parts[0] == "pooled" and parts[-1] == "used":
-                pooled[parts[1]] = (people(f"pooled.{parts[1]}"), arrays[name].astype(bool))
+                group = f"pooled.{parts[1]}"
+                pooled[parts[1]] = Pooled(people(group), arrays[name].astype(bool), arrays[f"{group}.suspected"])
         threat = header["threat"]
         truth = Truth(
             tuple(Plan(**p) for p in header["plans"]),

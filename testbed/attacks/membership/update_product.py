@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import cast
+
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from testbed import models
 from testbed.attacks.kit import attack
@@ -22,6 +25,10 @@ def update_of(view: Transcript, exchange: Exchange) -> dict[str, Array] | None:
     }
 
 
+def _losses(model: nn.Module, x: Tensor, y: Tensor, parameters: dict[str, Tensor]) -> Tensor:
+    return models.losses_of(model, parameters, x, y)
+
+
 @attack(
     risk="membership",
     claim=Scores,
@@ -30,34 +37,34 @@ def update_of(view: Transcript, exchange: Exchange) -> dict[str, Array] | None:
     reference="https://arxiv.org/abs/1812.00910",
 )
 def update_product(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score each record by how much each update lowered its loss, to first order, summed over the rounds.
+    """Score each record by how much its suspected client's updates lowered its loss, to first order, over the rounds.
 
-    Threat model: a curious server that sees every client's update, with the target records and their labels (the
-    passive global attacker of Nasr et al. 2019, with one feature and no attack model to train). The
-    inner product of a record's gradient with an update is one forward-mode derivative over all records at once (no
-    gradient of a single record is formed). A record's score is its best client's, each client standardised over
-    the records asked about.
+    Threat model: a curious server that sees every client's update, with the target records, their labels and the
+    client that is asked about (the passive global attacker of Nasr et al. 2019, with one feature and no attack
+    model to train). The inner product of a record's gradient with an update is one forward-mode derivative over
+    all records at once; no gradient of a single record is formed. Where no client is suspected, all are summed.
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     model = models.build(view.model)
     people = question.people
     assert isinstance(people, Cohort)
-    x, y = torch.tensor(people.x), torch.tensor(people.y)
-    total: dict[int, Array] = {}
+    score = np.zeros(len(people))
+    seen = 0
     for exchange in view.exchanges:
         update = update_of(view, exchange)
         if update is None or exchange.sent is None:
             continue
-        at = models.to_tensors(exchange.sent, model)
-        towards = models.to_tensors(update, model)
+        seen += 1
+        at, towards = models.to_tensors(exchange.sent, model), models.to_tensors(update, model)
+        asked = slice(None) if question.suspected is None else np.flatnonzero(question.suspected == exchange.client)
+        x, y = torch.tensor(people.x[asked]), torch.tensor(people.y[asked])
+        if not len(y):
+            continue
 
-        def losses(parameters: dict[str, Tensor]) -> Tensor:
-            return models.losses_of(model, parameters, x, y)
-
-        _, change = torch.func.jvp(losses, (at,), (towards,))
-        total[exchange.client] = total.get(exchange.client, np.zeros(len(people))) - change.double().numpy()
-    if not total:
+        losses = partial(_losses, model, x, y)
+        change = cast(Tensor, torch.func.jvp(losses, (at,), (towards,))[1])
+        score[asked] -= change.double().numpy()
+    if not seen:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
-    standard = [(v - v.mean()) / max(float(v.std()), 1e-12) for v in total.values()]
-    return Scores(np.max(standard, axis=0))
+    return Scores(score)

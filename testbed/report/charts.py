@@ -1,0 +1,242 @@
+"""Charts as hand-written SVG, drawn from the schema's values alone: no record can reach them.
+
+Every chart carries a title, a description, and is followed by a table of the same numbers. Coordinates have one
+decimal and stay below 1,000, so that no coordinate looks like a measurement to the disclosure gate.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+from testbed.report.schema import Estimate, Finding, Limit, Measure, Series
+from testbed.report.words import interval, number
+
+WIDTH, LEFT, RIGHT, ROW = 760, 250, 24, 26
+INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"
+COLOURS = {"measure": "#a3333d", "control": "#1f5f8b", "baseline": "#6b6b6b", "positive control": "#8a6d00"}
+MARKS = {"measure": "circle", "control": "square", "baseline": "diamond", "positive control": "triangle"}
+MOST_ROWS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing, what to make of it, and the numbers behind it."""
+
+    svg: Markup
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> Markup:
+    return Markup(
+        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" xmlns="http://www.w3.org/2000/svg">'
+        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+    )
+
+
+def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = INK, size: int = 12) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="{size}" fill="{colour}">{escape(text)}</text>'
+    )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1, dash: str = "") -> str:
+    dashed = f' stroke-dasharray="{dash}"' if dash else ""
+    ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
+    return f'<line {ends} stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
+
+
+def _mark(kind: str, x: float, y: float, colour: str, r: float = 5) -> str:
+    if kind == "circle":
+        return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:g}" fill="{colour}"/>'
+    corners = {
+        "square": [(-r, -r), (r, -r), (r, r), (-r, r)],
+        "diamond": [(0, -r - 1), (r + 1, 0), (0, r + 1), (-r - 1, 0)],
+        "triangle": [(0, -r - 1), (r + 1, r), (-r - 1, r)],
+    }[kind]
+    points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
+    return f'<polygon points="{points}" fill="{colour}"/>'
+
+
+def _clip(text: str, most: int = 36) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _axis(low: float, high: float, top: float, bottom: float, label: str, percent: bool) -> tuple[list[str], float]:
+    """Grid lines with labels; returns the parts and the pixels per unit."""
+    scale = (WIDTH - LEFT - RIGHT) / (high - low)
+    step = next(s for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if (high - low) / s <= 8)
+    parts: list[str] = []
+    tick = math.ceil(low / step - 1e-9) * step
+    while tick <= high + 1e-9:
+        x = LEFT + (tick - low) * scale
+        parts.append(_line(x, top, x, bottom, GRID))
+        words = f"{100 * tick:.3g} %" if percent else f"{tick:.3g}"
+        parts.append(_text(x, bottom + 16, words, "middle", MUTED, 11))
+        tick += step
+    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, bottom + 34, label, "middle", MUTED, 11))
+    return parts, scale
+
+
+def name_of(finding: Finding) -> str:
+    return f"{finding.attack.name}: {finding.target}" if finding.target else finding.attack.name
+
+
+def cells(findings: Sequence[Finding]) -> Chart | None:
+    """What each deciding attack reached, beside the three things it must be compared with."""
+    shown = [f for f in findings if isinstance(f.measure, Estimate) and f.measure.metric != "psnr_db"]
+    if not shown:
+        return None
+    block = 4 * 15 + 18
+    bottom = 34 + block * len(shown)
+    parts, scale = _axis(0, 1, 26, bottom, "share of guesses that are right", True)
+    rows: list[list[str]] = []
+    x = LEFT
+    for name, kind in MARKS.items():
+        parts += [_mark(kind, x, 10, COLOURS[name], 4), _text(x + 9, 14, name, size=11)]
+        x += 30 + 7 * len(name)
+    for i, finding in enumerate(shown):
+        y = 34 + block * i
+        parts.append(_text(0, y + 34, _clip(name_of(finding))))
+        measures: dict[str, Measure] = {
+            "measure": finding.measure,
+            "control": finding.control,
+            "baseline": finding.baseline,
+            "positive control": finding.positive_control,
+        }
+        for j, (name, measure) in enumerate(measures.items()):
+            if isinstance(measure, Estimate):
+                at = y + 12 + 15 * j
+                ends = (LEFT + measure.low * scale, LEFT + measure.high * scale)
+                parts.append(_line(ends[0], at, ends[1], at, COLOURS[name], 2))
+                parts.append(_mark(MARKS[name], LEFT + measure.value * scale, at, COLOURS[name], 4.5))
+        rows.append([name_of(finding), *(interval(m) for m in measures.values())])
+    caption = (
+        "Further right is worse for the people in the data. Leakage is the distance from the measure (circle) to the "
+        "control (square), which is what the same attack learns about people whose records were not used; the "
+        "baseline (diamond) is luck; the positive control (triangle) shows that the attack can succeed."
+    )
+    svg = _svg(bottom + 42, "Attack, control, baseline and positive control", caption, parts)
+    return Chart(svg, caption, ["attack", *measures_header()], rows)
+
+
+def measures_header() -> list[str]:
+    return list(MARKS)
+
+
+def excesses(findings: Sequence[Finding]) -> Chart | None:
+    """The excess of every attack over its control, deciding ones first, with the policy's limit."""
+    measured = [(f, f.excess) for f in findings if isinstance(f.excess, Estimate)]
+    ordered = sorted(measured, key=lambda m: (not m[0].primary, -m[1].value))
+    if not ordered:
+        return None
+    shown = ordered[:MOST_ROWS]
+    limits = [f.limit.excess for f, _ in shown if isinstance(f.limit, Limit)]
+    low = min(0.0, *(e.low for _, e in shown)) if shown else 0.0
+    high = max(0.02, *(e.high for _, e in shown), *limits) if shown else 1.0
+    pad = 0.04 * (high - low)
+    low, high = low - pad, high + pad
+    bottom = 24 + ROW * len(shown)
+    parts, scale = _axis(low, high, 12, bottom, "excess over people whose records were not used", True)
+    parts.append(_line(LEFT - low * scale, 12, LEFT - low * scale, bottom, INK, 1.4))
+    for i, (finding, excess) in enumerate(shown):
+        y = 26 + ROW * i
+        colour = COLOURS["measure"] if finding.primary else COLOURS["control"]
+        parts.append(_text(0, y + 4, _clip(("● " if finding.primary else "") + name_of(finding))))
+        parts.append(_line(LEFT + (excess.low - low) * scale, y, LEFT + (excess.high - low) * scale, y, colour, 2))
+        parts.append(
+            _mark("circle" if finding.primary else "diamond", LEFT + (excess.value - low) * scale, y, colour, 4)
+        )
+        if isinstance(finding.limit, Limit):
+            at = LEFT + (finding.limit.excess - low) * scale
+            parts.append(_line(at, y - 12, at, y + 12, INK, 2, "3 3"))
+    caption = "Further right is worse; 0 means that nothing was learnt beyond what is learnt about anyone. "
+    caption += "Each end of a line is right with 95 % confidence. ● marks attacks that decide; the dashed line is the "
+    caption += "policy's limit. "
+    if len(ordered) > len(shown):
+        caption += f"The {len(ordered) - len(shown)} smallest are in the table of findings only."
+    rows = [[name_of(f), "decides" if f.primary else "informs", interval(e)] for f, e in shown]
+    return Chart(
+        _svg(bottom + 42, "Excess over the control", caption, parts), caption, ["attack", "role", "excess"], rows
+    )
+
+
+def series(given: Series) -> Chart | None:
+    """A finding's own series: a ROC on logarithmic axes, bars with intervals, or lines."""
+    if given.kind == "bars":
+        return _bars(given)
+    return _curve(given) if given.x else None
+
+
+def _bars(given: Series) -> Chart | None:
+    if not given.labels:
+        return None
+    percent = "dB" not in given.x_label
+    ends = [*given.low, *given.high, *given.x, 0.0]
+    low, high = min(ends), max(ends)
+    high = high + 0.05 * (high - low) if high > low else low + 1
+    bottom = 20 + 20 * len(given.labels)
+    parts, scale = _axis(low, high, 8, bottom, given.x_label, percent)
+    for i, label in enumerate(given.labels):
+        y = 20 + 20 * i
+        parts.append(_text(0, y + 4, _clip(label)))
+        if given.low and given.high:
+            parts.append(
+                _line(LEFT + (given.low[i] - low) * scale, y, LEFT + (given.high[i] - low) * scale, y, MUTED, 2)
+            )
+        parts.append(_mark("circle", LEFT + (given.x[i] - low) * scale, y, COLOURS["control"], 4))
+    caption = f"{given.name}: {given.x_label}, by {given.y_label}. Further right is more."
+    metric = "rate" if percent else "psnr_db"
+    rows = [
+        [label, number(given.x[i], metric)]
+        + ([number(given.low[i], metric), number(given.high[i], metric)] if given.low else [])
+        for i, label in enumerate(given.labels)
+    ]
+    header = [given.y_label, "value", *(["from", "to"] if given.low else [])]
+    return Chart(_svg(bottom + 42, given.name, caption, parts), caption, header, rows)
+
+
+def _curve(given: Series) -> Chart:
+    size, left, top = 320.0, 90.0, 14.0
+    floor = min(v for v in [*given.x, *given.y, 0.1] if v > 0)
+    logarithmic = given.kind == "roc"
+
+    def place(value: float) -> float:
+        if not logarithmic:
+            return value / max(*given.x, 1e-9)
+        return 0.0 if value <= floor else 1 - math.log(value) / math.log(floor)
+
+    parts = [f'<rect x="{left:g}" y="{top:g}" width="{size:g}" height="{size:g}" fill="none" stroke="{GRID}"/>']
+    tick = 1.0
+    while tick >= floor * 0.999 and logarithmic:
+        at = place(tick) * size
+        parts += [
+            _line(left + at, top, left + at, top + size, GRID),
+            _line(left, top + size - at, left + size, top + size - at, GRID),
+        ]
+        label = f"{100 * tick:.3g} %"
+        parts += [
+            _text(left + at, top + size + 16, label, "middle", MUTED, 11),
+            _text(left - 6, top + size - at + 4, label, "end", MUTED, 11),
+        ]
+        tick /= 10
+    points = " ".join(
+        f"{left + place(x) * size:.1f},{top + size - place(y) * size:.1f}"
+        for x, y in zip(given.x, given.y, strict=True)
+    )
+    parts.append(_line(left, top + size, left + size, top, MUTED, 1.4, "5 4"))
+    parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS["measure"]}" stroke-width="2"/>')
+    parts.append(_text(left + size / 2, top + size + 34, given.x_label, "middle", MUTED, 11))
+    parts.append(_text(left + size + 12, top + 12, f"up: {given.y_label}", "start", MUTED, 11))
+    parts.append(_text(left + size + 12, top + 30, "dashed: guessing", "start", MUTED, 11))
+    caption = (
+        f"{given.name}, both axes logarithmic: how many members are recognised for the share of non-members wrongly "
+        "accused. Above the dashed line is better than guessing, and worse for the people in the data."
+    )
+    rows = [[number(x, "rate"), number(y, "rate")] for x, y in zip(given.x, given.y, strict=True)]
+    return Chart(_svg(top + size + 42, given.name, caption, parts), caption, [given.x_label, given.y_label], rows)

@@ -1,0 +1,80 @@
+"""`report.html` from a result, and from nothing else: one file, no scripts, nothing outside it."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from testbed.findings import FLAGS
+from testbed.report import charts
+from testbed.report.schema import Estimate, Finding, Result, Unmeasured
+from testbed.report.words import interval, short
+
+VERDICTS = {
+    "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),
+    "review": ("REVIEW", "?", "A person must decide; the reasons are below."),
+    "fail": ("FAIL", "✕", "Do not release as it is; the reasons are below."),
+    "none": ("NO VERDICT", "–", "No policy was applied: these are measurements only."),
+}
+KNOWLEDGE = {
+    "architecture": "the model's architecture",
+    "auxiliary": "records of other people like them",
+    "batch_size": "how many records a batch holds",
+    "generator": "the generator's code",
+    "hyper_parameters": "learning rate and number of parties",
+    "known_columns": "a person's other attributes",
+    "labels": "the classes in a batch",
+    "recipe": "the whole pipeline, to run on own records",
+    "target_records": "the records that it asks about",
+}
+
+
+def render(result: Result) -> str:
+    """The report as one HTML file. Does no arithmetic on findings; everything shown is in the result."""
+    environment = Environment(loader=PackageLoader("testbed", "report"), autoescape=True, undefined=StrictUndefined)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters |= {"interval": interval, "short": short}
+    template = environment.get_template("report.html.j2")
+    css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
+    primary = [f for f in result.findings if f.primary]
+    return template.render(
+        result=result,
+        css=Markup(css),
+        verdict=VERDICTS[result.decision.verdict],
+        primary=primary,
+        others=[f for f in result.findings if not f.primary],
+        buckets=_buckets(result),
+        charts=_charts(result, primary),
+        unmeasured=_unmeasured(result),
+        flags=FLAGS,
+        knowledge=KNOWLEDGE,
+        is_unmeasured=lambda m: isinstance(m, Unmeasured),
+    )
+
+
+def _buckets(result: Result) -> list[tuple[str, list[str]]]:
+    titles = {"fail": "Stops the release", "review": "Needs a person", "pass": "Speaks for the release"}
+    made = [
+        (title, [r.text for r in result.decision.reasons if r.verdict == verdict]) for verdict, title in titles.items()
+    ]
+    return [(title, texts) for title, texts in made if texts]
+
+
+def _charts(result: Result, primary: list[Finding]) -> list[charts.Chart]:
+    drawn = [charts.cells(primary), charts.excesses(result.findings)]
+    drawn += [charts.series(s) for f in result.findings for s in f.series]
+    return [c for c in drawn if c is not None][:12]
+
+
+def _unmeasured(result: Result) -> list[tuple[str, str, str]]:
+    """Attacks with something unmeasured that could have been: name, what, and what it needs."""
+    found: list[tuple[str, str, str]] = []
+    for finding in result.findings:
+        for name in ("measure", "control", "baseline", "positive_control"):
+            measure = getattr(finding, name)
+            if not isinstance(measure, Estimate) and measure.unmeasured != "not_applicable":
+                found.append((charts.name_of(finding), name.replace("_", " "), measure.needs))
+                break
+    return found[:20]
