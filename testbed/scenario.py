@@ -8,6 +8,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.errors import UsageError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from testbed.report.schema import Finding
 
 Progress = Callable[[str], None]
+FEWEST_RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A prepared scenario. `conduct(engine, progress)` runs it; nothing has run before."""
+    """A prepared scenario. `conduct(engine, progress, store)` runs it; `store` keeps finished parts for a resume."""
 
     subject: Subject
     threat: ThreatModel
-    conduct: Callable[[str, Progress], Outcome]
+    conduct: Callable[[str, Progress, Path | None], Outcome]
     defences: Sequence[Defence] = ()
     engines: Sequence[str] = ("in-process", "simulation")
 
@@ -148,9 +150,15 @@ def run(
     seed: int = 0,
     engine: str | None = None,
     policy: Policy | None = None,
+    replicates: int = 1,
+    store: Path | None = None,
     progress: Progress = lambda _: None,
 ) -> Done:
-    """Run a scenario. Without a policy there is no verdict."""
+    """Run a scenario. Without a policy there is no verdict.
+
+    With five or more `replicates` each number is that of the training recipe: a mean over runs, with a t interval.
+    `store` is a folder where finished federations are kept, so that an interrupted run can go on.
+    """
     from testbed.report import results
 
     started = time.monotonic()
@@ -164,14 +172,24 @@ def run(
             "Another engine would change what is simulated.",
             f"Use one of: {', '.join(prepared.engines)}.",
         )
-    outcome = prepared.conduct(used, progress)
+    if replicates != 1 and replicates < FEWEST_RUNS:
+        raise UsageError(
+            "TB-SCENARIO-007",
+            f"{replicates} replicates say nothing about a recipe.",
+            f"An interval over runs needs {FEWEST_RUNS} or more.",
+            f"Use --replicates 1, or {FEWEST_RUNS} and more.",
+        )
+    outcome = prepared.conduct(used, progress, store)
+    if replicates > 1:
+        further = [registered(**chosen, seed=seed + r).conduct(used, progress, store) for r in range(1, replicates)]
+        outcome = _joined([outcome, *further])
     result = results.assemble(
         command="run",
         scenario=registered.name,
         question=registered.question,
         engine=used,
         seed=seed,
-        params=chosen,
+        params=chosen if replicates == 1 else {**chosen, "replicates": replicates},
         started=started,
         subject=prepared.subject,
         threat=prepared.threat,
@@ -182,6 +200,20 @@ def run(
         pictures=outcome.pictures,
     )
     return Done(result, outcome)
+
+
+def _joined(outcomes: Sequence[Outcome]) -> Outcome:
+    from testbed import findings
+
+    first = outcomes[0]
+    return Outcome(
+        findings.over_runs([o.findings for o in outcomes]),
+        {f"run{i}.{rule}": rows for i, o in enumerate(outcomes) for rule, rows in o.evidence.items()},
+        {f"run{i}.{name}": content for i, o in enumerate(outcomes) for name, content in o.files.items()},
+        first.pictures,
+        first.utility,
+        first.people,
+    )
 
 
 def main(registered: Registered) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -63,6 +64,15 @@ def to_bytes(transcript: Transcript) -> bytes:
         ],
     }
     return save(dict(sorted(tensors.items())), metadata={"testbed": json.dumps(header, sort_keys=True)})
+
+
+def write(path: Path, transcript: Transcript) -> None:
+    """The file, whole or not at all, readable by its owner alone."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.{os.getpid()}")
+    staging.write_bytes(to_bytes(transcript))
+    staging.chmod(0o600)
+    staging.replace(path)
 
 
 def read(path: Path) -> Transcript:

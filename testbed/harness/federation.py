@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from importlib import metadata
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +32,7 @@ from testbed.core import (
     Unavailable,
 )
 from testbed.errors import InputError
+from testbed.federation import transcript
 from testbed.federation.apps import batches
 from testbed.federation.run import Federation, by_party
 from testbed.federation.tap import seen_by
@@ -87,7 +91,7 @@ class Assessed:
 class Trial:
     """A federation, the people in it, who attacks it and how; what a federated scenario returns.
 
-    `positive` is a federation known to leak, with as many of the members as `positive_members`; None means that the
+    `positive` is a federation known to leak, with as many of the members and clients as given; None means that the
     trial's own view is one (an undefended batch of one). `control_party` gives the natural site of each control.
     """
 
@@ -97,11 +101,15 @@ class Trial:
     plans: tuple[Plan, ...]
     positive: Federation | None = None
     positive_members: int | None = None
+    positive_clients: int | None = None
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control_party: Array | None = None
 
-    def record(self, engine: str, progress: Progress = lambda _: None) -> Recorded:
-        """Run the federation in every cell: on the members, on auxiliary records, and as the positive control."""
+    def record(self, engine: str, progress: Progress = lambda _: None, store: Path | None = None) -> Recorded:
+        """Run the federation in every cell: on the members, on auxiliary records, and as the positive control.
+
+        With a `store` each finished federation is kept there, and one that is there already is not run again.
+        """
         members, auxiliary = self.split.members, self.split.auxiliary
         assert isinstance(members, Cohort)
         assert isinstance(auxiliary, Cohort)
@@ -122,12 +130,21 @@ class Trial:
         }
         if self.positive is not None:
             share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
-            runs["positive"] = (self.positive, [p.take(np.arange(max(1, round(len(p) * share)))) for p in parts])
+            few = [p.take(np.arange(max(1, round(len(p) * share)))) for p in parts]
+            runs["positive"] = (self.positive, few[: self.positive_clients])
         views: dict[Cell, Transcript] = {}
         for cell, (federation, partitions) in runs.items():
             progress(f"federation: {cell} view on {engine}")
             act = self._act(acting, federation) if acting else None
-            views[cell] = seen_by(federation.run(partitions, engine, act, acting.name if acting else None), self.threat)
+            name = acting.name if acting else None
+            kept = store / f"{_digest(engine, federation, partitions, act, name)}.transcript" if store else None
+            if kept and kept.is_file():
+                views[cell] = seen_by(transcript.read(kept), self.threat)
+                continue
+            seen = federation.run(partitions, engine, act, name)
+            if kept:
+                transcript.write(kept, seen)
+            views[cell] = seen_by(seen, self.threat)
         return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}))
 
     def _act(self, attack: Attack, federation: Federation) -> Act:
@@ -183,6 +200,15 @@ class Trial:
             asked = holder[np.linspace(0, len(holder) - 1, len(controls)).round().astype(int)]
         order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
         return Pooled(pooled.take(order), used[order], np.concatenate([holder, asked])[order])
+
+
+def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: Act | None, name: str | None) -> str:
+    """What a federation's transcript depends on: the recipe, every record, who acts, and the code's version."""
+    told = (metadata.version("leakage-testbed"), engine, repr(federation), name, act and act.model)
+    parts = [repr(told).encode()]
+    parts += [np.ascontiguousarray(a).tobytes() for p in partitions for a in (p.x, p.y)]
+    parts += [np.ascontiguousarray(v).tobytes() for v in (act.remember.values() if act else ())]
+    return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
 
 
 def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:

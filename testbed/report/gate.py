@@ -31,12 +31,13 @@ SIGNIFICANT_DIGITS = 5
 MIN_CELL = 10
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
 BLOB = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
-ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|link|base|form)\b|javascript:|\bon\w+\s*=\s*[\"']", re.IGNORECASE)
+ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|link|base|form)\b", re.IGNORECASE)
+HANDLER = re.compile(r"javascript:|\bon\w+\s*=", re.IGNORECASE)
 EXTERNAL = re.compile(
-    r"\b(?:src|href|srcset|action|data|xlink:href)\s*=\s*[\"']?\s*(?!#|data:image/png;base64,)[^\s\"'>#]"
-    r"|url\(\s*[\"']?(?!#)|@import",
-    re.IGNORECASE,
+    r"\b(?:src|href|srcset|action|data|poster)\s*=\s*(?![\"']?(?:#|data:image/png;base64,))", re.IGNORECASE
 )
+STYLE = re.compile(r"url\(\s*[\"']?(?!#)|@import", re.IGNORECASE)
+TAG = re.compile(r"<[^>]+>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ def check(artefacts: Mapping[str, bytes], result: Result, people: People | None,
     for name, content in artefacts.items():
         text = content.decode("utf-8")
         if name.endswith((".html", ".svg")):
-            if ACTIVE.search(text):
+            tags = TAG.findall(text)
+            if ACTIVE.search(text) or any(HANDLER.search(tag) for tag in tags):
                 raise _blocked(name, "holds active content")
-            if EXTERNAL.search(text):
+            if STYLE.search(text) or any(EXTERNAL.search(tag) for tag in tags):
                 raise _blocked(name, "refers to something outside itself")
         if people is None or result.subject.data_class != "real":
             continue
@@ -79,7 +81,7 @@ def _blocked(name: str, why: str) -> DisclosureError:
 def _layers(text: str) -> Iterator[str]:
     """The text, the text as a reader sees it, and whatever base64 or gzip hides in it."""
     yield text
-    yield html.unescape(re.sub(r"<[^>]+>", " ", text))
+    yield html.unescape(TAG.sub(" ", text))
     for blob in BLOB.findall(text):
         yield from _decoded(blob)
 

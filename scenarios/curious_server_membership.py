@@ -1,0 +1,86 @@
+"""Who was in the training data? Asked of the final model, and of every update on the way to it."""
+
+from __future__ import annotations
+
+from testbed.core import Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import defended, groups, mlp, prepared, sited
+from testbed.scenario import Scenario, main, scenario
+
+NOT_TESTED = ["shadow models", "a server that changes the model or isolates a client", "label-only access"]
+SEES = "every global model and every client's weights after its local training"
+ATTACKS = (
+    ("update_product", "tpr_at_fpr"),
+    ("loss_threshold", "tpr_at_fpr"),
+    ("update_product", "auc"),
+    ("loss_threshold", "auc"),
+)
+OVERFITTED = 0.1
+"""The share of members that the positive control's federation is given, to learn by heart."""
+
+
+@scenario(question="Can the coordinator tell whose records were in a hospital's training data?")
+def curious_server_membership(
+    data: str = "support2",
+    clients: int = 10,
+    members: int = 2000,
+    controls: int = 2000,
+    rounds: int = 20,
+    epochs: int = 2,
+    batch: int = 8,
+    learning_rate: float = 0.1,
+    hidden: int = 128,
+    partition: str = "iid",
+    alpha: float = 0.5,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """A curious server asks of each record whether it was in a client's data; FedAvg on a hospital table.
+
+    `update_product` reads every update and decides; `loss_threshold` sees the final model alone, as an audit of the
+    released model would, and informs. `partition` is iid, dirichlet (with `alpha`) or site.
+    """
+    known = source(data)
+    available = len(known.people)
+    # A third each at most: the blind cell trains on as many other people as there are members.
+    members, controls = (min(wanted, available // 3) for wanted in (members, controls))
+    if members < 2 * clients:
+        raise UsageError(
+            "TB-SCENARIO-006",
+            f"{clients} clients would share {members} members.",
+            "A client needs at least two records to train on.",
+            "Use fewer clients or more members.",
+        )
+    people = groups(known, members, controls, members, seed)
+    split, control_party = sited(known, people, partition, clients, alpha, seed)
+    spec = mlp(known, hidden)
+    protocol = Protocol(
+        "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, momentum=0.0, rounds=rounds, clients=clients
+    )
+    by_heart = Protocol(
+        "fedavg", 2, local_epochs=10, learning_rate=learning_rate, momentum=0.0, rounds=rounds, clients=clients
+    )
+    plans = tuple(
+        Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", attack, metric, "record", primary=i == 1)
+        for i, (attack, metric) in enumerate(ATTACKS, 1)
+    )
+    trial = Trial(
+        split,
+        Federation(spec, protocol, seed, defended(defence, noise, clip)),
+        Threat("server", knows=frozenset({"architecture", "target_records"})),
+        plans,
+        positive=Federation(spec, by_heart, seed),
+        positive_members=max(2 * clients, round(OVERFITTED * members)),
+        control_party=control_party,
+    )
+    return prepared(known, trial, SEES, NOT_TESTED)
+
+
+if __name__ == "__main__":
+    main(curious_server_membership)

