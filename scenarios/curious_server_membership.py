@@ -9,11 +9,12 @@ from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
 from testbed.harness.prepare import defended, groups, mlp, prepared, sited
+from testbed.report.schema import Metric
 from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["shadow models", "a server that changes the model or isolates a client", "label-only access"]
 SEES = "every global model and every client's weights after its local training"
-ATTACKS = (
+ATTACKS: tuple[tuple[str, Metric], ...] = (
     ("update_product", "tpr_at_fpr"),
     ("loss_threshold", "tpr_at_fpr"),
     ("update_product", "auc"),

@@ -26,9 +26,8 @@ from testbed.report.schema import (
     Validity,
 )
 from testbed.stats import Interval
+from testbed.wording import FEW_FORMED, FEW_GUESSES, percent, plain_words
 
-FEW_GUESSES = 200
-FEW_FORMED = 0.8
 COPY_P = 0.001
 MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
 NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
@@ -36,17 +35,6 @@ NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the mea
 NO_CONTROL = Unmeasured(
     unmeasured="no_control", needs="records of people who were not used (testbed split, then --control)"
 )
-
-FLAGS = {
-    "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
-    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for could be formed",
-    "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
-    "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
-    "positive_control_missing": "no subject known to leak was attacked",
-    "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
-    "control_overlap": "original and control share more rows than chance explains",
-    "control_shift": "original and control differ in distribution (permutation test, p < .01)",
-}
 
 TAXONOMY: dict[str, tuple[tuple[str, str, str], ...]] = {
     "membership": (
@@ -211,7 +199,7 @@ def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
         limit=NO_POLICY,
         verdict="none",
         plain="Over all thresholds at once, a random member outranks a random non-member "
-        f"{_percent(value)} of the time; guessing gives 50 %.",
+        f"{percent(value)} of the time; guessing gives 50 %.",
         taxonomy=_taxonomy(plan.risk),
         target=plan.target,
     )
@@ -296,7 +284,7 @@ def _finding(
         validity=Validity(ok=not flags, flags=sorted(flags)),
         limit=NO_POLICY,
         verdict="none",
-        plain=_plain(plan, measures, excess),
+        plain=plain_words(plan.risk, plan.target, measures, excess),
         taxonomy=_taxonomy(plan.risk),
         series=series or [],
         target=plan.target,
@@ -340,8 +328,8 @@ def over_runs(runs: list[list[Finding]]) -> list[Finding]:
         )
         if attack.performed >= FEW_GUESSES:
             flags = [f for f in flags if f != "few_guesses"]
-        plain = f"Over {len(same)} runs: {_percent(measures['measure'])} on average; control "
-        plain += f"{_percent(measures['control'])}. In the first run: {same[0].plain}"
+        plain = f"Over {len(same)} runs: {percent(measures['measure'])} on average; control "
+        plain += f"{percent(measures['control'])}. In the first run: {same[0].plain}"
         joined.append(
             same[0].model_copy(
                 update={
@@ -392,52 +380,3 @@ def _attack_run(plan: Plan, evidence: Evidence) -> AttackRun:
 
 def _taxonomy(risk: str) -> list[Taxon]:
     return [Taxon.model_validate({"scheme": s, "id": i, "fit": f}) for s, i, f in TAXONOMY.get(risk, ())]
-
-
-def _percent(measure: Measure) -> str:
-    if isinstance(measure, Unmeasured):
-        return "an unmeasured share"
-    value = 100 * measure.value
-    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
-
-
-def _plain(plan: Plan, measures: Mapping[str, Measure], excess: Measure) -> str:
-    got, control = _percent(measures["measure"]), _percent(measures["control"])
-    controlled = isinstance(measures["control"], Estimate)
-    match plan.risk:
-        case "singling_out":
-            text = f"Of the descriptions written from the synthetic table, {got} fit exactly one person of the original"
-            beside = f"; {control} fit exactly one of as many people who were not in it"
-        case "linkability":
-            text = (
-                f"With the synthetic table as a bridge, {got} of people are linked to the other half of their own data"
-            )
-            beside = f"; of people who were not in it, {control}"
-        case "attribute_inference":
-            what = f"{plan.target!r}" if plan.target else "the secret"
-            text = f"From all else about a person, {what} is guessed rightly for {got} of the people in the data"
-            beside = f", and for {control} of people who were not"
-        case "membership":
-            fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
-            alarms = f"When the attacker accepts about {100 * (fpr or 0):g} false alarms in 100"
-            text = f"{alarms}, {got} of members are recognised"
-            beside = f"; of non-members, {control} are wrongly accused"
-        case "reconstruction":
-            text = (
-                f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"
-            )
-            beside = f"; of records that were never sent, {control}"
-        case _:
-            text, beside = (
-                f"The attack succeeds in {got} of its guesses",
-                f"; on people who were not used, in {control}",
-            )
-    if not controlled:
-        return text + ". There is no control, so it is unknown how much of this is general knowledge."
-    if isinstance(excess, Estimate):
-        return (
-            text
-            + beside
-            + f". Excess: {100 * excess.value:.1f} points ({100 * excess.low:.1f} to {100 * excess.high:.1f})."
-        )
-    return text + beside + "."

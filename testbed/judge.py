@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -116,7 +117,7 @@ def pairs(rebuilt: Array, people: Cohort) -> list[tuple[Array, Array]]:
 
 
 def _flat(x: Array) -> Array:
-    return np.asarray(x, dtype=np.float64).reshape(len(x), -1)
+    return np.asarray(x, dtype=np.float64).reshape(len(x), math.prod(x.shape[1:]))
 
 
 def _match(rebuilt: Array, records: Array) -> dict[int, int]:

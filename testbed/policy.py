@@ -12,9 +12,9 @@ from typing import Any, cast, get_args
 import yaml
 
 from testbed.errors import Exit, UsageError
-from testbed.findings import FLAGS
 from testbed.report import schema
 from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Verdict
+from testbed.wording import FLAGS
 
 BUILT_IN = "example-open-release"
 EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}

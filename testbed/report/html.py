@@ -7,10 +7,10 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.findings import FLAGS
 from testbed.report import charts
 from testbed.report.schema import Estimate, Finding, Result, Unmeasured
 from testbed.report.words import interval, short
+from testbed.wording import FLAGS
 
 VERDICTS = {
     "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Build and try the images where there is no Docker engine: podman from Debian's packages, a base from debootstrap.
+#
+#   docker/rehearse.sh build TARGET                  builds localhost/testbed:TARGET
+#   docker/rehearse.sh run TARGET FOLDER ARGS...     runs it offline and read-only, FOLDER mounted at /work
+#
+# Needs root on Debian. State lies in $REHEARSAL (default /var/tmp/testbed-rehearsal) and is reused.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+state=${REHEARSAL:-/var/tmp/testbed-rehearsal}
+base=localhost/testbed-base:bookworm
+mkdir -p "$state"
+
+for tool in podman debootstrap crun; do
+  command -v "$tool" >/dev/null || { echo "missing: $tool (apt-get install podman buildah crun debootstrap)" >&2; exit 69; }
+done
+
+# Containers here need no raised limits and no cgroups; both fail in plain virtual machines.
+cat >"$state/containers.conf" <<'CONF'
+[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
+cgroups = "disabled"
+[engine]
+runtime = "crun"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+CONF
+cat >"$state/storage.conf" <<CONF
+[storage]
+driver = "vfs"
+graphroot = "$state/storage"
+runroot = "$state/run"
+CONF
+export CONTAINERS_CONF=$state/containers.conf CONTAINERS_STORAGE_CONF=$state/storage.conf
+
+# A mount namespace of its own, in which the unified cgroup hierarchy is out of the way.
+if [ -z "${INSIDE_NAMESPACE:-}" ]; then
+  exec env INSIDE_NAMESPACE=1 unshare --mount bash "$0" "$@"
+fi
+umount /sys/fs/cgroup/unified 2>/dev/null || true
+
+if ! podman image exists "$base"; then
+  if [ ! -x "$state/rootfs/usr/bin/python3" ]; then
+    debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates bookworm "$state/rootfs" >&2
+  fi
+  tar -C "$state/rootfs" -c . | podman import --quiet - "$base" >&2
+fi
+
+action=$1 target=$2
+shift 2
+case $action in
+  build)
+    podman build --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" \
+      --build-arg "BASE=$base" ${BUILD_ARGS:-} --tag "localhost/testbed:$target" .
+    ;;
+  run)
+    folder=$1
+    shift
+    podman run --rm --network none --read-only --tmpfs /tmp --volume "$folder:/work" "localhost/testbed:$target" "$@"
+    ;;
+  *)
+    echo "usage: $0 build TARGET | run TARGET FOLDER ARGS..." >&2
+    exit 2
+    ;;
+esac

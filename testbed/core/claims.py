@@ -1,0 +1,115 @@
+# pyright: strict
+"""What is asked of an attack, with the truth removed, and what it claims."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from testbed.core.people import Array, Column, Condition, People, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Membership: whose records of these were used? Members and controls, pooled and shuffled.
+
+    `suspected` names for each record the client that is asked about ("was she in this hospital's data?"), for
+    members and controls alike; None asks about the federation as a whole.
+    """
+
+    people: People
+    suspected: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Reconstruction: rebuild the records behind these exchanges. Shapes and no rows.
+
+    `sizes` gives each exchange's batch size, or None where the threat does not grant it; `labels` likewise.
+    """
+
+    keys: tuple[tuple[int, int], ...]
+    shape: tuple[int, ...]
+    classes: int
+    sizes: tuple[int, ...] | None = None
+    labels: tuple[Array, ...] | None = None
+    low: float = 0.0
+    high: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Halves:
+    """Linkability: two sets of columns about the same people, in independent orders."""
+
+    left: Table
+    right: Table
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """Attribute inference: people's rows, and the column that is to be guessed for each from the others.
+
+    For every name in `secrets` in turn, an attack may use all columns but that one. The harness hands over one
+    `Gaps` per secret, with the secret's own values removed.
+    """
+
+    known: Table
+    secret: Column
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Singling out: the release's columns, and how many predicates are wanted over how many columns each."""
+
+    columns: tuple[Column, ...]
+    wanted: int
+
+
+Question: TypeAlias = Records | Batch | Halves | Gaps | Fields
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """One finite number per record; larger is surer that it was used."""
+
+    values: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Reconstruction:
+    """For each exchange the records rebuilt, (k, ...) each; k may differ from the true batch size."""
+
+    batches: Mapping[tuple[int, int], Array]
+    labels: Mapping[tuple[int, int], Array] = field(default_factory=dict[tuple[int, int], Array])
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """For each row of either half, the released rows that it points to: (n, k) row numbers each.
+
+    A pair is linked where its two halves point to a common row. `tied` is the share of rows whose choice was
+    settled by chance.
+    """
+
+    left: Array
+    right: Array
+    tied: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Guesses:
+    """One guess of the secret per row, on the scale of the column: a number or a code."""
+
+    values: Array
+    tolerance: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Predicates:
+    """Conjunctions that each describe exactly one released row."""
+
+    conjunctions: tuple[tuple[Condition, ...], ...]
+
+
+Claim: TypeAlias = Scores | Reconstruction | Links | Guesses | Predicates

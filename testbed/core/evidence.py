@@ -1,0 +1,111 @@
+# pyright: strict
+"""What came of a claim once it was judged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from testbed.core.people import Array, frozen
+
+Cell = Literal["true", "blind", "positive"]
+Group = Literal["used", "unused", "not_applicable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One line per guess: which view, whose record, which item and cluster, how sure, how right (0 to 1)."""
+
+    view: Array
+    group: Array
+    item: Array
+    cluster: Array
+    score: Array
+    success: Array
+    requested: int
+    performed: int
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = ("view", "group", "item", "cluster", "score", "success")
+        if len({len(getattr(self, c)) for c in columns}) != 1:
+            raise ValueError("every column of evidence must be equally long")
+        judged = self.success[~np.isnan(self.success)]
+        if ((judged < 0) | (judged > 1)).any():
+            raise ValueError("success must lie in [0, 1]")
+        for c in columns:
+            object.__setattr__(self, c, frozen(getattr(self, c)))
+
+    def __len__(self) -> int:
+        return len(self.item)
+
+    def __repr__(self) -> str:
+        return f"Evidence({len(self)} rows, {self.performed} of {self.requested} guesses performed)"
+
+    def cell(self, view: Cell, group: Group) -> Evidence:
+        return self.where((self.view == view) & (self.group == group))
+
+    def where(self, keep: Array) -> Evidence:
+        return Evidence(
+            self.view[keep],
+            self.group[keep],
+            self.item[keep],
+            self.cluster[keep],
+            self.score[keep],
+            self.success[keep],
+            self.requested,
+            self.performed,
+            self.notes,
+        )
+
+    @staticmethod
+    def rows(
+        view: Cell,
+        group: Group,
+        *,
+        score: npt.ArrayLike | None = None,
+        success: npt.ArrayLike | None = None,
+        item: npt.ArrayLike | None = None,
+        cluster: npt.ArrayLike | None = None,
+        requested: int | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Evidence:
+        """Rows of one cell; a score or a success that the claim does not carry is NaN."""
+        given = np.asarray(score if success is None else success, dtype=float)
+        n = len(given)
+        items = np.arange(n) if item is None else np.asarray(item)
+        return Evidence(
+            np.full(n, view, dtype="U8"),
+            np.full(n, group, dtype="U14"),
+            items,
+            items if cluster is None else np.asarray(cluster),
+            np.full(n, np.nan) if score is None else np.asarray(score, dtype=float),
+            np.full(n, np.nan) if success is None else np.asarray(success, dtype=float),
+            n if requested is None else requested,
+            n,
+            notes,
+        )
+
+    @staticmethod
+    def join(*parts: Evidence) -> Evidence:
+        """All rows of all parts; requested and performed are those of the attack cell, the first part."""
+        return Evidence(
+            *(
+                np.concatenate([getattr(p, c) for p in parts])
+                for c in ("view", "group", "item", "cluster", "score", "success")
+            ),
+            requested=parts[0].requested,
+            performed=parts[0].performed,
+            notes=tuple(dict.fromkeys(note for p in parts for note in p.notes)),
+        )
+
+
+class Unavailable(Exception):  # noqa: N818 - an outcome that is reported, not a mistake
+    """An attack could not form its claim on this view; the finding becomes `Unmeasured`."""
+
+    def __init__(self, code: str, needs: str) -> None:
+        super().__init__(f"{code}: {needs}")
+        self.code, self.needs = code, needs

@@ -1,0 +1,136 @@
+# pyright: strict
+"""Who looks, what they see, and what a malicious one does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from testbed.core.people import Array, Table
+from testbed.errors import ThreatError
+
+Parameters: TypeAlias = Mapping[str, Array]
+
+Position = Literal["server", "client", "recipient"]
+Access = Literal["white", "score", "label"]
+Status = Literal["ok", "error", "dropped", "refused"]
+
+KNOWLEDGE = frozenset(
+    {
+        "architecture",  # the model's code, so that gradients can be computed
+        "auxiliary",  # other people's records from the same population
+        "batch_size",
+        "generator",  # the synthesiser's code
+        "hyper_parameters",  # learning rate, steps, optimiser
+        "known_columns",  # a target's other attributes
+        "labels",  # the labels in a client's batch
+        "recipe",  # may run the whole pipeline on own records
+        "target_records",  # the records whose membership is in doubt
+    }
+)
+"""The closed set of what an attacker may know beforehand; what is not granted is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threat:
+    """Who attacks, from where, knowing what. `nodes` are the partitions a client position holds."""
+
+    position: Position
+    malicious: bool = False
+    knows: frozenset[str] = frozenset()
+    access: Access = "white"
+    budget: int | None = None
+    nodes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if unknown := self.knows - KNOWLEDGE:
+            raise ThreatError(
+                "TB-THREAT-001",
+                f"Unknown kind of knowledge: {', '.join(sorted(unknown))}.",
+                "What an attacker may know is a closed set, so that threat models can be compared.",
+                f"Use some of: {', '.join(sorted(KNOWLEDGE))}.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """A network by the name of its factory and its arguments, so that a transcript can rebuild it."""
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """What every party of the federation was told: the rules of its training."""
+
+    kind: Literal["fedsgd", "fedavg", "unknown"] = "unknown"
+    batch_size: int | None = None
+    local_epochs: int = 1
+    local_steps: int | None = None
+    learning_rate: float | None = None
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    rounds: int = 0
+    clients: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One message to a client and its answer. What the position cannot see is None."""
+
+    round: int
+    client: int
+    sent: Parameters | None
+    returned: Parameters | None
+    metrics: Mapping[str, float] = field(default_factory=dict[str, float])
+    config: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    status: Status = "ok"
+
+    @property
+    def key(self) -> tuple[int, int]:
+        return self.round, self.client
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """What a position saw of a federation, round by round, and what its adversary noted down on the way.
+
+    `memory` is what an acting adversary needs to read its own traces later; `act` names the attack that acted.
+    """
+
+    exchanges: tuple[Exchange, ...]
+    model: ModelSpec | None
+    protocol: Protocol
+    position: Position = "server"
+    final: Parameters | None = None
+    act: str | None = None
+    memory: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A published synthetic table."""
+
+    table: Table
+
+
+View: TypeAlias = Transcript | Release
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a malicious server does while the federation runs.
+
+    `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)` replaces
+    what is sent to one client; `remember` is kept with the transcript.
+    """
+
+    model: ModelSpec | None = None
+    craft: Callable[[int, int, Parameters], Parameters] | None = None
+    remember: Mapping[str, Array] = field(default_factory=dict[str, Array])
+
+
+Recipe: TypeAlias = Callable[..., View]
+"""`(people, rng, act=None) -> View`: the pipeline under test, its configuration closed over."""

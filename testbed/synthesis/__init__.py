@@ -1,0 +1,1 @@
+"""Generators of synthetic tables, and leaks planted in their output with a dial."""

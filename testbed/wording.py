@@ -1,0 +1,73 @@
+# pyright: strict
+"""Findings in sentences for a data-protection officer: direction, comparison, and never the word safe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from testbed.report.schema import Estimate, Measure, Risk, Unmeasured
+
+FEW_GUESSES = 200
+FEW_FORMED = 0.8
+
+FLAGS = {
+    "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
+    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for could be formed",
+    "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
+    "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
+    "positive_control_missing": "no subject known to leak was attacked",
+    "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
+    "control_overlap": "original and control share more rows than chance explains",
+    "control_shift": "original and control differ in distribution (permutation test, p < .01)",
+}
+
+
+def percent(measure: Measure) -> str:
+    """A rate as a person would say it."""
+    if isinstance(measure, Unmeasured):
+        return "an unmeasured share"
+    value = 100 * measure.value
+    return f"{value:.0f} %" if value >= 10 or value == 0 else f"{value:.2g} %"
+
+
+def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure], excess: Measure) -> str:
+    """What was reached, beside the control and with the excess."""
+    got, control = percent(measures["measure"]), percent(measures["control"])
+    controlled = isinstance(measures["control"], Estimate)
+    match risk:
+        case "singling_out":
+            text = f"Of the descriptions written from the synthetic table, {got} fit exactly one person of the original"
+            beside = f"; {control} fit exactly one of as many people who were not in it"
+        case "linkability":
+            text = (
+                f"With the synthetic table as a bridge, {got} of people are linked to the other half of their own data"
+            )
+            beside = f"; of people who were not in it, {control}"
+        case "attribute_inference":
+            what = f"{target!r}" if target else "the secret"
+            text = f"From all else about a person, {what} is guessed rightly for {got} of the people in the data"
+            beside = f", and for {control} of people who were not"
+        case "membership":
+            fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
+            alarms = f"When the attacker accepts about {100 * (fpr or 0):g} false alarms in 100"
+            text = f"{alarms}, {got} of members are recognised"
+            beside = f"; of non-members, {control} are wrongly accused"
+        case "reconstruction":
+            text = (
+                f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"
+            )
+            beside = f"; of records that were never sent, {control}"
+        case _:
+            text, beside = (
+                f"The attack succeeds in {got} of its guesses",
+                f"; on people who were not used, in {control}",
+            )
+    if not controlled:
+        return text + ". There is no control, so it is unknown how much of this is general knowledge."
+    if isinstance(excess, Estimate):
+        return (
+            text
+            + beside
+            + f". Excess: {100 * excess.value:.1f} points ({100 * excess.low:.1f} to {100 * excess.high:.1f})."
+        )
+    return text + beside + "."

@@ -1,0 +1,259 @@
+"""What every attack is put through: a small planted world for each kind of claim, with a dial.
+
+`World.evidence(leak, seed, order)` runs the attack on a view whose leak is dialled from 0 (none) to 1 (undefended),
+on the same people, and judges it. `order` permutes the items asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from testbed import judge
+from testbed.attacks.kit import Attack, find, keyed_rng
+from testbed.core import (
+    Batch,
+    Cohort,
+    Evidence,
+    Fields,
+    Gaps,
+    Guesses,
+    Halves,
+    Links,
+    ModelSpec,
+    Predicates,
+    Protocol,
+    Reconstruction,
+    Records,
+    Release,
+    Scores,
+    Split,
+    Table,
+    Threat,
+    Transcript,
+)
+from testbed.data import load_images
+from testbed.data.tables import encode
+from testbed.federation.run import Defence, Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.release import RECIPIENT, Targets
+from tests.conftest import thirds
+
+EVERYTHING = frozenset(
+    {"architecture", "auxiliary", "batch_size", "hyper_parameters", "known_columns", "target_records"}
+)
+BASELINES = {"marginal_guess", "random_predicates"}
+"""Attacks that look at nothing of the person: they must find no leak even where one is planted."""
+
+
+@dataclass(frozen=True)
+class World:
+    """How to run and judge one attack. `claim(leak, seed)` gives the raw claim's bytes."""
+
+    evidence: Callable[[float, int, bool], Evidence]
+    claim: Callable[[float, int], bytes]
+    threat: Threat
+    view: Callable[[float], Any]
+    question: Any
+    auxiliary: Any
+
+
+def world(attack: Attack) -> World:
+    if attack.claim is Scores:
+        return _membership(attack)
+    if attack.claim is Reconstruction:
+        return _reconstruction(attack)
+    return _release(attack)
+
+
+def as_bytes(claim: Any) -> bytes:
+    match claim:
+        case Scores(values=v) | Guesses(values=v):
+            return np.asarray(v, float).tobytes()
+        case Links(left=a, right=b):
+            return a.tobytes() + b.tobytes()
+        case Reconstruction(batches=b):
+            return b"".join(np.asarray(b[k], float).tobytes() for k in sorted(b))
+        case Predicates(conjunctions=c):
+            return repr(c).encode()
+        case _:
+            raise TypeError(type(claim))
+
+
+# --- releases -------------------------------------------------------------------------------------------
+
+
+@cache
+def _tables(leak: float) -> tuple[Table, Table, Table]:
+    people = thirds(400, seed=11)
+    frames = encode(people.original, people.leaky(leak), people.control)
+    assert frames.control is not None
+    return frames.original, frames.synthetic, frames.control
+
+
+def _release(attack: Attack) -> World:
+    def question(targets: Targets, members: Table) -> tuple[Any, Any]:
+        names = tuple(c.name for c in members.columns)
+        if attack.claim is Links:
+            order = keyed_rng(5, "halves").permutation(len(targets.table))
+            right = targets.table.select(names[1::2]).take(order)
+            return Halves(targets.table.select(names[::2]), right), np.argsort(order)
+        if attack.claim is Guesses:
+            return Gaps(targets.table.select(names[1:]), members.columns[0]), None
+        return Fields(members.columns, 200), None
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        members, release, controls = _tables(leak)
+        targets = Targets.draw(members, controls, 400, keyed_rng(3, "targets"))
+        order = keyed_rng(9, "order").permutation(len(targets.table)) if shuffled else np.arange(len(targets.table))
+        targets = Targets(targets.table.take(order), targets.used[order])
+        asked, partner = question(targets, members)
+        claim = attack.run(Release(release), asked, None, seed, RECIPIENT)
+        persons = targets.table.persons
+        if isinstance(claim, Links):
+            return judge.links(claim, partner, targets.used, "true", persons)
+        if isinstance(claim, Guesses):
+            truth = targets.table.values[0]
+            return judge.guesses(claim, members.columns[0], truth, targets.used, "true", persons)
+        return judge.predicates(claim, members, controls, "true", 200)
+
+    members, _, controls = _tables(0.0)
+    asked, _ = question(Targets.draw(members, controls, 400, keyed_rng(3, "targets")), members)
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return as_bytes(attack.run(Release(_tables(leak)[1]), asked, None, seed, RECIPIENT))
+
+    return World(judged, claimed, RECIPIENT, lambda leak: Release(_tables(leak)[1]), asked, None)
+
+
+# --- federations ----------------------------------------------------------------------------------------
+
+
+@cache
+def _digits() -> Cohort:
+    images = load_images("digits")
+    return Cohort(images.x, images.y, images.person.astype(str))
+
+
+def _split(sent: int, clients: int) -> Split:
+    people = _digits()
+    rows = keyed_rng(1, "people").permutation(len(people))
+    groups = [people.take(rows[i * sent : (i + 1) * sent]) for i in range(3)]
+    return Split(*groups, np.arange(sent) % clients, people.take(rows[3 * sent : 3 * sent + 300]))
+
+
+def _noise(leak: float) -> Defence | None:
+    """None at 1; at 0 nothing of the update is left; between, noise that shrinks as the dial goes up."""
+    if leak >= 1:
+        return None
+    return Defence("random_update") if leak <= 0 else Defence("gaussian", {"noise": 0.02 * (1 - leak), "clip": 10.0})
+
+
+MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
+WIDE = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]})
+CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
+FAST: dict[str, dict[str, Any]] = {"cosine_tv": {"iterations": 80}}
+
+
+def _reconstruction(attack: Attack) -> World:
+    clients, rounds = 2, 6
+    split = _split(clients * rounds, clients)
+    threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
+    spec = CNN if attack.name == "cosine_tv" else MLP
+    params = FAST.get(attack.name, {})
+    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
+
+    @cache
+    def recorded(leak: float) -> Any:
+        protocol = Protocol("fedsgd", batch_size=1, learning_rate=0.1, rounds=rounds, clients=clients)
+        acting = {"bins": 64} if attack.name == "imprint" else {}
+        return Trial(split, Federation(spec, protocol, 2, _noise(leak)), threat, (plan,), act_params=acting).record(
+            "in-process"
+        )
+
+    def question(truth: Any) -> Batch:
+        keys = tuple(truth.batches["true"])
+        return Batch(keys, (1, 8, 8), 10, (1,) * len(keys))
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        made = recorded(leak)
+        asked = question(made.truth)
+        if shuffled:
+            asked = replace(asked, keys=asked.keys[::-1])
+        claim = attack.run(made.views["true"], asked, made.truth.auxiliary, seed, threat, params)
+        line_up = judge.LineUp(made.truth.decoys)
+        parts = [
+            judge.reconstruction(claim, made.truth.batches[cell], line_up, "true", group)
+            for cell, group in (("true", "used"), ("control", "unused"))
+        ]
+        return Evidence.join(*parts)
+
+    def claimed(leak: float, seed: int) -> bytes:
+        made = recorded(leak)
+        claim = attack.run(made.views["true"], question(made.truth), made.truth.auxiliary, seed, threat, params)
+        return as_bytes(claim)
+
+    truth = recorded(1.0).truth
+    return World(judged, claimed, threat, lambda leak: recorded(leak).views["true"], question(truth), truth.auxiliary)
+
+
+def _membership(attack: Attack) -> World:
+    # Classes drawn at random can only be learnt by heart, so that whatever is known of them is membership.
+    clients, members = 2, 100
+    split = _split(members, clients)
+    coin = keyed_rng(8, "classes")
+    groups = (split.members, split.controls, split.auxiliary)
+    random = [replace(g, y=coin.integers(0, 2, len(g))) for g in groups if isinstance(g, Cohort)]
+    split = Split(random[0], random[1], random[2], split.party)
+    threat = Threat(attack.position, attack.malicious, EVERYTHING)
+    plan = Plan("TB-MEMBERSHIP-001", "membership", attack.name, "tpr_at_fpr", "record")
+
+    @cache
+    def recorded(leak: float) -> Any:
+        # What leaks of membership is over-fitting: the dial is how long clients train on few records.
+        epochs = max(1, round(20 * leak))
+        protocol = Protocol("fedavg", 4, local_epochs=epochs, learning_rate=0.1, rounds=4, clients=clients)
+        return Trial(split, Federation(WIDE, protocol, 2, None if leak else _noise(0)), threat, (plan,)).record(
+            "in-process"
+        )
+
+    def asked(leak: float) -> Any:
+        return recorded(leak).truth.pooled["true"]
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        pooled = asked(leak)
+        order = keyed_rng(9, "order").permutation(len(pooled.used)) if shuffled else np.arange(len(pooled.used))
+        question = Records(pooled.people.take(order), pooled.suspected[order])
+        claim = attack.run(recorded(leak).views["true"], question, split.auxiliary, seed, threat)
+        return judge.scores(claim, pooled.used[order], "true")
+
+    def claimed(leak: float, seed: int) -> bytes:
+        pooled = asked(leak)
+        question = Records(pooled.people, pooled.suspected)
+        return as_bytes(attack.run(recorded(leak).views["true"], question, split.auxiliary, seed, threat))
+
+    pooled = asked(1.0)
+    question = Records(pooled.people, pooled.suspected)
+    return World(judged, claimed, threat, lambda leak: recorded(leak).views["true"], question, split.auxiliary)
+
+
+def advantage(evidence: Evidence) -> float:
+    """How much better the attack does on those used: difference of success rates, or AUC - 1/2 for scores."""
+    from testbed import stats
+
+    used, unused = evidence.cell("true", "used"), evidence.cell("true", "unused")
+    if np.isnan(evidence.success).all():
+        return stats.auc(used.score, unused.score).value - 0.5
+    return float(used.success.mean() - unused.success.mean())
+
+
+def named(name: str) -> World:
+    return world(find(name))
+
+
+__all__ = ["BASELINES", "Transcript", "World", "advantage", "as_bytes", "named", "world"]

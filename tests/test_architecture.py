@@ -1,0 +1,147 @@
+"""The house's rules, as tests. Each rule is also shown to catch a file that breaks it."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "testbed"
+ATTACKS_MAY_IMPORT = {
+    "testbed.core",
+    "testbed.models",
+    "testbed.shadow",
+    "testbed.attacks",
+    "numpy",
+    "scipy",
+    "torch",
+    "sklearn",
+    "numba",
+    "math",
+    "functools",
+    "dataclasses",
+    "typing",
+    "collections",
+    "__future__",
+}
+KIT_MAY_ALSO_IMPORT = {"testbed.errors", "importlib", "inspect", "pkgutil", "zlib"}
+FORBIDDEN_IN_ATTACKS = {"Split", "Evidence", "judge", "harness"}
+
+
+def imports(source: str) -> set[str]:
+    """Every module that a source imports, with the names taken from it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def beyond(source: str, allowed: set[str]) -> set[str]:
+    return {
+        name
+        for name in imports(source)
+        if not any(name == a or name.startswith(a + ".") for a in allowed)
+        or name.split(".")[-1] in FORBIDDEN_IN_ATTACKS
+    }
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "attacks").rglob("*.py")), ids=lambda p: p.stem)
+def test_attacks_cannot_reach_the_truth(path: Path) -> None:
+    allowed = ATTACKS_MAY_IMPORT | (KIT_MAY_ALSO_IMPORT if path.name == "kit.py" else set())
+    assert beyond(path.read_text(encoding="utf-8"), allowed) == set()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from testbed.judge import reconstruction",
+        "import testbed.judge",
+        "from testbed.core import Split",
+        "from testbed import data",
+        "from testbed.harness.federation import Truth",
+    ],
+)
+def test_an_attack_that_imports_the_judge_is_caught(line: str) -> None:
+    assert beyond(line, ATTACKS_MAY_IMPORT)
+
+
+def test_flowers_internals_are_in_one_file() -> None:
+    public = ("flwr.app", "flwr.clientapp", "flwr.serverapp", "flwr.simulation")
+    private: dict[str, set[str]] = {}
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "scenarios").glob("*.py")]:
+        names = {n for n in imports(path.read_text(encoding="utf-8")) if n.split(".")[0] == "flwr"}
+        inner = {n for n in names if not any(n == p or n.startswith(p + ".") for p in public)}
+        if inner:
+            private[path.name] = inner
+    assert set(private) == {"compat.py"}
+
+
+def test_flower_is_pinned_to_the_version_that_compat_was_written_for() -> None:
+    from importlib import metadata
+
+    from testbed.federation import compat
+
+    assert metadata.version("flwr") == compat.VERSION
+    assert f"flwr[simulation]=={compat.VERSION}" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+
+
+LIGHT = ["testbed", "testbed.core", "testbed.stats", "testbed.judge", "testbed.policy", "testbed.report.results"]
+LIGHT += ["testbed.evaluate", "testbed.harness.release", "testbed.data.tables", "testbed.cli"]
+
+
+def loaded_after(code: str) -> set[str]:
+    script = f"{code}\nimport sys\nprint(' '.join(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return {name.split(".")[0] for name in done.stdout.split()}
+
+
+def test_the_release_half_needs_neither_torch_nor_flower() -> None:
+    heavy = {"torch", "flwr", "ray", "opacus", "sdv"}
+    assert not heavy & loaded_after("\n".join(f"import {module}" for module in LIGHT))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"]])
+def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
+    code = f"import sys\nsys.argv = ['testbed', *{arguments!r}]\nfrom testbed.cli import app\n"
+    code += "import io, contextlib\nwith contextlib.redirect_stdout(io.StringIO()):\n app(standalone_mode=False)"
+    assert not {"torch", "flwr", "pandas", "scipy", "sklearn", "numba"} & loaded_after(code)
+
+
+def calls_of(source: str, level: int) -> list[str]:
+    """Dotted names called at module level, or anywhere with level 1."""
+    tree = ast.parse(source)
+    nodes = (
+        ast.walk(tree)
+        if level
+        else (n for top in tree.body if not isinstance(top, ast.FunctionDef | ast.ClassDef) for n in ast.walk(top))
+    )
+    return [ast.unparse(n.func) for n in nodes if isinstance(n, ast.Call)]
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_no_global_randomness(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    assert not [c for c in calls_of(source, 0) if "default_rng" in c or "Generator" in c]
+    seeding = [c for c in calls_of(source, 1) if c in ("np.random.seed", "random.seed", "torch.manual_seed")]
+    # Building a model seeds torch inside fork_rng, which gives the generator back as it was.
+    assert not seeding or "fork_rng" in source
+
+
+def test_the_report_does_no_arithmetic_on_findings() -> None:
+    tree = ast.parse((PACKAGE / "report" / "html.py").read_text(encoding="utf-8"))
+    assert not [n for n in ast.walk(tree) if isinstance(n, ast.BinOp) and not isinstance(n.op, ast.Add | ast.BitOr)]
+
+
+@pytest.mark.parametrize(
+    "path", sorted([*PACKAGE.rglob("*.py"), *(ROOT / "scenarios").glob("*.py")]), ids=lambda p: str(p.relative_to(ROOT))
+)
+def test_files_stay_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 420

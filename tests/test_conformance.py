@@ -1,0 +1,171 @@
+"""Every attack: finds a planted leak, none where none is, more where more is; repeats; ignores order; cannot peek."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from testbed.attacks.kit import Attack, attack, attacks, find
+from testbed.core import Batch, Reconstruction, Threat, Transcript
+from testbed.errors import ThreatError, UsageError
+from testbed.findings import Plan, membership, rates
+from testbed.report.schema import Estimate
+from tests.conformance import BASELINES, advantage, world
+
+ALL = list(attacks())
+SEEING = [a for a in ALL if a.name not in BASELINES]
+SINGLING_OUT_NULL = 0.12
+
+
+def by_name(a: Attack) -> str:
+    return a.name
+
+
+@pytest.mark.parametrize("a", SEEING, ids=by_name)
+def test_finds_a_planted_leak(a: Attack) -> None:
+    assert advantage(world(a).evidence(1.0, 0, False)) > 0.15
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_finds_none_where_none_is(a: Attack) -> None:
+    evidence = world(a).evidence(0.0, 0, False)
+    plan = Plan("TB-TEST-001", "membership", a.name, "rate", "record")
+    finding = (
+        membership(replace(plan, metric="tpr_at_fpr"), evidence)
+        if np.isnan(evidence.success).all()
+        else rates(plan, evidence)
+    )
+    assert isinstance(finding.excess, Estimate)
+    assert finding.excess.low <= 0
+
+
+@pytest.mark.parametrize("a", SEEING, ids=by_name)
+def test_more_leak_gives_no_less_evidence(a: Attack) -> None:
+    made = [advantage(world(a).evidence(leak, 0, False)) for leak in (0.0, 0.5, 1.0)]
+    assert made[0] <= made[1] + 0.1
+    assert made[1] <= made[2] + 0.05
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_same_seed_same_bytes(a: Attack) -> None:
+    made = world(a)
+    assert made.claim(1.0, 4) == made.claim(1.0, 4)
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_the_order_of_items_changes_nothing(a: Attack) -> None:
+    made = world(a)
+    straight, shuffled = made.evidence(0.5, 1, False), made.evidence(0.5, 1, True)
+    assert advantage(straight) == pytest.approx(advantage(shuffled), abs=1e-6)
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_a_threat_that_grants_too_little_is_refused(a: Attack) -> None:
+    made = world(a)
+    weaker = [replace(made.threat, knows=made.threat.knows - {k}) for k in a.needs]
+    weaker += [replace(made.threat, malicious=False)] if a.malicious else []
+    weaker.append(replace(made.threat, position="client" if a.position == "server" else "server"))
+    for threat in weaker:
+        with pytest.raises(ThreatError, match="TB-THREAT-002"):
+            a.run(made.view(1.0), made.question, made.auxiliary, 0, threat)
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_says_who_attacks_and_where_it_comes_from(a: Attack) -> None:
+    assert "Threat model:" in a.summary
+    assert a.reference.startswith("https://")
+    assert a.name.islower()
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_a_misspelt_parameter_is_refused(a: Attack) -> None:
+    with pytest.raises(UsageError, match="TB-ATTACK-002"):
+        a.configured({"iteratoins": 3})
+
+
+@pytest.mark.parametrize("a", [a for a in ALL if a.act], ids=by_name)
+def test_reading_without_having_acted_is_refused(a: Attack) -> None:
+    made = world(a)
+    with pytest.raises(ThreatError, match="TB-THREAT-003"):
+        a.run(replace(made.view(1.0), act=None), made.question, made.auxiliary, 0, made.threat)
+
+
+def test_unknown_attacks_are_refused() -> None:
+    with pytest.raises(UsageError, match="TB-ATTACK-001"):
+        find("hsj")
+
+
+# --- the oracle test ------------------------------------------------------------------------------------
+
+
+def peeks(a: Attack) -> bool:
+    """Does a reconstruction change when the people behind the view are replaced after it was made?
+
+    The members live in the conformance world's cache; here they are overwritten in every object that the attack
+    could reach, except in what it is handed.
+    """
+    import gc
+
+    from testbed.core import Cohort
+
+    made = world(a)
+    view, before = made.view(1.0), None
+    before = a.run(view, made.question, made.auxiliary, 0, made.threat, {})
+    replaced: list[tuple[Cohort, np.ndarray]] = []
+    for thing in gc.get_objects():
+        if type(thing) is Cohort and thing is not made.auxiliary:
+            replaced.append((thing, thing.x))
+            object.__setattr__(thing, "x", np.random.default_rng(0).random(thing.x.shape).astype(np.float32))
+    try:
+        after = a.run(view, made.question, made.auxiliary, 0, made.threat, {})
+    finally:
+        for thing, x in replaced:
+            object.__setattr__(thing, "x", x)
+    assert isinstance(before, Reconstruction)
+    return any(before.batches[k].tobytes() != after.batches[k].tobytes() for k in before.batches)
+
+
+@pytest.mark.parametrize("a", [a for a in ALL if a.claim is Reconstruction and a.name != "cosine_tv"], ids=by_name)
+def test_a_reconstruction_does_not_depend_on_the_people_once_the_view_is_made(a: Attack) -> None:
+    assert not peeks(a)
+
+
+def test_an_attack_that_peeks_is_caught() -> None:
+    import gc
+
+    from testbed.attacks import kit
+    from testbed.core import Cohort
+
+    def peeking_attack(
+        view: Transcript, question: Batch, auxiliary: Cohort, rng: np.random.Generator
+    ) -> Reconstruction:
+        """Look the records up where the testbed keeps them. Threat model: a cheat."""
+        victims = [t for t in gc.get_objects() if type(t) is Cohort and t is not auxiliary and len(t) == 1]
+        return Reconstruction({k: victims[i].x for i, k in enumerate(question.keys) if i < len(victims)})
+
+    cheat = attack(
+        risk="reconstruction",
+        claim=Reconstruction,
+        needs={"architecture"},
+        position="server",
+        reference="https://example.org",
+    )(peeking_attack)
+    try:
+        assert peeks(cheat)
+    finally:
+        kit._REGISTRY.pop(cheat.name)
+
+
+def test_the_question_of_a_reconstruction_holds_no_rows() -> None:
+    made = world(find("analytic_linear"))
+    assert isinstance(made.question, Batch)
+    assert made.question.labels is None
+    arrays = [v for v in vars(type(made.question)) if isinstance(v, np.ndarray)]
+    assert arrays == []
+
+
+def test_knowledge_outside_the_closed_set_is_refused() -> None:
+    with pytest.raises(ThreatError, match="TB-THREAT-001"):
+        Threat("server", knows=frozenset({"the answers"}))
