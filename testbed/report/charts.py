@@ -19,7 +19,7 @@ WIDTH, LEFT, RIGHT, ROW = 760, 250, 24, 26
 INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"
 COLOURS = {"measure": "#a3333d", "control": "#1f5f8b", "baseline": "#6b6b6b", "positive control": "#8a6d00"}
 MARKS = {"measure": "circle", "control": "square", "baseline": "diamond", "positive control": "triangle"}
-MOST_ROWS = 30
+MOST_ROWS = 14
 
 
 @dataclass(frozen=True, slots=True)

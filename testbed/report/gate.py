@@ -37,6 +37,7 @@ EXTERNAL = re.compile(
     r"\b(?:src|href|srcset|action|data|poster)\s*=\s*(?![\"']?(?:#|data:image/png;base64,))", re.IGNORECASE
 )
 STYLE = re.compile(r"url\(\s*[\"']?(?!#)|@import", re.IGNORECASE)
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 TAG = re.compile(r"<[^>]+>")
 
 
@@ -46,6 +47,9 @@ class People:
 
     tables: Sequence[Any]
     person: str | None = None
+
+    def __repr__(self) -> str:
+        return f"People({len(self.tables)} tables)"
 
 
 def check(artefacts: Mapping[str, bytes], result: Result, people: People | None, min_cell: int = MIN_CELL) -> None:
@@ -175,11 +179,12 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
 
 
 def _spellings(value: Any) -> list[str]:
-    if hasattr(value, "isoformat"):
-        day = value.isoformat()[:10]
+    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+    if DATE.match(text):
+        day = text[:10]
         year, month, dom = day.split("-")
-        return [value.isoformat(), day, f"{dom}/{month}/{year}", f"{month}/{dom}/{year}", f"{dom}.{month}.{year}"]
-    return [str(value)]
+        return [text, day, f"{dom}/{month}/{year}", f"{month}/{dom}/{year}", f"{dom}.{month}.{year}"]
+    return [text]
 
 
 def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, numbers: Any) -> bool:

@@ -15,7 +15,7 @@ from testbed.wording import FLAGS
 VERDICTS = {
     "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),
     "review": ("REVIEW", "?", "A person must decide; the reasons are below."),
-    "fail": ("FAIL", "✕", "Do not release as it is; the reasons are below."),
+    "fail": ("FAIL", "✕", "Do not release, or go on, as it is; the reasons are below."),
     "none": ("NO VERDICT", "–", "No policy was applied: these are measurements only."),
 }
 KNOWLEDGE = {

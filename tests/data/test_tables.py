@@ -1,0 +1,119 @@
+"""Bad input gets an id, a reason and a remedy, and never a value of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.data.tables import Meta, encode, read_file
+from testbed.errors import TestbedError
+
+SECRET = "Canarywood"
+GOOD = pd.DataFrame({"age": [30, 41, 57, 62], "ward": ["A", "B", "A", SECRET]})
+
+
+def changed(change: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    return change(GOOD.copy())
+
+
+@pytest.mark.parametrize(
+    ("synthetic", "id"),
+    [
+        (changed(lambda f: f.drop(columns="age")), "TB-DATA-043"),
+        (changed(lambda f: f.assign(extra=1)), "TB-DATA-044"),
+        (changed(lambda f: f.assign(age=np.nan)), "TB-DATA-045"),
+        (changed(lambda f: f.assign(age=["x", "y", "z", SECRET])), "TB-DATA-046"),
+        (changed(lambda f: f.assign(age=[1.0, 2.0, np.inf, 3.0])), "TB-DATA-049"),
+        (changed(lambda f: f.assign(ward=["ward a", "ward a", "ward a", "ward a"])), "TB-DATA-051"),
+    ],
+)
+def test_tables_that_cannot_be_compared_are_refused_in_words(synthetic: pd.DataFrame, id: str) -> None:
+    with pytest.raises(TestbedError) as caught:
+        encode(GOOD, synthetic, GOOD)
+    error = caught.value
+    assert error.id == id
+    assert error.exit_code == 4
+    assert error.what
+    assert error.why
+    assert error.fix
+    assert SECRET not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "id", "code"),
+    [
+        ("a.csv", b"", "TB-DATA-034", 4),
+        ("a.csv", b"age,ward\n", "TB-DATA-034", 4),
+        ("a.csv", b"age,ward\n1,A\n", "TB-DATA-035", 4),
+        ("a.csv", b"age,age\n1,2\n3,4\n", "TB-DATA-036", 4),
+        ("a.csv", "age,ward\n1,\xe5\n2,b\n".encode("latin-1"), "TB-DATA-032", 4),
+        ("a.csv", b"age,ward\n1,2,3,4\n5,6,7,8,9\n", "TB-DATA-033", 4),
+        ("a.parquet", b"PAR1 cut off", "TB-DATA-033", 4),
+        ("a.xlsx", b"x", "TB-DATA-031", 2),
+    ],
+)
+def test_files_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, id: str, code: int) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(TestbedError) as caught:
+        read_file(path, "original")
+    assert (caught.value.id, int(caught.value.exit_code)) == (id, code)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(TestbedError, match="TB-DATA-030"):
+        read_file(tmp_path / "none.csv", "original")
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_separators_and_byte_order_marks_are_understood(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(
+        b"\xef\xbb\xbf" + separator.join(["age", "ward"]).encode() + b"\n" + f"1{separator}A\n2{separator}B\n".encode()
+    )
+    assert read_file(path, "original").columns.tolist() == ["age", "ward"]
+
+
+def test_parquet_and_csv_say_the_same(tmp_path: Path) -> None:
+    GOOD.to_csv(tmp_path / "a.csv", index=False)
+    GOOD.to_parquet(tmp_path / "a.parquet", index=False)
+    pd.testing.assert_frame_equal(read_file(tmp_path / "a.csv", "o"), read_file(tmp_path / "a.parquet", "o"))
+
+
+def test_categories_of_the_release_come_first_and_others_keep_apart() -> None:
+    original = pd.DataFrame({"w": ["a", "b", "zz", None], "n": [1, 2, 3, 4]})
+    synthetic = pd.DataFrame({"w": ["b", "a", "b", "c"], "n": [1, 2, 3, 4]})
+    frames = encode(original, synthetic)
+    assert frames.synthetic.columns[0].levels == ("a", "b", "c")
+    assert frames.synthetic.values[0].tolist() == [1, 0, 1, 2]
+    assert frames.original.values[0].tolist() == [0, 1, 3, -1]
+
+
+def test_dates_become_days() -> None:
+    rows = pd.DataFrame({"born": ["1970-01-02", "1970-01-01T12:00", None], "n": [1, 2, 3]})
+    frames = encode(rows, rows)
+    assert frames.original.columns[0].date
+    assert frames.original.values[0][:2].tolist() == [1.0, 0.5]
+    assert np.isnan(frames.original.values[0][2])
+
+
+def test_the_meta_file_decides_kinds_and_misspelt_names_are_refused() -> None:
+    rows = pd.DataFrame({"code": [1, 2, 3, 4], "n": [1, 2, 3, 4]})
+    assert encode(rows, rows, None, Meta(None, {"code": "categorical"})).original.columns[0].kind == "categorical"
+    assert len(encode(rows, rows, None, Meta(None, {"code": "drop"})).original.columns) == 1
+    for kinds in ({"cod": "numeric"}, {"code": "number"}):
+        with pytest.raises(TestbedError, match="TB-DATA-04"):
+            encode(rows, rows, None, Meta(None, kinds))
+
+
+def test_the_person_column_is_no_attribute() -> None:
+    rows = pd.DataFrame({"id": [1, 1, 2, 3], "n": [1, 2, 3, 4]})
+    frames = encode(rows, rows.drop(columns="id"), rows.assign(id=[7, 7, 8, 9]), Meta("id"))
+    assert [c.name for c in frames.original.columns] == ["n"]
+    assert frames.original.persons.tolist() == ["1", "1", "2", "3"]
+    with pytest.raises(TestbedError, match="TB-DATA-053"):
+        encode(rows, rows, rows.drop(columns="id"), Meta("id"))

@@ -1,0 +1,166 @@
+"""The verdicts that a hospital relies on: copies fail, fresh people do not, and without a control nothing passes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.core import Release, Split
+from testbed.data.tables import encode
+from testbed.errors import UsageError
+from testbed.evaluate import evaluate, parse_link
+from testbed.harness.release import control_flags, examine, overlap_p, shift_p
+from tests.conftest import Thirds, thirds
+
+QUICK = 300
+
+
+def verdict(original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None, **more: object) -> str:
+    done = evaluate(original, synthetic, control, attacks=QUICK, seed=1, **more)  # type: ignore[arg-type]
+    return done.result.decision.verdict
+
+
+def rare_disease_register(seed: int, people: int = 400, unique: int = 6) -> pd.DataFrame:
+    """A few categories, and six people whom nobody resembles."""
+    rng = np.random.default_rng(seed)
+    common = pd.DataFrame(
+        {
+            "sex": rng.choice(["f", "m"], people),
+            "age_band": rng.choice(["0-17", "18-64", "65+"], people),
+            "ward": rng.choice(["A", "B", "C", "D"], people),
+        }
+    )
+    rare = pd.DataFrame(
+        {"sex": ["f"] * unique, "age_band": ["65+"] * unique, "ward": [f"R{seed}{i}" for i in range(unique)]}
+    )
+    return pd.concat([common, rare], ignore_index=True)
+
+
+def test_a_verbatim_copy_fails(hospital: Thirds) -> None:
+    assert verdict(hospital.original, hospital.original, hospital.control) == "fail"
+    shuffled = hospital.original.sample(frac=1, random_state=0)
+    assert verdict(hospital.original, shuffled, hospital.control) == "fail"
+
+
+def test_a_verbatim_copy_of_a_table_of_few_categories_fails() -> None:
+    # Few guesses can be formed here; a peer divides by those asked for and reports 1.4 %.
+    original = rare_disease_register(1)
+    assert verdict(original, original, rare_disease_register(2)) == "fail"
+    assert verdict(original, original, None) == "fail"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fresh_sample_of_the_same_population_does_not_fail(seed: int) -> None:
+    people = thirds(600, seed)
+    assert verdict(people.original, people.fresh, people.control) != "fail"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_fresh_sample_of_few_categories_does_not_fail(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    everybody = rare_disease_register(seed, 1200, 0)
+    parts = np.array_split(rng.permutation(len(everybody)), 3)
+    original, control, fresh = (everybody.iloc[p].reset_index(drop=True) for p in parts)
+    assert verdict(original, fresh, control) != "fail"
+
+
+def test_without_a_control_it_is_review_and_never_pass(hospital: Thirds) -> None:
+    assert verdict(hospital.original, hospital.fresh, None) == "review"
+
+
+def test_planted_copies_fail_and_more_of_them_show_more(hospital: Thirds) -> None:
+    values: list[list[float]] = []
+    for share in (0.0, 0.2, 0.6):
+        done = evaluate(hospital.original, hospital.leaky(share), hospital.control, attacks=QUICK, seed=1)
+        values.append([f.excess.value for f in done.result.findings if f.primary and hasattr(f.excess, "value")])
+        assert (done.result.decision.verdict == "fail") == (share > 0)
+    for small, middle, large in zip(*values, strict=True):
+        assert small - 0.03 <= middle <= large
+
+
+def test_the_worst_secret_is_chosen_on_other_people_than_it_is_judged_on(hospital: Thirds) -> None:
+    done = evaluate(hospital.original, hospital.leaky(0.5), hospital.control, attacks=QUICK, seed=1)
+    found = [f for f in done.result.findings if f.risk == "attribute_inference"]
+    assert [f.primary for f in found] == [True] + [False] * 6
+    assert found[0].attack.requested < found[1].attack.requested
+
+
+def test_denominators_count_what_was_performed() -> None:
+    original = rare_disease_register(1)
+    done = evaluate(original, original, rare_disease_register(2), attacks=500, seed=1)
+    univariate = next(f for f in done.result.findings if f.attack.name == "singling_out_univariate")
+    assert univariate.attack.requested == 500
+    assert univariate.attack.performed == 6
+    assert univariate.measure.value == 1.0  # type: ignore[union-attr]
+    assert {"few_guesses", "few_formed"} <= set(univariate.validity.flags)
+
+
+def test_the_order_of_rows_changes_no_finding(hospital: Thirds) -> None:
+    frames = encode(hospital.original, hospital.leaky(0.3), hospital.control)
+    straight = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
+    again = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
+    assert [f.model_dump() for f in straight.findings] == [f.model_dump() for f in again.findings]
+
+
+def test_persons_in_both_tables_are_refused(hospital: Thirds) -> None:
+    from testbed.errors import InputError
+
+    original = hospital.original.assign(id=range(len(hospital.original)))
+    control = hospital.control.assign(id=range(5, len(hospital.control) + 5))
+    with pytest.raises(InputError, match="TB-SPLIT-001"):
+        verdict(original, hospital.fresh, control, person="id")
+
+
+def test_a_control_that_holds_the_originals_rows_is_flagged(hospital: Thirds) -> None:
+    mixed = pd.concat([hospital.control.head(500), hospital.original.head(200)], ignore_index=True)
+    frames = encode(hospital.original, hospital.fresh, mixed)
+    assert frames.control is not None
+    assert "control_overlap" in control_flags(frames.original, frames.control, np.random.default_rng(0))
+
+
+def test_rows_that_chance_shares_are_no_overlap() -> None:
+    original, control = rare_disease_register(1), rare_disease_register(2)
+    frames = encode(original, original, control)
+    assert frames.control is not None
+    assert overlap_p(frames.original, frames.control, np.random.default_rng(0)) > 0.01
+
+
+def test_a_control_from_elsewhere_is_flagged(hospital: Thirds) -> None:
+    older = hospital.control.assign(age=hospital.control["age"] + 4)
+    for control, shifted in ((older, True), (hospital.control, False)):
+        frames = encode(hospital.original, hospital.fresh, control)
+        assert frames.control is not None
+        assert (shift_p(frames.original, frames.control, np.random.default_rng(0)) < 0.01) == shifted
+
+
+def test_links_and_secrets_must_exist(hospital: Thirds) -> None:
+    with pytest.raises(UsageError, match="TB-DATA-060"):
+        verdict(hospital.original, hospital.fresh, hospital.control, secrets=["dignosis"])
+    with pytest.raises(UsageError, match="TB-DATA-063"):
+        parse_link("age,sex")
+    assert parse_link("age, sex : stay") == (("age", "sex"), ("stay",))
+
+
+def test_a_release_with_one_attribute_is_measured_as_far_as_it_goes() -> None:
+    rng = np.random.default_rng(0)
+    parts = [pd.DataFrame({"value": rng.normal(size=300).round(6)}) for _ in range(3)]
+    done = evaluate(parts[0], parts[1], parts[2], attacks=QUICK)
+    assert done.result.decision.verdict == "review"
+
+
+def test_dates_quotes_gaps_and_mixed_values_are_values_like_any_other() -> None:
+    def made(seed: int) -> pd.DataFrame:
+        own = np.random.default_rng(seed)
+        return pd.DataFrame(
+            {
+                "born": pd.to_datetime("1950-01-01") + pd.to_timedelta(own.integers(0, 20_000, 300), "D"),
+                "name": own.choice(["O'Brien", 'the "Rock"', "Ånna", "a,b"], 300),
+                "lab": np.where(own.random(300) < 0.2, np.nan, -own.gamma(2, 3, 300).round(2)),
+                "mixed": [v if i % 3 else str(v) for i, v in enumerate(own.integers(0, 4, 300).tolist())],
+                "flag": own.random(300) < 0.1,
+            }
+        )
+
+    assert verdict(made(1), made(1), made(2)) == "fail"
+    assert verdict(made(1), made(3), made(2)) != "fail"

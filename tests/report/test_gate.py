@@ -1,0 +1,134 @@
+"""Nothing of a person leaves: the gate's own tests, and canaries through the whole command."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from testbed.errors import DisclosureError
+from testbed.evaluate import evaluate
+from testbed.report import gate, html, results
+from testbed.report.schema import Picture, Result
+from tests.conftest import Thirds
+
+CANARY, NUMBER = "Zanzibarwort", 987.654
+
+
+@pytest.fixture(scope="module")
+def watched(hospital: Thirds) -> tuple[Result, gate.People]:
+    original = hospital.original.assign(note="none given", visit="2020-01-01", id=[f"P{i:06d}" for i in range(700)])
+    original.loc[3, "note"] = CANARY
+    original.loc[4, "creatinine"] = NUMBER
+    original.loc[5, "visit"] = "1987-06-05"
+    rest = {"note": "none given", "visit": "2020-01-01"}
+    control = hospital.control.assign(**rest, id=[f"C{i:06d}" for i in range(700)])
+    done = evaluate(original, hospital.fresh.assign(**rest), control, person="id", attacks=200)
+    return done.result, done.people
+
+
+def blocked(text: str, watched: tuple[Result, gate.People], name: str = "report.html") -> bool:
+    try:
+        gate.check({name: text.encode()}, watched[0], watched[1])
+    except DisclosureError as error:
+        said = str(error)
+    else:
+        return False
+    assert CANARY not in said
+    assert str(NUMBER) not in said
+    return True
+
+
+def encoded(text: str) -> list[str]:
+    raw = (text + " " * 40).encode()
+    return [base64.b64encode(packed).decode() for packed in (raw, gzip.compress(raw), zlib.compress(raw))]
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        CANARY,
+        CANARY.upper(),
+        f"<b>{CANARY}</b>",
+        "&#90;anzibarwort",
+        "987.654",
+        "987,654",
+        "9.87654e2",
+        "P000003",
+        "1987-06-05",
+        "05/06/1987",
+        *encoded(f"patient {CANARY}"),
+        *encoded("value 987.654"),
+    ],
+)
+def test_a_persons_value_is_blocked_however_it_is_written(leak: str, watched: tuple[Result, gate.People]) -> None:
+    assert blocked(f"<p>something {leak} else</p>", watched)
+
+
+@pytest.mark.parametrize("harmless", ["none given", "2020-01-01", "98.7 %", "987.7", "n = 700", "the control group"])
+def test_what_many_share_and_what_the_testbed_says_is_not_blocked(
+    harmless: str, watched: tuple[Result, gate.People]
+) -> None:
+    assert not blocked(f"<p>{harmless}</p>", watched)
+
+
+@pytest.mark.parametrize(
+    "active",
+    [
+        "<script>1</script>",
+        "<img src='http://example.org/x.png'>",
+        "<a href=https://example.org>x</a>",
+        "<p onclick='x()'>",
+        "<style>@import 'x.css'</style>",
+        "<div style='background: url(x.png)'>",
+        "<iframe></iframe>",
+    ],
+)
+def test_active_and_external_content_is_blocked(active: str, watched: tuple[Result, gate.People]) -> None:
+    assert blocked(active, watched)
+
+
+def test_pictures_of_real_people_are_blocked(watched: tuple[Result, gate.People]) -> None:
+    result = watched[0]
+    shown = result.disclosure.model_copy(update={"pictures": [Picture(caption="x", licence="y", png_base64="AAAA")]})
+    with pytest.raises(DisclosureError, match="pictures"):
+        gate.check({}, result.model_copy(update={"disclosure": shown}), watched[1])
+
+
+def test_canaries_appear_in_no_artefact(watched: tuple[Result, gate.People], tmp_path: Path) -> None:
+    folder = results.write(tmp_path / "run", watched[0], None, watched[1])
+    for path in (folder / "share").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert CANARY not in text
+        assert str(NUMBER) not in text
+
+
+def test_the_report_of_that_result_passes(watched: tuple[Result, gate.People]) -> None:
+    assert not blocked(html.render(watched[0]), watched)
+    assert not blocked(results.to_json(watched[0]), watched, "result.json")
+
+
+def test_a_value_equal_to_a_word_of_the_report_does_not_block(hospital: Thirds) -> None:
+    original = hospital.original.assign(arm="common")
+    original.loc[0, "arm"] = "control"
+    released = hospital.fresh.assign(arm="common")
+    done = evaluate(original, released, hospital.control.assign(arm="common"), attacks=200)
+    gate.check({"report.html": html.render(done.result).encode()}, done.result, done.people)
+
+
+def test_nothing_is_left_where_the_gate_blocks(watched: tuple[Result, gate.People], tmp_path: Path) -> None:
+    result = watched[0]
+    subject = result.subject.model_copy(update={"name": f"table of {CANARY}"})
+    with pytest.raises(DisclosureError):
+        results.write(tmp_path / "run", result.model_copy(update={"subject": subject}), None, watched[1])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_persons_are_counted_and_not_their_rows() -> None:
+    rows = pd.DataFrame({"id": [1] * 20, "note": ["the same visit"] * 20})
+    people = gate.People([rows], "id")
+    assert gate._rare_value("x the same visit x", people, 10, set()) == "note"
