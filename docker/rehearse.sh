@@ -31,6 +31,9 @@ driver = "vfs"
 graphroot = "$state/storage"
 runroot = "$state/run"
 CONF
+# The host's certificates and package index serve the build too; nothing of them stays in the image.
+printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$state/pip.conf"
+trust=(--volume /etc/ssl/certs:/etc/ssl/certs:ro --volume "$state/pip.conf:/etc/pip.conf:ro")
 export CONTAINERS_CONF=$state/containers.conf CONTAINERS_STORAGE_CONF=$state/storage.conf
 
 # A mount namespace of its own, in which the unified cgroup hierarchy is out of the way.
@@ -50,7 +53,11 @@ action=$1 target=$2
 shift 2
 case $action in
   build)
-    podman build --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" \
+    if [ "$target" = federated ] && ! compgen -G "docker/wheels/torch-*.whl" >/dev/null; then
+      # What this host calls torch may be a CPU build, which is gigabytes smaller than the index's default.
+      python3 -m pip download --quiet --no-deps --dest docker/wheels "$(grep '^torch==' constraints.txt)" >&2
+    fi
+    podman build --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" "${trust[@]}" \
       --build-arg "BASE=$base" ${BUILD_ARGS:-} --tag "localhost/testbed:$target" .
     ;;
   run)

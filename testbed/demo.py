@@ -1,0 +1,37 @@
+"""`make demo`: two real answers on real data, each as a report in the same form."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from testbed import cli, policy, scenario
+from testbed.report import results
+
+RUNS = Path("runs/demo")
+QUESTIONS = (
+    ("curious_server", {"data": "heart", "clients": 4, "rounds": 10}, "federation"),
+    ("hospital_release", {}, "release"),
+)
+
+
+def main() -> None:
+    """Run the scenarios with the example policy, and say where the reports are."""
+    decided = policy.load()
+    for name, params, folder in QUESTIONS:
+        registered = scenario.find(name)
+        sys.stderr.write(f"{registered.question}\n")
+        done = scenario.run(registered, params, seed=1, policy=decided, progress=cli.progress)
+        where = results.write(
+            RUNS / folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files
+        )
+        sys.stderr.write("\n")
+        print(f"{done.result.decision.verdict.upper():7} {done.result.subject.name}")
+        for finding in done.result.findings:
+            if finding.primary:
+                print(f"        {finding.plain}")
+        print(f"        {where / 'share' / 'report.html'}\n")
+
+
+if __name__ == "__main__":
+    main()
