@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from testbed.core import Protocol, Split, Threat
+from dataclasses import replace
+
+from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
-from testbed.harness.prepare import ATTACKER_RECORDS, defended, even_parties, groups, mlp, prepared
+from testbed.harness.prepare import by_a_curious_server, defended, hospitals, mlp, prepared
 from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["clients that collude", "a client that poisons the training", "secure aggregation, which hides no sum"]
@@ -25,11 +27,12 @@ def curious_client(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A client subtracts its own gradient from the global model's step; with two clients the rest is the other's."""
+    """A client subtracts its own gradient from the global model's step; with two clients the rest is the other's.
+
+    Beside it: what the server learns of the same federation, whose updates it sees one by one.
+    """
     known = source(data)
-    sent = clients * rounds * batch
-    people = groups(known, sent, sent, max(sent, ATTACKER_RECORDS), seed)
-    split = Split(people.members, people.controls, people.auxiliary, even_parties(sent, clients), people.decoys)
+    split = hospitals(known, clients, rounds * batch, seed)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
     # Two undefended clients with one record each: the other's gradient is known exactly.
@@ -43,7 +46,12 @@ def curious_client(
         positive=None if (clients, batch, protection) == (2, 1, None) else undefended,
         positive_clients=2,
     )
-    return prepared(known, trial, SEES, NOT_TESTED)
+    server = replace(
+        trial,
+        threat=Threat("server", knows=frozenset({"architecture", "auxiliary"})),
+        plans=(by_a_curious_server(unit),),
+    )
+    return prepared(known, trial, SEES, NOT_TESTED, server)
 
 
 if __name__ == "__main__":

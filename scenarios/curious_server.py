@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from testbed.core import Protocol, Split, Threat
+from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
-from testbed.harness.prepare import ATTACKER_RECORDS, cnn, defended, even_parties, groups, mlp, prepared
+from testbed.harness.prepare import cnn, defended, hospitals, mlp, prepared
 from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["secure aggregation", "clients that run several local epochs", "a server that changes the model"]
@@ -42,9 +42,7 @@ def curious_server(
             "A curious server reads; others act.",
             "Use analytic_linear or cosine_tv.",
         )
-    sent = clients * rounds * batch
-    people = groups(known, sent, sent, max(sent, ATTACKER_RECORDS), seed)
-    split = Split(people.members, people.controls, people.auxiliary, even_parties(sent, clients), people.decoys)
+    split = hospitals(known, clients, rounds * batch, seed)
     exact = attack == "analytic_linear"
     spec = mlp(known, 32) if exact or len(known.shape) != 3 else cnn(known)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)

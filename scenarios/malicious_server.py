@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from testbed.core import Protocol, Split, Threat
+from dataclasses import replace
+
+from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
-from testbed.harness.prepare import ATTACKER_RECORDS, defended, even_parties, groups, mlp, prepared
+from testbed.harness.prepare import by_a_curious_server, defended, hospitals, mlp, prepared
 from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
@@ -26,11 +28,12 @@ def malicious_server(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A server that sends a changed architecture reads every record that is alone in a bin (imprint attack)."""
+    """A server that sends a changed architecture reads every record that is alone in a bin (imprint attack).
+
+    Beside it: what a server that only reads learns of the same federation.
+    """
     known = source(data)
-    sent = clients * rounds * batch
-    people = groups(known, sent, sent, max(sent, ATTACKER_RECORDS), seed)
-    split = Split(people.members, people.controls, people.auxiliary, even_parties(sent, clients), people.decoys)
+    split = hospitals(known, clients, rounds * batch, seed)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
     spec = mlp(known, 32)
@@ -44,7 +47,12 @@ def malicious_server(
         positive=None if batch == 1 and protection is None else undefended,
         act_params={"bins": bins},
     )
-    return prepared(known, trial, SEES, NOT_TESTED)
+    honest = replace(
+        trial,
+        threat=Threat("server", knows=frozenset({"architecture", "auxiliary"})),
+        plans=(by_a_curious_server(unit),),
+    )
+    return prepared(known, trial, SEES, NOT_TESTED, honest)
 
 
 if __name__ == "__main__":

@@ -13,11 +13,14 @@ import numpy as np
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, ModelSpec, Reconstruction, Split
 from testbed.data.cohorts import Source, divide
+from testbed.errors import UsageError
 from testbed.federation.partition import partition
 from testbed.federation.run import Defence
+from testbed.findings import Plan
 from testbed.harness import truth
 from testbed.harness.federation import Trial, assess
 from testbed.report import results, schema
+from testbed.report.schema import Unit
 from testbed.scenario import Outcome, Scenario
 
 ATTACKER_RECORDS = 200
@@ -38,9 +41,35 @@ def groups(source: Source, members: int, controls: int, auxiliary: int, seed: in
     return Split(taken["members"], taken["controls"], taken["auxiliary"], None, source.people.take(rest))
 
 
-def even_parties(members: int, clients: int) -> Array:
-    """Each client the same number of members, so that every one has a full batch in every round."""
-    return np.arange(members) % clients
+def hospitals(source: Source, clients: int, each: int, seed: int) -> Split:
+    """`clients` parties of `each` members: the largest natural sites where there are any, else drawn at random.
+
+    Every party has the same number of members, so that each has a full batch in every round. As many controls, and
+    enough auxiliary people for a federation of the same size, are drawn from everybody else.
+    """
+    sent = clients * each
+    if source.sites is None:
+        split = groups(source, sent, sent, max(sent, ATTACKER_RECORDS), seed)
+        return Split(split.members, split.controls, split.auxiliary, np.arange(sent) % clients, split.decoys)
+    site_of = partition("site", source.people.y, clients, keyed_rng(seed, "partition"), sites=source.sites)
+    if site_of.max() < clients - 1:
+        raise UsageError(
+            "TB-SPLIT-011",
+            f"{source.name} has {site_of.max() + 1} natural sites, and {clients} clients were asked for.",
+            "Each client is one hospital.",
+            "Use fewer clients, or a data set without sites.",
+        )
+    members: list[Array] = []
+    for client in range(clients):
+        rows = np.flatnonzero(site_of == client)
+        drawn = divide(source.people.take(rows), {"members": each}, keyed_rng(seed, "site", client))["members"]
+        members.append(rows[drawn[:each]])
+    own = np.concatenate(members)
+    rest = np.flatnonzero(~np.isin(source.people.persons, source.people.persons[own]))
+    others = Source(source.name, source.title, source.people.take(rest), None, source.classes, "", "public")
+    split = groups(others, 0, sent, max(sent, ATTACKER_RECORDS), seed)
+    party = np.repeat(np.arange(clients), each)
+    return Split(source.people.take(own), split.controls, split.auxiliary, party, split.decoys)
 
 
 def sited(source: Source, split: Split, kind: str, clients: int, alpha: float, seed: int) -> tuple[Split, Array | None]:
@@ -71,6 +100,19 @@ def sited(source: Source, split: Split, kind: str, clients: int, alpha: float, s
     return kept, theirs[theirs >= 0]
 
 
+def by_a_curious_server(unit: Unit) -> Plan:
+    """What a server that only reads would reach, to set another position beside; it informs."""
+    return Plan(
+        "TB-RECONSTRUCTION-002",
+        "reconstruction",
+        "analytic_linear",
+        "line_up_top1",
+        unit,
+        False,
+        target="by the server",
+    )
+
+
 def mlp(source: Source, hidden: int) -> ModelSpec:
     return ModelSpec("mlp", {"shape": list(source.shape), "classes": source.classes, "hidden": [hidden]})
 
@@ -93,9 +135,12 @@ def prepared(
     trial: Trial,
     sees: str,
     not_tested: list[str],
-    utility: Callable[[Any], list[schema.Utility]] = lambda _: [],
+    beside: Trial | None = None,
 ) -> Scenario:
-    """The scenario of a trial, with its report's facts."""
+    """The scenario of a trial, with its report's facts.
+
+    The findings of `beside`, the same federation seen from another position, inform and do not decide.
+    """
     subject = schema.Subject(
         type="federation",
         name=f"{source.title} ({trial.federation.protocol.kind})",
@@ -115,6 +160,7 @@ def prepared(
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         recorded = trial.record(engine, progress, store)
         assessed = assess(recorded, progress=progress)
+        further = assess(beside.record(engine, progress, store), progress=progress) if beside else None
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         pictures = [
             picture
@@ -122,11 +168,10 @@ def prepared(
             if len(source.shape) == 3 and (picture := _picture(rule, claim, recorded, source)) is not None
         ]
         return Outcome(
-            assessed.findings,
-            assessed.evidence,
+            [*assessed.findings, *(further.findings if further else [])],
+            {**assessed.evidence, **(further.evidence if further else {})},
             truth.files(recorded, described),
             pictures if source.data_class != "real" else [],
-            utility(recorded),
         )
 
     return Scenario(

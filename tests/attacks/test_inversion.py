@@ -1,0 +1,190 @@
+"""Reconstructions against what can be worked out: exact where the attack claims it, at chance where it must be."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from testbed import models
+from testbed.attacks.inversion.aggregate_difference import others_gradient
+from testbed.attacks.inversion.analytic_linear import solve
+from testbed.attacks.inversion.cosine_tv import cosine_distance, total_variation
+from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
+from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.updates import first_linear, gradients
+from testbed.attacks.kit import find
+from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
+from testbed.data import load_images
+from testbed.report.schema import Estimate
+from testbed.scenario import find as find_scenario
+from testbed.scenario import run
+
+RNG = np.random.default_rng(0)
+
+
+def digits(n: int) -> Cohort:
+    images = load_images("digits")
+    rows = np.random.default_rng(5).permutation(len(images.x))[:n]
+    return Cohort(images.x[rows], images.y[rows], rows.astype(str))
+
+
+def gradient_of(spec: ModelSpec, people: Cohort, sent: dict[str, np.ndarray] | None = None) -> Transcript:
+    """One FedSGD exchange on these people."""
+    model = models.build(spec, 0)
+    sent = sent or models.get_parameters(model)
+    tensors = {k: v.requires_grad_() for k, v in models.to_tensors(sent, model).items()}
+    loss = models.loss_of(model, tensors, torch.tensor(people.x), torch.tensor(people.y))
+    grads = torch.autograd.grad(loss, list(tensors.values()))
+    returned = {k: g.numpy() for k, g in zip(tensors, grads, strict=True)}
+    rules = Protocol("fedsgd", len(people), learning_rate=0.1, rounds=1, clients=1)
+    return Transcript((Exchange(1, 0, sent, returned),), spec, rules)
+
+
+MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [32]})
+
+
+# --- the bias trick -------------------------------------------------------------------------------------
+
+
+def test_the_input_is_the_ratio_of_the_two_gradients() -> None:
+    x, neurons = np.array([0.2, 0.7, 0.0]), np.array([0.5, 0.0, -2.0])
+    assert solve(np.outer(neurons, x), neurons) == pytest.approx(x)
+    assert solve(np.zeros((3, 3)), np.zeros(3)) is None
+
+
+def test_a_batch_of_one_comes_back_with_an_error_below_a_ten_thousandth() -> None:
+    done = run(find_scenario("curious_server"), {"clients": 2, "rounds": 5}, seed=8)
+    found = done.result.findings[0]
+    assert isinstance(found.measure, Estimate)
+    assert found.measure.value == 1.0
+    for person in range(3):
+        people = digits(10).take([person])
+        threat = Threat("server", knows=frozenset({"architecture"}))
+        claim = find("analytic_linear").run(gradient_of(MLP, people), Batch(((1, 0),), (1, 8, 8), 10), None, 0, threat)
+        assert np.abs(claim.batches[1, 0] - people.x).max() < 1e-4
+
+
+def test_noise_instead_of_the_update_gives_nothing() -> None:
+    params = {"clients": 2, "rounds": 20, "defence": "random_update"}
+    found = run(find_scenario("curious_server"), params, seed=8).result.findings[0]
+    assert isinstance(found.measure, Estimate)
+    assert found.measure.low <= 1 / 100
+    assert found.excess.low <= 0  # type: ignore[union-attr]
+    assert found.positive_control.value == 1.0  # type: ignore[union-attr]
+
+
+def test_a_layer_that_takes_a_part_of_the_record_is_not_used() -> None:
+    with pytest.raises(Unavailable):
+        first_linear({"a.weight": np.zeros((4, 7)), "a.bias": np.zeros(4)}, 64)
+
+
+# --- gradient matching ----------------------------------------------------------------------------------
+
+
+def test_total_variation_pads_nothing() -> None:
+    # A picture that rises by one step a column: no border adds to it.
+    ramp = torch.arange(4.0).repeat(4, 1)[None, None]
+    assert float(total_variation(ramp)) == pytest.approx(1.0)
+    assert float(total_variation(torch.ones(1, 1, 5, 5))) == 0.0
+
+
+def test_cosine_distance_is_over_all_parameters_at_once() -> None:
+    one = [torch.tensor([1.0, 0.0]), torch.tensor([0.0])]
+    assert float(cosine_distance(one, [2 * t for t in one])) == pytest.approx(0.0)
+    assert float(cosine_distance(one, [torch.tensor([0.0, 0.0]), torch.tensor([3.0])])) == pytest.approx(1.0)
+    # Layer by layer these agree; together they do not.
+    other = [torch.tensor([1.0, 0.0]), torch.tensor([1.0])]
+    assert float(cosine_distance(one, other)) == pytest.approx(1 - 1 / math.sqrt(2))
+
+
+def test_a_finished_reconstruction_is_better_than_where_it_started() -> None:
+    people = digits(1)
+    spec = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
+    threat = Threat("server", knows=frozenset({"architecture", "batch_size"}))
+    question = Batch(((1, 0),), (1, 8, 8), 10, (1,))
+    errors = [
+        float(
+            np.abs(
+                find("cosine_tv")
+                .run(gradient_of(spec, people), question, None, 0, threat, {"iterations": n})
+                .batches[1, 0]
+                - people.x
+            ).mean()
+        )
+        for n in (1, 150)
+    ]
+    assert errors[1] < 0.5 * errors[0]
+
+
+# --- labels ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 8, 32])
+def test_label_counts_of_an_untrained_network_are_right(size: int) -> None:
+    # A peer inverts the sign: most of the mass then goes to classes that are not in the batch.
+    people = digits(size)
+    seen = gradient_of(MLP, people)
+    model = models.build(MLP, 0)
+    parameters = models.to_tensors(seen.exchanges[0].sent or {}, model)
+    bias = list((seen.exchanges[0].returned or {}).values())[-1]
+    counts = label_counts(model, parameters, bias, size, torch.tensor(digits(300).x))
+    assert counts.sum() == size
+    wrong = np.abs(counts - np.bincount(people.y, minlength=10)).sum() / 2
+    assert wrong <= max(0, size // 16)
+
+
+# --- imprint --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", [1, 6, 12])
+def test_every_record_that_is_alone_in_its_bin_is_read_exactly(size: int) -> None:
+    people, auxiliary = digits(300 + size).take(np.arange(size)), digits(300 + size).take(np.arange(size, 300 + size))
+    question = Batch(((1, 0),), (1, 8, 8), 10)
+    made = act(question, auxiliary, RNG, MLP, bins=64)
+    assert made.model is not None
+    assert made.craft is not None
+    sent = made.craft(1, 0, models.get_parameters(models.build(made.model, 0)))
+    seen = gradient_of(made.model, people, dict(sent))
+    returned = seen.exchanges[0].returned or {}
+    rebuilt = read_bins(returned[WEIGHT].astype(float), returned[BIAS].astype(float), question, 1e-3)
+    brightness = people.x.reshape(size, -1).mean(1)
+    bins = np.searchsorted(made.remember["edges"], brightness)
+    alone = [i for i in range(size) if (bins == bins[i]).sum() == 1 and bins[i] > 0]
+    assert alone
+    for i in alone:
+        assert min(np.abs(r - people.x[i]).max() for r in rebuilt) < 1e-3
+
+
+# --- a client's view ------------------------------------------------------------------------------------
+
+
+def test_the_others_gradient_is_what_is_left_of_the_step() -> None:
+    before, mine, theirs = np.array([1.0, 2.0]), np.array([0.3, -0.1]), np.array([-0.5, 0.4])
+    after = before - 0.1 * (mine + theirs) / 2
+    view = Transcript(
+        (Exchange(1, 0, {"w": before}, {"w": mine}), Exchange(2, 0, {"w": after}, {"w": mine})),
+        None,
+        Protocol("fedsgd", 1, learning_rate=0.1, rounds=2, clients=2),
+        "client",
+    )
+    found = others_gradient(view, 1, 0)
+    assert found is not None
+    assert found["w"] == pytest.approx(theirs)
+    assert others_gradient(view, 2, 0) is None  # the model after the last round was not seen
+
+
+def test_the_change_of_weights_is_a_gradient_up_to_its_scale() -> None:
+    sent, returned = {"w": np.array([1.0])}, {"w": np.array([0.8])}
+    view = Transcript((Exchange(1, 0, sent, returned),), None, Protocol("fedavg", 1, local_steps=2, learning_rate=0.1))
+    ((_, _, gradient),) = gradients(view, Batch(((1, 0),), (1,), 2))
+    assert gradient["w"] == pytest.approx([1.0])
+
+
+def test_positions_stand_beside_each_other_in_one_report() -> None:
+    for name in ("malicious_server", "curious_client"):
+        found = run(find_scenario(name), {"data": "digits", "clients": 2, "rounds": 3}, seed=2).result.findings
+        assert [f.primary for f in found] == [True, False]
+        assert "by the server" in (found[1].target or "")

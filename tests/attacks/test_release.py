@@ -1,0 +1,152 @@
+"""Attacks on releases against brute force and tables that can be solved on paper."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.attacks.kit import find
+from testbed.attacks.release.attribute_inference import spread, tolerance_of
+from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.core import Column, Fields, Gaps, Halves, Release, Table
+from testbed.data.tables import encode
+from testbed.harness.release import RECIPIENT
+
+NUMERIC, CATEGORICAL = Column("x", "numeric"), Column("w", "categorical", ("a", "b", "c"))
+
+
+def table(numbers: list[float], codes: list[int]) -> Table:
+    persons = np.array([f"p{i}" for i in range(len(numbers))])
+    return Table((NUMERIC, CATEGORICAL), (np.array(numbers, float), np.array(codes, np.int32)), persons)
+
+
+def gower(a: Table, i: int, b: Table, j: int, ranges: dict[str, float]) -> float:
+    """The definition, one pair at a time."""
+    total = 0.0
+    for column, left, right in zip(a.columns, a.values, b.values, strict=True):
+        x, y = float(left[i]), float(right[j])
+        if column.kind == "categorical":
+            total += x != y
+        elif np.isnan(x) or np.isnan(y):
+            total += not (np.isnan(x) and np.isnan(y))
+        elif ranges[column.name] == 0:
+            total += x != y
+        else:
+            total += min(1.0, abs(x - y) / ranges[column.name])
+    return total
+
+
+def test_nearest_rows_are_the_nearest_by_definition() -> None:
+    rng = np.random.default_rng(4)
+
+    def made(n: int) -> pd.DataFrame:
+        frame = pd.DataFrame({f"n{i}": rng.normal(size=n).round(1) * 10**i for i in range(4)})
+        for i in range(3):
+            frame[f"c{i}"] = rng.choice(list("abcd"), n)
+        return frame.mask(rng.random(frame.shape) < 0.1)
+
+    frames = encode(made(40), made(90))
+    scale = Scale.of(frames.synthetic)
+    for k in (1, 3):
+        found, tied = nearest(frames.original, frames.synthetic, scale, rng, k)
+        for i in range(40):
+            every = np.array([gower(frames.original, i, frames.synthetic, j, scale.ranges) for j in range(90)])
+            assert every[found[i]] == pytest.approx(np.sort(every)[:k], abs=1e-9)
+            if (np.diff(np.sort(every)) > 1e-6).all():
+                assert not tied[i]
+
+
+def test_two_gaps_are_no_distance_and_one_is_the_whole() -> None:
+    release = table([np.nan, 5.0, 7.0], [0, 0, 0])
+    targets = table([np.nan, 6.9], [0, 0])
+    found, _ = nearest(targets, release, Scale.of(release), np.random.default_rng(0))
+    assert found[:, 0].tolist() == [0, 2]
+
+
+def test_ties_are_settled_by_chance_and_said() -> None:
+    # Every query is as near to half of the rows: a peer's pick then depends on the order of rows.
+    release = table([1.0] * 50, [0, 1] * 25)
+    targets = table([1.0] * 200, [0] * 200)
+    found, tied = nearest(targets, release, Scale.of(release), np.random.default_rng(1))
+    assert tied.all()
+    assert (release.values[1][found[:, 0]] == 0).all()
+    _, alone = nearest(targets, table([1.0, 2.0], [0, 1]), Scale.of(release), np.random.default_rng(1))
+    assert not alone.any()
+
+
+def test_halves_of_a_released_row_meet() -> None:
+    release = table([float(i) for i in range(30)], [i % 3 for i in range(30)])
+    order = np.random.default_rng(2).permutation(30)
+    question = Halves(release.select(("x",)), release.select(("x",)).take(order))
+    claim = find("linkability").run(Release(release), question, None, 0, RECIPIENT)
+    assert claim.left[:, 0].tolist() == list(range(30))
+    assert claim.right[:, 0].tolist() == order.tolist()
+    assert claim.tied == 0.0
+
+
+def test_the_secret_is_that_of_the_nearest_row() -> None:
+    release = table([0.0, 10.0, 20.0], [0, 1, 2])
+    asked = Gaps(table([1.0, 19.0], [0, 0]).select(("x",)), CATEGORICAL)
+    assert find("attribute_inference").run(Release(release), asked, None, 0, RECIPIENT).values.tolist() == [0, 2]
+
+
+def test_a_guess_may_be_off_by_a_share_of_the_spread_whatever_the_sign() -> None:
+    values = np.r_[-np.arange(101.0), np.nan]
+    assert spread(values) == pytest.approx(90.0)
+    release = table(values.tolist(), [0] * 102)
+    assert tolerance_of(NUMERIC, release, 0.05) == pytest.approx(4.5)
+    assert tolerance_of(CATEGORICAL, release, 0.05) == 0.0
+    assert spread(np.array([np.nan])) == 0.0
+
+
+def test_the_blind_guess_is_the_commonest_category_or_the_median() -> None:
+    release = table([1.0, 2.0, 9.0], [2, 2, 0])
+    for secret, expected in ((CATEGORICAL, 2.0), (NUMERIC, 2.0)):
+        asked = Gaps(table([1.0] * 4, [0] * 4).select(("w" if secret is NUMERIC else "x",)), secret)
+        claim = find("marginal_guess").run(Release(release), asked, None, 0, RECIPIENT)
+        assert claim.values.tolist() == [expected] * 4
+
+
+def test_the_blind_guess_needs_no_index_to_agree() -> None:
+    # A peer aligns its baseline by row labels, so that it is wrong or a gap; here no labels exist.
+    rng = np.random.default_rng(0)
+    rows = pd.DataFrame({"x": rng.normal(size=600), "w": rng.choice(list("abcdef"), 600)}, index=range(5000, 5600))
+    frames = encode(rows, rows.sample(frac=1, random_state=1))
+    asked = Gaps(frames.original.select(("x",)), frames.original.columns[1])
+    claim = find("marginal_guess").run(Release(frames.synthetic), asked, None, 0, RECIPIENT)
+    right = (claim.values == frames.original.values[1]).mean()
+    assert right == pytest.approx(rows["w"].value_counts(normalize=True).iloc[0])
+
+
+def test_every_predicate_fits_exactly_one_released_row() -> None:
+    rng = np.random.default_rng(6)
+    n = 300
+    rows = pd.DataFrame(
+        {
+            "born": pd.Timestamp("1950-01-01") + pd.to_timedelta(rng.integers(0, 9000, n), "D"),
+            "name": rng.choice(["O'Brien", 'the "Rock"', "Åsa", "x,y"], n),
+            "lab": np.where(rng.random(n) < 0.3, np.nan, rng.gamma(2, 3, n).round(2)),
+            "mixed": [v if i % 3 else str(v) for i, v in enumerate(rng.integers(0, 9, n).tolist())],
+        }
+    )
+    release = encode(rows, rows).synthetic
+    for name, fewest in (("singling_out_univariate", 100), ("singling_out_multivariate", 190)):
+        claim = find(name).run(Release(release), Fields(release.columns, 200), None, 0, RECIPIENT)
+        assert fewest <= len(claim.conjunctions) <= 200
+        assert len(set(claim.conjunctions)) == len(claim.conjunctions)
+        for conjunction in claim.conjunctions:
+            assert release.matching(conjunction).sum() == 1
+
+
+def test_values_with_quotes_and_dates_can_be_singled_out() -> None:
+    # A peer escapes quotes for a query language it no longer uses, and fails on dates.
+    rows = pd.DataFrame(
+        {
+            "name": ["O'Brien", *["common"] * 30],
+            "seen": pd.to_datetime(["1999-12-31", *["2001-01-01"] * 30]),
+        }
+    )
+    release = encode(rows, rows).synthetic
+    claim = find("singling_out_univariate").run(Release(release), Fields(release.columns, 50), None, 0, RECIPIENT)
+    assert {c.column for (c,) in claim.conjunctions} == {0, 1}

@@ -1,0 +1,59 @@
+"""The same apps on Flower's simulation runtime: the same model, the same findings, and a transcript that replays."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from testbed.core import Cohort
+from testbed.federation.run import Federation
+from testbed.harness import truth
+from testbed.replay import replay
+from testbed.scenario import find, run
+from tests.federation.test_engine import SPEC, parts, protocol
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
+def test_both_engines_end_at_one_model(kind: str) -> None:
+    made = [Federation(SPEC, protocol(kind), 3).run(parts(), engine) for engine in ("in-process", "simulation")]
+    assert [e.key for e in made[0].exchanges] == [e.key for e in made[1].exchanges]
+    for name, value in (made[0].final or {}).items():
+        np.testing.assert_allclose((made[1].final or {})[name], value, atol=1e-5)
+
+
+SMALL = {"data": "digits", "clients": 2, "rounds": 5}
+SCENARIOS = [
+    ("curious_server", SMALL),
+    ("curious_server", {**SMALL, "noise": 0.01}),
+    ("malicious_server", SMALL),
+    ("curious_client", SMALL),
+    (
+        "curious_server_membership",
+        {"data": "breast-cancer", "clients": 3, "members": 150, "controls": 150, "rounds": 3, "hidden": 8},
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "params"), SCENARIOS, ids=[f"{n}-{i}" for i, (n, _) in enumerate(SCENARIOS)])
+def test_both_engines_give_the_same_findings_and_the_transcript_replays(
+    name: str, params: dict[str, object], tmp_path: Path
+) -> None:
+    here, there = (run(find(name), params, seed=4, engine=e) for e in ("in-process", "simulation"))
+    assert here.result.findings == there.result.findings
+    for file, content in there.outcome.files.items():
+        (tmp_path / file).write_bytes(content)
+    first = there.result.findings[0]
+    again = replay(tmp_path / "true.transcript", first.attack.name, truth_path=tmp_path / truth.FILE, seed=4)
+    assert again.result.findings[0] == first
+
+
+def test_a_client_that_fails_fails_the_run_there_too() -> None:
+    from testbed.errors import RunError
+
+    empty = [*parts()[:2], Cohort(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), np.array([], dtype=str))]
+    with pytest.raises(RunError):
+        Federation(SPEC, protocol(), 3).run(empty, "simulation")

@@ -1,0 +1,92 @@
+"""Where nothing leaks, an interval must hold zero as often as it says: 200 seeds, fixed beforehand."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from testbed import stats
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Protocol, Release, Split, Threat
+from testbed.data.cohorts import source
+from testbed.data.tables import encode
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial, assess
+from testbed.harness.prepare import groups, mlp
+from testbed.harness.release import examine
+from testbed.report.schema import Estimate, Finding
+from tests.conftest import thirds
+
+SEEDS = range(200)
+
+
+def tally(findings: Callable[[int], list[Finding]]) -> dict[str, Counter[str]]:
+    """By rule, in how many seeds each bound was measured and was right about an excess of zero."""
+    counted: dict[str, Counter[str]] = {}
+    for seed in SEEDS:
+        for finding in findings(seed):
+            if isinstance(finding.excess, Estimate):
+                own = counted.setdefault(f"{finding.rule} {finding.attack.name}", Counter())
+                own["n"] += 1
+                own["low"] += finding.excess.low <= 0
+                own["high"] += finding.excess.high >= 0
+    return counted
+
+
+def check(counted: dict[str, Counter[str]]) -> None:
+    """Each bound claims 95 %, one-sided: the exact 99 % interval of its coverage must reach that."""
+    assert counted
+    for rule, own in counted.items():
+        for bound in ("low", "high"):
+            _, reached = stats.clopper_pearson(own[bound], own["n"], 0.995)
+            assert reached >= 0.95, f"{rule}: the {bound} bound was right in {own[bound]} of {own['n']} seeds"
+
+
+def fresh(seed: int) -> list[Finding]:
+    people = thirds(600, 1000 + seed)
+    frames = encode(people.original, people.fresh, people.control)
+    split = Split(frames.original, frames.control, None)
+    return examine(split, Release(frames.synthetic), attacks=300, seed=seed).findings
+
+
+@pytest.mark.slow
+def test_attacks_on_a_release_that_leaks_nothing() -> None:
+    check(tally(fresh))
+
+
+def of_others(seed: int) -> list[Finding]:
+    """Membership asked of people of whom none was used: the federation trained on somebody else."""
+    known = source("breast-cancer")
+    people = groups(known, 150, 150, 150, seed)
+    asked = Split(people.members, people.controls, people.auxiliary, np.arange(150) % 2)
+    used = Split(people.auxiliary, people.controls, people.members, np.arange(150) % 2)
+    protocol = Protocol("fedavg", 8, local_epochs=2, learning_rate=0.1, rounds=2, clients=2)
+    threat = Threat("server", knows=frozenset({"architecture", "target_records"}))
+    plans = tuple(
+        Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", attack, "tpr_at_fpr", "record")
+        for i, attack in enumerate(("update_product", "loss_threshold"), 1)
+    )
+    federation = Federation(mlp(known, 16), protocol, seed)
+    seen = Trial(used, federation, threat, plans).record("in-process")
+    truth = Trial(asked, federation, threat, plans).record("in-process").truth
+    return assess(replace(seen, truth=truth)).findings
+
+
+@pytest.mark.slow
+def test_membership_attacks_on_a_federation_of_other_people() -> None:
+    check(tally(of_others))
+
+
+@pytest.mark.slow
+def test_the_area_under_the_curve_of_scores_that_know_nothing() -> None:
+    right = 0
+    for seed in SEEDS:
+        rng = keyed_rng(seed, "scores")
+        found = stats.auc(rng.normal(size=150), rng.normal(size=150))
+        right += found.low <= 0.5 <= found.high
+    assert stats.clopper_pearson(right, len(SEEDS), 0.995)[1] >= 0.95
