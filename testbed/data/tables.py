@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import decimal
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -151,7 +152,8 @@ def encode(
     columns: list[Column] = []
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
-        column, values = _encode_column(name, {r: f[name] for r, f in frames.items()}, meta.kinds.get(name))
+        series = {role: _plain(frame[name]) for role, frame in frames.items()}
+        column, values = _encode_column(name, series, meta.kinds.get(name))
         columns.append(column)
         for role, array in values.items():
             encoded[role].append(array)
@@ -230,6 +232,19 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
     return _categories(name, series)
 
 
+def _plain(values: Series) -> Series:
+    """Spans of time in days, decimals as floats, and what cannot be ordered or hashed as text."""
+    if pd.api.types.is_timedelta64_dtype(values):
+        return values / pd.Timedelta(days=1)
+    if pd.api.types.is_complex_dtype(values):
+        return values.map(str, na_action="ignore").where(values.notna(), None)
+    if values.dtype == object:
+        kinds = set(values.dropna().map(type))
+        if kinds and kinds <= {int, float, decimal.Decimal}:
+            return values.astype(float)
+    return values
+
+
 def _kind_of(values: Series) -> str:
     if pd.api.types.is_bool_dtype(values):
         return "categorical"
@@ -270,6 +285,8 @@ def _numbers(name: str, role: str, values: Series) -> Array:
 def _days(name: str, role: str, values: Series) -> Array:
     """Days since 1970 as float64; a time of day is the fraction."""
     try:
+        if pd.api.types.is_numeric_dtype(values):
+            raise TypeError("a number is no date")
         known = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
         moments = pd.to_datetime(known, format="ISO8601", utc=True)
     except (ValueError, TypeError, OverflowError):

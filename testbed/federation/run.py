@@ -46,6 +46,13 @@ class Federation:
                 "A federation runs in this process or on Flower's simulation runtime.",
                 f"Use one of: {', '.join(compat.ENGINES)}.",
             )
+        if not all(map(len, partitions)):
+            raise UsageError(
+                "TB-SPLIT-012",
+                "A client holds no record.",
+                "The mean over none is not a number, and would spoil the model of all.",
+                "Use fewer clients, more members, or another partition.",
+            )
         protocol = replace(self.protocol, clients=len(partitions))
         model = act.model if act and act.model else self.model
         with compat.quiet():

@@ -73,6 +73,15 @@ class Targets:
         order = rng.permutation(len(pooled))
         return Targets(pooled.take(order), np.concatenate(used)[order])
 
+    def half(self, rng: np.random.Generator) -> Array:
+        """Half of the people of each group (n,) bool; all rows of a person fall on one side."""
+        chosen = np.zeros(len(self.used), dtype=bool)
+        for group in (self.used, ~self.used):
+            names = np.unique(self.table.persons[group])
+            mine = rng.permutation(names)[: len(names) // 2]
+            chosen[group] = np.isin(self.table.persons[group], mine)
+        return chosen
+
 
 def examine(
     split: Split,
@@ -241,7 +250,7 @@ class _Run:
                 self._guesses(blind, name, "blind", self.release, self.targets),
                 self._guesses(attack, name, "positive", self.leak, self.leak_targets),
             )
-        choosing = keyed_rng(self.seed, "halves of people").random(len(self.targets.used)) < 0.5
+        choosing = self.targets.half(keyed_rng(self.seed, "halves of people"))
         worst = max(names, key=lambda n: _raw_excess(evidence[n], choosing))
         findings = [self._inferred(attack, worst, _judged_on(evidence[worst], ~choosing), 1, True)]
         findings += [
@@ -270,6 +279,9 @@ class _Run:
             target=name,
         )
         self.evidence[plan.rule] = evidence
+        if not len(evidence.cell("true", "used")):
+            why = Unmeasured(unmeasured="too_few_targets", needs="people to choose the worst secret on, and others")
+            return findings_.unmeasured(plan, why)
         return findings_.rates(plan, evidence)
 
     # --- copies -----------------------------------------------------------------------------------------

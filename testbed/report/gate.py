@@ -160,6 +160,8 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
         persons = frame[people.person] if people.person in frame.columns else None
         for column in frame.columns:
             values = frame[column]
+            if values.dtype == object:
+                values = values.map(_hashable, na_action="ignore")
             shortest = SHORTEST_IDENTIFIER if column == people.person else SHORTEST_STRING
             if values.dtype.kind in "iuf":
                 hit = np.isin(np.asarray(values, dtype=float), numbers)
@@ -176,6 +178,10 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
                 if count < min_cell:
                     return str(column)
     return None
+
+
+def _hashable(value: Any) -> Any:
+    return value if hasattr(value, "isoformat") else str(value)
 
 
 def _spellings(value: Any) -> list[str]:

@@ -151,6 +151,11 @@ def test_noise_has_the_stated_size_and_clipping_the_stated_norm() -> None:
     assert float(values.std()) == pytest.approx(1.0, rel=0.05)
 
 
+def test_a_client_without_records_is_refused() -> None:
+    with pytest.raises(UsageError, match="TB-SPLIT-012"):
+        Federation(SPEC, protocol()).run([*parts(), people().take(np.arange(0))])
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(UsageError, match="TB-RUN-004"):
         Federation(SPEC, protocol()).run(parts(), "mainframe")

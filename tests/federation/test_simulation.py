@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from testbed.core import Cohort
+from testbed.errors import RunError
 from testbed.federation.run import Federation
 from testbed.harness import truth
 from testbed.replay import replay
@@ -52,8 +53,6 @@ def test_both_engines_give_the_same_findings_and_the_transcript_replays(
 
 
 def test_a_client_that_fails_fails_the_run_there_too() -> None:
-    from testbed.errors import RunError
-
-    empty = [*parts()[:2], Cohort(np.zeros((0, 3), np.float32), np.zeros(0, np.int64), np.array([], dtype=str))]
-    with pytest.raises(RunError):
-        Federation(SPEC, protocol(), 3).run(empty, "simulation")
+    other = Cohort(np.zeros((8, 5), np.float32), np.zeros(8, np.int64), np.arange(8).astype(str))
+    with pytest.raises(RunError, match="TB-RUN-001"):
+        Federation(SPEC, protocol(), 3).run([*parts()[:2], other], "simulation")

@@ -30,14 +30,15 @@ class Scale:
         for column, values in zip(release.columns, release.values, strict=True):
             if column.kind == "numeric":
                 known = values[~np.isnan(values)]
-                ranges[column.name] = float(known.max() - known.min()) if len(known) else 0.0
+                width = float(known.max() / 2 - known.min() / 2) * 2 if len(known) else 0.0
+                # What is too narrow to divide by counts as no range at all.
+                ranges[column.name] = width if width > np.finfo(float).tiny else 0.0
         return Scale(ranges)
 
     def encode(self, table: Table) -> tuple[Array, Array]:
         """Numbers divided by their range (n, p) float64, and codes (n, q) int32."""
         numbers = [
-            # A column that never varies in the release only tells equal from different.
-            values / self.ranges[c.name] if self.ranges[c.name] > 0 else values * 1e12
+            _in_ranges(values, self.ranges[c.name])
             for c, values in zip(table.columns, table.values, strict=True)
             if c.kind == "numeric"
         ]
@@ -47,6 +48,12 @@ class Scale:
             np.ascontiguousarray(np.stack(numbers, 1)) if numbers else np.zeros((n, 0)),
             np.ascontiguousarray(np.stack(codes, 1).astype(np.int32)) if codes else np.zeros((n, 0), np.int32),
         )
+
+
+def _in_ranges(values: Array, width: float) -> Array:
+    """Numbers as multiples of the range; a column that never varies in the release only tells equal from different."""
+    with np.errstate(over="ignore"):
+        return np.clip(values / width if width > 0 else values * 1e12, -1e300, 1e300)
 
 
 @numba.njit(cache=True, nogil=True)
