@@ -13,7 +13,7 @@ from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.errors import UsageError
 from testbed.evaluate import NOT_TESTED, SEES, evaluate
-from testbed.harness.release import RECIPIENT
+from testbed.harness.targets import RECIPIENT
 from testbed.report import results
 from testbed.report.schema import Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario

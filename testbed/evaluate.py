@@ -15,7 +15,8 @@ from testbed import policy as policy_
 from testbed.core import Evidence, Release, Split
 from testbed.data import tables
 from testbed.errors import UsageError
-from testbed.harness.release import RECIPIENT, examine
+from testbed.harness.release import examine
+from testbed.harness.targets import RECIPIENT
 from testbed.report import gate, results
 from testbed.report.schema import Result, Subject, ThreatModel
 

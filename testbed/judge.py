@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from testbed.core import (
     Scores,
     Table,
 )
+from testbed.matching import Index
 
 optimize = cast(Any, _optimize)  # SciPy ships no types
 distance = cast(Any, _distance)
@@ -152,14 +153,20 @@ def links(claim: Links, partner: Array, used: Array, view: Cell, persons: Array)
     return _by_group(view, used, met.astype(float), persons)
 
 
-def guesses(claim: Guesses, secret: Column, truth: Array, used: Array, view: Cell, persons: Array) -> Evidence:
-    """Is each guess right: the same category (a gap is one), or a number within the tolerance?"""
+def guesses(
+    claim: Guesses, secrets: Sequence[Column], truth: Table, used: Array, view: Cell, persons: Array
+) -> Evidence:
+    """What share of these secrets is guessed rightly: the same category (a gap is one), or within the tolerance?"""
+    right = [_right(claim, s, truth.select((s.name,)).values[0]) for s in secrets]
+    return _by_group(view, used, np.mean(right, axis=0), persons)
+
+
+def _right(claim: Guesses, secret: Column, truth: Array) -> Array:
+    values = claim.values[secret.name]
     if secret.kind == "categorical":
-        right = claim.values == truth
-    else:
-        both_missing = np.isnan(claim.values) & np.isnan(truth)
-        right = both_missing | (np.abs(claim.values - truth) <= claim.tolerance)
-    return _by_group(view, used, right.astype(float), persons)
+        return (values == truth).astype(float)
+    both_missing = np.isnan(values) & np.isnan(truth)
+    return (both_missing | (np.abs(values - truth) <= claim.tolerance[secret.name])).astype(float)
 
 
 def _groups(used: Array) -> tuple[tuple[Group, Array], tuple[Group, Array]]:
@@ -195,7 +202,8 @@ def predicates(
     for group, table in groups:
         if table is None:
             continue
-        counts = np.array([int(table.matching(c).sum()) for c in claim.conjunctions], dtype=int)
+        # At its own size a table needs no more than to know whether there is a second match.
+        counts = Index.of(table).counts(claim.conjunctions, 2 if size == len(table) else None)
         success = stats.unique_match_probability(counts, len(table), size) if len(counts) else np.empty(0)
         parts.append(Evidence.rows(view, group, success=success, cluster=cluster, requested=requested))
     return Evidence.join(*parts)

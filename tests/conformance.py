@@ -41,7 +41,7 @@ from testbed.data.tables import encode
 from testbed.federation.run import Defence, Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
-from testbed.harness.release import RECIPIENT, Targets
+from testbed.harness.targets import RECIPIENT, Targets
 from tests.conftest import thirds
 
 EVERYTHING = frozenset(
@@ -64,6 +64,8 @@ class World:
 
 
 def world(attack: Attack) -> World:
+    if attack.claim is Scores and attack.position == "recipient":
+        return _presence(attack)
     if attack.claim is Scores:
         return _membership(attack)
     if attack.claim is Reconstruction:
@@ -73,8 +75,10 @@ def world(attack: Attack) -> World:
 
 def as_bytes(claim: Any) -> bytes:
     match claim:
-        case Scores(values=v) | Guesses(values=v):
+        case Scores(values=v):
             return np.asarray(v, float).tobytes()
+        case Guesses(values=v):
+            return b"".join(np.asarray(v[name], float).tobytes() for name in sorted(v))
         case Links(left=a, right=b):
             return a.tobytes() + b.tobytes()
         case Reconstruction(batches=b):
@@ -104,7 +108,7 @@ def _release(attack: Attack) -> World:
             right = targets.table.select(names[1::2]).take(order)
             return Halves(targets.table.select(names[::2]), right), np.argsort(order)
         if attack.claim is Guesses:
-            return Gaps(targets.table.select(names[1:]), members.columns[0]), None
+            return Gaps(targets.table.select(names[1:]), members.columns[:1]), None
         return Fields(members.columns, 200), None
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
@@ -118,8 +122,7 @@ def _release(attack: Attack) -> World:
         if isinstance(claim, Links):
             return judge.links(claim, partner, targets.used, "true", persons)
         if isinstance(claim, Guesses):
-            truth = targets.table.values[0]
-            return judge.guesses(claim, members.columns[0], truth, targets.used, "true", persons)
+            return judge.guesses(claim, members.columns[:1], targets.table, targets.used, "true", persons)
         return judge.predicates(claim, members, controls, "true", 200)
 
     members, _, controls = _tables(0.0)
@@ -129,6 +132,30 @@ def _release(attack: Attack) -> World:
         return as_bytes(attack.run(Release(_tables(leak)[1]), asked, None, seed, RECIPIENT))
 
     return World(judged, claimed, RECIPIENT, lambda leak: Release(_tables(leak)[1]), asked, None)
+
+
+def _presence(attack: Attack) -> World:
+    """Membership in what a release was made from: half of the controls are the attacker's reference."""
+
+    def parts() -> tuple[Targets, Table]:
+        members, _, controls = _tables(0.0)
+        targets = Targets.draw(members, controls.take(np.arange(200)), 400, keyed_rng(3, "targets"))
+        return targets, controls.take(np.arange(200, 400))
+
+    targets, reference = parts()
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        order = keyed_rng(9, "order").permutation(len(targets.table)) if shuffled else np.arange(len(targets.table))
+        question = Records(targets.table.take(order))
+        claim = attack.run(Release(_tables(leak)[1]), question, reference, seed, RECIPIENT)
+        return judge.scores(claim, targets.used[order], "true")
+
+    question = Records(targets.table)
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return as_bytes(attack.run(Release(_tables(leak)[1]), question, reference, seed, RECIPIENT))
+
+    return World(judged, claimed, RECIPIENT, lambda leak: Release(_tables(leak)[1]), question, reference)
 
 
 # --- federations ----------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "testbed"
 ATTACKS_MAY_IMPORT = {
     "testbed.core",
+    "testbed.matching",
     "testbed.models",
     "testbed.shadow",
     "testbed.attacks",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from testbed.attacks.kit import Attack, attack, attacks, find
-from testbed.core import Batch, Reconstruction, Threat, Transcript
+from testbed.core import Batch, Guesses, Reconstruction, Threat, Transcript
 from testbed.errors import ThreatError, UsageError
 from testbed.findings import Plan, membership, rates
 from testbed.report.schema import Estimate
@@ -130,6 +130,29 @@ def peeks(a: Attack) -> bool:
 @pytest.mark.parametrize("a", [a for a in ALL if a.claim is Reconstruction and a.name != "cosine_tv"], ids=by_name)
 def test_a_reconstruction_does_not_depend_on_the_people_once_the_view_is_made(a: Attack) -> None:
     assert not peeks(a)
+
+
+def answers_with(a: Attack, values: str) -> list[bytes]:
+    """The guesses for each column, with the targets' own values of that column as they are, or scrambled."""
+    from testbed.core import Gaps, Table
+
+    made = world(a)
+    release = made.view(0.5)
+    table = release.table.take(np.arange(60))
+    columns = table.columns
+    said: list[bytes] = []
+    for j, column in enumerate(columns):
+        given = list(table.values)
+        if values == "scrambled":
+            given[j] = np.roll(given[j], 7) if column.kind == "categorical" else given[j] * -3 + 1
+        asked = Gaps(Table(columns, tuple(given), table.persons), columns)
+        said.append(a.run(release, asked, None, 5, made.threat).values[column.name].tobytes())
+    return said
+
+
+@pytest.mark.parametrize("a", [a for a in ALL if a.claim is Guesses], ids=by_name)
+def test_the_guess_for_a_secret_does_not_depend_on_the_secret(a: Attack) -> None:
+    assert answers_with(a, "as they are") == answers_with(a, "scrambled")
 
 
 def test_an_attack_that_peeks_is_caught() -> None:

@@ -96,8 +96,9 @@ def test_links_meet_where_both_halves_point_to_one_row() -> None:
 def test_numbers_are_right_within_the_tolerance_whatever_their_sign() -> None:
     # A peer divides by the signed guess, so that any negative guess is a hit.
     truth = np.array([3.0, -100.0, -100.0, np.nan, 5.0])
-    guess = Guesses(np.array([-100.0, -101.0, -110.0, np.nan, np.nan]), tolerance=2.0)
-    evidence = judge.guesses(guess, Column("lab", "numeric"), truth, np.ones(5, bool), "true", np.arange(5))
+    guess = Guesses({"a": np.array([-100.0, -101.0, -110.0, np.nan, np.nan])}, {"a": 2.0})
+    rows = table(truth.tolist())
+    evidence = judge.guesses(guess, rows.columns, rows, np.ones(5, bool), "true", np.arange(5))
     assert evidence.cell("true", "used").success.tolist() == [0.0, 1.0, 0.0, 1.0, 0.0]
 
 

@@ -48,14 +48,19 @@ class Halves:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Attribute inference: people's rows, and the column that is to be guessed for each from the others.
+    """Attribute inference: people's rows, and the columns that are to be guessed, each from all others in `known`.
 
-    For every name in `secrets` in turn, an attack may use all columns but that one. The harness hands over one
-    `Gaps` per secret, with the secret's own values removed.
+    A secret that is not among the known columns is one of a block that is missing as a whole. One that is stands
+    for many questions asked at once: its own values must not bear on the guess for it (`without`), to which every
+    attack is held by a conformance test that replaces them.
     """
 
     known: Table
-    secret: Column
+    secrets: tuple[Column, ...]
+
+    def without(self, secret: Column) -> Table:
+        """What may be used to guess one secret."""
+        return self.known.select(tuple(c.name for c in self.known.columns if c.name != secret.name))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +104,10 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """One guess of the secret per row, on the scale of the column: a number or a code."""
+    """By secret one guess per row, on the scale of the column (a number or a code), and how far off it may be."""
 
-    values: Array
-    tolerance: float = 0.0
+    values: Mapping[str, Array]
+    tolerance: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)

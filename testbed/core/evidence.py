@@ -91,7 +91,7 @@ class Evidence:
 
     @staticmethod
     def join(*parts: Evidence) -> Evidence:
-        """All rows of all parts; requested and performed are those of the attack cell, the first part."""
+        """All rows of all parts; requested and performed are those of the first part, the attack cell."""
         return Evidence(
             *(
                 np.concatenate([getattr(p, c) for p in parts])

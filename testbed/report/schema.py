@@ -159,6 +159,8 @@ class Finding(Model):
     plain: str
     taxonomy: list[Taxon] = []
     series: list[Series] = []
+    adjusted_p: Statistic | None = None
+    """Of several groups: the one-sided p of 'nothing is given away', Holm-adjusted over all of them."""
     target: str | None = None
     """What was guessed at: a secret's column, a split's name, the positions of a line-up."""
 

@@ -8,10 +8,12 @@ import pytest
 
 from testbed.attacks.kit import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
-from testbed.attacks.release.neighbours import Scale, nearest
-from testbed.core import Column, Fields, Gaps, Halves, Release, Table
+from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
+from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
-from testbed.harness.release import RECIPIENT
+from testbed.harness.targets import RECIPIENT
+from testbed.matching import Index
+from tests.conftest import thirds
 
 NUMERIC, CATEGORICAL = Column("x", "numeric"), Column("w", "categorical", ("a", "b", "c"))
 
@@ -49,10 +51,11 @@ def test_nearest_rows_are_the_nearest_by_definition() -> None:
     frames = encode(made(40), made(90))
     scale = Scale.of(frames.synthetic)
     for k in (1, 3):
-        found, tied = nearest(frames.original, frames.synthetic, scale, rng, k)
+        found, distances, tied = nearest(frames.original, frames.synthetic, scale, 7, k)
         for i in range(40):
             every = np.array([gower(frames.original, i, frames.synthetic, j, scale.ranges) for j in range(90)])
             assert every[found[i]] == pytest.approx(np.sort(every)[:k], abs=1e-9)
+            assert distances[i] == pytest.approx(np.sort(every)[:k], abs=1e-9)
             if (np.diff(np.sort(every)) > 1e-6).all():
                 assert not tied[i]
 
@@ -60,7 +63,7 @@ def test_nearest_rows_are_the_nearest_by_definition() -> None:
 def test_two_gaps_are_no_distance_and_one_is_the_whole() -> None:
     release = table([np.nan, 5.0, 7.0], [0, 0, 0])
     targets = table([np.nan, 6.9], [0, 0])
-    found, _ = nearest(targets, release, Scale.of(release), np.random.default_rng(0))
+    found, _, _ = nearest(targets, release, Scale.of(release), 0)
     assert found[:, 0].tolist() == [0, 2]
 
 
@@ -68,10 +71,10 @@ def test_ties_are_settled_by_chance_and_said() -> None:
     # Every query is as near to half of the rows: a peer's pick then depends on the order of rows.
     release = table([1.0] * 50, [0, 1] * 25)
     targets = table([1.0] * 200, [0] * 200)
-    found, tied = nearest(targets, release, Scale.of(release), np.random.default_rng(1))
+    found, _, tied = nearest(targets, release, Scale.of(release), 1)
     assert tied.all()
     assert (release.values[1][found[:, 0]] == 0).all()
-    _, alone = nearest(targets, table([1.0, 2.0], [0, 1]), Scale.of(release), np.random.default_rng(1))
+    _, _, alone = nearest(targets, table([1.0, 2.0], [0, 1]), Scale.of(release), 1)
     assert not alone.any()
 
 
@@ -87,8 +90,8 @@ def test_halves_of_a_released_row_meet() -> None:
 
 def test_the_secret_is_that_of_the_nearest_row() -> None:
     release = table([0.0, 10.0, 20.0], [0, 1, 2])
-    asked = Gaps(table([1.0, 19.0], [0, 0]).select(("x",)), CATEGORICAL)
-    assert find("attribute_inference").run(Release(release), asked, None, 0, RECIPIENT).values.tolist() == [0, 2]
+    asked = Gaps(table([1.0, 19.0], [0, 0]).select(("x",)), (CATEGORICAL,))
+    assert find("attribute_inference").run(Release(release), asked, None, 0, RECIPIENT).values["w"].tolist() == [0, 2]
 
 
 def test_a_guess_may_be_off_by_a_share_of_the_spread_whatever_the_sign() -> None:
@@ -103,9 +106,9 @@ def test_a_guess_may_be_off_by_a_share_of_the_spread_whatever_the_sign() -> None
 def test_the_blind_guess_is_the_commonest_category_or_the_median() -> None:
     release = table([1.0, 2.0, 9.0], [2, 2, 0])
     for secret, expected in ((CATEGORICAL, 2.0), (NUMERIC, 2.0)):
-        asked = Gaps(table([1.0] * 4, [0] * 4).select(("w" if secret is NUMERIC else "x",)), secret)
+        asked = Gaps(table([1.0] * 4, [0] * 4).select(("w" if secret is NUMERIC else "x",)), (secret,))
         claim = find("marginal_guess").run(Release(release), asked, None, 0, RECIPIENT)
-        assert claim.values.tolist() == [expected] * 4
+        assert claim.values[secret.name].tolist() == [expected] * 4
 
 
 def test_the_blind_guess_needs_no_index_to_agree() -> None:
@@ -113,9 +116,9 @@ def test_the_blind_guess_needs_no_index_to_agree() -> None:
     rng = np.random.default_rng(0)
     rows = pd.DataFrame({"x": rng.normal(size=600), "w": rng.choice(list("abcdef"), 600)}, index=range(5000, 5600))
     frames = encode(rows, rows.sample(frac=1, random_state=1))
-    asked = Gaps(frames.original.select(("x",)), frames.original.columns[1])
+    asked = Gaps(frames.original.select(("x",)), frames.original.columns[1:])
     claim = find("marginal_guess").run(Release(frames.synthetic), asked, None, 0, RECIPIENT)
-    right = (claim.values == frames.original.values[1]).mean()
+    right = (claim.values["w"] == frames.original.values[1]).mean()
     assert right == pytest.approx(rows["w"].value_counts(normalize=True).iloc[0])
 
 
@@ -150,3 +153,96 @@ def test_values_with_quotes_and_dates_can_be_singled_out() -> None:
     release = encode(rows, rows).synthetic
     claim = find("singling_out_univariate").run(Release(release), Fields(release.columns, 50), None, 0, RECIPIENT)
     assert {c.column for (c,) in claim.conjunctions} == {0, 1}
+
+
+def test_the_index_counts_what_the_definition_counts() -> None:
+    rng = np.random.default_rng(8)
+    n = 200
+    rows = pd.DataFrame({"x": rng.normal(size=n).round(1), "y": rng.integers(0, 9, n).astype(float)})
+    rows["w"] = rng.choice(list("abc"), n)
+    held = encode(rows.mask(rng.random(rows.shape) < 0.1), rows).original
+    ops = ("eq", "le", "ge", "missing")
+    conjunctions = []
+    for _ in range(400):
+        columns = rng.choice(3, rng.integers(1, 4), replace=False)
+        made = []
+        for c in columns:
+            op = str(rng.choice(ops if c < 2 else ("eq", "missing")))
+            value = float(rng.choice(held.values[c])) if op != "missing" else 0.0
+            made.append(Condition(int(c), op, 0.0 if np.isnan(value) or (value < 0 and c == 2) else value))  # type: ignore[arg-type]
+        conjunctions.append(tuple(made))
+    expected = [int(held.matching(c).sum()) for c in conjunctions]
+    assert Index.of(held).counts(conjunctions).tolist() == expected
+    assert Index.of(held).counts(conjunctions, 2).tolist() == [min(2, e) for e in expected]
+
+
+def test_one_pass_over_all_secrets_gives_what_one_search_each_gives() -> None:
+    rng = np.random.default_rng(3)
+
+    def made(n: int) -> pd.DataFrame:
+        frame = pd.DataFrame(rng.normal(size=(n, 4)).round(3), columns=list("abcd"))
+        for name in "xyz":
+            frame[name] = rng.choice(list("abcdef"), n)
+        return frame.mask(rng.random(frame.shape) < 0.1)
+
+    frames = encode(made(50), made(3000))
+    scale, columns = Scale.of(frames.synthetic), frames.original.columns
+    found, _ = nearest_without_each(frames.original, frames.synthetic, columns, scale, 5)
+    for j, column in enumerate(columns):
+        names = tuple(c.name for c in columns if c is not column)
+        targets, pool = frames.original.select(names), frames.synthetic.select(names)
+        _, distances, _ = nearest(targets, pool, scale, 5)
+        for i in range(50):
+            assert gower(targets, i, pool, int(found[i, j]), scale.ranges) == pytest.approx(distances[i, 0], abs=1e-9)
+
+
+def test_a_block_of_columns_is_guessed_from_the_others() -> None:
+    release = table([0.0, 10.0, 20.0], [0, 1, 2])
+    extra = Column("z", "numeric")
+    wide = Table((*release.columns, extra), (*release.values, np.array([5.0, 6.0, 7.0])), release.persons)
+    asked = Gaps(wide.select(("x",)), (CATEGORICAL, extra))
+    claim = find("attribute_inference").run(Release(wide), asked, None, 0, RECIPIENT)
+    assert claim.values["w"].tolist() == [0, 1, 2]
+    assert claim.values["z"].tolist() == [5.0, 6.0, 7.0]
+
+
+def test_a_model_learns_a_secret_that_follows_from_the_rest() -> None:
+    rng = np.random.default_rng(2)
+    rows = pd.DataFrame({"x": rng.normal(size=900), "y": rng.normal(size=900)})
+    rows["w"] = np.where(rows["x"] + rows["y"] > 0, "high", "low")
+    frames = encode(rows.head(300), rows.tail(600).reset_index(drop=True))
+    asked = Gaps(frames.original.select(("x", "y")), frames.original.columns[2:])
+    claim = find("trained_inference").run(Release(frames.synthetic), asked, None, 0, RECIPIENT)
+    assert (claim.values["w"] == frames.original.values[2]).mean() > 0.9
+
+
+MEMBERSHIP = ["nearest_release_row", "nearer_than_reference", "density_ratio", "gen_lra", "release_classifier"]
+
+
+@pytest.mark.parametrize("name", MEMBERSHIP)
+def test_a_tenth_of_copies_is_recognised_at_one_false_alarm_in_a_hundred(name: str) -> None:
+    # The AUC hides such a leak; a low false-positive rate shows it.
+    from testbed import stats
+    from testbed.core import Records
+
+    people = thirds(2000, 13)
+    frames = encode(people.original, people.leaky(0.1), people.control)
+    assert frames.control is not None
+    asked, reference = frames.control.take(np.arange(1000)), frames.control.take(np.arange(1000, 2000))
+    members = frames.original.take(np.arange(0, 2000, 2))
+    pooled = Table(
+        members.columns, tuple(map(np.concatenate, zip(members.values, asked.values, strict=True))), np.arange(2000)
+    )
+    scores = find(name).run(Release(frames.synthetic), Records(pooled), reference, 0, RECIPIENT).values
+    threshold = stats.threshold_at(0.01, scores[1000:])
+    found = stats.wilson(float((scores[:1000] > threshold).sum()), 1000)
+    assert found.low > 0.01
+
+
+def test_without_a_reference_those_that_need_one_are_unavailable() -> None:
+    from testbed.core import Records, Unavailable
+
+    release = table([float(i) for i in range(30)], [0] * 30)
+    for name in MEMBERSHIP[1:]:
+        with pytest.raises(Unavailable):
+            find(name).run(Release(release), Records(release), None, 0, RECIPIENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from testbed.attacks.kit import attack
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
 from testbed.core import Array, Column, Gaps, Guesses, Release, Table
 
 
@@ -23,6 +23,10 @@ def tolerance_of(secret: Column, release: Table, share: float) -> float:
     return share * spread(release.select((secret.name,)).values[0]) if secret.kind == "numeric" else 0.0
 
 
+def _tolerances(question: Gaps, release: Table, share: float) -> dict[str, float]:
+    return {s.name: tolerance_of(s, release, share) for s in question.secrets}
+
+
 @attack(
     risk="attribute_inference",
     claim=Guesses,
@@ -34,16 +38,24 @@ def tolerance_of(secret: Column, release: Table, share: float) -> float:
 def attribute_inference(
     view: Release, question: Gaps, auxiliary: None, rng: np.random.Generator, *, tolerance: float = 0.05
 ) -> Guesses:
-    """Guess a person's secret as that of the released row nearest in all other columns.
+    """Guess a person's secret as that of the released row nearest in all other known columns.
 
     Threat model: the recipient knows everything about the person but the secret (Giomi et al. 2023, section
-    3.2.3, with the largest auxiliary set). A category must be hit exactly, a number within `tolerance` of the
-    width of the column's middle 90 % in the release.
+    3.2.3, with the largest auxiliary set), or but a block of columns. A category must be hit exactly, a number
+    within `tolerance` of the width of the column's middle 90 % in the release.
     """
+    scale, seed = Scale.of(view.table), int(rng.integers(2**62))
     known = tuple(c.name for c in question.known.columns)
-    found, _ = nearest(question.known, view.table.select(known), Scale.of(view.table), rng)
-    released = view.table.select((question.secret.name,)).values[0]
-    return Guesses(released[found[:, 0]], tolerance_of(question.secret, view.table, tolerance))
+    inside = tuple(s for s in question.secrets if s.name in known)
+    rows: dict[str, Array] = {}
+    if inside:
+        found, _ = nearest_without_each(question.known, view.table.select(known), inside, scale, seed)
+        rows |= {s.name: found[:, i] for i, s in enumerate(inside)}
+    if len(inside) < len(question.secrets):
+        found, _, _ = nearest(question.known, view.table.select(known), scale, seed)
+        rows |= {s.name: found[:, 0] for s in question.secrets if s.name not in known}
+    released = {s.name: view.table.select((s.name,)).values[0] for s in question.secrets}
+    return Guesses({n: released[n][r] for n, r in rows.items()}, _tolerances(question, view.table, tolerance))
 
 
 @attack(
@@ -62,12 +74,14 @@ def marginal_guess(
     Threat model: the recipient looks at one column of the release and at nothing of the person. It is the
     baseline beside which `attribute_inference` is read.
     """
-    released = view.table.select((question.secret.name,)).values[0]
-    if question.secret.kind == "categorical":
+    values = {s.name: np.full(len(question.known), _commonest(s, view.table)) for s in question.secrets}
+    return Guesses(values, _tolerances(question, view.table, tolerance))
+
+
+def _commonest(secret: Column, release: Table) -> float:
+    released = release.select((secret.name,)).values[0]
+    if secret.kind == "categorical":
         codes, counts = np.unique(released, return_counts=True)
-        guess = float(codes[counts.argmax()])
-    else:
-        known = released[~np.isnan(released)]
-        guess = float(np.median(known)) if len(known) > len(released) / 2 else np.nan
-    values = np.full(len(question.known), guess)
-    return Guesses(values, tolerance_of(question.secret, view.table, tolerance))
+        return float(codes[counts.argmax()])
+    known = released[~np.isnan(released)]
+    return float(np.median(known)) if len(known) > len(released) / 2 else np.nan

@@ -1,7 +1,11 @@
 """Exact nearest neighbours among mixed-type rows, by Gower's distance (1971) with ranges taken from the release.
 
 Per column the distance is min(1, |a - b| / range) for numbers and 0 or 1 for categories; both missing is 0, one
-missing is 1. Rows are summed over all columns, column by column, and abandoned once they cannot win.
+missing is 1. Every row is first bounded from below, by counts of differing categories (bytes) or by the whole sum in
+float32; only what could win is summed in float64, by the definition. Nothing is approximate.
+
+Ties are settled by a hash of both rows' contents and the seed: by chance, and yet neither by the order of rows nor
+by the same released row for everybody.
 """
 
 from __future__ import annotations
@@ -13,105 +17,297 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from testbed.core import Table
+from testbed.core import Column, Table
 
 Array = npt.NDArray[Any]
+BLOCK = 2048
+MISSING = 5.0
+"""Where a missing number is put in units of the range: further than 1 from every number, which lie in [-1, 2]."""
+MOST_BYTES = 255
+"""Differing categories are counted in a byte."""
+
+
+# --- keys of rows ---------------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, nogil=True)
+def mix(x: Any) -> Any:  # pragma: no cover - compiled
+    """One round of splitmix64's finaliser (Steele et al. 2014)."""
+    x = x ^ (x >> np.uint64(30))
+    x = x * np.uint64(0xBF58476D1CE4E5B9)
+    x = x ^ (x >> np.uint64(27))
+    x = x * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def row_keys(table: Table, seed: int) -> Array:
+    """A number per row (n,) uint64 that depends on the seed and on what the row says, and on nothing else."""
+    keys = np.full(len(table), seed, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for values in table.values:
+            numbers = values.astype(np.float64) + 0.0
+            numbers[np.isnan(numbers)] = np.nan
+            keys = _mix_all(keys + np.uint64(0x9E3779B97F4A7C15), numbers.view(np.uint64))
+    return keys
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix_all(keys: Any, bits: Any) -> Any:  # pragma: no cover - compiled
+    made = np.empty_like(keys)
+    for i in range(keys.shape[0]):
+        made[i] = mix(keys[i] ^ mix(bits[i]))
+    return made
+
+
+# --- rows made ready ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The range of each numeric column, fixed from the release once."""
+    """Where each numeric column of the release begins, and its range; fixed from the release once."""
 
+    origins: dict[str, float]
     ranges: dict[str, float]
 
     @staticmethod
     def of(release: Table) -> Scale:
+        origins: dict[str, float] = {}
         ranges: dict[str, float] = {}
         for column, values in zip(release.columns, release.values, strict=True):
             if column.kind == "numeric":
                 known = values[~np.isnan(values)]
+                origins[column.name] = float(known.min()) if len(known) else 0.0
                 width = float(known.max() / 2 - known.min() / 2) * 2 if len(known) else 0.0
-                # What is too narrow to divide by counts as no range at all.
+                # What is too narrow to divide by counts as no range at all: it only tells equal from different.
                 ranges[column.name] = width if width > np.finfo(float).tiny else 0.0
-        return Scale(ranges)
-
-    def encode(self, table: Table) -> tuple[Array, Array]:
-        """Numbers divided by their range (n, p) float64, and codes (n, q) int32."""
-        numbers = [
-            _in_ranges(values, self.ranges[c.name])
-            for c, values in zip(table.columns, table.values, strict=True)
-            if c.kind == "numeric"
-        ]
-        codes = [v for c, v in zip(table.columns, table.values, strict=True) if c.kind == "categorical"]
-        n = len(table)
-        return (
-            np.ascontiguousarray(np.stack(numbers, 1)) if numbers else np.zeros((n, 0)),
-            np.ascontiguousarray(np.stack(codes, 1).astype(np.int32)) if codes else np.zeros((n, 0), np.int32),
-        )
+        return Scale(origins, ranges)
 
 
-def _in_ranges(values: Array, width: float) -> Array:
-    """Numbers as multiples of the range; a column that never varies in the release only tells equal from different."""
-    with np.errstate(over="ignore"):
-        return np.clip(values / width if width > 0 else values * 1e12, -1e300, 1e300)
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows ready to be searched: `near` (p, n) float32 for bounds, `low` (q, n) bytes of codes, `exact` (n, p)."""
+
+    near: Array
+    low: Array
+    exact: Array
+    widths: Array
+    """(p,): a number's range, 0 where equality is all that counts."""
+    keys: Array
+
+    @staticmethod
+    def of(table: Table, scale: Scale, seed: int) -> Rows:
+        n, p = len(table), len(table.columns)
+        near, exact = np.empty((p, n), np.float32), np.empty((n, p), np.float64)
+        widths = np.zeros(p)
+        low: list[Array] = []
+        for j, (column, values) in enumerate(zip(table.columns, table.values, strict=True)):
+            exact[:, j] = values
+            if column.kind == "categorical":
+                near[j] = values
+                low.append((values & 0xFF).astype(np.uint8))
+            else:
+                widths[j] = scale.ranges[column.name]
+                near[j] = _in_ranges(values, scale.origins[column.name], widths[j])
+        bytes_ = np.stack(low[:MOST_BYTES]) if low else np.empty((0, n), np.uint8)
+        return Rows(near, bytes_, exact, widths, row_keys(table, seed))
+
+
+def _in_ranges(values: Array, origin: float, width: float) -> Array:
+    """Numbers as multiples of the range from the release's smallest on; what lies a range outside is put there."""
+    if width == 0:
+        placed = np.where(values == origin, 0.0, 2.0)
+    else:
+        with np.errstate(over="ignore"):
+            placed = np.clip(values / width - origin / width, -1.0, 2.0)
+    return np.where(np.isnan(values), MISSING, placed)
+
+
+# --- the search -----------------------------------------------------------------------------------------
 
 
 @numba.njit(cache=True, nogil=True)
-def _distance(a: Any, ac: Any, b: Any, bc: Any, bound: float) -> float:  # pragma: no cover - compiled
+def _gap(a: float, b: float, width: float) -> float:  # pragma: no cover - compiled
+    if a != a or b != b:
+        return 0.0 if a != a and b != b else 1.0
+    if width == 0.0:
+        return 0.0 if a == b else 1.0
+    d = abs(a - b) / width
+    return d if d < 1.0 else 1.0
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _bounds(near: Any, asked: Any, start: int, stop: int, total: Any) -> None:  # pragma: no cover - compiled
+    """The distances of a block in float32: right but for rounding."""
+    for r in range(stop - start):
+        total[r] = np.float32(0.0)
+    for c in range(near.shape[0]):
+        q = asked[c]
+        column = near[c, start:stop]
+        for r in range(stop - start):
+            total[r] += min(abs(column[r] - q), np.float32(1.0))
+
+
+@numba.njit(cache=True, nogil=True)
+def _differing(low: Any, asked: Any, start: int, stop: int, count: Any, most: int) -> int:  # pragma: no cover
+    """How many categories differ at least, by row of a block; returns how many rows stay at or below `most`."""
+    for r in range(stop - start):
+        count[r] = np.uint8(0)
+    for c in range(low.shape[0]):
+        q = asked[c]
+        column = low[c, start:stop]
+        for r in range(stop - start):
+            count[r] += np.uint8(column[r] != q)
+    left = 0
+    for r in range(stop - start):
+        left += count[r] <= most
+    return left
+
+
+@numba.njit(cache=True, nogil=True)
+def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float) -> float:  # pragma: no cover - compiled
+    """The distance by definition, without one column; abandoned once it is above the bound."""
     total = 0.0
-    for j in range(ac.shape[0]):
-        if ac[j] != bc[j]:
-            total += 1.0
-    if total > bound:
-        return total
     for j in range(a.shape[0]):
-        d = a[j] - b[j]
-        if d != d:
-            total += 0.0 if a[j] != a[j] and b[j] != b[j] else 1.0
-        else:
-            d = abs(d)
-            total += d if d < 1.0 else 1.0
-        if total > bound:
-            return total
+        if j != skipped:
+            total += _gap(a[j], b[j], widths[j])
+            if total > bound:
+                return total
     return total
 
 
+@numba.njit(cache=True, nogil=True)
+def _candidates(
+    near: Any, low: Any, asked: Any, asked_low: Any, start: int, stop: int, bound: float, total: Any, count: Any
+) -> bool:  # pragma: no cover - compiled
+    """Bound a block's rows from below, in `count` (returns True) or in `total` (returns False)."""
+    if low.shape[0] and bound < near.shape[0]:
+        left = _differing(low, asked_low, start, stop, count, int(bound + 1e-9))
+        if left * 8 < stop - start:
+            return True
+    _bounds(near, asked, start, stop, total)
+    return False
+
+
 @numba.njit(cache=True, parallel=True)
-def _search(numbers: Any, codes: Any, pool: Any, pool_codes: Any, k: int) -> Any:  # pragma: no cover - compiled
-    n = numbers.shape[0]
-    found = np.empty((n, k), np.int64)
-    tied = np.zeros(n, np.bool_)
-    for i in numba.prange(n):
-        best = np.full(k, np.inf)
-        rows = np.zeros(k, np.int64)
-        tie = False
-        for r in range(pool.shape[0]):
-            d = _distance(numbers[i], codes[i], pool[r], pool_codes[r], best[k - 1])
-            if d < best[k - 1]:
-                evicted = best[k - 1]
+def _search(
+    near: Any, low: Any, exact: Any, widths: Any, keys: Any, a_near: Any, a_low: Any, a_exact: Any, a_keys: Any, k: int
+) -> Any:  # pragma: no cover - compiled
+    m, n, p = a_exact.shape[0], exact.shape[0], exact.shape[1]
+    found = np.zeros((m, k), np.int64)
+    distance = np.full((m, k), np.inf)
+    tied = np.zeros(m, np.bool_)
+    slack = 1e-5 + p * 2e-6
+    for i in numba.prange(m):
+        total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+        best, hashes, outside = distance[i], np.zeros(k, np.uint64), 0
+        asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
+        for start in range(0, n, BLOCK):
+            stop = min(n, start + BLOCK)
+            by_count = _candidates(near, low, asked, asked_low, start, stop, best[k - 1], total, count)
+            for r in range(start, stop):
+                bound = best[k - 1]
+                if (count[r - start] if by_count else total[r - start]) > bound + slack:
+                    continue
+                d = _exact(exact[r], a_exact[i], widths, -1, bound)
+                if d > bound:
+                    continue
+                h = mix(keys[r] ^ a_keys[i])
+                if d == bound and h >= hashes[k - 1]:
+                    outside += 1
+                    continue
                 place = k - 1
-                while place > 0 and best[place - 1] > d:
-                    best[place] = best[place - 1]
-                    rows[place] = rows[place - 1]
+                while place > 0 and (best[place - 1] > d or (best[place - 1] == d and hashes[place - 1] > h)):
+                    best[place], hashes[place], found[i, place] = (
+                        best[place - 1],
+                        hashes[place - 1],
+                        found[i, place - 1],
+                    )
                     place -= 1
-                best[place] = d
-                rows[place] = r
-                tie = evicted == best[k - 1] and evicted != np.inf
-            elif d == best[k - 1]:
-                tie = True
-        found[i] = rows
-        tied[i] = tie
+                best[place], hashes[place], found[i, place] = d, h, r
+                outside = outside + 1 if best[k - 1] == bound else 0
+        tied[i] = outside > 0
+    return found, distance, tied
+
+
+@numba.njit(cache=True, parallel=True)
+def _search_each(
+    near: Any,
+    low: Any,
+    exact: Any,
+    widths: Any,
+    keys: Any,
+    a_near: Any,
+    a_low: Any,
+    a_exact: Any,
+    a_keys: Any,
+    out: Any,
+) -> Any:  # pragma: no cover - compiled
+    """For each column in `out` the nearest row by all other columns, in one pass over the rows."""
+    m, n, p, s = a_exact.shape[0], exact.shape[0], exact.shape[1], out.shape[0]
+    found = np.zeros((m, s), np.int64)
+    tied = np.zeros((m, s), np.bool_)
+    slack = 1e-5 + p * 2e-6
+    for i in numba.prange(m):
+        total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+        best, hashes, gaps = np.full(s, np.inf), np.zeros(s, np.uint64), np.empty(p)
+        asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
+        worst = np.inf
+        for start in range(0, n, BLOCK):
+            stop = min(n, start + BLOCK)
+            # Leaving a column out takes at most 1 off the distance.
+            by_count = _candidates(near, low, asked, asked_low, start, stop, worst + 1.0, total, count)
+            for r in range(start, stop):
+                if (count[r - start] if by_count else total[r - start]) > worst + 1.0 + slack:
+                    continue
+                whole = 0.0
+                for j in range(p):
+                    gaps[j] = _gap(exact[r, j], a_exact[i, j], widths[j])
+                    whole += gaps[j]
+                changed = False
+                for t in range(s):
+                    if whole - gaps[out[t]] > best[t] + 1e-9:
+                        continue
+                    d = _exact(exact[r], a_exact[i], widths, out[t], best[t])
+                    if d > best[t]:
+                        continue
+                    h = mix(keys[r] ^ mix(a_keys[t, i]))
+                    if d == best[t]:
+                        tied[i, t] = True
+                        if h >= hashes[t]:
+                            continue
+                    else:
+                        tied[i, t] = False
+                        changed = True
+                    best[t], hashes[t], found[i, t] = d, h, r
+                if changed:
+                    worst = best.max()
     return found, tied
 
 
-def nearest(targets: Table, release: Table, scale: Scale, rng: np.random.Generator, k: int = 1) -> tuple[Array, Array]:
-    """The k nearest released rows of each target (n, k), and whether chance had to settle the last of them (n,).
+def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1) -> tuple[Array, Array, Array]:
+    """The k nearest released rows of each target (n, k), their distances (n, k), and whether a tie was settled (n,).
 
-    Ties are settled by one random order of the released rows, so that neither table's order plays a part.
+    Both tables have the same columns, of which the release's `scale` may know more.
     """
+    pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed + 1)
     k = min(k, len(release))
-    order = rng.permutation(len(release))
-    pool, pool_codes = scale.encode(release.take(order))
-    numbers, codes = scale.encode(targets)
-    found, tied = _search(numbers, codes, pool, pool_codes, k)
-    return order[found], tied
+    return _search(
+        pool.near, pool.low, pool.exact, pool.widths, pool.keys, asked.near, asked.low, asked.exact, asked.keys, k
+    )
+
+
+def nearest_without_each(
+    targets: Table, release: Table, secrets: tuple[Column, ...], scale: Scale, seed: int
+) -> tuple[Array, Array]:
+    """For each secret the nearest released row by all columns but that one: (n, secrets), and whether tied.
+
+    The targets' own values of a secret cancel out of the answer for it; `tests/test_conformance.py` replaces them.
+    """
+    pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed)
+    names = [c.name for c in release.columns]
+    left_out = np.array([names.index(s.name) for s in secrets], dtype=np.int64)
+    # A key must not depend on the secret either.
+    keys = np.stack([row_keys(targets.select(tuple(n for n in names if n != s.name)), seed + 1) for s in secrets])
+    return _search_each(
+        pool.near, pool.low, pool.exact, pool.widths, pool.keys, asked.near, asked.low, asked.exact, keys, left_out
+    )

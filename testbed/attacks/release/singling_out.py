@@ -1,18 +1,29 @@
-"""Singling out: can someone use the release to write a description that fits exactly one person?"""
+"""Singling out: can someone use the release to write a description that fits exactly one person?
+
+Which row and which columns a description is made of follows from the row's content and the seed, so that neither the
+order of rows nor rows that are added elsewhere change it.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numba
 import numpy as np
 
 from testbed.attacks.kit import attack
-from testbed.core import Condition, Fields, Predicates, Release, Table
+from testbed.attacks.release.neighbours import mix, row_keys
+from testbed.core import Array, Column, Condition, Fields, Predicates, Release, Table
+from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count
 
-ATTEMPTS_PER_PREDICATE = 60
+ATTEMPTS_PER_PREDICATE = 2000
 REFERENCE = "https://arxiv.org/abs/2211.10459"
+_OPS = ("eq", "le", "ge", "missing")
+_NAMES = {EQUAL: "eq", AT_MOST: "le", AT_LEAST: "ge", MISSING: "missing"}
 
 
-def _one_column(table: Table, column: int) -> list[Condition]:
-    """All conditions on one column that fit exactly one released row: rare values, the extremes, a lone gap."""
+def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
+    """All conditions on one column that fit exactly one released row, in an order of their own."""
     values = table.values[column]
     numeric = table.columns[column].kind == "numeric"
     gaps = np.isnan(values) if numeric else values == -1
@@ -22,7 +33,10 @@ def _one_column(table: Table, column: int) -> list[Condition]:
     if numeric and len(levels):
         found += [Condition(column, "le", float(levels[0]))] if counts[0] == 1 else []
         found += [Condition(column, "ge", float(levels[-1]))] if counts[-1] == 1 else []
-    return found
+    facts = [[c.value for c in found], [float(_OPS.index(c.op)) for c in found]]
+    named = tuple(Column(name, "numeric") for name in ("value", "op"))
+    keys = row_keys(Table(named, tuple(np.array(f, dtype=float) for f in facts), np.arange(len(found))), seed + column)
+    return [found[i] for i in np.argsort(keys, kind="stable")]
 
 
 @attack(
@@ -39,15 +53,11 @@ def singling_out_univariate(view: Release, question: Fields, auxiliary: None, rn
     Threat model: the recipient holds the release alone (Giomi et al. 2023, section 3.2.1). Conditions are drawn
     evenly over the columns, so that one column with many unique values does not stand for all.
     """
-    by_column = [_one_column(view.table, c) for c in range(len(question.columns))]
-    for conditions in by_column:
-        rng.shuffle(conditions)  # type: ignore[arg-type]
-    chosen: list[tuple[Condition, ...]] = []
-    while len(chosen) < question.wanted and any(by_column):
-        for conditions in by_column:
-            if conditions and len(chosen) < question.wanted:
-                chosen.append((conditions.pop(),))
-    return Predicates(tuple(chosen))
+    seed = int(rng.integers(2**62))
+    by_column = [_one_column(view.table, c, seed)[: question.wanted] for c in range(len(question.columns))]
+    longest = max(map(len, by_column), default=0)
+    chosen = [conditions[i] for i in range(longest) for conditions in by_column if i < len(conditions)]
+    return Predicates(tuple((c,) for c in chosen[: question.wanted]))
 
 
 @attack(
@@ -74,35 +84,80 @@ def singling_out_multivariate(
     swept from `smallest` to `largest`.
     """
     table = view.table
-    medians = [
-        float(np.median(known)) if c.kind == "numeric" and len(known := v[~np.isnan(v)]) else 0.0
-        for c, v in zip(table.columns, table.values, strict=True)
-    ]
-    width = len(question.columns)
-    found: dict[tuple[Condition, ...], None] = {}
-    for attempt in range(ATTEMPTS_PER_PREDICATE * question.wanted):
-        if len(found) >= question.wanted:
-            break
-        size = min(width, smallest + attempt % (largest - smallest + 1))
-        row = int(rng.integers(len(table)))
-        columns = sorted(int(c) for c in rng.choice(width, size, replace=False))
-        conjunction = tuple(_condition_of(table, row, c, medians[c]) for c in columns)
-        if conjunction not in found and _fits_one(table, conjunction):
-            found[conjunction] = None
-    return Predicates(tuple(found))
+    medians = np.array(
+        [_median(v) if c.kind == "numeric" else np.nan for c, v in zip(table.columns, table.values, strict=True)]
+    )
+    keys = row_keys(table, int(rng.integers(2**62)))
+    index, width = Index.of(table), len(table.columns)
+    sizes = np.array(sorted({min(width, s) for s in range(smallest, largest + 1)}), dtype=np.int64)
+    most = min(ATTEMPTS_PER_PREDICATE * question.wanted, 64 * len(table))
+    rows, data = np.argsort(keys, kind="stable"), (index.values, index.order, index.ranked, index.known)
+    columns, ops, bounds, lengths = _form(*data, rows, keys, medians, sizes, most, question.wanted)
+    made = (
+        tuple(Condition(int(columns[i, c]), _NAMES[int(ops[i, c])], float(bounds[i, c])) for c in range(n))  # type: ignore[arg-type]
+        for i, n in enumerate(lengths)
+    )
+    return Predicates(tuple(made))
 
 
-def _condition_of(table: Table, row: int, column: int, median: float) -> Condition:
-    value = float(table.values[column][row])
-    if table.columns[column].kind == "categorical":
-        return Condition(column, "missing") if value == -1 else Condition(column, "eq", value)
-    if np.isnan(value):
-        return Condition(column, "missing")
-    return Condition(column, "ge" if value > median else "le", value)
+def _median(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
-def _fits_one(table: Table, conjunction: tuple[Condition, ...]) -> bool:
-    return int(table.matching(conjunction).sum()) == 1
+@numba.njit(cache=True, nogil=True)
+def _form(
+    values: Any,
+    order: Any,
+    ranked: Any,
+    known: Any,
+    rows: Any,
+    keys: Any,
+    medians: Any,
+    sizes: Any,
+    most: int,
+    wanted: int,
+) -> Any:  # pragma: no cover - compiled
+    """Up to `wanted` conjunctions that fit one row, from at most `most` attempts: columns, ops, bounds, lengths."""
+    p, widest = values.shape[0], sizes.max()
+    columns = np.zeros((wanted, widest), np.int64)
+    ops = np.zeros((wanted, widest), np.int64)
+    bounds = np.zeros((wanted, widest))
+    lengths = np.zeros(wanted, np.int64)
+    bits, seen = bounds.view(np.uint64), {np.uint64(0)}
+    made, attempt = 0, 0
+    pick = np.empty(p, np.int64)
+    while attempt < most and made < wanted:
+        row = rows[attempt % rows.shape[0]]
+        state = mix(keys[row] + np.uint64(attempt // rows.shape[0] + 1) * np.uint64(0x9E3779B97F4A7C15))
+        attempt += 1
+        size = sizes[np.int64(state % np.uint64(sizes.shape[0]))]
+        for c in range(p):
+            pick[c] = c
+        for c in range(size):
+            state = mix(state + np.uint64(0x9E3779B97F4A7C15))
+            at = c + np.int64(state % np.uint64(p - c))
+            pick[c], pick[at] = pick[at], pick[c]
+        chosen = np.sort(pick[:size])
+        for c in range(size):
+            value = values[chosen[c], row]
+            columns[made, c], bounds[made, c] = chosen[c], value
+            if value != value:
+                ops[made, c], bounds[made, c] = MISSING, 0.0
+            elif medians[chosen[c]] != medians[chosen[c]]:
+                ops[made, c] = EQUAL
+            else:
+                ops[made, c] = AT_LEAST if value > medians[chosen[c]] else AT_MOST
+        if count(values, order, ranked, known, chosen, ops[made, :size], bounds[made, :size], 2) != 1:
+            continue
+        text = np.uint64(size)
+        for c in range(size):
+            text = mix(text ^ mix(bits[made, c] + np.uint64(4 * chosen[c] + ops[made, c])))
+        if text not in seen:
+            seen.add(text)
+            lengths[made] = size
+            made += 1
+    return columns[:made], ops[:made], bounds[:made], lengths[:made]
 
 
 @attack(
@@ -128,21 +183,27 @@ def random_predicates(
     random description happens to fit one person.
     """
     width = len(question.columns)
+    known = [
+        v[~np.isnan(v)] if c.kind == "numeric" else v
+        for c, v in zip(view.table.columns, view.table.values, strict=True)
+    ]
+    ranges = [
+        (float(v.min()), float(v.max()), bool(np.all(v == np.round(v)))) if len(v) else (0.0, 0.0, True) for v in known
+    ]
     chosen: list[tuple[Condition, ...]] = []
     for i in range(question.wanted):
         size = min(width, smallest + i % (largest - smallest + 1))
         columns = sorted(int(c) for c in rng.choice(width, size, replace=False))
-        chosen.append(tuple(_random_condition(view.table, c, rng) for c in columns))
+        chosen.append(tuple(_random_condition(view.table, c, ranges[c], rng) for c in columns))
     return Predicates(tuple(chosen))
 
 
-def _random_condition(table: Table, column: int, rng: np.random.Generator) -> Condition:
-    spec, values = table.columns[column], table.values[column]
+def _random_condition(
+    table: Table, column: int, range_: tuple[float, float, bool], rng: np.random.Generator
+) -> Condition:
+    spec = table.columns[column]
     if spec.kind == "categorical":
         return Condition(column, "eq", float(rng.integers(max(1, len(spec.levels)))))
-    known = values[~np.isnan(values)]
-    low, high = (float(known.min()), float(known.max())) if len(known) else (0.0, 0.0)
-    value = float(rng.uniform(low, high)) if high > low else low
-    if np.all(known == np.round(known)):
-        value = float(round(value))
-    return Condition(column, str(rng.choice(["eq", "le", "ge"])), value)  # type: ignore[arg-type]
+    low, high, whole = range_
+    value = low + float(rng.uniform()) * (high / 2 - low / 2) * 2
+    return Condition(column, str(rng.choice(["eq", "le", "ge"])), float(round(value)) if whole else value)  # type: ignore[arg-type]

@@ -1,0 +1,73 @@
+"""Attribute inference by a model that is trained on the release."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.release.attribute_inference import tolerance_of
+from testbed.attacks.release.features import ranked
+from testbed.attacks.release.neighbours import Scale, row_keys
+from testbed.core import Array, Column, Gaps, Guesses, Release, Table
+
+MOST_ROWS, MOST_LEVELS = 5000, 20
+
+
+@attack(
+    risk="attribute_inference",
+    claim=Guesses,
+    needs={"known_columns"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2211.10459",
+)
+def trained_inference(
+    view: Release,
+    question: Gaps,
+    auxiliary: None,
+    rng: np.random.Generator,
+    *,
+    tolerance: float = 0.05,
+    trees: int = 30,
+) -> Guesses:
+    """Guess a secret with randomised trees that learnt it from the release's other columns.
+
+    Threat model: as `attribute_inference`. A model generalises where the nearest row copies, so it gains from what
+    the release says of everybody (utility, which the control subtracts) more than from any one row. It learns from
+    at most 5,000 rows and guesses one of the 20 most common categories.
+    """
+    seed = int(rng.integers(2**62))
+    # The rows that are learnt from do not depend on their order.
+    rows = np.argsort(row_keys(view.table, seed), kind="stable")[:MOST_ROWS]
+    sample = view.table.take(rows)
+    values = {s.name: _guess(s, sample, question.without(s), trees, seed) for s in question.secrets}
+    return Guesses(values, {s.name: tolerance_of(s, view.table, tolerance) for s in question.secrets})
+
+
+def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) -> Array:
+    truth = release.select((secret.name,)).values[0]
+    others = release.select(tuple(c.name for c in known.columns))
+    learnt, asked = ranked(others, others), ranked(known, others)
+    state = int(keyed_rng(seed % 2**32, secret.name).integers(2**31))
+    if secret.kind == "numeric":
+        there = ~np.isnan(truth)
+        if there.mean() <= 0.5:
+            return np.full(len(known), np.nan)  # most have none, and that is the best single guess
+        scale = Scale.of(release.select((secret.name,)))
+        origin, width = scale.origins[secret.name], scale.ranges[secret.name]
+        if width == 0:
+            return np.full(len(known), origin)
+        model = ExtraTreesRegressor(trees, random_state=state, max_features=1 / 3)
+        model.fit(learnt[there], truth[there] / width - origin / width)
+        return (np.asarray(model.predict(asked)) + origin / width) * width
+    levels, counts = np.unique(truth, return_counts=True)
+    common = levels[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
+    usable = np.isin(truth, common)
+    forest = ExtraTreesClassifier(trees, random_state=state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each; the judge will see
+        forest.fit(learnt[usable], truth[usable])
+    return np.asarray(forest.predict(asked), dtype=float)

@@ -1,0 +1,101 @@
+"""The people who stand out: is more given away about outliers and rare combinations than about everybody?
+
+Groups are chosen on the original alone, before any guess is looked at: the twentieth of the people asked about who
+are furthest from their fifth neighbour in it, and the twentieth with the rarest pair of categories (CNIL, letter on
+anonymeter, 2023).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import stats
+from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.core import Array, Evidence, Table
+from testbed.findings import Plan
+from testbed.harness import inference, risks
+from testbed.harness.targets import Setting
+from testbed.report.gate import MIN_CELL
+from testbed.report.schema import Finding, Unmeasured
+
+SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+
+
+def outliers_and_rare(setting: Setting) -> list[Finding]:
+    """The deciding link and secret again, on those groups only; p-values are Holm-adjusted over all of them."""
+    if setting.controls is None:
+        return []
+    setting.progress("outliers and rare groups")
+    groups = {"outliers": _outlying(setting), "rare combinations": _rare(setting)}
+    bases = (
+        (risks.LINK, Plan("TB-LINKABILITY-100", "linkability", "linkability", "rate", "record", False)),
+        (
+            inference.PRIMARY,
+            Plan("TB-ATTRIBUTE_INFERENCE-500", inference.RISK, inference.RISK, "rate", "record", False),
+        ),
+    )
+    made: list[tuple[Plan, Evidence]] = []
+    for rule, plan in bases:
+        if rule not in setting.evidence:
+            continue
+        for number, (name, people) in enumerate(groups.items(), 1):
+            if people is None:
+                continue
+            own = f"{plan.rule[:-1]}{number}"
+            chosen = setting.targets.of(setting.evidence[rule], people)
+            made.append((Plan(own, plan.risk, plan.attack, "rate", "record", False, {}, name), chosen))
+    return _adjusted([_finding(setting, plan, evidence) for plan, evidence in made])
+
+
+def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding, float | None]:
+    cells = [evidence.cell("true", g) for g in ("used", "unused")]
+    if min(len(np.unique(c.cluster)) for c in cells) < MIN_CELL:
+        why = Unmeasured(unmeasured="small_group", needs=f"{MIN_CELL} or more people of the group on either side")
+        return findings_.unmeasured(plan, why), None
+    setting.evidence[plan.rule] = evidence
+    rates = [stats.proportion(c.success, c.cluster) for c in cells]
+    return findings_.rates(plan, evidence), stats.exceedance_p(rates[0], rates[1])
+
+
+def _adjusted(found: list[tuple[Finding, float | None]]) -> list[Finding]:
+    measured = [p for _, p in found if p is not None]
+    adjusted = iter(stats.holm(np.array(measured)).tolist())
+    return [finding if p is None else finding.model_copy(update={"adjusted_p": next(adjusted)}) for finding, p in found]
+
+
+def _outlying(setting: Setting) -> Array:
+    """The people asked about who are furthest from the original, their own rows not counted."""
+    original = setting.members
+    _, distances, _ = nearest(setting.targets.table, original, Scale.of(original), setting.seed, NEIGHBOUR + 1)
+    last = distances.shape[1] - 1
+    # A member's own row is among its neighbours.
+    far = np.where(setting.targets.used, distances[:, last], distances[:, max(0, last - 1)])
+    return far >= np.quantile(far, 1 - SHARE)
+
+
+def _rare(setting: Setting) -> Array | None:
+    """The people asked about with the rarest category or pair of categories, by its frequency in the original."""
+    original, asked = setting.members, setting.targets.table
+    coded = [j for j, c in enumerate(original.columns) if c.kind == "categorical"]
+    coded = sorted(coded, key=lambda j: len(original.columns[j].levels))[:MOST_COLUMNS]
+    if not coded:
+        return None
+    rarity = np.full(len(asked), np.inf)
+    for chosen in [*combinations(coded, 1), *combinations(coded, 2)]:
+        keys = [_combined(t, chosen) for t in (original, asked)]
+        values, counts = np.unique(keys[0], return_counts=True)
+        place = np.minimum(np.searchsorted(values, keys[1]), len(values) - 1)
+        frequency = np.where(values[place] == keys[1], counts[place], 0)
+        # A member counts itself.
+        rarity = np.minimum(rarity, frequency - setting.targets.used)
+    return rarity <= np.quantile(rarity, SHARE)
+
+
+def _combined(table: Table, columns: tuple[int, ...]) -> Array:
+    key = np.zeros(len(table), np.int64)
+    for j in columns:
+        key = key * 2**31 + table.values[j].astype(np.int64) + 1
+    return key

@@ -1,0 +1,130 @@
+"""Singling out, linkability and copies: a release's attacks in their cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import judge
+from testbed.attacks.kit import Attack, find, keyed_rng
+from testbed.core import Cell, Evidence, Fields, Halves, Release
+from testbed.findings import Plan
+from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
+from testbed.report.schema import Finding, Unmeasured
+from testbed.stats import Interval
+
+# --- singling out ---------------------------------------------------------------------------------------
+
+
+def singling_out(setting: Setting) -> list[Finding]:
+    """The univariate attack decides where the release lets it form enough predicates, else the other one."""
+    made: list[tuple[Attack, Evidence]] = []
+    for name in ("singling_out_univariate", "singling_out_multivariate"):
+        setting.progress(name)
+        attack = find(name)
+        widths = {k: v for k, v in attack.defaults.items() if k in ("smallest", "largest")}
+        made.append((attack, _predicates(setting, attack, widths)))
+    enough = max(findings_.FEW_GUESSES, findings_.FEW_FORMED * setting.predicates)
+    first = made[0][1].performed >= enough
+    found: list[Finding] = []
+    for number, (attack, evidence) in enumerate(made, 1):
+        plan = Plan(
+            f"TB-SINGLING_OUT-{number:03d}",
+            "singling_out",
+            attack.name,
+            "rate",
+            "predicate",
+            primary=(number == 1) == first,
+            params=attack.defaults,
+        )
+        setting.evidence[plan.rule] = evidence
+        if not len(evidence.cell("true", "used")):
+            why = Unmeasured(unmeasured="no_guess_formed", needs="a release with rows that differ from all others")
+            found.append(findings_.unmeasured(plan, why, setting.predicates, 0))
+            continue
+        found.append(findings_.rates(plan, evidence, paired=setting.controls is not None))
+    return found
+
+
+def _predicates(setting: Setting, attack: Attack, widths: dict[str, int]) -> Evidence:
+    members, controls, wanted = setting.members, setting.controls, setting.predicates
+    question = Fields(setting.release.table.columns, wanted)
+    claim = attack.run(setting.release, question, None, setting.seed, RECIPIENT)
+    parts = [judge.predicates(claim, members, controls, "true", wanted)]
+    size = min(len(members), len(members if controls is None else controls))
+    blind = find("random_predicates").run(setting.release, question, None, setting.seed, RECIPIENT, widths)
+    parts.append(judge.predicates(blind, members, None, "blind", wanted, size))
+    positive = attack.run(setting.leak, question, None, setting.seed, RECIPIENT)
+    parts.append(judge.predicates(positive, members, None, "positive", wanted, len(members)))
+    return Evidence.join(*parts)
+
+
+# --- linkability ----------------------------------------------------------------------------------------
+
+Pair = tuple[tuple[str, ...], tuple[str, ...]]
+LINK = "TB-LINKABILITY-001"
+
+
+def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Finding]:
+    """Every declared split, the first of which decides, and two that nobody chose: all columns, in halves."""
+    names = tuple(c.name for c in setting.members.columns)
+    declared: list[Pair] = [(tuple(a), tuple(b)) for a, b in links]
+    drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(names))
+    middle = (len(names) + 1) // 2
+    automatic: list[Pair] = [
+        (names[::2], names[1::2]),
+        (names[:middle], names[middle:]),
+        tuple(tuple(names[i] for i in sorted(part)) for part in (drawn[:middle], drawn[middle:])),  # type: ignore[list-item]
+    ]
+    pairs = list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
+    return [_link(setting, number, *pair) for number, pair in enumerate(pairs, 1)]
+
+
+def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str, ...]) -> Finding:
+    setting.progress(f"linkability {number}")
+    attack = find("linkability")
+    tied = 0.0
+
+    def cell(view: Cell, release: Release, targets: Targets) -> Evidence:
+        nonlocal tied
+        order = keyed_rng(setting.seed, "halves", view, number).permutation(len(targets.table))
+        partner = np.argsort(order)
+        question = Halves(targets.table.select(left), targets.table.select(right).take(order))
+        claim = attack.run(release, question, None, setting.seed, RECIPIENT)
+        tied = claim.tied if view == "true" else tied
+        return judge.links(claim, partner, targets.used, view, targets.table.persons)
+
+    evidence = Evidence.join(
+        cell("true", setting.release, setting.targets), cell("positive", setting.leak, setting.targets.members())
+    )
+    plan = Plan(
+        f"TB-LINKABILITY-{number:03d}",
+        "linkability",
+        attack.name,
+        "rate",
+        "record",
+        primary=number == 1,
+        params={**attack.defaults, "tied": round(tied, 3)},
+        target=f"{shorten(left)} | {shorten(right)}",
+    )
+    setting.evidence[plan.rule] = evidence
+    finding = findings_.rates(plan, evidence)
+    # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
+    k, n = attack.defaults["neighbours"], len(setting.release.table)
+    chance = 1 - max(0.0, 1 - k / n) ** k
+    guess = findings_.estimate("rate", Interval(chance, chance, chance, 1.0, "closed form", n), "record")
+    return finding.model_copy(update={"baseline": guess})
+
+
+# --- copies ---------------------------------------------------------------------------------------------
+
+
+def copying(setting: Setting) -> Finding:
+    setting.progress("copies")
+    found = judge.copies(setting.release.table, setting.members, setting.controls)
+    plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
+    people = len(set(setting.members.persons.tolist()))
+    others = len(set(setting.controls.persons.tolist())) if setting.controls is not None else 0
+    return findings_.copying(plan, found, setting.controls is not None, people, others)
