@@ -27,7 +27,7 @@ from testbed.core import (
     Scores,
     Table,
 )
-from testbed.matching import Index
+from testbed.matching import Index, numbered
 
 optimize = cast(Any, _optimize)  # SciPy ships no types
 distance = cast(Any, _distance)
@@ -232,45 +232,30 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     Under the null that the release does not depend on who was in the original, group labels are exchangeable:
     of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
     """
-    released = set(_rows(release))
-    original = _rows(members)
-    others = [] if controls is None else _rows(controls)
-    counts: dict[bytes, int] = {}
-    for row in [*original, *others]:
-        counts[row] = counts.get(row, 0) + 1
+    parts = numbered(release, members) if controls is None else numbered(release, members, controls)
+    released, original = parts[:2]
+    others = parts[2] if controls is not None else np.empty(0, np.int64)
+    size = 1 + max(int(p.max(initial=0)) for p in parts)
+    held = np.bincount(original, minlength=size) + np.bincount(others, minlength=size)
+    stands = np.bincount(released, minlength=size) > 0
 
-    def unique_people(rows: list[bytes], table: Table | None, reproduced: bool) -> int:
+    def unique_people(rows: Array, table: Table | None, reproduced: bool) -> int:
         if table is None:
             return 0
-        return len(
-            {
-                person
-                for row, person in zip(rows, table.persons.tolist(), strict=True)
-                if counts[row] == 1 and (not reproduced or row in released)
-            }
-        )
+        alone = held[rows] == 1
+        return len(np.unique(table.persons[alone & stands[rows] if reproduced else alone]))
 
     found = unique_people(original, members, True)
     found_control = unique_people(others, controls, True)
-    people = len(set(members.persons.tolist()))
-    control_people = 0 if controls is None else len(set(controls.persons.tolist()))
+    people = len(np.unique(members.persons))
+    control_people = 0 if controls is None else len(np.unique(controls.persons))
     p = 1.0 if controls is None else stats.labels_by_chance(found, found + found_control, people, control_people)
-    same = len(release) == len(members) and sorted(_rows(release)) == sorted(original)
+    same = len(release) == len(members) and bool((np.sort(released) == np.sort(original)).all())
     return Copies(
         unique_people(original, members, False),
         unique_people(others, controls, False),
         found,
         found_control,
         p,
-        same and len(set(original)) >= DISTINCT_ROWS,
+        same and len(np.unique(original)) >= DISTINCT_ROWS,
     )
-
-
-def _rows(table: Table) -> list[bytes]:
-    """Each row as bytes that are equal exactly where all values are: one spelling for a gap and for zero."""
-    parts = [
-        np.where(np.isnan(v), np.nan, v + 0.0).astype("<f8") if v.dtype.kind == "f" else v.astype("<f8")
-        for v in table.values
-    ]
-    block = np.ascontiguousarray(np.stack(parts, 1))
-    return [row.tobytes() for row in block]

@@ -1,6 +1,7 @@
-"""How many rows of a table satisfy each of many conjunctions: sorted columns, and a walk over the shortest range.
+"""Which rows satisfy a conjunction, and which rows are equal: pure functions of tables, fast at any scale.
 
-A pure function of a table and conditions; `Table.matching` is the slow definition that it is tested against.
+Conjunctions are counted through sorted columns, by a walk over the shortest range; `Table.matching` is the slow
+definition that this is tested against. Rows are compared by hashes of what they say.
 """
 
 from __future__ import annotations
@@ -110,3 +111,46 @@ def _count_all(
         a, b = starts[i], starts[i + 1]
         made[i] = count(values, order, ranked, known, columns[a:b], ops[a:b], bounds[a:b], limit)
     return made
+
+
+# --- rows by what they say ------------------------------------------------------------------------------
+
+
+@numba.njit(cache=True, nogil=True)
+def mix(x: Any) -> Any:  # pragma: no cover - compiled
+    """One round of splitmix64's finaliser (Steele et al. 2014)."""
+    x = x ^ (x >> np.uint64(30))
+    x = x * np.uint64(0xBF58476D1CE4E5B9)
+    x = x ^ (x >> np.uint64(27))
+    x = x * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def row_keys(table: Table, seed: int) -> Array:
+    """A number per row (n,) uint64 that depends on the seed and on what the row says, and on nothing else."""
+    keys = np.full(len(table), seed, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for values in table.values:
+            numbers = values.astype(np.float64) + 0.0
+            numbers[np.isnan(numbers)] = np.nan
+            keys = _mix_all(keys + np.uint64(0x9E3779B97F4A7C15), numbers.view(np.uint64))
+    return keys
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix_all(keys: Any, bits: Any) -> Any:  # pragma: no cover - compiled
+    made = np.empty_like(keys)
+    for i in range(keys.shape[0]):
+        made[i] = mix(keys[i] ^ mix(bits[i]))
+    return made
+
+
+def numbered(*tables: Table) -> list[Array]:
+    """A number for each row of each table (n,), equal exactly where all values are (by 128 bits of hash)."""
+    pairs = [np.stack([row_keys(t, seed) for seed in (1, 2)], 1) for t in tables]
+    joined = np.concatenate(pairs)
+    order = np.lexsort((joined[:, 1], joined[:, 0]))
+    new = np.r_[True, (np.diff(joined[order].view(np.int64), axis=0) != 0).any(1)]
+    number = np.empty(len(joined), np.int64)
+    number[order] = np.cumsum(new) - 1
+    return np.split(number, np.cumsum([len(t) for t in tables])[:-1])

@@ -26,6 +26,7 @@ ATTACKS_MAY_IMPORT = {
     "functools",
     "dataclasses",
     "typing",
+    "warnings",
     "collections",
     "__future__",
 }

@@ -253,6 +253,8 @@ def _kind_of(values: Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(values):
         return "date"
     known = values.dropna()
+    if _all_text(known):
+        known = pd.Series(known.unique(), dtype=object)  # what is said often is looked at once
     if known.map(lambda v: hasattr(v, "isoformat")).all():
         return "date"
     if not known.map(lambda v: isinstance(v, str)).all():
@@ -261,6 +263,10 @@ def _kind_of(values: Series) -> str:
         return "date"
     numbers = np.asarray(pd.to_numeric(known, errors="coerce"), dtype=np.float64)
     return "categorical" if np.isnan(numbers).any() else "numeric"
+
+
+def _all_text(values: Series) -> bool:
+    return pd.api.types.infer_dtype(values, skipna=True) in ("string", "empty")
 
 
 def _numbers(name: str, role: str, values: Series) -> Array:
@@ -301,7 +307,10 @@ def _days(name: str, role: str, values: Series) -> Array:
 
 def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str, Array]]:
     """Codes in which the released categories come first; what only other tables hold gets later codes."""
-    factored = {role: pd.factorize(values.map(_as_text, na_action="ignore")) for role, values in series.items()}
+    factored = {
+        role: pd.factorize(values if _all_text(values) else values.map(_as_text, na_action="ignore"))
+        for role, values in series.items()
+    }
     levels = {role: set(uniques) for role, (_, uniques) in factored.items()}
     released = sorted(levels["synthetic"])
     others = sorted(set().union(*levels.values()) - levels["synthetic"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from testbed import stats
 from testbed.core import Array, Table
+from testbed.matching import numbered
 
 SHIFT_P, OVERLAP_P = 0.01, 0.001
 SHIFT_SAMPLE = 20_000
@@ -29,14 +30,11 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
     In a table of few categories different people share rows within and across groups alike; the same people in
     both groups share them across only.
     """
-    rows = np.concatenate([np.stack([v.astype(float) for v in t.values], 1) for t in (members, controls)])
-    rows = np.where(np.isnan(rows), np.inf, rows)
-    _, value, counts = np.unique(rows, axis=0, return_inverse=True, return_counts=True)
-    value = value.reshape(-1)
-    repeated = counts[value] > 1
+    value = np.concatenate(numbered(members, controls))
+    repeated = np.bincount(value)[value] > 1
     if not repeated.any():
         return 1.0
-    is_member = np.arange(len(rows)) < len(members)
+    is_member = np.arange(len(value)) < len(members)
     _, group = np.unique(value[repeated], return_inverse=True)
     label = is_member[repeated]
     size = np.bincount(group)

@@ -7,8 +7,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from testbed.attacks.release.neighbours import Rows, Scale, nearest, row_keys
+from testbed.attacks.release.neighbours import Rows, Scale, nearest
 from testbed.core import Array, Table
+from testbed.matching import row_keys
 
 MOST_ROWS = 5000
 

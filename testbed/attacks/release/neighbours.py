@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.core import Column, Table
+from testbed.matching import mix, row_keys
 
 Array = npt.NDArray[Any]
 BLOCK = 2048
@@ -25,38 +26,6 @@ MISSING = 5.0
 """Where a missing number is put in units of the range: further than 1 from every number, which lie in [-1, 2]."""
 MOST_BYTES = 255
 """Differing categories are counted in a byte."""
-
-
-# --- keys of rows ---------------------------------------------------------------------------------------
-
-
-@numba.njit(cache=True, nogil=True)
-def mix(x: Any) -> Any:  # pragma: no cover - compiled
-    """One round of splitmix64's finaliser (Steele et al. 2014)."""
-    x = x ^ (x >> np.uint64(30))
-    x = x * np.uint64(0xBF58476D1CE4E5B9)
-    x = x ^ (x >> np.uint64(27))
-    x = x * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def row_keys(table: Table, seed: int) -> Array:
-    """A number per row (n,) uint64 that depends on the seed and on what the row says, and on nothing else."""
-    keys = np.full(len(table), seed, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        for values in table.values:
-            numbers = values.astype(np.float64) + 0.0
-            numbers[np.isnan(numbers)] = np.nan
-            keys = _mix_all(keys + np.uint64(0x9E3779B97F4A7C15), numbers.view(np.uint64))
-    return keys
-
-
-@numba.njit(cache=True, nogil=True)
-def _mix_all(keys: Any, bits: Any) -> Any:  # pragma: no cover - compiled
-    made = np.empty_like(keys)
-    for i in range(keys.shape[0]):
-        made[i] = mix(keys[i] ^ mix(bits[i]))
-    return made
 
 
 # --- rows made ready ------------------------------------------------------------------------------------

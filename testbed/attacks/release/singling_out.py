@@ -12,9 +12,8 @@ import numba
 import numpy as np
 
 from testbed.attacks.kit import attack
-from testbed.attacks.release.neighbours import mix, row_keys
 from testbed.core import Array, Column, Condition, Fields, Predicates, Release, Table
-from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count
+from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, mix, row_keys
 
 ATTEMPTS_PER_PREDICATE = 2000
 REFERENCE = "https://arxiv.org/abs/2211.10459"

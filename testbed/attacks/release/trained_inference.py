@@ -10,8 +10,9 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from testbed.attacks.kit import attack, keyed_rng
 from testbed.attacks.release.attribute_inference import tolerance_of
 from testbed.attacks.release.features import ranked
-from testbed.attacks.release.neighbours import Scale, row_keys
+from testbed.attacks.release.neighbours import Scale
 from testbed.core import Array, Column, Gaps, Guesses, Release, Table
+from testbed.matching import row_keys
 
 MOST_ROWS, MOST_LEVELS = 5000, 20
 
