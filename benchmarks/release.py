@@ -3,9 +3,10 @@
     python benchmarks/release.py            the table, at 100,000 x 20
     python benchmarks/release.py --large    also 1,000,000 x 20 with peak memory, and the curve to 3,000,000 rows
 
-Ratios matter, seconds do not: both columns are CPU seconds of this process, for neighbours the least of three runs. Where anonymeter is asked
-fewer questions than we are, its time is scaled up and the row says so. The last lines show an exact copy of a table of
-few categories, of which anonymeter 1.1.0 reports a small risk because it divides by the guesses it was asked for.
+Ratios matter, seconds do not: both columns are CPU seconds of this process, for neighbours the least of three runs.
+Where anonymeter is asked fewer questions than we are, its time is scaled up and the row says so. The last lines show an
+exact copy of a table of few categories, of which anonymeter 1.1.0 reports a small risk: it divides by the guesses
+asked for, not by those made.
 """
 
 from __future__ import annotations

@@ -21,8 +21,7 @@ from testbed.report import gate, results
 from testbed.report.schema import Result, Subject, ThreatModel
 
 NOT_TESTED = [
-    "membership attacks on the release",
-    "the generator itself, queried or inspected",
+    "the generator itself, queried, inspected or run again on other people (shadow models)",
     "earlier and later releases about the same people",
     "free text, images and other attachments",
     "background knowledge beyond the columns of this table",
@@ -105,6 +104,7 @@ def evaluate(
     attacks: int | None = None,
     policy: policy_.Policy | None = None,
     seed: int = 0,
+    instrument: str = "testbed",
     progress: Callable[[str], None] = lambda _: None,
     command: Any = "evaluate",
     scenario: str = "evaluate",
@@ -132,6 +132,7 @@ def evaluate(
         links=links,
         attacks=attacks,
         seed=seed,
+        instrument=instrument,
         progress=progress,
     )
     result = results.assemble(
@@ -148,6 +149,7 @@ def evaluate(
             "links": len(links),
             "person": person,
             "control": control is not None,
+            "instrument": instrument,
         },
         started=started,
         subject=Subject(

@@ -17,6 +17,10 @@ from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.schema import Finding, Validity
 
+INSTRUMENTS = ("testbed", "anonymeter")
+PEER_SECRETS = 10
+"""Secrets that the peer is asked for where none are named; it takes seconds for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Examined:
@@ -32,16 +36,25 @@ def examine(
     links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     attacks: int | None = None,
     seed: int = 0,
+    instrument: str = "testbed",
     progress: Progress = lambda _: None,
 ) -> Examined:
     """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
 
     The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
-    and 500 predicates. Raises `UsageError` for a column that does not exist.
+    and 500 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
+    for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
     assert controls is None or isinstance(controls, Table)
+    if instrument not in INSTRUMENTS:
+        raise UsageError(
+            "TB-CLI-002",
+            f"There is no instrument {instrument!r}.",
+            "It says whose evaluators are run.",
+            f"Use one of: {', '.join(INSTRUMENTS)}.",
+        )
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
     setting = Setting(members, controls, release, attacks, seed, progress)
     found = risks.singling_out(setting)
@@ -50,6 +63,12 @@ def examine(
     found += presence.membership(setting)
     found.append(risks.copying(setting))
     found += groups.outliers_and_rare(setting)
+    if instrument == "anonymeter":
+        # Imported here: it is an extra, and slow to load.
+        from testbed.harness import peer
+
+        named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
+        found += peer.anonymeter(setting, named, risks.pairs(setting, links))
     flags = control_flags(members, controls, keyed_rng(seed, "control check"))
     return Examined([_flagged(f, flags) for f in found], setting.evidence)
 

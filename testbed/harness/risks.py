@@ -68,7 +68,12 @@ LINK = "TB-LINKABILITY-001"
 
 
 def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Finding]:
-    """Every declared split, the first of which decides, and two that nobody chose: all columns, in halves."""
+    """One finding per split of columns; the first decides."""
+    return [_link(setting, number, *pair) for number, pair in enumerate(pairs(setting, links), 1)]
+
+
+def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Pair]:
+    """Every declared split, and three of all columns that nobody chose: every other, first and last, at random."""
     names = tuple(c.name for c in setting.members.columns)
     declared: list[Pair] = [(tuple(a), tuple(b)) for a, b in links]
     drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(names))
@@ -78,8 +83,7 @@ def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[
         (names[:middle], names[middle:]),
         tuple(tuple(names[i] for i in sorted(part)) for part in (drawn[:middle], drawn[middle:])),  # type: ignore[list-item]
     ]
-    pairs = list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
-    return [_link(setting, number, *pair) for number, pair in enumerate(pairs, 1)]
+    return list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
 
 
 def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str, ...]) -> Finding:
