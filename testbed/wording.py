@@ -18,6 +18,7 @@ FLAGS = {
     "positive_control_missing": "no subject known to leak was attacked",
     "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
     "control_overlap": "original and control share more rows than chance explains",
+    "identifiers_present": "the release holds what looks like direct identifiers of people",
     "control_shift": "original and control differ in distribution (permutation test, p < .01)",
 }
 

@@ -90,7 +90,11 @@ def _finding(
 
 def _sure_excess(evidence: Evidence) -> float:
     """The lower bound of the excess, so that among many secrets a noisy one does not pass for the worst."""
-    rates = [stats.proportion(cell.success) for g in ("used", "unused") if len(cell := evidence.cell("true", g))]
+    rates = [
+        stats.proportion(cell.success, cell.cluster)
+        for g in ("used", "unused")
+        if len(cell := evidence.cell("true", g))
+    ]
     if len(rates) == 2:
         return stats.excess(rates[0], rates[1]).low
     return rates[0].low if rates else -1.0

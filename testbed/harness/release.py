@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.errors import UsageError
-from testbed.harness import groups, inference, presence, risks
+from testbed.harness import groups, identifying, inference, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.schema import Finding, Validity
@@ -42,7 +42,7 @@ def examine(
     """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
 
     The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
-    and 500 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
+    and 1,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
     for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls
@@ -62,6 +62,7 @@ def examine(
     found += inference.attribute_inference(setting, secrets)
     found += presence.membership(setting)
     found.append(risks.copying(setting))
+    found += identifying.direct_identifiers(setting)
     found += groups.outliers_and_rare(setting)
     if instrument == "anonymeter":
         # Imported here: it is an extra, and slow to load.

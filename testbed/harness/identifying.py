@@ -1,0 +1,95 @@
+"""Direct identifiers that stand in a release: made-up ones may be somebody's, and a member's own is a disclosure."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import identifiers, stats
+from testbed.core import Array, Table
+from testbed.findings import Plan
+from testbed.harness.targets import Setting
+from testbed.report.schema import Estimate, Finding, Validity
+
+RULE = "TB-COPYING-002"
+
+
+def direct_identifiers(setting: Setting) -> list[Finding]:
+    """One finding where any is recognised, else none.
+
+    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up.
+    REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's.
+    """
+    setting.progress("direct identifiers")
+    release = setting.release.table
+    rows = np.zeros(len(release), dtype=bool)
+    kinds: dict[str, str] = {}
+    members: set[str] = set()
+    controls: set[str] = set()
+    for j, column in enumerate(release.columns):
+        texts = release.columns[j].levels if column.kind == "categorical" else _whole(release.values[j])
+        for found in identifiers.scan(column.name, texts):
+            kinds[column.name] = found.kind
+            held = _codes(release, j, found.values)
+            rows |= np.isin(release.values[j], held)
+            members |= _alone(setting.members, setting.controls, j, held)
+            if setting.controls is not None:
+                controls |= _alone(setting.controls, setting.members, j, held)
+    if not kinds:
+        return []
+    exposed = len(members)
+    people = len(np.unique(setting.members.persons))
+    measure = stats.wilson(exposed, people)
+    control = None
+    if setting.controls is not None:
+        control = stats.wilson(len(controls), len(np.unique(setting.controls.persons)))
+    plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
+    listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
+    plain = f"The release holds what looks like direct identifiers: {listed}. "
+    plain += (
+        "Some of them are those of people in the original, and of nobody else: take them out."
+        if exposed
+        else "None of them is that of one person of the original alone; made-up ones may still be somebody's."
+    )
+    flags = (["copied"] if exposed else []) + ["identifiers_present"]
+    finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
+    over = stats.excess(measure, control) if control else None
+    return [
+        finding.model_copy(
+            update={
+                "measure": findings_.estimate("rate", measure, "person"),
+                "control": findings_.estimate("rate", control, "person") if control else findings_.NO_CONTROL,
+                "excess": _excess(over) if over else findings_.NO_CONTROL,
+                "validity": Validity(ok=False, flags=flags),
+                "plain": plain,
+            }
+        )
+    ]
+
+
+def _excess(over: stats.Interval) -> Estimate:
+    return findings_.estimate("excess", over, "person")
+
+
+def _whole(values: Array) -> list[float]:
+    """Numbers that may be ids: whole, of nine digits or more."""
+    known = values[~np.isnan(values)]
+    return np.unique(known[(np.abs(known) >= 1e8) & (known == np.round(known))]).tolist()
+
+
+def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
+    """The released values, as they are encoded, that hold an identifier."""
+    if release.columns[column].kind == "categorical":
+        return np.array([i for i, level in enumerate(release.columns[column].levels) if level in values])
+    return np.array([float(v) for v in values])
+
+
+def _alone(people: Table, others: Table | None, column: int, held: Array) -> set[str]:
+    """The persons who alone have one of these values, in neither group anybody else."""
+    mine = np.isin(people.values[column], held)
+    values, persons = people.values[column][mine], people.persons[mine]
+    taken = set() if others is None else set(others.values[column][np.isin(others.values[column], held)].tolist())
+    owners: dict[float, set[str]] = {}
+    for value, person in zip(values.tolist(), persons.tolist(), strict=True):
+        owners.setdefault(value, set()).add(str(person))
+    return {next(iter(own)) for value, own in owners.items() if len(own) == 1 and value not in taken}

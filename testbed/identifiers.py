@@ -1,0 +1,145 @@
+"""Direct identifiers in a table: e-mail addresses, telephone numbers, national ids, addresses and names of people.
+
+National ids are checked by their own rules with python-stdnum, telephone numbers with phonenumbers; both work offline.
+A kind whose rule lets a number pass by chance counts only where most of a column's values have it. Names and
+addresses have no rule: they are told by the column's name and the value's form, and say so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module
+from typing import Any
+
+EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,24}(?![\w-])")
+TOKEN = re.compile(r"(?<![\w+-])[A-Za-z0-9+][A-Za-z0-9+\-./ ]{6,24}[A-Za-z0-9](?![\w-])")
+PERSONNUMMER = re.compile(r"(?<!\d)(?:19|20)?\d{6}[-+]?\d{4}(?!\d)")
+STREET = re.compile(
+    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu)\s+\d{1,4}\b"
+    r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive)\b",
+    re.IGNORECASE,
+)
+NAME = re.compile(r"^[A-ZÅÄÖÉÜ][\w'-]+(?: [A-ZÅÄÖÉÜ][\w'.-]*){1,3}$")
+NAME_COLUMN = re.compile(
+    r"(?:^|[_\W])(?:name|firstname|lastname|surname|namn|förnamn|efternamn|patient_name)(?:$|[_\W])", re.I
+)
+NOT_A_PERSON = re.compile(r"drug|brand|file|hospital|ward|unit|product|variable|test|study", re.I)
+FEW = 0.5
+"""The share of a column's distinct values from which on a kind without a strong rule is believed."""
+SAMPLE = 5000
+
+STRONG_IDS = (
+    "fi.hetu",
+    "it.codicefiscale",
+    "es.dni",
+    "es.nie",
+    "fr.nir",
+    "no.fodselsnummer",
+    "be.nn",
+    "ch.ssn",
+    "iban",
+)
+WEAK_IDS = ("dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr", "us.ssn")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Values of one column that hold a direct identifier, by kind."""
+
+    column: str
+    kind: str
+    values: frozenset[str]
+
+    def __repr__(self) -> str:
+        return f"Found({len(self.values)} values of the kind {self.kind})"
+
+
+@lru_cache(maxsize=64)
+def _rule(module: str) -> Callable[[str], bool]:
+    return import_module(f"stdnum.{module}").is_valid
+
+
+def emails(text: str) -> bool:
+    return EMAIL.search(text) is not None
+
+
+def personnummer(text: str) -> bool:
+    """A Swedish personal or coordination number, with its date and check digit, anywhere in the text."""
+    return any(_valid_personnummer(token) for token in PERSONNUMMER.findall(text))
+
+
+def _valid_personnummer(token: str) -> bool:
+    if _rule("se.personnummer")(token):
+        return True
+    digits = re.sub(r"[-+]", "", token)
+    day = len(digits) - 6
+    # A coordination number has 60 added to the day.
+    if not 61 <= int(digits[day : day + 2]) <= 91:
+        return False
+    plain = f"{digits[:day]}{int(digits[day : day + 2]) - 60:02d}{digits[day + 2 :]}"
+    from stdnum import luhn
+    from stdnum.se import personnummer as rules
+
+    try:
+        rules.get_birth_date(rules.compact(plain))
+    except Exception:  # the library's own kinds of refusal
+        return False
+    return bool(luhn.is_valid(digits[-10:]))
+
+
+def phones(text: str) -> bool:
+    """A telephone number that could be dialled: with its country's prefix, or as written in Sweden."""
+    import phonenumbers
+
+    if sum(c.isdigit() for c in text) < 8:
+        return False
+    region = None if "+" in text else "SE"
+    found = phonenumbers.PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.VALID)
+    # In a bare run of digits anything may be a number.
+    return any(re.search(r"[-+ ()/]", match.raw_string) for match in found)
+
+
+def national_ids(modules: Sequence[str]) -> Callable[[str], bool]:
+    def holds(text: str) -> bool:
+        tokens = {text.strip(), *TOKEN.findall(text)}
+        return any(8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t) for t in tokens for m in modules)
+
+    return holds
+
+
+KINDS: tuple[tuple[str, Callable[[str], bool], bool], ...] = (
+    ("e-mail address", emails, True),
+    ("Swedish personal number", personnummer, True),
+    ("telephone number", phones, True),
+    ("national id", national_ids(STRONG_IDS), True),
+    ("national id", national_ids(WEAK_IDS), False),
+    ("street address, by its form", lambda text: STREET.search(text) is not None, True),
+)
+
+
+def scan(column: str, values: Iterable[Any]) -> list[Found]:
+    """What a column's distinct values hold. Numbers of nine or more digits are read as text.
+
+    At most 5,000 distinct values are looked at, spread over all of them.
+    """
+    texts = sorted({_text(v) for v in values})
+    texts = [t for t in texts[:: max(1, len(texts) // SAMPLE)] if len(t) >= 6]
+    found: list[Found] = []
+    for kind, holds, strong in KINDS:
+        own = frozenset(t for t in texts if holds(t))
+        if own and (strong or len(own) >= FEW * len(texts)):
+            found.append(Found(column, kind, own))
+    if NAME_COLUMN.search(column) and not NOT_A_PERSON.search(column):
+        own = frozenset(t for t in texts if NAME.match(t))
+        if texts and len(own) >= FEW * len(texts):
+            found.append(Found(column, "person's name, by the column's name and its form", own))
+    return found
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer() and abs(value) >= 1e8:
+        return str(int(value))
+    return "" if isinstance(value, float) else str(value)
