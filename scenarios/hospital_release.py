@@ -6,54 +6,33 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from testbed.attacks.kit import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.errors import UsageError
 from testbed.evaluate import NOT_TESTED, SEES, evaluate
 from testbed.harness.targets import RECIPIENT
 from testbed.report import results
 from testbed.report.schema import Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis.marginals import independent_marginals
+from testbed.synthesis import synthesise
 from testbed.synthesis.planted import planted
-
-GENERATORS = ("gaussian_copula", "independent_marginals", "none")
-
-
-def generate(generator: str, original: pd.DataFrame, fresh: pd.DataFrame, seed: int) -> pd.DataFrame:
-    """A release of the original's size; `none` plays further people of the same hospital as synthetic."""
-    if generator == "gaussian_copula":
-        from testbed.synthesis.copula import gaussian_copula
-
-        return gaussian_copula(original, len(original))
-    if generator == "independent_marginals":
-        return independent_marginals(original, len(original), keyed_rng(seed, "generator"))
-    if generator == "none":
-        return fresh
-    raise UsageError(
-        "TB-SCENARIO-008",
-        f"There is no generator called {generator!r}.",
-        "It makes the release that is evaluated.",
-        f"Use one of: {', '.join(GENERATORS)}.",
-    )
 
 
 @scenario(question="May this hospital's synthetic table go out?", position="recipient")
 def hospital_release(
     data: str = "support2",
     generator: str = "gaussian_copula",
+    epochs: int = 100,
     planted_share: float = 0.0,
+    plant: str = "exact",
     secrets: str = "",
     attacks: int = 0,
     seed: int = 0,
 ) -> Scenario:
     """A third of the patients is synthesised, a third is the control, and a third is left for `generator=none`.
 
-    `planted_share` replaces that share of the release by original rows; `secrets` names columns (a,b), all by
-    default; `attacks` bounds the guesses, 0 leaves the defaults.
+    `planted_share` replaces that share of the release by original rows (`plant`: exact, jittered or one_changed);
+    `secrets` names columns (a,b), all by default; `attacks` bounds the guesses, 0 leaves the defaults.
     """
     known = dataset(data)
     table = load_table(data)
@@ -63,9 +42,12 @@ def hospital_release(
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         progress(f"generator: {generator}")
         rows: dict[str, Any] = {name: part[attributes] for name, part in parts.items()}
-        release = generate(generator, rows["original"], rows["fresh"], seed)
+        release = rows["fresh"]
+        if generator != "none":
+            size, rng = len(rows["original"]), keyed_rng(seed, "generator")
+            release = synthesise(generator, rows["original"], size, rng, epochs=epochs)
         if planted_share:
-            release = planted(release, rows["original"], planted_share, keyed_rng(seed, "planted"))
+            release = planted(release, rows["original"], planted_share, keyed_rng(seed, "planted"), plant)
         done = evaluate(
             parts["original"],
             release,
@@ -77,7 +59,7 @@ def hospital_release(
             seed=seed,
             progress=progress,
         )
-        return Outcome(done.result.findings, done.evidence, people=done.people)
+        return Outcome(done.result.findings, done.evidence, utility=done.result.utility, people=done.people)
 
     return Scenario(
         Subject(

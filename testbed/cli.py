@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from testbed.errors import Exit, TestbedError, UsageError
+from testbed.terminal import conclude, progress
 
 app = typer.Typer(
     name="testbed",
@@ -44,7 +45,7 @@ def evaluate(
     data_class: Annotated[str | None, typer.Option(help="real, public or synthetic.  [default: real]")] = None,
     instrument: Annotated[str, typer.Option(help="testbed, or anonymeter: its own figures beside ours.")] = "testbed",
     attacks: Annotated[
-        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 1000 predicates]")
+        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 500 predicates]")
     ] = None,
     policy: PolicyOption = None,
     seed: Seed = 0,
@@ -85,7 +86,7 @@ def evaluate(
         progress=progress,
     )
     done.write(folder)
-    _conclude(done.result, folder, json_)
+    conclude(done.result, folder, json_)
 
 
 @app.command()
@@ -122,6 +123,61 @@ def split(
 
 
 @app.command()
+def synthesise(
+    original: Annotated[
+        Path, typer.Option(help="The table to learn from: the original of testbed split, not everybody.")
+    ],
+    out: Annotated[Path, typer.Option(help="The synthetic table to write, CSV or Parquet.")],
+    generator: Annotated[
+        str, typer.Option(help="gaussian_copula, ctgan, tvae, copula_gan, par, independent_marginals.")
+    ],
+    rows: Annotated[int | None, typer.Option(help="How many rows.  [default: as many as the original]")] = None,
+    person: Annotated[
+        str | None, typer.Option(help="The column that tells people apart; dropped, except by par.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="For generators that train networks.")] = 100,
+    planted: Annotated[float, typer.Option(help="Replace this share of rows by original ones, as a known leak.")] = 0.0,
+    plant: Annotated[str, typer.Option(help="How they are planted: exact, jittered or one_changed.")] = "exact",
+) -> None:
+    """Make a synthetic table, for demonstration or as a positive control."""
+    import numpy as np
+
+    from testbed.data import tables
+    from testbed.synthesis import planted as planting
+    from testbed.synthesis import synthesise as make
+
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UsageError(
+            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name says neither.", "End it in .csv."
+        )
+    if out.exists():
+        raise UsageError("TB-OUT-003", f"{out.name} exists already.", "It would be overwritten.", "Name another file.")
+    frame = tables.read_file(original, "original")
+    if person is not None and person not in frame.columns:
+        raise UsageError(
+            "TB-SPLIT-002",
+            f"There is no column called {person!r}.",
+            "It was named as the person's.",
+            "Correct --person.",
+        )
+    rng = np.random.default_rng()  # a release's randomness is nobody's to repeat
+    made = make(generator, frame, rows or len(frame), rng, epochs=epochs, person=person)
+    if planted:
+        rows_: Any = frame[list(made.columns)]
+        made = planting.planted(made, rows_, planted, rng, plant)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        staging = out.with_name(f".{out.name}")
+        made.to_parquet(staging, index=False) if out.suffix.lower() == ".parquet" else made.to_csv(staging, index=False)
+        staging.rename(out)
+    except OSError as error:
+        raise UsageError(
+            "TB-OUT-002", "The output cannot be written.", f"{error.strerror}.", "Choose a writable folder."
+        ) from None
+    typer.echo(out)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
     out: Annotated[Path | None, typer.Option(help="The HTML file to write.  [default: beside the result]")] = None,
@@ -154,7 +210,7 @@ def check(
 
     result = results.load(run)
     findings, decision = policy_.decide(result.findings, policy_.load(policy or policy_.BUILT_IN))
-    _conclude(result.model_copy(update={"findings": findings, "decision": decision}), None, json_)
+    conclude(result.model_copy(update={"findings": findings, "decision": decision}), None, json_)
 
 
 @app.command()
@@ -225,7 +281,7 @@ def run(
     )
     results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
     shutil.rmtree(store, ignore_errors=True)
-    _conclude(done.result, folder, json_)
+    conclude(done.result, folder, json_)
 
 
 @app.command()
@@ -258,7 +314,7 @@ def replay(
         progress=progress,
     )
     results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files)
-    _conclude(done.result, folder, json_, unmeasured_is_review=True)
+    conclude(done.result, folder, json_, unmeasured_is_review=True)
 
 
 @app.command()
@@ -298,61 +354,6 @@ def _folder(out: Path | None) -> Path:
     import time
 
     return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
-
-
-def progress(text: str) -> None:
-    """One line on standard error; rich redraws it in a terminal, elsewhere lines stay plain."""
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\033[K{text}")
-    else:
-        sys.stderr.write(text + "\n")
-    sys.stderr.flush()
-
-
-def _conclude(result: Any, folder: Path | None, as_json: bool, unmeasured_is_review: bool = False) -> None:
-    """Print the result and leave with its exit code."""
-    from testbed.policy import EXIT_CODES
-    from testbed.report import results
-
-    if sys.stderr.isatty():
-        sys.stderr.write("\r\033[K")
-    if as_json:
-        typer.echo(results.to_json(result), nl=False)
-    else:
-        _print_table(result)
-        if folder is not None:
-            typer.echo(f"\nreport    {folder / 'share' / 'report.html'}")
-            typer.echo(f"evidence  {folder / 'evidence'} (do not share)")
-    if unmeasured_is_review and all(hasattr(f.measure, "unmeasured") for f in result.findings):
-        raise typer.Exit(Exit.REVIEW)
-    raise typer.Exit(EXIT_CODES[result.decision.verdict])
-
-
-def _print_table(result: Any) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from testbed.report.words import short
-
-    console = Console(highlight=False, soft_wrap=False)
-    verdict = "NO VERDICT" if result.decision.verdict == "none" else result.decision.verdict.upper()
-    policy = getattr(result.decision.policy, "id", "no policy was applied")
-    console.print(f"[bold]{verdict}[/bold]  {result.subject.name}  ({policy})")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("risk", "attack", "measure", "control", "excess", "verdict"):
-        table.add_column(name, no_wrap=name != "attack")
-    primary = [f for f in result.findings if f.primary]
-    for finding in primary:
-        verdict = finding.verdict if finding.verdict != "none" else "-"
-        cells = (short(m) for m in (finding.measure, finding.control, finding.excess))
-        table.add_row(finding.risk.replace("_", " "), finding.attack.name, *cells, verdict)
-    console.print(table)
-    if len(result.findings) > len(primary):
-        console.print(f"{len(result.findings) - len(primary)} further findings inform; see the report.")
-    for finding in primary if not result.decision.reasons else []:
-        console.print(f"  {finding.plain}")
-    for reason in result.decision.reasons:
-        console.print(f"  {reason.verdict}: {reason.text}")
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from testbed import cli, policy, scenario
+from testbed import policy, scenario, terminal
 from testbed.report import results
 
 RUNS = Path("runs/demo")
@@ -21,7 +21,7 @@ def main() -> None:
     for name, params, folder in QUESTIONS:
         registered = scenario.find(name)
         sys.stderr.write(f"{registered.question}\n")
-        done = scenario.run(registered, params, seed=1, policy=decided, progress=cli.progress)
+        done = scenario.run(registered, params, seed=1, policy=decided, progress=terminal.progress)
         where = results.write(
             RUNS / folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files
         )

@@ -12,6 +12,7 @@ import pandas as pd
 import yaml
 
 from testbed import policy as policy_
+from testbed import utility
 from testbed.core import Evidence, Release, Split
 from testbed.data import tables
 from testbed.errors import UsageError
@@ -135,6 +136,9 @@ def evaluate(
         instrument=instrument,
         progress=progress,
     )
+    progress("utility")
+    real = encoded.original if encoded.control is None else encoded.control
+    useful = utility.utility(encoded.synthetic, real, seed, tuple(secrets))
     result = results.assemble(
         command=command,
         scenario=scenario,
@@ -170,6 +174,7 @@ def evaluate(
         ),
         findings=examined.findings,
         policy=policy or policy_.load(),
+        utility=useful,
     )
     people = gate.People([checked[role] for role in ("original", "control") if role in checked], person)
     return Evaluation(result, examined.evidence, people)

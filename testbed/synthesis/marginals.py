@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 
 
-def independent_marginals(original: pd.DataFrame, rows: int, rng: np.random.Generator) -> pd.DataFrame:
+def independent_marginals(
+    original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 0, person: str | None = None
+) -> pd.DataFrame:
     """Each column drawn from the original's values with replacement, independently of the others.
 
     Rare values are copied as they are, so this is no anonymisation: it shows what univariate singling out finds.
     """
-    return pd.DataFrame({c: original[c].to_numpy()[rng.integers(len(original), size=rows)] for c in original.columns})
+    table = original.drop(columns=[person] if person else [])
+    return pd.DataFrame({c: table[c].array.take(rng.integers(len(table), size=rows)) for c in table.columns})

@@ -1,0 +1,115 @@
+"""Which generator gives away how much about the people it learnt from, and what is left of use?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Evidence
+from testbed.data import dataset, load_table
+from testbed.data.splits import split_people
+from testbed.errors import UsageError
+from testbed.evaluate import NOT_TESTED, SEES, Evaluation, evaluate
+from testbed.harness.targets import RECIPIENT
+from testbed.report import results
+from testbed.report.schema import Finding, Subject, ThreatModel, Utility
+from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.synthesis import synthesise
+from testbed.synthesis.planted import planted
+
+PLANTED = 0.2
+"""What `planted` releases: a fifth of the original, in among the independent marginals."""
+
+
+@scenario(question="Which generator gives away how much, and what is its table still good for?", position="recipient")
+def synthesizer_bakeoff(
+    data: str = "support2",
+    generators: str = "independent_marginals,gaussian_copula,tvae,planted",
+    people: int = 3000,
+    epochs: int = 50,
+    secrets: str = "",
+    attacks: int = 0,
+    seed: int = 0,
+) -> Scenario:
+    """The same patients synthesised by several generators, each release attacked and measured in one report.
+
+    `generators` names them (a,b); `planted` is the marginals with a fifth of the original in among them, as the
+    yardstick of a leak. `people` bounds the original and the control.
+    """
+    known = dataset(data)
+    table = load_table(data)
+    names = [g for g in generators.split(",") if g]
+    if not names:
+        raise UsageError("TB-SCENARIO-009", "No generator was named.", "There is nothing to compare.", "Name some.")
+    parts = split_people(table, {"original": 0.5, "control": 0.5}, known.person, seed)
+    original, control = (part.head(people) for part in parts.values())
+    attributes = [c for c in table.columns if c != known.person]
+
+    def release(generator: str) -> pd.DataFrame:
+        rng = keyed_rng(seed, "generator", generator)
+        rows: Any = original[attributes]
+        if generator == "planted":
+            made = synthesise("independent_marginals", rows, len(rows), rng)
+            return planted(made, rows, PLANTED, rng)
+        return synthesise(generator, rows, len(rows), rng, epochs=epochs)
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        findings: list[Finding] = []
+        evidence: dict[str, Evidence] = {}
+        useful: list[Utility] = []
+        done: Evaluation | None = None
+        for number, generator in enumerate(names, 1):
+            progress(f"generator: {generator}")
+            done = evaluate(
+                original,
+                release(generator),
+                control,
+                person=known.person,
+                secrets=[s for s in secrets.split(",") if s],
+                attacks=attacks or None,
+                data_class=known.data_class,
+                seed=seed,
+                progress=progress,
+            )
+            for finding in _compared(done.result.findings):
+                rule = f"{finding.rule[:-3]}{number}{finding.rule[-2:]}"
+                target = generator + (f": {finding.target}" if finding.target else "")
+                findings.append(finding.model_copy(update={"rule": rule, "target": target}))
+                if finding.rule in done.evidence:
+                    evidence[rule] = done.evidence[finding.rule]
+            useful += [u.model_copy(update={"name": f"{generator}, {u.name}"}) for u in done.result.utility]
+        return Outcome(findings, evidence, utility=useful, people=done.people if done else None)
+
+    return Scenario(
+        Subject(
+            type="synthetic_table",
+            name=f"{known.title}: {', '.join(names)}",
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(len(original)),
+            columns=len(attributes),
+        ),
+        ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=sorted(RECIPIENT.knows),
+            access=RECIPIENT.access,
+            sees=SEES,
+            not_tested=NOT_TESTED,
+        ),
+        conduct,
+        engines=("none",),
+    )
+
+
+def _compared(findings: list[Finding]) -> list[Finding]:
+    """Those that decide, and the first membership attack where it only informs."""
+    return [f for f in findings if f.primary or f.rule == "TB-MEMBERSHIP-001"]
+
+
+if __name__ == "__main__":
+    main(synthesizer_bakeoff)

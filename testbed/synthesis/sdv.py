@@ -1,0 +1,113 @@
+"""SDV's synthesizers. SDV is under the Business Source License 1.1: an extra, never part of the core."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from testbed.errors import RunError, UsageError
+
+FAST = {"CTGANSynthesizer", "TVAESynthesizer", "CopulaGANSynthesizer"}
+"""Those that train for a number of epochs."""
+
+
+def single_table(synthesizer: str) -> Callable[..., pd.DataFrame]:
+    """A generator of one table, one row a person, by SDV's class name."""
+
+    def generate(
+        original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 100, person: str | None = None
+    ) -> pd.DataFrame:
+        sdv, Metadata = _installed("sdv.single_table")
+        table = original.drop(columns=[person] if person else [])
+
+        def fitted() -> Any:
+            metadata = _metadata(Metadata, table)
+            options: dict[str, Any] = {"epochs": epochs, "enable_gpu": False} if synthesizer in FAST else {}
+            made = getattr(sdv, synthesizer)(metadata, **options)
+            made.fit({"table": table})
+            return made.sample(num_rows=rows)
+
+        return _sampled(fitted)[list(table.columns)].reset_index(drop=True)
+
+    return generate
+
+
+def sequences(
+    original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 30, person: str | None = None
+) -> pd.DataFrame:
+    """SDV's PAR: several rows a person, drawn as whole sequences; about as many rows as asked for."""
+    if person is None:
+        raise UsageError(
+            "TB-SYNTH-005",
+            "The sequence generator needs the person's column.",
+            "It models the rows of one person together.",
+            "Name it with --person.",
+        )
+    sdv, Metadata = _installed("sdv.sequential")
+    persons = max(1, round(rows / max(1.0, len(original) / original[person].nunique())))
+
+    def fitted() -> Any:
+        metadata = _metadata(Metadata, original)
+        metadata.update_column(table_name="table", column_name=person, sdtype="id")
+        metadata.set_sequence_key(table_name="table", column_name=person)
+        made = sdv.PARSynthesizer(metadata, epochs=epochs, enable_gpu=False)
+        made.fit({"table": original.assign(**{person: original[person].astype(str)})})
+        return made.sample(num_sequences=persons)
+
+    return _sampled(fitted)[list(original.columns)].reset_index(drop=True)
+
+
+def _installed(module: str) -> tuple[Any, Any]:
+    import importlib
+
+    try:
+        return importlib.import_module(module), importlib.import_module("sdv.metadata").Metadata
+    except ModuleNotFoundError:
+        raise UsageError(
+            "TB-SYNTH-001",
+            "SDV is not installed.",
+            "This generator is SDV's, which the core does not bring because of its licence.",
+            "Install leakage-testbed[synthesis].",
+        ) from None
+
+
+def _metadata(Metadata: Any, table: pd.DataFrame) -> Any:
+    metadata: Any = Metadata.detect_from_dataframes({"table": table})
+    for name in table.columns:
+        # An attribute whose values happen to be unique, or look like contact data, is still an attribute.
+        if metadata.tables["table"].columns[name]["sdtype"] not in ("numerical", "categorical", "boolean", "datetime"):
+            kind = "numerical" if pd.api.types.is_numeric_dtype(table[name]) else "categorical"
+            metadata.update_column(table_name="table", column_name=name, sdtype=kind)
+    if metadata.tables["table"].primary_key is not None:
+        metadata.remove_primary_key(table_name="table")
+    return metadata
+
+
+def _sampled(fitted: Callable[[], Any]) -> Any:
+    """SDV warns of its own dependencies' future and prints as it trains; its errors may quote the table."""
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.redirect_stderr(io.StringIO()),
+    ):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.WARNING)
+        try:
+            made = fitted()
+        except Exception as error:
+            raise RunError(
+                "TB-SYNTH-002",
+                "SDV could not model this table.",
+                f"It stopped with {type(error).__name__}.",
+                "Check the columns' kinds, and drop free text.",
+            ) from None
+        finally:
+            logging.disable(logging.NOTSET)
+    return made["table"] if isinstance(made, dict) else made

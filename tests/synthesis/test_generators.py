@@ -1,0 +1,139 @@
+"""Generators keep a table's form, plants are nested, and utility is high for real people and low for noise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.data import load_table
+from testbed.data.tables import encode, read_file
+from testbed.errors import UsageError
+from testbed.report.schema import Estimate
+from testbed.synthesis import generators, synthesise
+from testbed.synthesis.planted import KINDS, planted
+from testbed.utility import utility
+from tests.conftest import Thirds
+from tests.test_cli import invoke
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_independent_marginals_keep_each_column_and_no_relation() -> None:
+    x = rng().normal(size=2000)
+    original = pd.DataFrame({"x": x, "same": x, "kind": pd.Categorical(np.where(x > 0, "a", "b"))})
+    made = synthesise("independent_marginals", original, 2000, rng())
+    assert made.dtypes.tolist() == original.dtypes.tolist()
+    assert set(made["x"]) <= set(original["x"])
+    assert abs(np.corrcoef(made["x"], made["same"])[0, 1]) < 0.1
+
+
+def test_a_gaussian_copula_keeps_relations(hospital: Thirds) -> None:
+    pytest.importorskip("sdv")
+    made = synthesise("gaussian_copula", hospital.original, 500, rng())
+    assert list(made.columns) == list(hospital.original.columns)
+    assert len(made) == 500
+    real = np.corrcoef(hospital.original["age"], hospital.original["pressure"])[0, 1]
+    assert np.corrcoef(made["age"], made["pressure"])[0, 1] == pytest.approx(real, abs=0.15)
+
+
+def test_unknown_generators_and_plants_are_refused(hospital: Thirds) -> None:
+    with pytest.raises(UsageError, match="TB-SYNTH-006"):
+        synthesise("alchemy", hospital.original, 10, rng())
+    with pytest.raises(UsageError, match="TB-SYNTH-003"):
+        planted(hospital.fresh, hospital.original, 1.5, rng())
+    with pytest.raises(UsageError, match="TB-SYNTH-004"):
+        planted(hospital.fresh, hospital.original, 0.5, rng(), "buried")
+    with pytest.raises(UsageError, match="TB-SYNTH-005"):
+        synthesise("par", hospital.original, 10, rng())
+
+
+def rows(frame: pd.DataFrame) -> set[tuple[object, ...]]:
+    return set(frame.itertuples(index=False, name=None))
+
+
+def test_plants_are_original_rows_and_nested(hospital: Thirds) -> None:
+    made = [planted(hospital.fresh, hospital.original, share, rng(3)) for share in (0.05, 0.2)]
+    original = rows(hospital.original)
+    held = [rows(m) & original for m in made]
+    assert [len(m) for m in made] == [700, 700]
+    assert len(held[0]) == pytest.approx(35, abs=2)
+    assert held[0] < held[1]
+
+
+def test_jittered_and_changed_plants_are_near_and_not_equal(hospital: Thirds) -> None:
+    for kind in KINDS[1:]:
+        made = planted(hospital.fresh, hospital.original, 1.0, rng(3), kind)
+        assert len(rows(made) & rows(hospital.original)) < 0.3 * len(made)
+        assert made.dtypes.tolist() == hospital.original.dtypes.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ctgan", "tvae", "copula_gan"])
+def test_networks_train_and_keep_the_form(name: str, hospital: Thirds) -> None:
+    made = generators()[name](hospital.original, 100, rng(), epochs=2)
+    assert list(made.columns) == list(hospital.original.columns)
+    assert len(made) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pbc2", "framingham"])
+def test_sequences_of_visits_are_drawn_person_by_person(name: str) -> None:
+    table = load_table(name)
+    person = {"pbc2": "id", "framingham": "RANDID"}[name]
+    some = table[table[person].isin(table[person].unique()[:60])].reset_index(drop=True)
+    made = synthesise("par", some, len(some), rng(), epochs=1, person=person)
+    assert list(made.columns) == list(some.columns)
+    assert 2 <= made[person].nunique() <= 100
+    assert made[person].value_counts().max() > 1
+
+
+def test_synthesise_writes_a_table_whole(
+    hospital: Thirds, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hospital.original.to_csv(tmp_path / "o.csv", index=False)
+    command = ["synthesise", "--original", str(tmp_path / "o.csv"), "--generator", "independent_marginals"]
+    for name in ("s.csv", "s.parquet"):
+        assert invoke(monkeypatch, *command, "--planted", "0.1", "--out", str(tmp_path / name)) == 0
+        assert len(read_file(tmp_path / name, "synthetic")) == 700
+    assert invoke(monkeypatch, *command, "--out", str(tmp_path / "s.csv")) == 2
+    assert invoke(monkeypatch, *command, "--out", str(tmp_path / "s.xlsx")) == 2
+    assert "TB-OUT-004" in capsys.readouterr().err
+
+
+# --- utility --------------------------------------------------------------------------------------------
+
+
+def figures(release: pd.DataFrame, real: pd.DataFrame) -> list[float]:
+    frames = encode(real, release)
+    measures = [u.measure for u in utility(frames.synthetic, frames.original, 1, ("diagnosis", "age"))]
+    assert all(isinstance(m, Estimate) for m in measures)
+    return [m.value for m in measures if isinstance(m, Estimate)]
+
+
+def test_utility_is_high_for_further_people_and_low_for_noise(hospital: Thirds) -> None:
+    good = figures(hospital.fresh, hospital.control)
+    noise = figures(synthesise("independent_marginals", hospital.fresh, 700, rng()), hospital.control)
+    assert good[0] > 0.9
+    assert noise[0] > 0.9  # marginals are all that it keeps
+    assert good[1] > noise[1]
+    assert good[2] > 0.3 > noise[2]
+    assert abs(good[3] - 0.5) < 0.08 < noise[3] - 0.5
+
+
+def test_a_copy_earns_no_more_than_further_people(hospital: Thirds) -> None:
+    copy, good = (figures(t, hospital.control) for t in (hospital.original, hospital.fresh))
+    assert copy == pytest.approx(good, abs=0.1)
+
+
+def test_marginals_by_hand() -> None:
+    real = pd.DataFrame({"w": ["a", "a", "b", "b"], "x": [0.0, 1.0, 2.0, 3.0]})
+    release = pd.DataFrame({"w": ["a", "a", "a", "b"], "x": [0.0, 1.0, 10.0, 11.0]})
+    frames = encode(real, release)
+    measure = utility(frames.synthetic, frames.original, 0)[0].measure
+    assert isinstance(measure, Estimate)
+    assert measure.value == pytest.approx((0.75 + 0.5) / 2)
