@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.errors import UsageError
-from testbed.harness import groups, identifying, inference, presence, risks
+from testbed.harness import closeness, groups, identifying, inference, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.schema import Finding, Validity
@@ -64,6 +64,7 @@ def examine(
     found.append(risks.copying(setting))
     found += identifying.direct_identifiers(setting)
     found += groups.outliers_and_rare(setting)
+    found += closeness.diagnostics(setting, risks.pairs(setting, links))
     if instrument == "anonymeter":
         # Imported here: it is an extra, and slow to load.
         from testbed.harness import peer

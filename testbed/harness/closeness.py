@@ -1,0 +1,144 @@
+"""Diagnostics that others report: how close released rows come, replicated uniques, and DiSCO. None of them decides.
+
+Distance to the closest record says little of privacy (Yao et al. 2025: sets that pass it are open to membership
+inference), so it is a diagnostic, never a pass. Here both real tables are of one size and on one scale: where each is
+scaled by its own range, one outlier makes a release seem nearer to one of them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import stats
+from testbed.attacks.kit import keyed_rng
+from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.core import Array, Table
+from testbed.findings import Plan
+from testbed.harness.risks import Pair
+from testbed.harness.targets import TARGETS, Setting, shorten
+from testbed.report.schema import Estimate, Finding
+from testbed.stats import Interval
+
+MOST_KEYS, BINS = 4, 10
+
+
+def diagnostics(setting: Setting, pairs: list[Pair]) -> list[Finding]:
+    """Closer to the original than to the control; replicated uniques and DiSCO on the keys of the first link."""
+    if setting.controls is None:
+        return []
+    setting.progress("closeness")
+    found = [_closer(setting, setting.controls)]
+    if pairs:
+        keys, targets = pairs[0][0][:MOST_KEYS], pairs[0][1][:1]
+        found += [_replicated(setting, setting.controls, keys), _disco(setting, setting.controls, keys, targets[0])]
+    return found
+
+
+# --- distance to the closest record ---------------------------------------------------------------------
+
+
+def closer_share(release: Table, original: Table, control: Table, seed: int) -> Interval:
+    """The share of released rows nearer to the original than to the control, ties half; .5 where nothing leaks."""
+    size = min(len(original), len(control))
+    rng = keyed_rng(seed, "closeness")
+    asked = release.take(np.sort(rng.permutation(len(release))[:TARGETS]))
+    scale = Scale.of(release)
+    distances = [
+        nearest(asked, t.take(np.sort(rng.permutation(len(t))[:size])), scale, seed)[1][:, 0]
+        for t in (original, control)
+    ]
+    closer = (distances[0] < distances[1]) + 0.5 * (distances[0] == distances[1])
+    return stats.wilson(float(closer.sum()), len(closer))
+
+
+def _closer(setting: Setting, controls: Table) -> Finding:
+    share = closer_share(setting.release.table, setting.members, controls, setting.seed)
+    plan = Plan("TB-COPYING-010", "copying", "distance_to_closest_record", "rate", "row", primary=False)
+    plain = (
+        f"{share.value:.0%} of released rows are nearer to somebody in the original than to anybody in the control; "
+        "50 % says that neither is preferred. A diagnostic: it finds copies and misses most else."
+    )
+    half = findings_.estimate("rate", Interval(0.5, 0.5, 0.5, 1.0, "closed form", share.n), "row")
+    return _diagnostic(plan, share, None, plain).model_copy(update={"baseline": half})
+
+
+def _diagnostic(plan: Plan, measure: Interval, control: Interval | None, plain: str) -> Finding:
+    base = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, measure.n, measure.n)
+    over = stats.excess(measure, control) if control else None
+    return base.model_copy(
+        update={
+            "measure": findings_.estimate("rate", measure, plan.unit),
+            "control": findings_.estimate("rate", control, plan.unit) if control else findings_.NOT_APPLICABLE,
+            "excess": _excess(over, plan) if over else findings_.NOT_APPLICABLE,
+            "plain": plain,
+        }
+    )
+
+
+def _excess(over: Interval, plan: Plan) -> Estimate:
+    return findings_.estimate("excess", over, plan.unit)
+
+
+# --- keys -----------------------------------------------------------------------------------------------
+
+
+def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int, ...]]:
+    """The combination of keys of each row; numbers in tenths of the release."""
+    columns: list[Array] = []
+    for column, values, released in zip(
+        table.select(keys).columns, table.select(keys).values, release.select(keys).values, strict=True
+    ):
+        if column.kind == "categorical":
+            columns.append(values.astype(int))
+            continue
+        known = released[~np.isnan(released)]
+        edges = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]) if len(known) else np.empty(0)
+        columns.append(np.where(np.isnan(values), -1, np.searchsorted(edges, values, "right")))
+    return list(zip(*(c.tolist() for c in columns), strict=True))
+
+
+def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> Interval | None:
+    """Of the people unique by these keys, the share whose keys are unique in the release too (synthpop's repU)."""
+    released, own = (_counted(cells(t, release, keys)) for t in (release, people))
+    unique = [cell for cell, count in own.items() if count == 1]
+    return stats.wilson(sum(released.get(c, 0) == 1 for c in unique), len(unique)) if unique else None
+
+
+def disclosive(release: Table, people: Table, keys: tuple[str, ...], target: str) -> Interval:
+    """The share of people whose keys point to one released value of the target, and rightly (synthpop's DiSCO)."""
+    told: dict[tuple[int, ...], set[int]] = {}
+    for cell, (value,) in zip(cells(release, release, keys), cells(release, release, (target,)), strict=True):
+        told.setdefault(cell, set()).add(value)
+    truth = cells(people, release, (target,))
+    right = sum(told.get(cell) == {value} for cell, (value,) in zip(cells(people, release, keys), truth, strict=True))
+    return stats.wilson(right, len(people))
+
+
+def _counted(given: list[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
+    counts: dict[tuple[int, ...], int] = {}
+    for cell in given:
+        counts[cell] = counts.get(cell, 0) + 1
+    return counts
+
+
+def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Finding:
+    plan = Plan("TB-COPYING-011", "copying", "replicated_uniques", "rate", "person", False, {}, shorten(keys))
+    # A table twice as large has fewer uniques, so both groups are looked at in one size.
+    size = min(len(setting.members), len(controls))
+    rng = keyed_rng(setting.seed, "uniques")
+    rates = [
+        replicated_uniques(setting.release.table, t.take(np.sort(rng.permutation(len(t))[:size])), keys)
+        for t in (setting.members, controls)
+    ]
+    if rates[0] is None:
+        return findings_.unmeasured(plan, findings_.NOT_APPLICABLE)
+    plain = f"Of the people who are unique by {shorten(keys)}, {rates[0].value:.1%} are unique in the release as well."
+    return _diagnostic(plan, rates[0], rates[1], plain)
+
+
+def _disco(setting: Setting, controls: Table, keys: tuple[str, ...], target: str) -> Finding:
+    plan = Plan("TB-COPYING-012", "copying", "disco", "rate", "person", False, {}, f"{target} by {shorten(keys)}")
+    mine, other = (disclosive(setting.release.table, t, keys, target) for t in (setting.members, controls))
+    plain = f"For {mine.value:.1%} of people the release tells {target!r} by {shorten(keys)}, uniquely and rightly."
+    return _diagnostic(plan, mine, other, plain)
