@@ -53,9 +53,10 @@ def evaluate(
     json_: Json = False,
 ) -> None:
     """May this synthetic table go out? Singling out, linkability, attribute inference and copies, against a control."""
+    from testbed import counter
     from testbed import evaluate as evaluation
     from testbed import policy as policy_
-    from testbed.data import tables
+    from testbed.data import load, tables
     from testbed.report import results
 
     folder = _folder(out)
@@ -85,6 +86,11 @@ def evaluate(
         instrument=instrument,
         progress=progress,
     )
+    done = done.counted(load.cache_folder())
+    if (times := done.result.disclosure.evaluations or 0) >= counter.MANY:
+        progress(
+            f"warning: {times} releases of this original were evaluated here; do not tune a generator by the report"
+        )
     done.write(folder)
     conclude(done.result, folder, json_)
 
@@ -325,6 +331,26 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     examined = doctor_.examine(progress)
     typer.echo(json.dumps(examined.facts, indent=2) if json_ else doctor_.text(examined))
     raise typer.Exit(Exit.PASS if examined.healthy else Exit.INTERNAL)
+
+
+policy_app = typer.Typer(help="The built-in policies; all are examples.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+
+@policy_app.command("list")
+def policy_list() -> None:
+    """Their names."""
+    from testbed import policy as policy_
+
+    typer.echo("\n".join(policy_.built_in()))
+
+
+@policy_app.command("show")
+def policy_show(name: Annotated[str, typer.Argument(help="A built-in policy.")]) -> None:
+    """One as its file says it: a start for your own."""
+    from testbed import policy as policy_
+
+    typer.echo(policy_.text_of(name), nl=False)
 
 
 data_app = typer.Typer(help="Real data sets that ship inside package wheels.", no_args_is_help=True)

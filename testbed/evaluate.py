@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import yaml
 
+from testbed import counter, utility
 from testbed import policy as policy_
-from testbed import utility
 from testbed.core import Evidence, Release, Split
 from testbed.data import tables
 from testbed.errors import UsageError
@@ -38,6 +38,15 @@ class Evaluation:
     result: Result
     evidence: dict[str, Evidence]
     people: gate.People
+    release: pd.DataFrame
+
+    def counted(self, folder: Path) -> Evaluation:
+        """With the count of this original's releases that were evaluated here; real data only."""
+        if self.result.subject.data_class != "real":
+            return self
+        times = counter.evaluations(self.people.tables[0], self.release, folder)
+        disclosure = self.result.disclosure.model_copy(update={"evaluations": times})
+        return replace(self, result=self.result.model_copy(update={"disclosure": disclosure}))
 
     def write(self, out: Path) -> Path:
         return results.write(out, self.result, self.evidence, self.people)
@@ -177,4 +186,4 @@ def evaluate(
         utility=useful,
     )
     people = gate.People([checked[role] for role in ("original", "control") if role in checked], person)
-    return Evaluation(result, examined.evidence, people)
+    return Evaluation(result, examined.evidence, people, checked["synthetic"])

@@ -11,6 +11,7 @@ from typing import Any, cast, get_args
 
 import yaml
 
+from testbed import stats
 from testbed.errors import Exit, UsageError
 from testbed.report import schema
 from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Verdict
@@ -42,7 +43,7 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         try:
             text = resources.files("testbed").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
         except FileNotFoundError:
-            raise _bad(f"There is no built-in policy {name}.", f"Built in: {BUILT_IN}.") from None
+            raise _bad(f"There is no built-in policy {name}.", f"Built in: {', '.join(built_in())}.") from None
     try:
         given: object = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -65,6 +66,17 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         {k: float(v) for k, v in limits.items()},
         int(fields.get("min_cell", 10)),
     )
+
+
+def built_in() -> list[str]:
+    """The names of the policies that come with the testbed; all are examples."""
+    return sorted(f.name.removesuffix(".yaml") for f in resources.files("testbed").joinpath("policies").iterdir())
+
+
+def text_of(name: str) -> str:
+    """A built-in policy as its file says it."""
+    load(name)
+    return resources.files("testbed").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _bad(what: str, why: str) -> UsageError:
@@ -111,6 +123,14 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
     return finding.model_copy(update={"limit": limit, "verdict": verdict})
 
 
+def _operating(over: Estimate, limit: float) -> str:
+    """What a test with these guesses and this control rate can tell at all."""
+    given = stats.Interval(over.value, over.low, over.high, over.level, over.method, over.n)
+    passes, fails = stats.operating(given, limit)
+    least = f"a true excess below {passes:.3f} passes" if passes > 0 else "no true excess is sure to pass"
+    return f"With this many guesses {least} and one above {fails:.3f} fails, four times in five."
+
+
 def _text(finding: Finding) -> str:
     what = finding.risk.replace("_", " ") + (f" ({finding.target})" if finding.target else "")
     flags = [FLAGS[f] for f in finding.validity.flags if f in FLAGS]
@@ -123,7 +143,7 @@ def _text(finding: Finding) -> str:
     bounds = f"excess {over.value:.3f}, between {over.low:.3f} and {over.high:.3f} (each bound 95 % sure)"
     if isinstance(finding.limit, Unmeasured):
         return f"{what}: {bounds}; the policy sets no limit for it."
-    text = f"{what}: {bounds}; the limit is {finding.limit.excess:g}."
+    text = f"{what}: {bounds}; the limit is {finding.limit.excess:g}. {_operating(over, finding.limit.excess)}"
     if finding.verdict == "review":
         text += " " + ("; ".join(flags).capitalize() if flags else "The interval holds the limit") + "."
     return text

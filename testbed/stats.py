@@ -75,6 +75,18 @@ def excess(attack: Interval, control: Interval, correlation: float = 0.0, level:
     )
 
 
+def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, float]:
+    """Below which true excess a test of this precision passes a limit, and above which it fails it, with `power`.
+
+    A pass needs the upper bound below the limit, a fail the lower bound above it; between the two it is a review
+    more often than not. The precision is that of `over`.
+    """
+    z = float(scipy_stats.norm.ppf((1 + over.level) / 2))
+    error = (over.high - over.low) / (2 * z)
+    reach = (z + float(scipy_stats.norm.ppf(power))) * error
+    return limit - reach, limit + reach
+
+
 def residual(over: Interval, control: float) -> Interval | None:
     """excess / (1 - control): the share of what was left to learn. None where the control leaves nothing."""
     if control >= 1:

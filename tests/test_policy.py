@@ -114,3 +114,18 @@ def test_a_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     for name in (tmp_path / "none.yaml", "no-such-policy"):
         with pytest.raises(UsageError, match="TB-POLICY-001"):
             policy.load(name)
+
+
+def test_every_built_in_policy_is_an_example_and_loads() -> None:
+    assert policy.built_in() == ["example-contract", "example-open-release", "example-secure-environment"]
+    for name in policy.built_in():
+        assert policy.load(name).id == f"{name}/1"
+        assert policy.text_of(name).startswith("# Example")
+
+
+def test_reasons_say_what_so_many_guesses_can_tell() -> None:
+    # At 500 guesses a limit of .09 is far weaker beside a control rate of one half than beside .02.
+    _, weak = policy.decide([finding(270, 250, n=500)], LIMITS)
+    _, strong = policy.decide([finding(15, 10, n=500)], LIMITS)
+    assert "a true excess below 0.012 passes" in weak.reasons[0].text
+    assert "below 0.06" in strong.reasons[0].text

@@ -148,3 +148,18 @@ def test_t_interval_of_five_runs() -> None:
     found = stats.t_interval(np.array([1.0, 2.0, 3.0, 4.0, 5.0]))
     theirs = scipy_stats.t.interval(0.95, 4, loc=3, scale=math.sqrt(2.5 / 5))
     assert (found.low, found.high) == pytest.approx(theirs)
+
+
+def test_the_operating_characteristic_is_what_simulation_shows() -> None:
+    rng = np.random.default_rng(1)
+    over = stats.excess(stats.wilson(145, 500), stats.wilson(100, 500))
+    passes, fails = stats.operating(over, 0.09)
+    verdicts = {}
+    for true in (passes, fails):
+        made = [
+            stats.excess(stats.wilson(rng.binomial(500, 0.2 + true), 500), stats.wilson(rng.binomial(500, 0.2), 500))
+            for _ in range(1000)
+        ]
+        verdicts[true] = (np.mean([m.high < 0.09 for m in made]), np.mean([m.low > 0.09 for m in made]))
+    assert verdicts[passes][0] == pytest.approx(0.8, abs=0.06)
+    assert verdicts[fails][1] == pytest.approx(0.8, abs=0.06)

@@ -7,6 +7,7 @@ from importlib import resources
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from testbed.counter import MANY
 from testbed.report import charts
 from testbed.report.schema import Estimate, Finding, Result, Unmeasured
 from testbed.report.words import interval, short
@@ -48,6 +49,7 @@ def render(result: Result) -> str:
         buckets=_buckets(result),
         charts=_charts(result, primary),
         unmeasured=_unmeasured(result),
+        looped=(result.disclosure.evaluations or 0) >= MANY,
         flags=FLAGS,
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),

@@ -254,6 +254,8 @@ class Disclosure(Model):
     gate: Literal["passed"] = "passed"
     min_cell: int
     withheld: list[str]
+    evaluations: int | None = None
+    """How many different releases of this original were evaluated on this machine; real data only."""
     pictures: list[Picture] = []
 
 

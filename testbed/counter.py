@@ -1,0 +1,49 @@
+"""How many different releases of one original were evaluated here: a report in a loop with a generator is an attack.
+
+ReconSyn (Ganev and De Cristofaro 2023, arXiv 2312.05114) rebuilds outliers from the answers of privacy metrics alone.
+Only keyed digests are kept, under a random key of this machine, so that the file says nothing of any table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pandas.util import hash_pandas_object
+
+MANY = 5
+"""From so many different releases of one original on, the report says so."""
+
+
+def evaluations(original: pd.DataFrame, release: pd.DataFrame, folder: Path) -> int | None:
+    """This release counted in: how many different ones of this original were evaluated. None where none can be kept."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_file, file = folder / "counter.key", folder / "counter.json"
+        if not key_file.exists():
+            key_file.write_bytes(secrets.token_bytes(32))
+            key_file.chmod(0o600)
+        key = key_file.read_bytes()
+        counted: dict[str, Any] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        seen = counted.setdefault(_digest(original, key), [])
+        if (own := _digest(release, key)) not in seen:
+            seen.append(own)
+        staging = file.with_name(f".{file.name}.{os.getpid()}")
+        staging.write_text(json.dumps(counted), encoding="utf-8")
+        staging.chmod(0o600)
+        staging.replace(file)
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+    return len(seen)
+
+
+def _digest(table: pd.DataFrame, key: bytes) -> str:
+    rows = hash_pandas_object(table.astype(str), index=False)
+    content = str(list(table.columns)).encode() + rows.to_numpy().tobytes()
+    return hmac.new(key, content, hashlib.sha256).hexdigest()[:32]
