@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from pandas.util import hash_pandas_object
+from pandas import util as _util
 
 MANY = 5
 """From so many different releases of one original on, the report says so."""
@@ -44,6 +44,7 @@ def evaluations(original: pd.DataFrame, release: pd.DataFrame, folder: Path) -> 
 
 
 def _digest(table: pd.DataFrame, key: bytes) -> str:
-    rows = hash_pandas_object(table.astype(str), index=False)
+    hashed: Any = _util.hash_pandas_object
+    rows = hashed(table.astype(str), index=False)
     content = str(list(table.columns)).encode() + rows.to_numpy().tobytes()
     return hmac.new(key, content, hashlib.sha256).hexdigest()[:32]
