@@ -70,7 +70,7 @@ def world(attack: Attack) -> World:
         return _membership(attack)
     if attack.claim is Reconstruction:
         return _reconstruction(attack)
-    return _release(attack)
+    return _together(attack) if attack.name == "linear_reconstruction" else _release(attack)
 
 
 def as_bytes(claim: Any) -> bytes:
@@ -98,6 +98,30 @@ def _tables(leak: float) -> tuple[Table, Table, Table]:
     frames = encode(people.original, people.leaky(leak), people.control)
     assert frames.control is not None
     return frames.original, frames.synthetic, frames.control
+
+
+def _together(attack: Attack) -> World:
+    """An attack on a binary secret of all people at once: members and controls are asked about apart."""
+    members, _, controls = _tables(0.0)
+    names = tuple(c.name for c in members.columns if c.name != "sex")
+    secret = next(c for c in members.columns if c.name == "sex")
+
+    def guess(people: Table, leak: float, seed: int) -> Any:
+        return attack.run(Release(_tables(leak)[1]), Gaps(people.select(names), (secret,)), None, seed, RECIPIENT)
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        order = keyed_rng(9, "order").permutation(400) if shuffled else np.arange(400)
+        parts = []
+        for people, used in ((members.take(order), True), (controls.take(order), False)):
+            claim = guess(people, leak, seed)
+            parts.append(judge.guesses(claim, (secret,), people, np.full(400, used), "true", people.persons))
+        return Evidence.join(*parts)
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return as_bytes(guess(members, leak, seed))
+
+    question = Gaps(members.select(names), (secret,))
+    return World(judged, claimed, RECIPIENT, lambda leak: Release(_tables(leak)[1]), question, None)
 
 
 def _release(attack: Attack) -> World:

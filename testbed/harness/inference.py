@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from testbed import findings as findings_
 from testbed import judge, stats
 from testbed.attacks.kit import Attack, find, keyed_rng
-from testbed.core import Cell, Column, Evidence, Gaps, Guesses, Release
+from testbed.attacks.release import linear_reconstruction
+from testbed.core import Cell, Column, Evidence, Gaps, Guesses, Release, Table, Unavailable
 from testbed.findings import Plan
 from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
 from testbed.report.schema import Estimate, Finding, Series, Unmeasured
@@ -47,7 +50,8 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     ranked = sorted(names, key=lambda n: -_sure_excess(evidence[n]))
     modelled = names if secrets else ranked[:MODELLED]
     found += _modelled(setting, [columns[n] for n in modelled], len(found) + 1)
-    return [*found, *_block(setting, len(found) + 1)]
+    found += _block(setting, len(found) + 1)
+    return [*found, *_reconstructed(setting, asked, len(found) + 1)]
 
 
 def _each(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> dict[str, Evidence]:
@@ -128,6 +132,36 @@ def _block(setting: Setting, number: int) -> list[Finding]:
         parts.append(_judged(claim, missing, targets, view))
     target = f"the block {shorten(tuple(c.name for c in missing))}"
     return [_finding(setting, attack, target, Evidence.join(*parts), number)]
+
+
+def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -> list[Finding]:
+    """The first binary secret, of everybody at once; members and controls each stand as the original's people."""
+    binary = [s for s in secrets if len(s.levels) == 2]
+    most = linear_reconstruction.MOST_PEOPLE
+    if not binary or setting.controls is None or len(setting.members) > most or len(setting.members.columns) < 3:
+        return []
+    attack, blind = find("linear_reconstruction"), find("marginal_guess")
+    setting.progress(f"linear reconstruction: {binary[0].name}")
+    groups: list[tuple[Table, bool]] = [
+        (setting.members, True),
+        (setting.controls.take(np.arange(most)[: len(setting.controls)]), False),
+    ]
+    parts: list[Evidence] = []
+    cells: tuple[tuple[Cell, Attack, Release], ...] = (
+        ("true", attack, setting.release),
+        ("blind", blind, setting.release),
+        ("positive", attack, setting.leak),
+    )
+    try:
+        for view, asked, release in cells:
+            for people, used in groups if view != "positive" else groups[:1]:
+                targets = Targets(people, np.full(len(people), used))
+                parts.append(_judged(_ask(setting, asked, release, targets, (binary[0],)), binary[:1], targets, view))
+    except Unavailable:
+        return []
+    everybody = len(setting.members)
+    evidence = replace(Evidence.join(*parts), requested=everybody, performed=everybody)
+    return [_finding(setting, attack, binary[0].name, evidence, number)]
 
 
 def _secrets_chart(findings: list[Finding]) -> Series:

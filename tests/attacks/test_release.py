@@ -246,3 +246,33 @@ def test_without_a_reference_those_that_need_one_are_unavailable() -> None:
     for name in MEMBERSHIP[1:]:
         with pytest.raises(Unavailable):
             find(name).run(Release(release), Records(release), None, 0, RECIPIENT)
+
+
+def test_counts_alone_give_a_planted_secret_away() -> None:
+    # The secret is a coin: no other attribute tells it, and no row need be near to anybody's.
+    rng = np.random.default_rng(0)
+
+    def made(n: int) -> pd.DataFrame:
+        frame = pd.DataFrame(rng.integers(0, 4, (n, 6))).add_prefix("q").astype(str)
+        return frame.assign(secret=rng.choice(["yes", "no"], n))
+
+    original, control, fresh = made(300), made(300), made(300)
+    for release, leaks in ((original, True), (fresh, False)):
+        frames = encode(original, release, control)
+        assert frames.control is not None
+        right: list[float] = []
+        for people in (frames.original, frames.control):
+            asked = Gaps(people.select(tuple(f"q{j}" for j in range(6))), people.columns[-1:])
+            claim = find("linear_reconstruction").run(Release(frames.synthetic), asked, None, 0, RECIPIENT)
+            right.append(float((claim.values["secret"] == people.values[-1]).mean()))
+        assert (right[0] > 0.95) == leaks
+        assert right[1] < 0.62
+
+
+def test_linear_reconstruction_refuses_what_it_cannot_ask() -> None:
+    from testbed.core import Unavailable
+
+    release = table([float(i) for i in range(30)], [i % 3 for i in range(30)])
+    for secret in (CATEGORICAL, NUMERIC):
+        with pytest.raises(Unavailable):
+            find("linear_reconstruction").run(Release(release), Gaps(release, (secret,)), None, 0, RECIPIENT)

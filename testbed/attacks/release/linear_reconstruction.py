@@ -1,0 +1,119 @@
+"""A binary secret of everybody at once, from the release's answers to many counting queries: a linear programme."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from scipy import optimize as _optimize
+from scipy import sparse as _sparse
+
+from testbed.attacks.kit import attack
+from testbed.core import Array, Gaps, Guesses, Release, Table, Unavailable
+from testbed.matching import row_keys
+
+optimize, sparse = cast(Any, _optimize), cast(Any, _sparse)  # SciPy ships no types
+BINS, MOST_PEOPLE = 8, 1500
+
+
+def binned(table: Table, release: Table) -> Array:
+    """Each column as small codes (n, p): categories as they are, numbers in eighths of the release, gaps apart."""
+    columns: list[Array] = []
+    for column, values, released in zip(table.columns, table.values, release.values, strict=True):
+        if column.kind == "categorical":
+            columns.append(values.astype(np.int64))
+            continue
+        known = released[~np.isnan(released)]
+        edges = np.quantile(known, np.linspace(0, 1, BINS + 1)[1:-1]) if len(known) else np.empty(0)
+        columns.append(np.where(np.isnan(values), -1, np.searchsorted(edges, values, "right")))
+    return np.stack(columns, 1)
+
+
+@attack(
+    risk="attribute_inference",
+    claim=Guesses,
+    needs={"known_columns"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2301.10053",
+)
+def linear_reconstruction(
+    view: Release,
+    question: Gaps,
+    auxiliary: None,
+    rng: np.random.Generator,
+    *,
+    queries_per_person: int = 3,
+    attributes: int = 3,
+) -> Guesses:
+    """Find the secrets that explain the release's counts best, all people together (Annamalai et al. 2024).
+
+    Threat model: the recipient knows every attribute but one binary secret of all people in the original. For random
+    combinations of attribute values the share of released rows with the secret says how many of the people with that
+    combination have it; a linear programme (HiGHS) with secrets in [0, 1] minimises the total deviation, and guesses
+    are rounded at the release's own share. Its strength is many people at once; it needs no near copy of anyone.
+    """
+    if len(question.secrets) != 1 or len(question.known) > MOST_PEOPLE:
+        raise Unavailable("too_many_people", f"one secret, and at most {MOST_PEOPLE} people at once")
+    (secret,) = question.secrets
+    released = view.table.select((secret.name,)).values[0]
+    levels, counts = np.unique(released[~np.isnan(released.astype(float))], return_counts=True)
+    if len(levels) != 2:
+        raise Unavailable("not_binary", "a secret of two values")
+    known = question.without(secret)
+    others = view.table.select(tuple(c.name for c in known.columns))
+    # A programme may have many solutions, and which is found must not depend on the order of people.
+    keys = row_keys(known, int(rng.integers(2**62)))
+    order = np.argsort(keys, kind="stable")
+    people, rows = binned(known, others)[order], binned(others, others)
+    has = released == levels[1]
+    matrix, wanted = _queries(people, rows, has, queries_per_person * len(people), attributes, rng)
+    shares = np.full(len(people), has.mean())
+    if len(wanted):
+        shares[order] = _solve(matrix, wanted)
+    # As many are guessed to have it as the release says there are.
+    cut = np.quantile(shares, 1 - counts[1] / counts.sum())
+    chosen = shares + 1e-9 * (keys.astype(np.float64) / 2.0**64) > cut
+    return Guesses({secret.name: np.where(chosen, levels[1], levels[0]).astype(float)}, {secret.name: 0.0})
+
+
+def _queries(
+    people: Array, rows: Array, has: Array, wanted: int, attributes: int, rng: np.random.Generator
+) -> tuple[Any, Array]:
+    """Who matches each query (q, n), and how many of them should have the secret (q,), by the release."""
+    n, p = people.shape
+    size = min(attributes, p)
+    matched: list[Array] = []
+    expected: list[float] = []
+    seen: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
+    for attempt in range(3 * wanted):
+        if len(matched) >= wanted:
+            break
+        columns = np.sort(rng.choice(p, size, replace=False))
+        values = people[attempt % n, columns]
+        key = (tuple(columns.tolist()), tuple(values.tolist()))
+        if key in seen:
+            continue
+        seen.add(key)
+        fits = (rows[:, columns] == values).all(1)
+        if not fits.any():
+            continue
+        mine = np.flatnonzero((people[:, columns] == values).all(1))
+        matched.append(mine)
+        expected.append(float(has[fits].mean()) * len(mine))
+    lengths = [len(m) for m in matched]
+    where = (np.repeat(np.arange(len(matched)), lengths), np.concatenate(matched) if matched else np.empty(0, int))
+    return sparse.csr_matrix((np.ones(sum(lengths)), where), shape=(len(matched), n)), np.array(expected)
+
+
+def _solve(matrix: Any, wanted: Array) -> Array:
+    """Secrets in [0, 1] (n,) with the least total absolute deviation from the wanted counts."""
+    q, n = matrix.shape
+    slack = sparse.identity(q, format="csr")
+    equalities = sparse.hstack([matrix, slack, -slack], format="csr")
+    cost = np.concatenate([np.zeros(n), np.ones(2 * q)])
+    bounds = [(0.0, 1.0)] * n + [(0.0, None)] * (2 * q)
+    found = optimize.linprog(cost, A_eq=equalities, b_eq=wanted, bounds=bounds, method="highs")
+    if found.x is None:
+        raise Unavailable("not_solved", "a linear programme that HiGHS can solve")
+    return np.asarray(found.x[:n])
