@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-Seed = Annotated[int, typer.Option(help="Drives the attacks; the same seed gives the same result.")]
+Seed = Annotated[int, typer.Option(min=0, help="Drives the attacks; the same seed gives the same result.")]
 Out = Annotated[Path | None, typer.Option(help="Where share/ and evidence/ go.  [default: runs/<id>]")]
 Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
 PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
@@ -56,7 +56,7 @@ def evaluate(
     from testbed import counter
     from testbed import evaluate as evaluation
     from testbed import policy as policy_
-    from testbed.data import load, tables
+    from testbed.data import files, load
     from testbed.report import results
 
     folder = _folder(out)
@@ -65,7 +65,7 @@ def evaluate(
     links = [evaluation.parse_link(text) for text in (link or told.link)]
     chosen = policy_.load(policy or policy_.BUILT_IN)
     frames = {
-        role: tables.read_file(path, role)
+        role: files.read_file(path, role, person or told.person)
         for role, path in (("original", original), ("synthetic", synthetic), ("control", control))
         if path is not None
     }
@@ -104,9 +104,9 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Hold out a control before synthesising, by person. Synthesise from original.* only."""
-    from testbed.data import splits, tables
+    from testbed.data import files, splits
 
-    frame = tables.read_file(original, "original")
+    frame = files.read_file(original, "original", person)
     parts = splits.split_people(frame, {"control": fraction, "original": 1 - fraction}, person, seed)
     suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
     targets = {part: out / f"{part}{suffix}" for part in parts}
@@ -148,7 +148,7 @@ def synthesise(
     """Make a synthetic table, for demonstration or as a positive control."""
     import numpy as np
 
-    from testbed.data import tables
+    from testbed.data import files
     from testbed.synthesis import planted as planting
     from testbed.synthesis import synthesise as make
 
@@ -158,7 +158,7 @@ def synthesise(
         )
     if out.exists():
         raise UsageError("TB-OUT-003", f"{out.name} exists already.", "It would be overwritten.", "Name another file.")
-    frame = tables.read_file(original, "original")
+    frame = files.read_file(original, "original")
     if person is not None and person not in frame.columns:
         raise UsageError(
             "TB-SPLIT-002",

@@ -80,8 +80,12 @@ class MetaFile:
             raise bad
         for key in ("secrets", "link"):
             if key in given:
-                given[key] = tuple(given[key]) if isinstance(given[key], list) else (str(given[key]),)
-        if not isinstance(given.get("columns", {}), dict):
+                given[key] = tuple(given[key]) if isinstance(given[key], list) else (given[key],)
+                if not all(isinstance(v, str) for v in given[key]):
+                    raise bad
+        columns = given.get("columns") or {}
+        texts = [given[k] for k in ("person", "data_class", "licence", "name") if given.get(k) is not None]
+        if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns.values()]):
             raise bad
         return MetaFile(**given)
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from testbed import stats
-from testbed.core import Array, Cell, Evidence, Group
+from testbed.core import Cell, Evidence, Group
 from testbed.judge import Copies
 from testbed.report.schema import (
     AttackRun,
@@ -128,20 +128,21 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
     Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
     """
     missing = dict(missing or {})
-    used, unused = (evidence.cell("true", g).score for g in ("used", "unused"))
-    fpr = plan.fpr or stats.resolvable_fpr(len(unused)) or 0.1
-    if len(unused) * fpr < stats.RESOLVABLE_FALSE_POSITIVES:
+    used, unused = (evidence.cell("true", g) for g in ("used", "unused"))
+    controls = len(np.unique(unused.cluster))
+    fpr = plan.fpr or stats.resolvable_fpr(controls) or 0.1
+    if controls * fpr < stats.RESOLVABLE_FALSE_POSITIVES:
         why = Unmeasured(
             unmeasured="fpr_not_resolvable",
             needs=f"{int(np.ceil(stats.RESOLVABLE_FALSE_POSITIVES / fpr))} controls for an FPR of {fpr:g}; "
-            f"there are {len(unused)}",
+            f"there are {controls}",
         )
         return _unmeasured(plan, evidence, why)
     found: dict[str, tuple[Interval, int] | None] = {}
     found["measure"], found["control"] = _at_threshold(used, unused, fpr)
     blind_control = None
     for name, view in (("baseline", "blind"), ("positive_control", "positive")):
-        cells = [evidence.where((evidence.view == view) & (evidence.group == g)).score for g in ("used", "unused")]
+        cells = [evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused")]
         found[name], judged = _at_threshold(cells[0], cells[1], fpr) if min(map(len, cells)) else (None, None)
         blind_control = judged if view == "blind" else blind_control
     flags: list[str] = []
@@ -149,7 +150,7 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
     if baseline is not None and blind_control is not None:
         apart = stats.excess(baseline[0], blind_control[0], level=0.99)
         flags += ["split_differs"] if apart.low > 0 or apart.high < 0 else []
-    roc_x, roc_y = stats.roc(used, unused)
+    roc_x, roc_y = stats.roc(used.score, unused.score)
     series = Series(
         name="ROC",
         kind="roc",
@@ -161,14 +162,17 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
     return _finding(plan, evidence, found, missing, 0.0, flags, fpr=fpr, series=[series])
 
 
-def _at_threshold(used: Array, unused: Array, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
-    """TPR, and the FPR on the half of the controls that did not set the threshold."""
-    threshold = stats.threshold_at(fpr, unused[::2])
-    judged = unused[1::2]
-    return (
-        (stats.wilson(float((used > threshold).sum()), len(used)), len(used)),
-        (stats.wilson(float((judged > threshold).sum()), len(judged)), len(judged)),
-    )
+def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
+    """TPR, and the FPR on the half of the controls that did not set the threshold; all of it by person."""
+    _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
+    place = np.argsort(np.argsort(first))[person]  # persons in the order in which they were asked about
+    threshold = stats.threshold_at(fpr, unused.score[place % 2 == 0])
+    judged = unused.where(place % 2 == 1)
+    return _above(used, threshold), _above(judged, threshold)
+
+
+def _above(cell: Evidence, threshold: float) -> tuple[Interval, int]:
+    return stats.proportion((cell.score > threshold).astype(float), cell.cluster), len(cell)
 
 
 def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:

@@ -39,8 +39,10 @@ PSNR_CAP_DB = 160.0
 # --- membership -----------------------------------------------------------------------------------------
 
 
-def scores(claim: Scores, used: Array, view: Cell) -> Evidence:
+def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None) -> Evidence:
     """Scores of pooled records, `used` (n,) bool in the question's order. Success is left to the threshold.
+
+    Records of one of the `persons` (n,) hang together; without them each record stands for itself.
 
     Raises `ValueError` for a score that is not finite or not given.
     """
@@ -48,7 +50,11 @@ def scores(claim: Scores, used: Array, view: Cell) -> Evidence:
     if values.shape != used.shape or not np.isfinite(values).all():
         raise ValueError("a membership attack must give one finite score per record")
     index = np.arange(len(used))
-    parts = [Evidence.rows(view, group, score=values[mask], item=index[mask]) for group, mask in _groups(used)]
+    person = index if persons is None else np.unique(persons, return_inverse=True)[1]
+    parts = [
+        Evidence.rows(view, group, score=values[mask], item=index[mask], cluster=person[mask])
+        for group, mask in _groups(used)
+    ]
     return Evidence.join(*parts)
 
 
@@ -186,13 +192,14 @@ def _by_group(view: Cell, used: Array, success: Array, persons: Array) -> Eviden
 def predicates(
     claim: Predicates, members: Table, controls: Table | None, view: Cell, requested: int, sample: int | None = None
 ) -> Evidence:
-    """Does each predicate fit exactly one row? Both groups are judged at the same size, the smaller one's.
+    """Does each predicate fit exactly one person? Both groups are judged at the same size, the smaller one's.
 
-    A predicate's success is the exact probability that a sample of that size, drawn without replacement, holds
-    exactly one match (hypergeometric); at equal sizes that is 0 or 1. Clusters are column sets; single columns
+    A predicate's success is the exact probability that a sample of so many people, drawn without replacement, holds
+    exactly one match (hypergeometric); at equal sizes that is 0 or 1. Several matching rows of one person are one
+    match. Clusters are column sets; single columns
     are no clusters, since all of them are used and none is drawn.
     """
-    size = sample or min(len(members), len(members) if controls is None else len(controls))
+    size = sample or min(people_in(members), people_in(members if controls is None else controls))
     sets = [tuple(condition.column for condition in c) for c in claim.conjunctions]
     number = {s: i for i, s in enumerate(dict.fromkeys(sets))}
     several = len(number)
@@ -203,10 +210,15 @@ def predicates(
         if table is None:
             continue
         # At its own size a table needs no more than to know whether there is a second match.
-        counts = Index.of(table).counts(claim.conjunctions, 2 if size == len(table) else None)
-        success = stats.unique_match_probability(counts, len(table), size) if len(counts) else np.empty(0)
+        people = people_in(table)
+        counts = Index.of(table).counts(claim.conjunctions, 2 if size == people else None)
+        success = stats.unique_match_probability(counts, people, size) if len(counts) else np.empty(0)
         parts.append(Evidence.rows(view, group, success=success, cluster=cluster, requested=requested))
     return Evidence.join(*parts)
+
+
+def people_in(table: Table) -> int:
+    return len(np.unique(table.persons))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +248,12 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     released, original = parts[:2]
     others = parts[2] if controls is not None else np.empty(0, np.int64)
     size = 1 + max(int(p.max(initial=0)) for p in parts)
-    held = np.bincount(original, minlength=size) + np.bincount(others, minlength=size)
+    # How many people have a row; one person may have it several times.
+    held = np.zeros(size, np.int64)
+    for rows, table in ((original, members), (others, controls)):
+        if table is not None:
+            person = np.unique(table.persons, return_inverse=True)[1]
+            held += np.bincount(np.unique(np.stack([rows, person]), axis=1)[0], minlength=size)
     stands = np.bincount(released, minlength=size) > 0
 
     def unique_people(rows: Array, table: Table | None, reproduced: bool) -> int:
@@ -247,8 +264,8 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
 
     found = unique_people(original, members, True)
     found_control = unique_people(others, controls, True)
-    people = len(np.unique(members.persons))
-    control_people = 0 if controls is None else len(np.unique(controls.persons))
+    people = people_in(members)
+    control_people = 0 if controls is None else people_in(controls)
     p = 1.0 if controls is None else stats.labels_by_chance(found, found + found_control, people, control_people)
     same = len(release) == len(members) and bool((np.sort(released) == np.sort(original)).all())
     return Copies(

@@ -23,12 +23,16 @@ _OPS = {"eq": EQUAL, "le": AT_MOST, "ge": AT_LEAST, "missing": MISSING}
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A table's columns (p, n), each with its rows in ascending order (p, n) and how many come before the gaps (p,)."""
+    """A table's columns (p, n), each with its rows in ascending order (p, n) and how many come before the gaps (p,).
+
+    `person` (n,) numbers the person behind each row; matches are counted in persons.
+    """
 
     values: Array
     order: Array
     ranked: Array
     known: Array
+    person: Array
 
     @staticmethod
     def of(table: Table) -> Index:
@@ -43,17 +47,20 @@ class Index:
             order[j] = np.argsort(values[j], kind="stable")
             ranked[j] = values[j][order[j]]
             known[j] = n - np.isnan(values[j]).sum()
-        return Index(values, order, ranked, known)
+        person = np.unique(table.persons, return_inverse=True)[1].reshape(-1)
+        return Index(values, order, ranked, known, person)
 
     def counts(self, conjunctions: Sequence[Sequence[Condition]], most: int | None = None) -> Array:
-        """Matching rows of each conjunction (m,); counting may stop at `most`."""
+        """Matching persons of each conjunction (m,); counting may stop at `most`."""
         starts = np.cumsum([0, *(len(c) for c in conjunctions)])
         flat = [condition for c in conjunctions for condition in c]
         columns = np.array([c.column for c in flat], dtype=np.int64)
         ops = np.array([_OPS[c.op] for c in flat], dtype=np.int64)
         bounds = np.array([c.value for c in flat], dtype=np.float64)
         limit = self.values.shape[1] if most is None else most
-        return _count_all(self.values, self.order, self.ranked, self.known, columns, ops, bounds, starts, limit)
+        data = (self.values, self.order, self.ranked, self.known, self.person)
+        several = int(self.person.max(initial=-1)) + 1 < len(self.person)
+        return _count_all(*data, several, columns, ops, bounds, starts, limit)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -69,9 +76,18 @@ def _holds(value: float, op: int, bound: float) -> bool:  # pragma: no cover - c
 
 @numba.njit(cache=True, nogil=True)
 def count(
-    values: Any, order: Any, ranked: Any, known: Any, columns: Any, ops: Any, bounds: Any, limit: int
+    values: Any,
+    order: Any,
+    ranked: Any,
+    known: Any,
+    person: Any,
+    several: bool,
+    columns: Any,
+    ops: Any,
+    bounds: Any,
+    limit: int,
 ) -> int:  # pragma: no cover - compiled
-    """Rows that satisfy one conjunction, up to `limit`."""
+    """Persons with a row that satisfies one conjunction, up to `limit`; `several` says that some have several rows."""
     first, last, through = 0, values.shape[1] + 1, 0
     for c in range(columns.shape[0]):
         j = columns[c]
@@ -85,9 +101,10 @@ def count(
             high = np.searchsorted(whole, bounds[c], "right")
         if high - low < last - first:
             first, last, through = low, high, c
-    if columns.shape[0] == 1:
+    if columns.shape[0] == 1 and not several:
         return min(limit, last - first)
     found = 0
+    met = {np.int64(-1)}
     for at in range(first, last):
         row = order[columns[through], at]
         kept = True
@@ -95,6 +112,9 @@ def count(
             if c != through and not _holds(values[columns[c], row], ops[c], bounds[c]):
                 kept = False
                 break
+        if kept and several:
+            kept = person[row] not in met
+            met.add(person[row])
         if kept:
             found += 1
             if found >= limit:
@@ -104,12 +124,22 @@ def count(
 
 @numba.njit(cache=True, parallel=True)
 def _count_all(
-    values: Any, order: Any, ranked: Any, known: Any, columns: Any, ops: Any, bounds: Any, starts: Any, limit: int
+    values: Any,
+    order: Any,
+    ranked: Any,
+    known: Any,
+    person: Any,
+    several: bool,
+    columns: Any,
+    ops: Any,
+    bounds: Any,
+    starts: Any,
+    limit: int,
 ) -> Any:  # pragma: no cover - compiled
     made = np.empty(starts.shape[0] - 1, np.int64)
     for i in numba.prange(starts.shape[0] - 1):
         a, b = starts[i], starts[i + 1]
-        made[i] = count(values, order, ranked, known, columns[a:b], ops[a:b], bounds[a:b], limit)
+        made[i] = count(values, order, ranked, known, person, several, columns[a:b], ops[a:b], bounds[a:b], limit)
     return made
 
 

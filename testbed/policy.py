@@ -14,10 +14,13 @@ import yaml
 from testbed import stats
 from testbed.errors import Exit, UsageError
 from testbed.report import schema
-from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Verdict
+from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
 from testbed.wording import FLAGS
 
 BUILT_IN = "example-open-release"
+MOST_ALARMS, FAMILY_P = 5, 0.05
+SMALLEST_CELL = 3
+"""A policy may not let counts of fewer people be shown, nor switch the gate off."""
 EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}
 _SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
 
@@ -38,7 +41,10 @@ def load(name: str | Path = BUILT_IN) -> Policy:
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
             raise _bad(f"The policy file {path.name} does not exist.", "No verdict can be reached without it.")
-        text = path.read_text(encoding="utf-8")
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            raise _bad("The policy file cannot be read.", "It is no UTF-8 text.") from None
     else:
         try:
             text = resources.files("testbed").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
@@ -53,13 +59,20 @@ def load(name: str | Path = BUILT_IN) -> Policy:
     fields = cast(dict[str, Any], given)
     if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell"}):
         raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
-    limits = cast(dict[str, Any], fields.get("limits") or {})
+    given_limits: object = fields.get("limits") or {}
+    if not isinstance(given_limits, dict):
+        raise _bad("The policy's limits are no mapping.", "Each risk needs its own limit.")
+    limits = cast(dict[str, Any], given_limits)
     risks = get_args(schema.Risk)
     if wrong := [k for k in limits if k not in risks]:
         raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
     numbers = [*limits.values(), fields.get("min_cell", 10)]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers) or not fields.get("id"):
         raise _bad("The policy needs an id and numbers as limits.", "Something else was found.")
+    if not all(0 <= float(v) <= 1 for v in limits.values()):
+        raise _bad("A limit of the policy lies outside [0, 1].", "It is compared with a difference of rates.")
+    if not SMALLEST_CELL <= float(fields.get("min_cell", 10)) < 1e6:
+        raise _bad(f"The policy's min_cell is below {SMALLEST_CELL}.", "The disclosure gate would guard nobody.")
     return Policy(
         str(fields["id"]),
         hashlib.sha256(text.encode()).hexdigest(),
@@ -94,6 +107,8 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
         return findings, Decision(verdict="none", policy=none, reasons=[])
     judged = [_judge(f, policy) for f in findings]
     reasons = [Reason(rule=f.rule, verdict=f.verdict, text=_text(f)) for f in judged if f.primary]
+    if reasons:
+        reasons += _alarms(judged, policy)[:MOST_ALARMS]
     if not reasons:
         text = "No attack that decides was run, so nothing speaks for a release."
         reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text)]
@@ -118,15 +133,53 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
         if isinstance(finding.excess, Estimate):
             if finding.excess.low > limit.excess:
                 verdict = "fail"
-            elif finding.excess.high < limit.excess and finding.validity.ok:
-                verdict = "pass"
+            elif finding.excess.high < limit.excess and _could_fail(finding, limit.excess):
+                verdict = "pass" if finding.validity.ok else "review"
+            elif finding.excess.high < limit.excess:
+                flags = sorted({*finding.validity.flags, "positive_control_weak"})
+                finding = finding.model_copy(update={"validity": Validity(ok=False, flags=flags)})
     return finding.model_copy(update={"limit": limit, "verdict": verdict})
+
+
+def _could_fail(finding: Finding, limit: float) -> bool:
+    """Does the attack go above the limit on the subject known to leak? Else it could not have failed this one.
+
+    Where almost anybody's secret is guessed rightly there is less to learn than the limit allows; it is enough that
+    the attack learns half of it.
+    """
+    if not isinstance(finding.positive_control, Estimate):
+        return True  # its absence is a flag of its own
+    control = finding.control.value if isinstance(finding.control, Estimate) else 0.0
+    positive = finding.positive_control
+    return positive.low - control > limit or positive.value - control >= (1 - control) / 2
+
+
+def _alarms(findings: list[Finding], policy: Policy) -> list[Reason]:
+    """Attacks that only inform and yet are above the limit, surely for all of them together: a person must look."""
+    informing = [
+        (f, f.excess, policy.limits[f.risk])
+        for f in findings
+        if not f.primary and f.risk in policy.limits and isinstance(f.excess, Estimate)
+    ]
+    made: list[Reason] = []
+    for finding, over, limit in informing:
+        least = stats.lower_bound_of_many(_interval(over), len(informing))
+        if least > limit and (finding.adjusted_p or 0.0) <= FAMILY_P:
+            target = f", {finding.target}" if finding.target else ""
+            text = f"{finding.risk.replace('_', ' ')} ({finding.attack.name}{target}) informs and does not decide, but "
+            text += f"its excess is at least {least:.3f}; the limit is {limit:g}."
+            made.append(Reason(rule=finding.rule, verdict="review", text=text))
+    return made
+
+
+def _interval(estimate: Estimate) -> stats.Interval:
+    e = estimate
+    return stats.Interval(e.value, e.low, e.high, e.level, e.method, e.n)
 
 
 def _operating(over: Estimate, limit: float) -> str:
     """What a test with these guesses and this control rate can tell at all."""
-    given = stats.Interval(over.value, over.low, over.high, over.level, over.method, over.n)
-    passes, fails = stats.operating(given, limit)
+    passes, fails = stats.operating(_interval(over), limit)
     least = f"a true excess below {passes:.3f} passes" if passes > 0 else "no true excess is sure to pass"
     return f"With this many guesses {least} and one above {fails:.3f} fails, four times in five."
 

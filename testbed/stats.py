@@ -75,6 +75,13 @@ def excess(attack: Interval, control: Interval, correlation: float = 0.0, level:
     )
 
 
+def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> float:
+    """The one-sided lower bound that holds for all of `tests` such intervals together, by Bonferroni; normal tails."""
+    own = float(scipy_stats.norm.ppf((1 + over.level) / 2))
+    all_ = float(scipy_stats.norm.ppf(1 - alpha / max(1, tests)))
+    return over.value - (over.value - over.low) * all_ / own
+
+
 def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, float]:
     """Below which true excess a test of this precision passes a limit, and above which it fails it, with `power`.
 

@@ -5,6 +5,8 @@ Measured against people who were not in the data where there are any, so that a 
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 from scipy import stats as _scipy_stats
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
@@ -103,7 +105,10 @@ def _skill(release: Table, real: Table, target: str, seed: int) -> float:
     if len(codes) < 2 or guess == 1:
         return 0.0
     keep = np.isin(y, codes[np.argsort(-counts)][:20])
-    forest = ExtraTreesClassifier(TREES, random_state=state).fit(x[keep], y[keep])
+    forest = ExtraTreesClassifier(TREES, random_state=state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each
+        forest.fit(x[keep], y[keep])
     return (float((np.asarray(forest.predict(asked)) == truth).mean()) - guess) / (1 - guess)
 
 

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testbed.data import tables
+from testbed.data import files, tables
 from testbed.errors import TestbedError
 from testbed.evaluate import evaluate
 from testbed.report import gate, html, results
@@ -149,7 +149,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory: pytest.TempPathFactory,
     path = tmp_path_factory.mktemp("bytes") / f"table{suffix}"
     path.write_bytes(content)
     try:
-        frame = tables.read_file(path, "original")
+        frame = files.read_file(path, "original")
     except TestbedError:
         return
     assert len(frame) > 1

@@ -50,7 +50,36 @@ def test_a_primary_finding_decides_as_the_rule_says(made: Finding, verdict: str)
 def test_the_worst_counts_and_what_informs_does_not() -> None:
     leak = finding(300, 20)
     assert policy.decide([finding(20, 20), leak], LIMITS)[1].verdict == "fail"
-    assert policy.decide([finding(20, 20), leak.model_copy(update={"primary": False})], LIMITS)[1].verdict == "pass"
+    # What only informs fails nothing; but where it is surely above the limit, a person must look.
+    informing = leak.model_copy(update={"primary": False})
+    assert policy.decide([finding(20, 20), informing], LIMITS)[1].verdict == "review"
+    chance = informing.model_copy(update={"adjusted_p": 0.2})
+    assert policy.decide([finding(20, 20), chance], LIMITS)[1].verdict == "pass"
+    assert (
+        policy.decide([finding(20, 20), finding(30, 20).model_copy(update={"primary": False})], LIMITS)[1].verdict
+        == "pass"
+    )
+
+
+def test_an_attack_that_could_not_have_failed_does_not_pass() -> None:
+    judged, decision = policy.decide([finding(20, 20, positive=90)], LIMITS)
+    assert decision.verdict == "review"
+    assert "positive_control_weak" in judged[0].validity.flags
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["id: x\nlimits: [membership]", "id: x\nlimits: {membership: .nan}", "id: x\nmin_cell: 0", "id: x\nmin_cell: .nan",
+     "id: x\nlimits: {membership: 3}"],
+)  # fmt: skip
+def test_a_policy_cannot_switch_the_gate_off_or_limit_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="TB-POLICY-001"):
+        policy.load(path)
+    path.write_bytes(b"id: \xff\xfe")
+    with pytest.raises(UsageError, match="TB-POLICY-001"):
+        policy.load(path)
 
 
 def test_nothing_measured_is_no_pass() -> None:

@@ -1,11 +1,11 @@
-"""From users' files to `core.Table`: one schema for original, synthetic and control, or a clear refusal."""
+"""From pandas to `core.Table`: one schema for original, synthetic and control, or a clear refusal."""
 
 from __future__ import annotations
 
-import csv
 import decimal
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -14,7 +14,6 @@ import pandas as pd
 from testbed.core import Array, Column, Table
 from testbed.errors import InputError, UsageError
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
 DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
 Series: TypeAlias = Any
 """A pandas column; its own annotations are too wide to be of use."""
@@ -38,101 +37,51 @@ class Meta:
     kinds: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def _refuse(number: int, what: str, why: str, fix: str) -> InputError:
+def refuse(number: int, what: str, why: str, fix: str) -> InputError:
     return InputError(f"TB-DATA-{number:03d}", what, why, fix)
 
 
-def _empty(role: str) -> InputError:
-    return _refuse(
+def empty(role: str) -> InputError:
+    return refuse(
         34, f"The {role} table is empty.", "It has no rows or no columns.", "Give a table with a header and rows."
     )
 
 
-def _duplicate(role: str, name: str) -> InputError:
-    return _refuse(
-        36,
-        f"The {role} table has two columns called {name!r}.",
-        "It would be undefined which one is meant.",
-        "Rename or drop one of them.",
+def named(names: Iterable[str], most: int = 5) -> str:
+    """Columns' names for a message. Where a header is missing, a record stands in its place, and is not quoted."""
+    listed = list(names)
+    shown = [n for n in listed[:most] if len(n) <= 40 and not re.search(r"\d{3}|^\W*\d", n)]
+    return (
+        ", ".join(shown)
+        if len(shown) == len(listed[:most])
+        else "(some look like values, not names: is there a header?)"
     )
 
 
-def read_file(path: Path, role: str) -> pd.DataFrame:
-    """A CSV or Parquet file as it is. Raises `InputError`; no message holds a value of the file."""
-    readers = {".parquet": pd.read_parquet, ".pq": pd.read_parquet, ".csv": _read_csv, ".tsv": _read_csv}
-    if not path.is_file():
-        raise UsageError(
-            "TB-DATA-030", f"The {role} file does not exist.", f"Nothing is at {path.name}.", "Check the path."
-        )
-    if path.suffix.lower() not in readers:
-        raise UsageError(
-            "TB-DATA-031",
-            f"The {role} file is of a kind that is not read.",
-            f"Its name ends in {path.suffix or 'nothing'}.",
-            "Give CSV (.csv, .tsv) or Parquet (.parquet).",
-        )
-    try:
-        frame = readers[path.suffix.lower()](path)
-    except UnicodeDecodeError:
-        raise _refuse(
-            32, f"The {role} file is not UTF-8 text.", "Bytes in it cannot be decoded.", "Save it as UTF-8 or Parquet."
-        ) from None
-    except pd.errors.EmptyDataError:
-        raise _empty(role) from None
-    except _DuplicateNameError as error:
-        raise _duplicate(role, str(error)) from None
-    except Exception as error:
-        # The reader's own message may quote the file, so only its kind is passed on.
-        raise _refuse(
-            33,
-            f"The {role} file cannot be read as {path.suffix[1:].upper()}.",
-            f"The reader stopped with {type(error).__name__}.",
-            "Check that the file is whole and of the kind that its name says.",
-        ) from None
-    return checked(frame, role)
+def duplicate(role: str, name: str) -> InputError:
+    return refuse(
+        36,
+        f"The {role} table has two columns of one name: {named([name])}.",
+        "It would be undefined which one is meant.",
+        "Rename or drop one of them.",
+    )
 
 
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     """A frame with text names, no double ones, and at least two rows. Raises `InputError`."""
     frame = frame.set_axis(frame.columns.map(str), axis=1)
     if (doubles := frame.columns[frame.columns.duplicated()]).size:
-        raise _duplicate(role, str(doubles[0]))
+        raise duplicate(role, str(doubles[0]))
     if not len(frame.columns) or not len(frame):
-        raise _empty(role)
+        raise empty(role)
     if len(frame) == 1:
-        raise _refuse(
+        raise refuse(
             35,
             f"The {role} table has one row.",
             "No rate can be estimated on one person.",
             "Give at least two rows; a few hundred make the figures useful.",
         )
     return frame
-
-
-class _DuplicateNameError(Exception):
-    pass
-
-
-def _read_csv(path: Path) -> pd.DataFrame:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-    if not first.strip():
-        raise pd.errors.EmptyDataError
-    separator = max(",;\t", key=first.count)
-    header = next(csv.reader([first], delimiter=separator))
-    # pandas would rename a second column of the same name in silence.
-    for i, name in enumerate(header):
-        if name in header[:i]:
-            raise _DuplicateNameError(name)
-    return pd.read_csv(
-        path,
-        sep=separator,
-        encoding="utf-8-sig",
-        keep_default_na=False,
-        na_values=MISSING,
-        low_memory=False,
-        index_col=False,
-    )
 
 
 def encode(
@@ -158,6 +107,15 @@ def encode(
         for role, array in values.items():
             encoded[role].append(array)
     persons = {role: _persons(role, frame, meta.person) for role, frame in frames.items()}
+    if meta.person is not None and control is not None:
+        numeric = [pd.api.types.is_numeric_dtype(f[meta.person]) for f in (original, control)]
+        if numeric[0] != numeric[1]:
+            raise refuse(
+                56,
+                "The person column holds numbers in one of original and control, and text in the other.",
+                "The same person may be written in two ways, and would pass for two.",
+                "Write the column as text in both files.",
+            )
     made = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
     return Frames(made["original"], made["synthetic"], made.get("control"))
 
@@ -188,29 +146,36 @@ def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
 
 def _same_columns(names: list[str], other: list[str], role: str) -> None:
     if not names:
-        raise _refuse(
+        raise refuse(
             42, "No column is left to evaluate.", "All are dropped or identify the person.", "Keep some attributes."
         )
     if missing := [n for n in names if n not in other]:
-        raise _refuse(
+        raise refuse(
             43,
-            f"The {role} table lacks {len(missing)} column(s) of the original: {', '.join(missing[:5])}.",
+            f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
             "Add them, or drop them from all tables (kind: drop in the meta file).",
         )
     if extra := [n for n in other if n not in names]:
-        raise _refuse(
+        raise refuse(
             44,
-            f"The {role} table has {len(extra)} column(s) that the original lacks: {', '.join(extra[:5])}.",
+            f"The {role} table has {len(extra)} column(s) that the original lacks{_listed(extra, names)}.",
             "All tables must describe people by the same attributes.",
             "Drop them from that table.",
         )
 
 
+def _listed(different: list[str], names: list[str]) -> str:
+    """The columns that differ, unless most do: then one of the files may have no header, but a record in its place."""
+    if len(different) > len(names) / 2:
+        return " (most of them: does each file have a header?)"
+    return f": {named(different)}"
+
+
 def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tuple[Column, dict[str, Array]]:
     for role, values in series.items():
         if values.isna().all():
-            raise _refuse(
+            raise refuse(
                 45,
                 f"Column {name!r} of the {role} table has no value at all.",
                 "Nothing can be guessed from it or about it.",
@@ -219,7 +184,7 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
     kinds = {role: kind or _kind_of(values) for role, values in series.items()}
     for role, found in kinds.items():
         if found != kinds["original"]:
-            raise _refuse(
+            raise refuse(
                 46,
                 f"Column {name!r} is {kinds['original']} in the original and {found} in the {role} table.",
                 "Values of different kinds are never equal, so every comparison would call the release safe.",
@@ -272,14 +237,14 @@ def _all_text(values: Series) -> bool:
 def _numbers(name: str, role: str, values: Series) -> Array:
     numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
     if (np.isnan(numbers) & ~np.asarray(values.isna())).any():
-        raise _refuse(
+        raise refuse(
             48,
             f"Column {name!r} of the {role} table holds words among its numbers.",
             "They would silently become missing values.",
             "Correct them, or give the column's kind as categorical in the meta file.",
         )
     if np.isinf(numbers).any():
-        raise _refuse(
+        raise refuse(
             49,
             f"Column {name!r} of the {role} table holds infinite values.",
             "Distances to them mean nothing.",
@@ -296,7 +261,7 @@ def _days(name: str, role: str, values: Series) -> Array:
         known = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
         moments = pd.to_datetime(known, format="ISO8601", utc=True)
     except (ValueError, TypeError, OverflowError):
-        raise _refuse(
+        raise refuse(
             50,
             f"Column {name!r} of the {role} table holds values that are no dates.",
             "It was taken for a date column.",
@@ -315,7 +280,7 @@ def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str,
     released = sorted(levels["synthetic"])
     others = sorted(set().union(*levels.values()) - levels["synthetic"])
     if not levels["synthetic"] & levels["original"] and len(released) < len(series["synthetic"]) / 2:
-        raise _refuse(
+        raise refuse(
             51,
             f"Column {name!r} shares no category between the original and the synthetic table.",
             "Differently coded categories are never equal, so every comparison would call the release safe.",
@@ -341,14 +306,14 @@ def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
     if person is None or role == "synthetic":
         return np.array([f"{role} {i}" for i in range(len(frame))])
     if person not in frame.columns:
-        raise _refuse(
+        raise refuse(
             53,
             f"The {role} table lacks the person column.",
             "It cannot be checked that nobody is in both tables.",
             "Keep the person column in that file.",
         )
     if np.asarray(frame[person].isna()).any():
-        raise _refuse(
+        raise refuse(
             52,
             f"The person column of the {role} table has gaps.",
             "Rows without a person cannot be kept apart from others'.",

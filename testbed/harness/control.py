@@ -7,6 +7,7 @@ import numpy as np
 from testbed import stats
 from testbed.core import Array, Table
 from testbed.matching import numbered
+from testbed.wording import FEW_GUESSES
 
 SHIFT_P, OVERLAP_P = 0.01, 0.001
 SHIFT_SAMPLE = 20_000
@@ -16,7 +17,7 @@ def control_flags(members: Table, controls: Table | None, rng: np.random.Generat
     """What speaks against the control, as flags; none where there is no control."""
     if controls is None:
         return []
-    flags = []
+    flags = ["small_control"] if len(np.unique(controls.persons)) < FEW_GUESSES else []
     if overlap_p(members, controls, rng) < OVERLAP_P:
         flags.append("control_overlap")
     if shift_p(members, controls, rng) < SHIFT_P:

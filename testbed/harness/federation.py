@@ -261,7 +261,7 @@ def _scores(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
         pooled = truth.pooled.get(cell, truth.pooled["true"])
         question = Records(pooled.people, pooled.suspected)
         claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
-        parts.append(judge.scores(claim, pooled.used, cell))
+        parts.append(judge.scores(claim, pooled.used, cell, pooled.people.persons))
     return Evidence.join(*parts)
 
 

@@ -22,6 +22,8 @@ from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+RARE, MOST_SECRETS = 0.1, 30
+"""A value is rare that fewer than a tenth of the original have."""
 
 
 def outliers_and_rare(setting: Setting) -> list[Finding]:
@@ -47,7 +49,31 @@ def outliers_and_rare(setting: Setting) -> list[Finding]:
             own = f"{plan.rule[:-1]}{number}"
             chosen = setting.targets.of(setting.evidence[rule], people)
             made.append((Plan(own, plan.risk, plan.attack, "rate", "record", False, {}, name), chosen))
+    made += _rare_values(setting)
     return _adjusted([_finding(setting, plan, evidence) for plan, evidence in made])
+
+
+def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
+    """Secrets again for those alone whose value is rare; over everybody a leak of few is bounded by their share."""
+    made: list[tuple[Plan, Evidence]] = []
+    for column, values in zip(setting.members.columns, setting.members.values, strict=True):
+        if column.kind != "categorical" or column.name not in setting.by_secret:
+            continue
+        codes, counts = np.unique(values, return_counts=True)
+        rare = codes[counts < RARE * len(values)]
+        truth = setting.targets.table.select((column.name,)).values[0]
+        people = np.isin(truth, rare)
+        groups = [
+            len(np.unique(setting.targets.table.persons[people & side]))
+            for side in (setting.targets.used, ~setting.targets.used)
+        ]
+        if min(groups) < MIN_CELL or len(made) >= MOST_SECRETS:
+            continue
+        rule = f"TB-ATTRIBUTE_INFERENCE-{510 + len(made)}"
+        target = f"rare values of {column.name}"
+        plan = Plan(rule, inference.RISK, inference.RISK, "rate", "record", False, {}, target)
+        made.append((plan, setting.targets.of(setting.by_secret[column.name], people)))
+    return made
 
 
 def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding, float | None]:

@@ -17,6 +17,8 @@ from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
 from testbed.report.schema import Estimate, Finding, Series, Unmeasured
 
 RISK, PRIMARY = "attribute_inference", "TB-ATTRIBUTE_INFERENCE-001"
+LISTED = 100
+"""Findings on secrets; of a wider table's, those of which most is told."""
 MODELLED = 6
 """Secrets that a model is trained for where none are named: the ones that the nearest row reveals most of."""
 
@@ -45,10 +47,15 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     decided = replace(decided, requested=everybody, performed=everybody)
     worst = " or ".join(dict.fromkeys(name for name, _ in chosen))
     found = [_finding(setting, attack, worst, decided, 1, True)]
-    found += [_finding(setting, attack, name, evidence[name], number) for number, name in enumerate(names, 2)]
-    found[0] = found[0].model_copy(update={"series": [_secrets_chart(found[1:])]})
+    setting.by_secret = evidence
     ranked = sorted(names, key=lambda n: -_sure_excess(evidence[n]))
-    modelled = names if secrets else ranked[:MODELLED]
+    listed = names if len(names) <= LISTED else ranked[:LISTED]
+    found += [_finding(setting, attack, name, evidence[name], number) for number, name in enumerate(listed, 2)]
+    found[0] = found[0].model_copy(update={"series": [_secrets_chart(found[1:])]})
+    if len(listed) < len(names):
+        plain = f"{found[0].plain} Of {len(names)} secrets, the {LISTED} of which most is told are listed."
+        found[0] = found[0].model_copy(update={"plain": plain})
+    modelled = names[:LISTED] if secrets else ranked[:MODELLED]
     found += _modelled(setting, [columns[n] for n in modelled], len(found) + 1)
     found += _block(setting, len(found) + 1)
     return [*found, *_reconstructed(setting, asked, len(found) + 1)]

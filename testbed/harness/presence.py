@@ -9,7 +9,7 @@ from testbed import judge, stats
 from testbed.attacks.kit import find, keyed_rng
 from testbed.core import Evidence, Records, Release, Table, Unavailable
 from testbed.findings import Plan
-from testbed.harness.targets import RECIPIENT, Setting, Targets
+from testbed.harness.targets import RECIPIENT, TARGETS, Setting, Targets
 from testbed.report.schema import Finding, Unmeasured
 
 ATTACKS = ("nearer_than_reference", "nearest_release_row", "density_ratio", "gen_lra", "release_classifier")
@@ -18,13 +18,17 @@ DECIDING_FPR = 0.01
 
 
 def membership(setting: Setting) -> list[Finding]:
-    """TPR at a low FPR for each attack, and the AUC, which informs and hides a leak of a few records."""
+    """TPR at a low FPR for each attack, and the AUC, which informs and hides a leak of a few records.
+
+    Up to 2,000 people are asked about whatever number of guesses is asked for: fewer could not decide.
+    """
     if setting.controls is None or len(set(setting.controls.persons.tolist())) < 4:
         why = Unmeasured(unmeasured="no_control", needs="a control, one half of which serves as the reference")
         return [findings_.unmeasured(_plan(1, ATTACKS[0], False), why)]
     reference, asked = _halves(setting.controls, keyed_rng(setting.seed, "reference"))
-    targets = setting.draw(asked, "membership")
-    deciding = (~targets.used).sum() * DECIDING_FPR >= stats.RESOLVABLE_FALSE_POSITIVES
+    targets = Targets.draw(setting.members, asked, TARGETS, keyed_rng(setting.seed, "membership"))
+    others = len(np.unique(targets.table.persons[~targets.used]))
+    deciding = others * DECIDING_FPR >= stats.RESOLVABLE_FALSE_POSITIVES
     found: list[Finding] = []
     for number, name in enumerate(ATTACKS, 1):
         setting.progress(f"membership: {name}")
@@ -62,4 +66,4 @@ def _scores(
     setting: Setting, name: str, release: Release, reference: Table, targets: Targets, positive: bool = False
 ) -> Evidence:
     claim = find(name).run(release, Records(targets.table), reference, setting.seed, RECIPIENT)
-    return judge.scores(claim, targets.used, "positive" if positive else "true")
+    return judge.scores(claim, targets.used, "positive" if positive else "true", targets.table.persons)

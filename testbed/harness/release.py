@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
+from testbed.data.tables import named
 from testbed.errors import UsageError
 from testbed.harness import closeness, groups, identifying, inference, presence, risks
 from testbed.harness.control import control_flags
@@ -82,7 +83,7 @@ def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
             "TB-DATA-060",
             f"There is no column called {unknown[0]!r}.",
             "It was named as a secret or in a link.",
-            f"Columns are: {', '.join(known[:12])}{' …' if len(known) > 12 else ''}.",
+            f"Columns are: {named(known, 12)}{' …' if len(known) > 12 else ''}.",
         )
 
 

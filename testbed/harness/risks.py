@@ -53,11 +53,11 @@ def _predicates(setting: Setting, attack: Attack, widths: dict[str, int]) -> Evi
     question = Fields(setting.release.table.columns, wanted)
     claim = attack.run(setting.release, question, None, setting.seed, RECIPIENT)
     parts = [judge.predicates(claim, members, controls, "true", wanted)]
-    size = min(len(members), len(members if controls is None else controls))
+    size = min(judge.people_in(members), judge.people_in(members if controls is None else controls))
     blind = find("random_predicates").run(setting.release, question, None, setting.seed, RECIPIENT, widths)
     parts.append(judge.predicates(blind, members, None, "blind", wanted, size))
     positive = attack.run(setting.leak, question, None, setting.seed, RECIPIENT)
-    parts.append(judge.predicates(positive, members, None, "positive", wanted, len(members)))
+    parts.append(judge.predicates(positive, members, None, "positive", wanted, size))
     return Evidence.join(*parts)
 
 

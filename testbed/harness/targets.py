@@ -79,6 +79,8 @@ class Setting:
     leak: Release = field(init=False)
     targets: Targets = field(init=False)
     evidence: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
+    by_secret: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
+    """The guesses of every secret by the nearest row, by its name."""
 
     def __post_init__(self) -> None:
         self.leak = Release(self.members)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from testbed.data.tables import Meta, encode, read_file
+from testbed.data.files import read_file
+from testbed.data.tables import Meta, encode
 from testbed.errors import TestbedError
 
 SECRET = "Canarywood"
@@ -117,3 +118,41 @@ def test_the_person_column_is_no_attribute() -> None:
     assert frames.original.persons.tolist() == ["1", "1", "2", "3"]
     with pytest.raises(TestbedError, match="TB-DATA-053"):
         encode(rows, rows, rows.drop(columns="id"), Meta("id"))
+
+
+def test_decimal_commas_are_numbers_and_ambiguous_ones_are_refused(tmp_path: Path) -> None:
+    # Read as categories they would hide near copies.
+    path = tmp_path / "a.csv"
+    path.write_text("lab;n\n1,5;2\n-0,25;3\n;4\n7;5\n")
+    frame = read_file(path, "original")
+    assert frame["lab"].tolist()[:2] == [1.5, -0.25]
+    assert np.isnan(frame["lab"][2])
+    path.write_text('lab,n\n"1,250",2\n"3,500",3\n')
+    with pytest.raises(TestbedError, match="TB-DATA-055"):
+        read_file(path, "original")
+
+
+def test_rows_longer_than_the_header_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("age,lab\n48,0,m\n50,1,f\n")
+    with pytest.raises(TestbedError, match="TB-DATA-054"):
+        read_file(path, "original")
+
+
+def test_a_record_in_place_of_the_header_is_not_quoted(tmp_path: Path) -> None:
+    for name, first in (("o", SECRET + "1234"), ("s", "Somebodyelse99")):
+        (tmp_path / f"{name}.csv").write_text(f"{first},48.1,7\n" + f"{first}x,50.2,8\n" * 3)
+    frames = [read_file(tmp_path / f"{name}.csv", "original") for name in "os"]
+    with pytest.raises(TestbedError, match="header") as caught:
+        encode(frames[0], frames[1])
+    assert SECRET not in str(caught.value)
+    assert "48.1" not in str(caught.value)
+
+
+def test_persons_are_read_as_text_and_mixed_spellings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("id,x\n0001,2\n0002,3\n")
+    assert read_file(path, "original", "id")["id"].tolist() == ["0001", "0002"]
+    numbers, texts = pd.DataFrame({"id": [1, 2], "x": [1, 2]}), pd.DataFrame({"id": ["0003", "A4"], "x": [1, 2]})
+    with pytest.raises(TestbedError, match="TB-DATA-056"):
+        encode(numbers, numbers, texts, Meta("id"))

@@ -187,3 +187,61 @@ def test_dates_quotes_gaps_and_mixed_values_are_values_like_any_other() -> None:
 
     assert verdict(made(1), made(1), made(2)) == "fail"
     assert verdict(made(1), made(3), made(2)) != "fail"
+
+
+def test_equal_rows_of_one_person_are_that_persons_alone() -> None:
+    rng = np.random.default_rng(3)
+    people = pd.DataFrame(rng.integers(0, 10**6, (300, 3))).add_prefix("x")
+    twice = pd.concat([people, people], ignore_index=True).assign(id=[f"p{i}" for i in range(300)] * 2)
+    control = pd.DataFrame(rng.integers(0, 10**6, (300, 3))).add_prefix("x").assign(id=[f"c{i}" for i in range(300)])
+    done = evaluate(twice, people, control, person="id", attacks=QUICK)
+    copies = next(f for f in done.result.findings if f.risk == "copying")
+    assert copies.measure.value == 1.0  # type: ignore[union-attr]
+    single = next(f for f in done.result.findings if f.attack.name == "singling_out_univariate")
+    assert single.measure.value > 0.9  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_many_visits_of_few_people_are_no_leak(seed: int) -> None:
+    # Rows of a person hang together; taken for independent they make an interval far too narrow.
+    rng = np.random.default_rng(900 + seed)
+
+    def visits(name: str, people: int, each: int) -> pd.DataFrame:
+        base = rng.normal(size=(people, 4)).repeat(each, 0)
+        frame = pd.DataFrame(base + 0.05 * rng.normal(size=base.shape)).add_prefix("lab")
+        return frame.assign(id=[f"{name}{i // each}" for i in range(people * each)])
+
+    original, control, fresh = (visits(n, 60, 50) for n in "ocf")
+    assert verdict(original, fresh.drop(columns="id"), control, person="id") != "fail"
+
+
+def test_a_small_control_cannot_make_a_verbatim_release_pass(hospital: Thirds) -> None:
+    done = evaluate(hospital.original, hospital.original, hospital.control.head(60), attacks=QUICK, seed=1)
+    single = next(f for f in done.result.findings if f.risk == "singling_out" and f.primary)
+    assert single.verdict != "pass"
+    assert "small_control" in single.validity.flags
+
+
+def test_a_secret_that_few_have_is_looked_at_for_those_few(hospital: Thirds) -> None:
+    rng = np.random.default_rng(1)
+
+    def made(frame: pd.DataFrame) -> pd.DataFrame:
+        return frame.assign(hiv=np.where(rng.random(len(frame)) < 0.06, "yes", "no"))
+
+    original, control, fresh = made(hospital.original), made(hospital.control), made(hospital.fresh)
+    few = original[original["hiv"] == "yes"]
+    release = pd.concat([few, fresh[fresh["hiv"] == "no"]], ignore_index=True)
+    done = evaluate(original, release, control, seed=1)
+    rare = next(f for f in done.result.findings if f.target == "rare values of hiv")
+    assert rare.excess.low > 0.3  # type: ignore[union-attr]
+    assert rare.adjusted_p < 0.01  # type: ignore[operator]
+    assert done.result.decision.verdict != "pass"
+
+
+def test_a_table_of_many_columns_is_evaluated_and_its_rules_are_unique() -> None:
+    rng = np.random.default_rng(0)
+    parts = [pd.DataFrame(rng.normal(size=(80, 300)).round(1)).add_prefix("x") for _ in range(3)]
+    result = evaluate(*parts, attacks=20).result
+    rules = [f.rule for f in result.findings]
+    assert len(set(rules)) == len(rules)
+    assert "300 secrets" in next(f for f in result.findings if f.risk == "attribute_inference").plain

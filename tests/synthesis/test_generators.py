@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from testbed.data import load_table
-from testbed.data.tables import encode, read_file
+from testbed.data.files import read_file
+from testbed.data.tables import encode
 from testbed.errors import UsageError
 from testbed.report.schema import Estimate
 from testbed.synthesis import generators, synthesise

@@ -90,7 +90,7 @@ def singling_out_multivariate(
     index, width = Index.of(table), len(table.columns)
     sizes = np.array(sorted({min(width, s) for s in range(smallest, largest + 1)}), dtype=np.int64)
     most = min(ATTEMPTS_PER_PREDICATE * question.wanted, 64 * len(table))
-    rows, data = np.argsort(keys, kind="stable"), (index.values, index.order, index.ranked, index.known)
+    rows, data = np.argsort(keys, kind="stable"), (index.values, index.order, index.ranked, index.known, index.person)
     columns, ops, bounds, lengths = _form(*data, rows, keys, medians, sizes, most, question.wanted)
     made = (
         tuple(Condition(int(columns[i, c]), _NAMES[int(ops[i, c])], float(bounds[i, c])) for c in range(n))  # type: ignore[arg-type]
@@ -110,6 +110,7 @@ def _form(
     order: Any,
     ranked: Any,
     known: Any,
+    person: Any,
     rows: Any,
     keys: Any,
     medians: Any,
@@ -147,7 +148,7 @@ def _form(
                 ops[made, c] = EQUAL
             else:
                 ops[made, c] = AT_LEAST if value > medians[chosen[c]] else AT_MOST
-        if count(values, order, ranked, known, chosen, ops[made, :size], bounds[made, :size], 2) != 1:
+        if count(values, order, ranked, known, person, False, chosen, ops[made, :size], bounds[made, :size], 2) != 1:
             continue
         text = np.uint64(size)
         for c in range(size):

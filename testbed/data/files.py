@@ -1,0 +1,117 @@
+"""Users' files as pandas tables: CSV and Parquet, whatever the separator and the decimal sign, or a clear refusal."""
+
+from __future__ import annotations
+
+import csv
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+
+from testbed.data.tables import Series, checked, duplicate, empty, refuse
+from testbed.errors import UsageError
+
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+COMMA_NUMBER = r"^[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?$"
+THOUSANDS = r"^[-+]?\d{1,3}(?:,\d{3})+$"
+
+
+def read_file(path: Path, role: str, person: str | None = None) -> pd.DataFrame:
+    """A CSV or Parquet file; the person's column as text. Raises `InputError`; no message holds a value of the file."""
+    csv_ = partial(_read_csv, person=person)
+    readers = {".parquet": pd.read_parquet, ".pq": pd.read_parquet, ".csv": csv_, ".tsv": csv_}
+    if not path.is_file():
+        raise UsageError(
+            "TB-DATA-030", f"The {role} file does not exist.", f"Nothing is at {path.name}.", "Check the path."
+        )
+    if path.suffix.lower() not in readers:
+        raise UsageError(
+            "TB-DATA-031",
+            f"The {role} file is of a kind that is not read.",
+            f"Its name ends in {path.suffix or 'nothing'}.",
+            "Give CSV (.csv, .tsv) or Parquet (.parquet).",
+        )
+    try:
+        frame = readers[path.suffix.lower()](path)
+    except UnicodeDecodeError:
+        raise refuse(
+            32, f"The {role} file is not UTF-8 text.", "Bytes in it cannot be decoded.", "Save it as UTF-8 or Parquet."
+        ) from None
+    except pd.errors.EmptyDataError:
+        raise empty(role) from None
+    except _DuplicateNameError as error:
+        raise duplicate(role, str(error)) from None
+    except _LongRowError:
+        raise refuse(
+            54,
+            f"The {role} file has rows with more fields than its header.",
+            "Values would stand in the wrong columns, or be cut off; a separator in a value may lack its quotes.",
+            "Quote such values, name every column, or save the table as Parquet.",
+        ) from None
+    except _AmbiguousNumberError as error:
+        raise refuse(
+            55,
+            f"Column {str(error)!r} of the {role} file may hold decimal commas or commas for thousands.",
+            "One reading is a thousand times the other.",
+            "Write decimal points and no marks for thousands.",
+        ) from None
+    except Exception as error:
+        # The reader's own message may quote the file, so only its kind is passed on.
+        raise refuse(
+            33,
+            f"The {role} file cannot be read as {path.suffix[1:].upper()}.",
+            f"The reader stopped with {type(error).__name__}.",
+            "Check that the file is whole and of the kind that its name says.",
+        ) from None
+    return checked(frame, role)
+
+
+class _DuplicateNameError(Exception):
+    pass
+
+
+class _LongRowError(Exception):
+    pass
+
+
+class _AmbiguousNumberError(Exception):
+    pass
+
+
+def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+    if not first.strip():
+        raise pd.errors.EmptyDataError
+    separator = max(",;\t", key=first.count)
+    header = next(csv.reader([first], delimiter=separator))
+    # pandas would rename a second column of the same name in silence.
+    for i, name in enumerate(header):
+        if name in header[:i]:
+            raise _DuplicateNameError(name)
+    frame = pd.read_csv(
+        path,
+        sep=separator,
+        encoding="utf-8-sig",
+        keep_default_na=False,
+        na_values=MISSING,
+        low_memory=False,
+        dtype={person: str} if person in header else None,
+    )
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise _LongRowError  # pandas takes what is too much for row labels
+    for name in frame.columns:
+        if name != person and frame[name].dtype == object:
+            frame[name] = _decimal_commas(str(name), frame[name], separator)
+    return frame
+
+
+def _decimal_commas(name: str, values: Series, separator: str) -> Series:
+    """Numbers that are written with a decimal comma, as numbers; anything else as it is."""
+    known = values.dropna().astype(str).str.strip()
+    known = pd.Series(known.unique(), dtype=object)
+    if not len(known) or not known.str.match(COMMA_NUMBER).all() or not known.str.contains(",").any():
+        return values
+    if separator == "," and known[known.str.contains(",")].str.match(THOUSANDS).all():
+        raise _AmbiguousNumberError(name)
+    return pd.to_numeric(values.map(lambda v: str(v).strip().replace(",", "."), na_action="ignore"))
