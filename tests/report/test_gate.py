@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from testbed.data import load_table
 from testbed.errors import DisclosureError
 from testbed.evaluate import evaluate
 from testbed.report import gate, html, results
@@ -132,3 +133,18 @@ def test_persons_are_counted_and_not_their_rows() -> None:
     rows = pd.DataFrame({"id": [1] * 20, "note": ["the same visit"] * 20})
     people = gate.People([rows], "id")
     assert gate._rare_value("x the same visit x", people, 10, set()) == "note"
+
+
+def test_a_report_of_a_real_wide_table_is_not_blocked_and_holds_no_canary(tmp_path: Path) -> None:
+    # 46 columns of measurements: anything that looks like a number of five digits would be somebody's.
+    table = load_table("support2").sample(frac=1, random_state=1).reset_index(drop=True).assign(note="none given")
+    original, control, release = (table.iloc[i * 1500 : (i + 1) * 1500].reset_index(drop=True) for i in range(3))
+    original.loc[3, "note"] = CANARY
+    original.loc[4, "crea"] = NUMBER
+    done = evaluate(original, release.drop(columns="sno"), control, person="sno", attacks=200)
+    folder = results.write(tmp_path / "run", done.result, None, done.people)
+    assert done.result.subject.data_class == "real"
+    for path in (folder / "share").iterdir():
+        text = path.read_text(encoding="utf-8")
+        assert CANARY not in text
+        assert str(NUMBER) not in text

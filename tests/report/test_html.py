@@ -9,8 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from testbed.report import gate, html
-from testbed.report.schema import Decision, Estimate, Finding, Picture, Result, Unmeasured
+from testbed.report import charts, gate, html
+from testbed.report.schema import Decision, Estimate, Finding, Picture, Result, Series, Unmeasured
 from testbed.report.words import interval
 from tests.report import examples
 
@@ -73,6 +73,18 @@ def test_no_coordinate_looks_like_a_measurement(make: Callable[[], Result]) -> N
         attributes = " ".join(re.findall(r'="([^"]*)"', drawing))
         numbers = re.findall(r"-?\d+(?:\.\d+)?", re.sub(r"#[0-9a-f]{6}|http\S+", "", attributes))
         assert all(len(n.replace(".", "").replace("-", "").lstrip("0")) <= 4 for n in numbers)
+
+
+def test_no_coordinate_of_the_longest_chart_looks_like_a_measurement() -> None:
+    labels = [f"column{i}" for i in range(60)]
+    values = [i / 70 for i in range(60)]
+    longest = Series(
+        name="x", kind="bars", x_label="excess", y_label="secret", labels=labels, x=values, low=values, high=values
+    )
+    chart = charts.series(longest)
+    assert chart is not None
+    numbers = re.findall(r"(?<![\w#])-?\d+(?:\.\d+)?", " ".join(re.findall(r'="([^"]*)"', str(chart.svg))))
+    assert max(len(n.replace(".", "").replace("-", "").lstrip("0")) for n in numbers) <= 4
 
 
 @pytest.mark.parametrize("make", BOTH)
