@@ -159,7 +159,25 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         x=roc_x,
         y=roc_y,
     )
-    return _finding(plan, evidence, found, missing, 0.0, flags, fpr=fpr, series=[series])
+    finding = _finding(plan, evidence, found, missing, 0.0, flags, fpr=fpr, series=[series])
+    measure, control = found["measure"], found["control"]
+    assert measure is not None
+    assert control is not None
+    worth = _worth(measure[0].value, control[0].value)
+    return finding.model_copy(update={"plain": finding.plain + worth})
+
+
+PREVALENCES = (0.01, 0.1, 0.5)
+
+
+def _worth(tpr: float, fpr: float) -> str:
+    """What an accusation is worth, where some of the suspects were in the data."""
+    values = [stats.ppv(tpr, fpr, p) for p in PREVALENCES]
+    if any(v is None for v in values):
+        return ""
+    shares = ", ".join(f"{100 * p:g}" for p in PREVALENCES)
+    right = ", ".join(f"{100 * (v or 0):.0f}" for v in values)
+    return f" Where {shares} of 100 suspects were in the data, an accusation is right {right} times in 100."
 
 
 def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:

@@ -52,7 +52,10 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
             beside = f", and for {control} of people who were not"
         case "membership":
             fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
-            alarms = f"When the attacker accepts about {100 * (fpr or 0):g} false alarms in 100"
+            per_hundred = 100 * (fpr or 0)
+            alarms = (
+                f"When the attacker accepts about {per_hundred:g} false alarm{'s' if per_hundred != 1 else ''} in 100"
+            )
             text = f"{alarms}, {got} of members are recognised"
             beside = f"; of non-members, {control} are wrongly accused"
         case "reconstruction":

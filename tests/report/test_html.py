@@ -153,6 +153,13 @@ def test_a_report_prints_as_pdf() -> None:
     assert pdf.startswith(b"%PDF")
 
 
+def test_beside_a_true_positive_rate_stands_what_an_accusation_is_worth() -> None:
+    found = [f for f in examples.membership().findings if getattr(f.measure, "metric", "") == "tpr_at_fpr"]
+    assert found
+    for finding in found:
+        assert "Where 1, 10, 50 of 100 suspects were in the data, an accusation is right" in finding.plain
+
+
 def test_findings_hold_an_interval_a_unit_and_n_or_say_why_not() -> None:
     for make in BOTH:
         for finding in make().findings:

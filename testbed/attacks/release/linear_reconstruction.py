@@ -13,7 +13,7 @@ from testbed.core import Array, Gaps, Guesses, Release, Table, Unavailable
 from testbed.matching import row_keys
 
 optimize, sparse = cast(Any, _optimize), cast(Any, _sparse)  # SciPy ships no types
-BINS, MOST_PEOPLE = 8, 1500
+BINS, MOST_PEOPLE = 8, 1000
 
 
 def binned(table: Table, release: Table) -> Array:
