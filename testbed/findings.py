@@ -147,6 +147,8 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         blind_control = judged if view == "blind" else blind_control
     flags: list[str] = []
     baseline = found["baseline"]
+    if baseline is None and "baseline" not in missing:
+        found["baseline"] = Interval(fpr, fpr, fpr, 1.0, "closed form: guessing", len(used)), len(used)
     if baseline is not None and blind_control is not None:
         apart = stats.excess(baseline[0], blind_control[0], level=0.99)
         flags += ["split_differs"] if apart.low > 0 or apart.high < 0 else []
@@ -199,13 +201,17 @@ def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
         view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)).score for g in ("used", "unused"))
         for view in ("true", "blind", "positive")
     }
-    areas = {
+    areas: dict[str, Measure] = {
         view: Unmeasured(unmeasured="not_run", needs="a view of this kind")
         if min(len(used), len(unused)) == 0
         else estimate("auc", stats.auc(used, unused), plan.unit)
         for view, (used, unused) in cells.items()
     }
     value = areas["true"]
+    if isinstance(areas["blind"], Unmeasured):
+        areas["blind"] = estimate(
+            "auc", Interval(0.5, 0.5, 0.5, 1.0, "closed form: guessing", len(cells["true"][0])), plan.unit
+        )
     return Finding(
         rule=plan.rule,
         risk=plan.risk,

@@ -18,6 +18,9 @@ from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Un
 from testbed.wording import FLAGS
 
 BUILT_IN = "example-open-release"
+RULED = {"copying": "the copy rule is an exact test", "epsilon": "the claim itself is the limit"}
+BROKEN = {"copied", "claim_exceeded"}
+"""Risks that a rule decides and no limit, and the flags by which they fail."""
 MOST_ALARMS, FAMILY_P = 5, 0.05
 SMALLEST_CELL = 3
 """A policy may not let counts of fewer people be shown, nor switch the gate off."""
@@ -122,9 +125,9 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
         return finding.model_copy(update={"verdict": "none"})
     limit: Limit | Unmeasured = Unmeasured(unmeasured="no_limit", needs=f"a limit for {finding.risk} in the policy")
     verdict: Verdict = "review"
-    if finding.risk == "copying":
-        limit = Unmeasured(unmeasured="not_applicable", needs="nothing: the copy rule is an exact test")
-        if "copied" in finding.validity.flags:
+    if finding.risk in RULED:
+        limit = Unmeasured(unmeasured="not_applicable", needs=f"nothing: {RULED[finding.risk]}")
+        if BROKEN & set(finding.validity.flags):
             verdict = "fail"
         elif finding.validity.ok:
             verdict = "pass"
@@ -187,7 +190,7 @@ def _operating(over: Estimate, limit: float) -> str:
 def _text(finding: Finding) -> str:
     what = finding.risk.replace("_", " ") + (f" ({finding.target})" if finding.target else "")
     flags = [FLAGS[f] for f in finding.validity.flags if f in FLAGS]
-    if finding.risk == "copying":
+    if finding.risk in RULED:
         return finding.plain + (f" But {flags[0]}." if finding.verdict == "review" and flags else "")
     if isinstance(finding.excess, Unmeasured):
         why = flags[0] if flags else finding.excess.needs

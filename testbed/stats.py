@@ -75,6 +75,31 @@ def excess(attack: Interval, control: Interval, correlation: float = 0.0, level:
     )
 
 
+def epsilon_lower(
+    right: int, n_with: int, wrong: int, n_without: int, level: float = 0.95, delta: float = 0.0
+) -> Interval:
+    """A lower bound on epsilon from a test of 'was the record in?' over independent runs (Kairouz et al. 2015).
+
+    `right` of `n_with` runs with the record were said to hold it, and `wrong` of `n_without` runs without. For an
+    (epsilon, delta) private mechanism TPR <= exp(epsilon) FPR + delta; both rates enter by exact one-sided bounds at
+    (1 + level) / 2, so that together they hold at `level`. Valid only where the test was fixed on other runs.
+    """
+    side = (1 + level) / 2
+    tpr, _ = clopper_pearson(right, n_with, side)
+    _, fpr = clopper_pearson(wrong, n_without, side)
+    bound = max(0.0, math.log((tpr - delta) / fpr)) if tpr > delta else 0.0
+    plain = math.log(max(right / n_with - delta, 1e-9) / max(wrong / n_without, 0.5 / n_without))
+    value = max(bound, plain, 0.0)
+    return Interval(
+        bound, bound, max(bound, value), level, "clopper-pearson, test fixed on other runs", n_with + n_without
+    )
+
+
+def epsilon_ceiling(n_with: int, n_without: int, level: float = 0.95) -> float:
+    """The largest lower bound that so many runs can show: every one told rightly."""
+    return epsilon_lower(n_with, n_with, 0, n_without, level).value
+
+
 def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> float:
     """The one-sided lower bound that holds for all of `tests` such intervals together, by Bonferroni; normal tails."""
     own = float(scipy_stats.norm.ppf((1 + over.level) / 2))

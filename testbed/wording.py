@@ -16,6 +16,7 @@ FLAGS = {
     "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
     "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
     "positive_control_weak": "on a subject known to leak the attack stays below the limit, so it could not have failed",
+    "claim_exceeded": "more is given away than the claimed epsilon allows",
     "small_control": f"the control holds fewer than {FEW_GUESSES} people",
     "positive_control_missing": "no subject known to leak was attacked",
     "split_differs": "without any view of the records used, members and controls are told apart: the split differs",

@@ -12,6 +12,7 @@ from testbed.data.tables import Series, checked, duplicate, empty, refuse
 from testbed.errors import UsageError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+LARGEST_CSV = 4 * 2**30
 COMMA_NUMBER = r"^[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?$"
 THOUSANDS = r"^[-+]?\d{1,3}(?:,\d{3})+$"
 
@@ -30,6 +31,14 @@ def read_file(path: Path, role: str, person: str | None = None) -> pd.DataFrame:
             f"The {role} file is of a kind that is not read.",
             f"Its name ends in {path.suffix or 'nothing'}.",
             "Give CSV (.csv, .tsv) or Parquet (.parquet).",
+        )
+    size = path.stat().st_size
+    if path.suffix.lower() in (".csv", ".tsv") and size > LARGEST_CSV:
+        raise refuse(
+            57,
+            f"The {role} file is {size / 2**30:.1f} GiB of text.",
+            f"Text of more than {LARGEST_CSV / 2**30:g} GiB takes many times its size in memory to read.",
+            "Save it as Parquet, which is read column by column, or evaluate a random sample of people.",
         )
     try:
         frame = readers[path.suffix.lower()](path)

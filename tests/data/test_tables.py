@@ -156,3 +156,11 @@ def test_persons_are_read_as_text_and_mixed_spellings_are_refused(tmp_path: Path
     numbers, texts = pd.DataFrame({"id": [1, 2], "x": [1, 2]}), pd.DataFrame({"id": ["0003", "A4"], "x": [1, 2]})
     with pytest.raises(TestbedError, match="TB-DATA-056"):
         encode(numbers, numbers, texts, Meta("id"))
+
+
+def test_a_csv_that_is_too_large_is_refused_with_its_size(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    with path.open("wb") as file:
+        file.truncate(10 * 2**30)  # sparse: no byte of it is written
+    with pytest.raises(TestbedError, match=r"TB-DATA-057: The original file is 10\.0 GiB"):
+        read_file(path, "original")
