@@ -85,7 +85,7 @@ def estimate(
     )
 
 
-def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit) -> tuple[Interval, int] | None:
+def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit, design: float = 1.0) -> tuple[Interval, int] | None:
     """A cell's success rate and its count of units, or None where the cell is empty."""
     cell = evidence.cell(view, group)
     if not len(cell):
@@ -96,15 +96,25 @@ def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit) -> tuple[Int
         return Interval(
             interval.value, interval.low, interval.high, interval.level, "wilson over batches", batches
         ), batches
-    return stats.proportion(cell.success, cell.cluster), len(cell)
+    found = stats.proportion(cell.success, cell.cluster)
+    if design > 1:
+        n = max(1, round(found.n / design))
+        wider = stats.wilson(found.value * n, n, found.level)
+        found = Interval(wider.value, wider.low, wider.high, wider.level, "wilson, n divided by the design effect", n)
+    return found, len(cell)
 
 
 def rates(
-    plan: Plan, evidence: Evidence, paired: bool = False, missing: Mapping[str, Unmeasured] | None = None
+    plan: Plan,
+    evidence: Evidence,
+    paired: bool = False,
+    missing: Mapping[str, Unmeasured] | None = None,
+    design: float = 1.0,
 ) -> Finding:
     """A finding whose measures are success rates of cells. `paired`: one guess is judged in both groups.
 
-    `missing` says why a cell is empty, by measure name; an empty attack cell raises `ValueError`.
+    `missing` says why a cell is empty, by measure name; an empty attack cell raises `ValueError`. `design` is a
+    further design effect, by which the number of guesses is divided.
     """
     missing = missing or {}
     cells: dict[str, tuple[Cell, Group]] = {
@@ -113,7 +123,7 @@ def rates(
         "baseline": ("blind", "used"),
         "positive_control": ("positive", "used"),
     }
-    found = {name: _rate(evidence, *cell, plan.unit) for name, cell in cells.items()}
+    found = {name: _rate(evidence, *cell, plan.unit, design) for name, cell in cells.items()}
     if found["measure"] is None:
         raise ValueError("the attack cell is empty")
     link = 0.0

@@ -11,7 +11,7 @@ from testbed import findings as findings_
 from testbed import judge, stats
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.attacks.release import linear_reconstruction
-from testbed.core import Cell, Column, Evidence, Gaps, Guesses, Release, Table, Unavailable
+from testbed.core import Array, Cell, Column, Evidence, Gaps, Guesses, Release, Table, Unavailable
 from testbed.findings import Plan
 from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
 from testbed.report.schema import Estimate, Finding, Series, Unmeasured
@@ -19,6 +19,9 @@ from testbed.report.schema import Estimate, Finding, Series, Unmeasured
 RISK, PRIMARY = "attribute_inference", "TB-ATTRIBUTE_INFERENCE-001"
 LISTED = 100
 """Findings on secrets; of a wider table's, those of which most is told."""
+CROSSED = 1.36
+"""Two halves that choose for each other hang together where they choose alike: for k secrets by E[max]^2 / (k - 1),
+at most .36 (at three or four secrets), so guesses are worth that much less."""
 MODELLED = 6
 """Secrets that a model is trained for where none are named: the ones that the nearest row reveals most of."""
 
@@ -48,15 +51,16 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     worst = " or ".join(dict.fromkeys(name for name, _ in chosen))
     found = [_finding(setting, attack, worst, decided, 1, True)]
     setting.by_secret = evidence
-    ranked = sorted(names, key=lambda n: -_sure_excess(evidence[n]))
+    ranked = sorted(names, key=lambda n: -_sure_excess(setting.targets.of(evidence[n], first)))
     listed = names if len(names) <= LISTED else ranked[:LISTED]
     found += [_finding(setting, attack, name, evidence[name], number) for number, name in enumerate(listed, 2)]
     found[0] = found[0].model_copy(update={"series": [_secrets_chart(found[1:])]})
     if len(listed) < len(names):
         plain = f"{found[0].plain} Of {len(names)} secrets, the {LISTED} of which most is told are listed."
         found[0] = found[0].model_copy(update={"plain": plain})
-    modelled = names[:LISTED] if secrets else ranked[:MODELLED]
-    found += _modelled(setting, [columns[n] for n in modelled], len(found) + 1)
+    # What was chosen on the first half of the people is asked of the other half alone.
+    modelled, people = (names[:LISTED], None) if secrets else (ranked[:MODELLED], ~first)
+    found += _modelled(setting, [columns[n] for n in modelled], len(found) + 1, people)
     found += _block(setting, len(found) + 1)
     return [*found, *_reconstructed(setting, asked, len(found) + 1)]
 
@@ -96,7 +100,7 @@ def _finding(
     if not len(evidence.cell("true", "used")):
         why = Unmeasured(unmeasured="too_few_targets", needs="people to choose the worst secret on, and others")
         return findings_.unmeasured(plan, why)
-    return findings_.rates(plan, evidence)
+    return findings_.rates(plan, evidence, design=CROSSED if primary else 1.0)
 
 
 def _sure_excess(evidence: Evidence) -> float:
@@ -111,11 +115,17 @@ def _sure_excess(evidence: Evidence) -> float:
     return rates[0].low if rates else -1.0
 
 
-def _modelled(setting: Setting, secrets: list[Column], number: int) -> list[Finding]:
+def _modelled(setting: Setting, secrets: list[Column], number: int, people: Array | None) -> list[Finding]:
     """Trees trained on the release; they also tell how much of a secret is general knowledge (the control)."""
     attack = find("trained_inference")
     setting.progress(f"attribute inference by a model: {len(secrets)} secrets")
     evidence = _each(setting, attack, tuple(secrets))
+    if people is not None:
+        chosen = {name: setting.targets.of(rows, people) for name, rows in evidence.items()}
+        evidence = {
+            name: replace(e, requested=len(e.cell("true", "used")), performed=len(e.cell("true", "used")))
+            for name, e in chosen.items()
+        }
     return [_finding(setting, attack, s.name, evidence[s.name], number + i) for i, s in enumerate(secrets)]
 
 
