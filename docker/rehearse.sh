@@ -57,7 +57,8 @@ case $action in
       # What this host calls torch may be a CPU build, which is gigabytes smaller than the index's default.
       python3 -m pip download --quiet --no-deps --dest docker/wheels "$(grep '^torch==' constraints.txt)" >&2
     fi
-    podman build --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" "${trust[@]}" \
+    # Without its cache: podman does not see that a mounted wheelhouse has changed, and would keep the old install.
+    podman build --no-cache --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" "${trust[@]}" \
       --build-arg "BASE=$base" ${BUILD_ARGS:-} --tag "localhost/testbed:$target" .
     ;;
   run)
