@@ -9,10 +9,9 @@ from typing import Any
 from testbed.attacks.kit import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.evaluate import NOT_TESTED, SEES, evaluate
-from testbed.harness.targets import RECIPIENT
+from testbed.evaluate import evaluate, recipient
 from testbed.report import results
-from testbed.report.schema import Subject, ThreatModel
+from testbed.report.schema import Subject
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.synthesis import synthesise
 from testbed.synthesis.planted import planted
@@ -70,14 +69,7 @@ def hospital_release(
             size_band=results.size_band(len(parts["original"])),
             columns=len(attributes),
         ),
-        ThreatModel(
-            position="recipient",
-            malicious=False,
-            knows=sorted(RECIPIENT.knows),
-            access=RECIPIENT.access,
-            sees=SEES,
-            not_tested=NOT_TESTED,
-        ),
+        recipient(),
         conduct,
         engines=("none",),
     )

@@ -13,10 +13,9 @@ from testbed.core import Evidence
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.errors import UsageError
-from testbed.evaluate import NOT_TESTED, SEES, Evaluation, evaluate
-from testbed.harness.targets import RECIPIENT
+from testbed.evaluate import Evaluation, evaluate, recipient
 from testbed.report import results
-from testbed.report.schema import Finding, Subject, ThreatModel, Utility
+from testbed.report.schema import Finding, Subject, Utility
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.synthesis import synthesise
 from testbed.synthesis.planted import planted
@@ -93,14 +92,7 @@ def synthesizer_bakeoff(
             size_band=results.size_band(len(original)),
             columns=len(attributes),
         ),
-        ThreatModel(
-            position="recipient",
-            malicious=False,
-            knows=sorted(RECIPIENT.knows),
-            access=RECIPIENT.access,
-            sees=SEES,
-            not_tested=NOT_TESTED,
-        ),
+        recipient(),
         conduct,
         engines=("none",),
     )

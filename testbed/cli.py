@@ -114,16 +114,8 @@ def split(
         raise UsageError(
             "TB-OUT-003", f"{taken[0].name} exists already.", "It would be overwritten.", "Name another folder."
         )
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for part, table in parts.items():
-            staging = targets[part].with_name("." + targets[part].name)
-            table.to_parquet(staging, index=False) if suffix == ".parquet" else table.to_csv(staging, index=False)
-            staging.rename(targets[part])
-    except OSError as error:
-        raise UsageError(
-            "TB-OUT-002", "The output folder cannot be written.", f"{error.strerror}.", "Choose a writable folder."
-        ) from None
+    for part, table in parts.items():
+        files.write_table(targets[part], table)
     for path in targets.values():
         typer.echo(path)
 
@@ -171,15 +163,7 @@ def synthesise(
     if planted:
         rows_: Any = frame[list(made.columns)]
         made = planting.planted(made, rows_, planted, rng, plant)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        staging = out.with_name(f".{out.name}")
-        made.to_parquet(staging, index=False) if out.suffix.lower() == ".parquet" else made.to_csv(staging, index=False)
-        staging.rename(out)
-    except OSError as error:
-        raise UsageError(
-            "TB-OUT-002", "The output cannot be written.", f"{error.strerror}.", "Choose a writable folder."
-        ) from None
+    files.write_table(out, made)
     typer.echo(out)
 
 

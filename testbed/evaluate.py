@@ -90,6 +90,18 @@ class MetaFile:
         return MetaFile(**given)
 
 
+def recipient() -> ThreatModel:
+    """The threat of every evaluated release, for the report."""
+    return ThreatModel(
+        position="recipient",
+        malicious=False,
+        knows=sorted(RECIPIENT.knows),
+        access=RECIPIENT.access,
+        sees=SEES,
+        not_tested=NOT_TESTED,
+    )
+
+
 def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """`a,b:c,d` as two sets of columns. Raises `UsageError` unless both have names and none is in both."""
     sides = [tuple(n.strip() for n in side.split(",") if n.strip()) for side in text.split(":")]
@@ -177,14 +189,7 @@ def evaluate(
             size_band=results.size_band(len(original)),
             columns=len(encoded.original.columns),
         ),
-        threat=ThreatModel(
-            position="recipient",
-            malicious=False,
-            knows=sorted(RECIPIENT.knows),
-            access=RECIPIENT.access,
-            sees=SEES,
-            not_tested=NOT_TESTED,
-        ),
+        threat=recipient(),
         findings=examined.findings,
         policy=policy or policy_.load(),
         utility=useful,

@@ -203,11 +203,11 @@ def run(
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:
-    from testbed import findings
+    from testbed import replicates
 
     first = outcomes[0]
     return Outcome(
-        findings.over_runs([o.findings for o in outcomes]),
+        replicates.over_runs([o.findings for o in outcomes]),
         {f"run{i}.{rule}": rows for i, o in enumerate(outcomes) for rule, rows in o.evidence.items()},
         {f"run{i}.{name}": content for i, o in enumerate(outcomes) for name, content in o.files.items()},
         first.pictures,

@@ -124,3 +124,24 @@ def _decimal_commas(name: str, values: Series, separator: str) -> Series:
     if separator == "," and known[known.str.contains(",")].str.match(THOUSANDS).all():
         raise _AmbiguousNumberError(name)
     return pd.to_numeric(values.map(lambda v: str(v).strip().replace(",", "."), na_action="ignore"))
+
+
+SUFFIXES = (".csv", ".parquet")
+
+
+def write_table(path: Path, frame: pd.DataFrame) -> None:
+    """A table as CSV or Parquet, by the path's suffix, whole or not at all. Raises `UsageError` where it cannot be."""
+    if path.exists():
+        raise UsageError("TB-OUT-003", f"{path.name} exists already.", "It would be overwritten.", "Give another name.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = path.with_name(f".{path.name}")
+        if path.suffix.lower() == ".parquet":
+            frame.to_parquet(staging, index=False)
+        else:
+            frame.to_csv(staging, index=False)
+        staging.rename(path)
+    except OSError as error:
+        raise UsageError(
+            "TB-OUT-002", "The output cannot be written.", f"{error.strerror}.", "Choose a writable folder."
+        ) from None

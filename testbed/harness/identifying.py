@@ -22,7 +22,6 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     """
     setting.progress("direct identifiers")
     release = setting.release.table
-    rows = np.zeros(len(release), dtype=bool)
     kinds: dict[str, str] = {}
     members: set[str] = set()
     controls: set[str] = set()
@@ -31,7 +30,6 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
         for found in identifiers.scan(column.name, texts):
             kinds[column.name] = found.kind
             held = _codes(release, j, found.values)
-            rows |= np.isin(release.values[j], held)
             members |= _alone(setting.members, setting.controls, j, held)
             if setting.controls is not None:
                 controls |= _alone(setting.controls, setting.members, j, held)

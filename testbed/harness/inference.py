@@ -49,7 +49,7 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     everybody = len(decided.cell("true", "used"))
     decided = replace(decided, requested=everybody, performed=everybody)
     worst = " or ".join(dict.fromkeys(name for name, _ in chosen))
-    found = [_finding(setting, attack, worst, decided, 1, True)]
+    found = [_finding(setting, attack, worst, decided, 1, True, CROSSED if len(names) > 1 else 1.0)]
     setting.by_secret = evidence
     ranked = sorted(names, key=lambda n: -_sure_excess(setting.targets.of(evidence[n], first)))
     listed = names if len(names) <= LISTED else ranked[:LISTED]
@@ -92,7 +92,13 @@ def _judged(claim: Guesses, secrets: Sequence[Column], targets: Targets, view: C
 
 
 def _finding(
-    setting: Setting, attack: Attack, target: str, evidence: Evidence, number: int, primary: bool = False
+    setting: Setting,
+    attack: Attack,
+    target: str,
+    evidence: Evidence,
+    number: int,
+    primary: bool = False,
+    design: float = 1.0,
 ) -> Finding:
     rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
     plan = Plan(rule, RISK, attack.name, "rate", "record", primary, attack.defaults, target)
@@ -100,7 +106,7 @@ def _finding(
     if not len(evidence.cell("true", "used")):
         why = Unmeasured(unmeasured="too_few_targets", needs="people to choose the worst secret on, and others")
         return findings_.unmeasured(plan, why)
-    return findings_.rates(plan, evidence, design=CROSSED if primary else 1.0)
+    return findings_.rates(plan, evidence, design=design)
 
 
 def _sure_excess(evidence: Evidence) -> float:
@@ -174,8 +180,10 @@ def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -
             for people, used in groups if view != "positive" else groups[:1]:
                 targets = Targets(people, np.full(len(people), used))
                 parts.append(_judged(_ask(setting, asked, release, targets, (binary[0],)), binary[:1], targets, view))
-    except Unavailable:
-        return []
+    except Unavailable as reason:
+        rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
+        plan = Plan(rule, RISK, attack.name, "rate", "record", False, attack.defaults, binary[0].name)
+        return [findings_.unmeasured(plan, Unmeasured(unmeasured=reason.code, needs=reason.needs))]
     everybody = len(setting.members)
     evidence = replace(Evidence.join(*parts), requested=everybody, performed=everybody)
     return [_finding(setting, attack, binary[0].name, evidence, number)]
