@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -167,19 +167,31 @@ def _presence(attack: Attack) -> World:
         return targets, controls.take(np.arange(200, 400))
 
     targets, reference = parts()
+    threat = replace(RECIPIENT, knows=RECIPIENT.knows | attack.needs)
+
+    def claim(leak: float, question: Records, seed: int) -> Any:
+        view = Release(_tables(leak)[1])
+        return attack.run(view, question, reference, seed, threat, recipe=partial(_copying, leak))
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         order = keyed_rng(9, "order").permutation(len(targets.table)) if shuffled else np.arange(len(targets.table))
-        question = Records(targets.table.take(order))
-        claim = attack.run(Release(_tables(leak)[1]), question, reference, seed, RECIPIENT)
-        return judge.scores(claim, targets.used[order], "true")
+        return judge.scores(claim(leak, Records(targets.table.take(order)), seed), targets.used[order], "true")
 
     question = Records(targets.table)
 
     def claimed(leak: float, seed: int) -> bytes:
-        return as_bytes(attack.run(Release(_tables(leak)[1]), question, reference, seed, RECIPIENT))
+        return as_bytes(claim(leak, question, seed))
 
-    return World(judged, claimed, RECIPIENT, lambda leak: Release(_tables(leak)[1]), question, reference)
+    return World(judged, claimed, threat, lambda leak: Release(_tables(leak)[1]), question, reference)
+
+
+def _copying(leak: float, people: Table, rng: np.random.Generator) -> Release:
+    """The recipe behind `_tables`: a share of the people as they are, and fresh people for the rest."""
+    fresh, size = _tables(0.0)[1], len(people)
+    copies = people.take(rng.permutation(size)[: round(leak * size)])
+    rest = fresh.take(rng.permutation(len(fresh))[: size - len(copies)])
+    values = (np.concatenate(pair) for pair in zip(copies.values, rest.values, strict=True))
+    return Release(Table(people.columns, tuple(values), np.concatenate([copies.persons, rest.persons])))
 
 
 # --- federations ----------------------------------------------------------------------------------------

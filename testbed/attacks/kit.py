@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core import Access, Claim, Position, Threat, Transcript
+from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript
 from testbed.errors import ThreatError, UsageError
 
 _REGISTRY: dict[str, Attack] = {}
@@ -73,8 +73,13 @@ class Attack:
         seed: int,
         threat: Threat,
         params: dict[str, Any] | None = None,
+        recipe: Recipe | None = None,
     ) -> Any:
-        """The claim, after checking that the threat grants it and that a replayed act really took place."""
+        """The claim, after checking that the threat grants it and that a replayed act really took place.
+
+        `recipe`, the pipeline under test, is handed only to attacks that need it. Those share their randomness, so
+        that a recipe that remembers what it made is run once for all of them.
+        """
         self.permit(threat)
         if self.act is not None and isinstance(view, Transcript) and view.act != self.name:
             raise ThreatError(
@@ -83,7 +88,10 @@ class Attack:
                 "Its reading half would see an honest federation.",
                 "Record the federation again with this attack acting.",
             )
-        claim = self.read(view, question, auxiliary, keyed_rng(seed, self.name), **self.configured(params or {}))
+        runs_it = "recipe" in self.needs
+        rng = keyed_rng(seed, "recipe" if runs_it else self.name)
+        held = (recipe,) if runs_it else ()
+        claim = self.read(view, question, auxiliary, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
         return claim
