@@ -16,6 +16,8 @@ from testbed.report.schema import Estimate
 TABLES = ("support2", "thyroid", "framingham", "pbc2", "heart", "breast-cancer")
 LARGE = ("support2", "thyroid", "framingham", "pbc2")
 """Those with 600 rows or more in a third."""
+FEW_PEOPLE = {"pbc2"}
+"""A third holds 104 people in its 650 rows: too few to decide anything by, so that a pass would be wrong too."""
 SEEDS = range(20)
 FEWEST_DECIDED = 17
 
@@ -46,7 +48,7 @@ def test_further_people_of_the_same_population_do_not_fail(name: str) -> None:
         original, control, fresh = thirds(name, seed)
         verdicts[decided(name, original, fresh, control, seed).result.decision.verdict] += 1
     assert verdicts["fail"] == 0
-    assert verdicts["pass"] >= FEWEST_DECIDED
+    assert verdicts["pass"] == 0 if name in FEW_PEOPLE else verdicts["pass"] >= FEWEST_DECIDED
 
 
 @pytest.mark.slow

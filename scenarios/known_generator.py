@@ -1,0 +1,85 @@
+"""What does it add for a recipient to have the generator, and to run it on other people?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Act, Release, Table
+from testbed.data import dataset, load_table
+from testbed.data.splits import split_people
+from testbed.data.tables import Meta, coded, decoded, encode
+from testbed.harness.generator import INSIDER, Groups
+from testbed.harness.generator import known_generator as attacked
+from testbed.report import results
+from testbed.report.schema import Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.synthesis import synthesise
+from testbed.synthesis.planted import planted
+
+PARTS = ("members", "controls", "blind", "auxiliary")
+
+
+@scenario(question="What does knowing the generator add to a recipient's attack?", position="recipient")
+def known_generator(
+    data: str = "support2",
+    generator: str = "gaussian_copula",
+    people: int = 500,
+    targets: int = 100,
+    shadows: int = 16,
+    planted_share: float = 0.0,
+    epochs: int = 50,
+    seed: int = 0,
+) -> Scenario:
+    """The most exposed people of a release, asked about by attackers who run the generator again on others.
+
+    `people` were used, as many were not, and as many are each behind the blind release and the attacker's; `targets`
+    of the first two are asked about. `shadows` is how often the attacker runs the generator; `planted_share` copies
+    that share of the original into every release.
+    """
+    known = dataset(data)
+    table = load_table(data)
+    parts = split_people(table, dict.fromkeys(PARTS, 1 / len(PARTS)), known.person, seed)
+    heads: list[pd.DataFrame] = [parts[name].head(people) for name in PARTS]
+    everybody = pd.concat(heads, ignore_index=True)
+    coding = encode(everybody, everybody, None, Meta(known.person)).original
+    ends = np.cumsum([0, *map(len, heads)])
+    groups = Groups(*(coding.take(np.arange(a, b)) for a, b in pairwise(ends)))
+
+    def recipe(given: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
+        frame: Any = decoded(given)
+        made = synthesise(generator, frame, len(frame), rng, epochs=epochs)
+        return Release(coded(planted(made, frame, planted_share, rng) if planted_share else made, given.columns))
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        return Outcome(*attacked(groups, recipe, targets, shadows, seed, progress))
+
+    return Scenario(
+        Subject(
+            type="synthetic_table",
+            name=f"{known.title}, {generator}" + (f", {planted_share:.0%} planted" if planted_share else ""),
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(len(groups.members)),
+            columns=len(coding.columns),
+        ),
+        ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=sorted(INSIDER.knows),
+            access=INSIDER.access,
+            sees="the released table, and the generator, run again on own records",
+            not_tested=["people who are not outliers", "a generator that is queried about one person at a time"],
+        ),
+        conduct,
+        engines=("none",),
+    )
+
+
+if __name__ == "__main__":
+    main(known_generator)

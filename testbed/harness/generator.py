@@ -1,0 +1,107 @@
+"""A generator that can be run again: a true and a blind release, and membership attacks that hold the recipe.
+
+Here the blind cell is a release that the same generator made of other people, and not a closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import judge
+from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.core import Act, Array, Evidence, Recipe, Records, Release, Table, Threat
+from testbed.findings import Plan
+from testbed.harness.targets import Targets
+from testbed.report.schema import Finding
+
+INSIDER = Threat("recipient", knows=frozenset({"auxiliary", "generator", "recipe", "target_records"}), access="score")
+ATTACKS = ("shadow_features", "shadow_ratio", "nearer_than_reference")
+NEIGHBOURS = 5
+
+
+class Remembered:
+    """A recipe that keeps what it made of the same people, so that several attacks share their shadows."""
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self._recipe, self._seed = recipe, seed
+        self._made: dict[bytes, Release] = {}
+
+    def __call__(self, people: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
+        key = "\0".join(people.persons.tolist()).encode()
+        if key not in self._made:
+            # Its own generator, so that the caller's goes on alike whether or not the release is remembered.
+            made = self._recipe(people, keyed_rng(self._seed, "shadow", len(self._made)))
+            assert isinstance(made, Release)
+            self._made[key] = made
+        return self._made[key]
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Equally many people who were used, were not, stand behind the blind release, and are the attacker's."""
+
+    members: Table
+    controls: Table
+    blind: Table
+    auxiliary: Table
+
+
+def achilles_heels(members: Table, controls: Table, wanted: int) -> Targets:
+    """Those of each group who are furthest from their five nearest neighbours among everybody (Meeus et al. 2023).
+
+    They are chosen before anything is released. `wanted` a group, fewer where a group is smaller.
+    """
+    pooled = Targets.draw(members, controls, max(len(members), len(controls)), keyed_rng(0, "heels"))
+    _, distances, _ = nearest(pooled.table, pooled.table, Scale.of(pooled.table), 0, NEIGHBOURS + 1)
+    far = distances.mean(1)
+    chosen = [
+        rows[np.argsort(-far[rows], kind="stable")[:wanted]]
+        for rows in (np.flatnonzero(side) for side in (pooled.used, ~pooled.used))
+    ]
+    kept: Array = np.sort(np.concatenate(chosen))
+    return Targets(pooled.table.take(kept), pooled.used[kept])
+
+
+def known_generator(
+    groups: Groups, recipe: Recipe, wanted: int, shadows: int, seed: int, progress: Callable[[str], None]
+) -> tuple[list[Finding], dict[str, Evidence]]:
+    """Membership of the most exposed people, by attackers who can run the generator and one who cannot.
+
+    The positive control is the same attack on a generator that releases its people as they are. The first attack is
+    the primary one.
+    """
+    targets = achilles_heels(groups.members, groups.controls, wanted)
+
+    def copying(people: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
+        return Release(people)
+
+    recipes = {"true": Remembered(recipe, seed), "positive": Remembered(copying, seed)}
+    progress("releases")
+    views: dict[str, Release] = {
+        "true": recipes["true"](groups.members, keyed_rng(seed, "release")),
+        "blind": recipes["true"](groups.blind, keyed_rng(seed, "release")),
+        "positive": Release(groups.members),
+    }
+    found: list[Finding] = []
+    kept: dict[str, Evidence] = {}
+    for number, name in enumerate(ATTACKS, 1):
+        progress(f"membership: {name}")
+        attack = find(name)
+        params = {"shadows": shadows} if "shadows" in attack.defaults else {}
+        parts: list[Evidence] = []
+        for cell, view in views.items():
+            held = recipes["positive" if cell == "positive" else "true"]
+            claim = attack.run(view, Records(targets.table), groups.auxiliary, seed, INSIDER, params, held)
+            parts.append(judge.scores(claim, targets.used, cell, targets.table.persons))  # type: ignore[arg-type]
+        rule = f"TB-MEMBERSHIP-{200 + number}"
+        plan = Plan(rule, "membership", name, "tpr_at_fpr", "record", number == 1, attack.configured(params))
+        kept[rule] = Evidence.join(*parts)
+        found.append(findings_.membership(plan, kept[rule]))
+        area = Plan(f"TB-MEMBERSHIP-{210 + number}", "membership", name, "auc", "record", False, plan.params)
+        found.append(findings_.area_under_curve(area, kept[rule]))
+    return found, kept
