@@ -18,6 +18,7 @@ from testbed.report import results
 from testbed.report.schema import Finding, Subject, Utility
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.synthesis import synthesise
+from testbed.synthesis.noisy_marginals import noisy_table
 from testbed.synthesis.planted import planted
 
 PLANTED = 0.2
@@ -27,9 +28,10 @@ PLANTED = 0.2
 @scenario(question="Which generator gives away how much, and what is its table still good for?", position="recipient")
 def synthesizer_bakeoff(
     data: str = "support2",
-    generators: str = "independent_marginals,gaussian_copula,tvae,planted",
+    generators: str = "independent_marginals,gaussian_copula,tvae,noisy_marginals,planted",
     people: int = 3000,
     epochs: int = 50,
+    epsilon: float = 1.0,
     secrets: str = "",
     attacks: int = 0,
     seed: int = 0,
@@ -37,7 +39,8 @@ def synthesizer_bakeoff(
     """The same patients synthesised by several generators, each release attacked and measured in one report.
 
     `generators` names them (a,b); `planted` is the marginals with a fifth of the original in among them, as the
-    yardstick of a leak. `people` bounds the original and the control.
+    yardstick of a leak, and `noisy_marginals` is differentially private at `epsilon`, with the columns' categories and
+    ranges taken for public. `people` bounds the original and the control.
     """
     known = dataset(data)
     table = load_table(data)
@@ -54,6 +57,8 @@ def synthesizer_bakeoff(
         if generator == "planted":
             made = synthesise("independent_marginals", rows, len(rows), rng)
             return planted(made, rows, PLANTED, rng)
+        if generator == "noisy_marginals":
+            return noisy_table(rows, len(rows), rng, epsilon=epsilon, public=table)
         return synthesise(generator, rows, len(rows), rng, epochs=epochs)
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:

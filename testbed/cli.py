@@ -30,7 +30,7 @@ PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy fil
 
 @app.command()
 def evaluate(
-    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet.")],
+    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet; or a folder of linked ones.")],
     synthetic: Annotated[Path, typer.Option(help="The synthetic table that may go out.")],
     control: Annotated[
         Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
@@ -56,7 +56,7 @@ def evaluate(
     from testbed import counter
     from testbed import evaluate as evaluation
     from testbed import policy as policy_
-    from testbed.data import files, load
+    from testbed.data import files, linked, load
     from testbed.report import results
 
     folder = _folder(out)
@@ -64,11 +64,13 @@ def evaluate(
     told = evaluation.MetaFile.read(meta) if meta else evaluation.MetaFile()
     links = [evaluation.parse_link(text) for text in (link or told.link)]
     chosen = policy_.load(policy or policy_.BUILT_IN)
-    frames = {
-        role: files.read_file(path, role, person or told.person)
-        for role, path in (("original", original), ("synthetic", synthetic), ("control", control))
-        if path is not None
-    }
+    paths = {"original": original, "synthetic": synthetic} | ({"control": control} if control else {})
+    raw: list[Any] = []
+    if any(path.is_dir() for path in paths.values()):
+        several = linked.read_folders(paths, person or told.person)
+        frames, raw, links = several.frames, several.raw, linked.chosen_links(links, several)
+    else:
+        frames = {role: files.read_file(path, role, person or told.person) for role, path in paths.items()}
     done = evaluation.evaluate(
         frames["original"],
         frames["synthetic"],
@@ -85,6 +87,7 @@ def evaluate(
         seed=seed,
         instrument=instrument,
         progress=progress,
+        raw=raw,
     )
     done = done.counted(load.cache_folder())
     if (times := done.result.disclosure.evaluations or 0) >= counter.MANY:

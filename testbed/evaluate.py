@@ -135,11 +135,13 @@ def evaluate(
     command: Any = "evaluate",
     scenario: str = "evaluate",
     params: dict[str, Any] | None = None,
+    raw: Sequence[pd.DataFrame] = (),
 ) -> Evaluation:
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
     `control` holds people like those of `original` who were held out before synthesising; without it nothing can
-    pass. Raises `InputError` for tables that cannot be compared and `UsageError` for names that do not exist.
+    pass. `raw` are further tables about the same people that nothing may be quoted from. Raises `InputError` for tables
+    that cannot be compared and `UsageError` for names that do not exist.
     """
     started = time.monotonic()
     results.data_class(data_class)
@@ -194,5 +196,5 @@ def evaluate(
         policy=policy or policy_.load(),
         utility=useful,
     )
-    people = gate.People([checked[role] for role in ("original", "control") if role in checked], person)
+    people = gate.People([*(checked[role] for role in ("original", "control") if role in checked), *raw], person)
     return Evaluation(result, examined.evidence, people, checked["synthetic"])

@@ -14,6 +14,7 @@ from testbed.data.tables import encode
 from testbed.errors import UsageError
 from testbed.report.schema import Estimate
 from testbed.synthesis import generators, synthesise
+from testbed.synthesis.noisy_marginals import noisy_table
 from testbed.synthesis.planted import KINDS, planted
 from testbed.utility import utility
 from tests.conftest import Thirds
@@ -138,3 +139,14 @@ def test_marginals_by_hand() -> None:
     measure = utility(frames.synthetic, frames.original, 0)[0].measure
     assert isinstance(measure, Estimate)
     assert measure.value == pytest.approx((0.75 + 0.5) / 2)
+
+
+def test_noisy_marginals_of_a_mixed_table_keep_kinds_and_hold_no_original_number() -> None:
+    table = load_table("support2")
+    half = table.head(len(table) // 2)
+    made = noisy_table(half, 2000, rng(), epsilon=50.0, public=table)
+    frames = encode(half, made)
+    assert [c.kind for c in frames.synthetic.columns] == [c.kind for c in encode(half, half).synthetic.columns]
+    assert made["age"].mean() == pytest.approx(half["age"].mean(), abs=3)
+    fractional = half["age"][half["age"] % 1 != 0]
+    assert not set(made["age"]) & set(fractional)
