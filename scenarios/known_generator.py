@@ -14,14 +14,16 @@ from testbed.core import Act, Release, Table
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.data.tables import Meta, coded, decoded, encode
+from testbed.errors import UsageError
 from testbed.harness.generator import INSIDER, Groups
 from testbed.harness.generator import known_generator as attacked
-from testbed.report import results
+from testbed.report import gate, results
 from testbed.report.schema import Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.synthesis import synthesise
 from testbed.synthesis.planted import planted
 
+FEWEST = 10
 PARTS = ("members", "controls", "blind", "auxiliary")
 
 
@@ -42,6 +44,13 @@ def known_generator(
     of the first two are asked about. `shadows` is how often the attacker runs the generator; `planted_share` copies
     that share of the original into every release.
     """
+    if min(people, targets) < FEWEST:
+        raise UsageError(
+            "TB-SCENARIO-011",
+            f"{min(people, targets)} people are too few to ask about.",
+            "No rate can be estimated on them.",
+            f"Use {FEWEST} or more; a false-positive rate of 10 in 100 takes 100 targets.",
+        )
     known = dataset(data)
     table = load_table(data)
     parts = split_people(table, dict.fromkeys(PARTS, 1 / len(PARTS)), known.person, seed)
@@ -57,7 +66,8 @@ def known_generator(
         return Release(coded(planted(made, frame, planted_share, rng) if planted_share else made, given.columns))
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        return Outcome(*attacked(groups, recipe, targets, shadows, seed, progress))
+        found, evidence = attacked(groups, recipe, targets, shadows, seed, progress)
+        return Outcome(found, evidence, people=gate.People(heads, known.person))
 
     return Scenario(
         Subject(

@@ -11,12 +11,13 @@ import pytest
 
 from testbed import stats
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Protocol, Release, Split, Threat
+from testbed.core import Act, Protocol, Release, Split, Table, Threat
 from testbed.data.cohorts import source
 from testbed.data.tables import encode
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial, assess
+from testbed.harness.generator import Groups, known_generator
 from testbed.harness.prepare import groups, mlp
 from testbed.harness.release import examine
 from testbed.report.schema import Estimate, Finding
@@ -57,6 +58,25 @@ def fresh(seed: int) -> list[Finding]:
 @pytest.mark.slow
 def test_attacks_on_a_release_that_leaks_nothing() -> None:
     check(tally(fresh))
+
+
+def of_a_generator_that_keeps_nothing(seed: int) -> list[Finding]:
+    """What is released are other people, whomever the generator was given."""
+    people, others = thirds(200, 3000 + seed), thirds(400, 7000 + seed)
+    frames = [encode(people.original, f, people.control) for f in (people.fresh, others.original, others.fresh)]
+    control = frames[0].control
+    assert control is not None
+    held = Groups(frames[0].original, control, frames[0].synthetic, frames[1].synthetic)
+
+    def recipe(given: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
+        return Release(frames[2].synthetic.take(rng.permutation(400)[: len(given)]))
+
+    return known_generator(held, recipe, 100, 8, seed, lambda _: None)[0]
+
+
+@pytest.mark.slow
+def test_attacks_that_hold_a_generator_that_leaks_nothing() -> None:
+    check(tally(of_a_generator_that_keeps_nothing))
 
 
 def of_others(seed: int) -> list[Finding]:

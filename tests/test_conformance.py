@@ -3,12 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from testbed.attacks import kit
 from testbed.attacks.kit import Attack, attack, attacks, find
-from testbed.core import Batch, Guesses, Reconstruction, Threat, Transcript
+from testbed.core import (
+    Batch,
+    Cohort,
+    Column,
+    Gaps,
+    Guesses,
+    Halves,
+    Reconstruction,
+    Records,
+    Release,
+    Scores,
+    Table,
+    Threat,
+    Transcript,
+)
 from testbed.errors import ThreatError, UsageError
 from testbed.findings import Plan, membership, rates
 from testbed.report.schema import Estimate
@@ -108,8 +124,6 @@ def peeks(a: Attack) -> bool:
     """
     import gc
 
-    from testbed.core import Cohort
-
     made = world(a)
     view, before = made.view(1.0), None
     before = a.run(view, made.question, made.auxiliary, 0, made.threat, {})
@@ -134,8 +148,6 @@ def test_a_reconstruction_does_not_depend_on_the_people_once_the_view_is_made(a:
 
 def answers_with(a: Attack, values: str) -> list[bytes]:
     """The guesses for each column, with the targets' own values of that column as they are, or scrambled."""
-    from testbed.core import Gaps, Table
-
     made = world(a)
     release = made.view(0.5)
     table = release.table.take(np.arange(60))
@@ -158,9 +170,6 @@ def test_the_guess_for_a_secret_does_not_depend_on_the_secret(a: Attack) -> None
 def test_an_attack_that_peeks_is_caught() -> None:
     import gc
 
-    from testbed.attacks import kit
-    from testbed.core import Cohort
-
     def peeking_attack(
         view: Transcript, question: Batch, auxiliary: Cohort, rng: np.random.Generator
     ) -> Reconstruction:
@@ -179,6 +188,35 @@ def test_an_attack_that_peeks_is_caught() -> None:
         assert peeks(cheat)
     finally:
         kit._REGISTRY.pop(cheat.name)
+
+
+def test_no_question_names_a_person() -> None:
+    """A name may tell the table that somebody came from, or which two halves are one person's."""
+    seen: list[Any] = []
+
+    def curious_reader(view: Any, question: Any, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Look at the names. Threat model: a cheat."""
+        seen.append(question)
+        return Scores(np.zeros(1))
+
+    cheat = attack(risk="membership", claim=Scores, needs=set(), position="recipient", reference="https://example.org")(
+        curious_reader
+    )
+    try:
+        column = (Column("x", "numeric"),)
+        table = Table(column, (np.arange(3.0),), np.array(["control 9", "original 1", "original 1"]))
+        cohort = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), table.persons)
+        for question in (Records(table), Records(cohort), Gaps(table, column), Halves(table, table.take([2, 1, 0]))):
+            cheat.run(Release(table), question, None, 0, Threat("recipient"))
+    finally:
+        kit._REGISTRY.pop(cheat.name)
+    expected = ["asked 0", "asked 1", "asked 1"]
+    assert seen[0].people.persons.tolist() == expected
+    assert seen[1].people.persons.tolist() == expected
+    assert seen[2].known.persons.tolist() == expected
+    # Turned round, the right half is numbered anew: the numbers say nothing of who belongs to whom.
+    assert seen[3].left.persons.tolist() == expected
+    assert seen[3].right.persons.tolist() == ["asked 0", "asked 0", "asked 1"]
 
 
 def test_the_question_of_a_reconstruction_holds_no_rows() -> None:

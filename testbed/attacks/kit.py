@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript
+from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript, unnamed
 from testbed.errors import ThreatError, UsageError
 
 _REGISTRY: dict[str, Attack] = {}
@@ -77,7 +77,8 @@ class Attack:
     ) -> Any:
         """The claim, after checking that the threat grants it and that a replayed act really took place.
 
-        `recipe`, the pipeline under test, is handed only to attacks that need it. Those share their randomness, so
+        The question's people lose their names on the way: a name may tell what is asked. `recipe`, the pipeline under
+        test, is handed only to attacks that need it. Those share their randomness, so
         that a recipe that remembers what it made is run once for all of them.
         """
         self.permit(threat)
@@ -91,7 +92,7 @@ class Attack:
         runs_it = "recipe" in self.needs
         rng = keyed_rng(seed, "recipe" if runs_it else self.name)
         held = (recipe,) if runs_it else ()
-        claim = self.read(view, question, auxiliary, rng, *held, **self.configured(params or {}))
+        claim = self.read(view, unnamed(question), auxiliary, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
         return claim

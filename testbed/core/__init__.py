@@ -20,6 +20,7 @@ from testbed.core.claims import (
     Reconstruction,
     Records,
     Scores,
+    unnamed,
 )
 from testbed.core.evidence import Cell, Evidence, Group, Unavailable
 from testbed.core.people import Array, Cohort, Column, Condition, Kind, People, Split, Table, frozen
@@ -80,4 +81,5 @@ __all__ = [
     "Unavailable",
     "View",
     "frozen",
+    "unnamed",
 ]

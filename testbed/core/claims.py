@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from testbed.core.people import Array, Column, Condition, People, Table
+import numpy as np
+
+from testbed.core.people import Array, Cohort, Column, Condition, People, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,34 @@ class Fields:
 
 
 Question: TypeAlias = Records | Batch | Halves | Gaps | Fields
+
+
+def unnamed(question: Question) -> Question:
+    """The question with people numbered as they appear, each table for itself.
+
+    A person's name may tell the table that the person came from, and in two halves who belongs together.
+    """
+    match question:
+        case Records(people=Table() as people):
+            return replace(question, people=_numbered(people))
+        case Records(people=Cohort() as people):
+            return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
+        case Halves(left=left, right=right):
+            return Halves(_numbered(left), _numbered(right))
+        case Gaps(known=known):
+            return replace(question, known=_numbered(known))
+        case _:
+            return question
+
+
+def _numbered(table: Table) -> Table:
+    return Table(table.columns, table.values, _numbers(table.persons))
+
+
+def _numbers(persons: Array) -> Array:
+    _, first, place = np.unique(persons, return_index=True, return_inverse=True)
+    names = np.array([f"asked {i}" for i in np.argsort(np.argsort(first)).tolist()], dtype=str)
+    return names[place] if len(names) else persons
 
 
 @dataclass(frozen=True, slots=True)

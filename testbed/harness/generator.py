@@ -14,10 +14,10 @@ from testbed import findings as findings_
 from testbed import judge
 from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.release.neighbours import Scale, nearest
-from testbed.core import Act, Array, Evidence, Recipe, Records, Release, Table, Threat
+from testbed.core import Act, Array, Cell, Evidence, Recipe, Records, Release, Table, Threat, Unavailable, View
 from testbed.findings import Plan
 from testbed.harness.targets import Targets
-from testbed.report.schema import Finding
+from testbed.report.schema import Finding, Unmeasured
 
 INSIDER = Threat("recipient", knows=frozenset({"auxiliary", "generator", "recipe", "target_records"}), access="score")
 ATTACKS = ("shadow_features", "shadow_ratio", "nearer_than_reference")
@@ -80,11 +80,13 @@ def known_generator(
     def copying(people: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
         return Release(people)
 
-    recipes = {"true": Remembered(recipe, seed), "positive": Remembered(copying, seed)}
+    # What the attacks are handed remembers their own shadows and nothing of the releases that are attacked.
+    shared = Remembered(recipe, seed)
+    recipes = {"true": shared, "blind": shared, "positive": Remembered(copying, seed)}
     progress("releases")
-    views: dict[str, Release] = {
-        "true": recipes["true"](groups.members, keyed_rng(seed, "release")),
-        "blind": recipes["true"](groups.blind, keyed_rng(seed, "release")),
+    views: dict[Cell, View] = {
+        "true": recipe(groups.members, keyed_rng(seed, "release", "true")),
+        "blind": recipe(groups.blind, keyed_rng(seed, "release", "blind")),
         "positive": Release(groups.members),
     }
     found: list[Finding] = []
@@ -94,12 +96,16 @@ def known_generator(
         attack = find(name)
         params = {"shadows": shadows} if "shadows" in attack.defaults else {}
         parts: list[Evidence] = []
-        for cell, view in views.items():
-            held = recipes["positive" if cell == "positive" else "true"]
-            claim = attack.run(view, Records(targets.table), groups.auxiliary, seed, INSIDER, params, held)
-            parts.append(judge.scores(claim, targets.used, cell, targets.table.persons))  # type: ignore[arg-type]
         rule = f"TB-MEMBERSHIP-{200 + number}"
         plan = Plan(rule, "membership", name, "tpr_at_fpr", "record", number == 1, attack.configured(params))
+        try:
+            for cell, view in views.items():
+                question = Records(targets.table)
+                claim = attack.run(view, question, groups.auxiliary, seed, INSIDER, params, recipes[cell])
+                parts.append(judge.scores(claim, targets.used, cell, targets.table.persons))
+        except Unavailable as reason:
+            found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=reason.code, needs=reason.needs)))
+            continue
         kept[rule] = Evidence.join(*parts)
         found.append(findings_.membership(plan, kept[rule]))
         area = Plan(f"TB-MEMBERSHIP-{210 + number}", "membership", name, "auc", "record", False, plan.params)

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from testbed.attacks.kit import find, keyed_rng
-from testbed.core import Records, Release, Unavailable
+from testbed.core import Records, Release, Table, Unavailable
 from testbed.data.tables import coded, decoded, encode
-from testbed.harness.generator import ATTACKS, INSIDER, Remembered, achilles_heels
+from testbed.errors import UsageError
+from testbed.harness.generator import ATTACKS, INSIDER, Groups, Remembered, achilles_heels, known_generator
 from testbed.report.schema import Estimate, Finding
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
@@ -81,5 +82,55 @@ def test_without_the_generator_it_is_unavailable() -> None:
     frame = pd.DataFrame({"x": np.arange(6.0)})
     table = encode(frame, frame).original
     for name in ("shadow_features", "shadow_ratio"):
-        with pytest.raises(Unavailable):
+        with pytest.raises(Unavailable, match="generator"):
             find(name).run(Release(table), Records(table), table, 0, INSIDER)
+
+
+def test_what_an_attack_is_handed_holds_nothing_of_the_release_that_it_attacks() -> None:
+    groups, seen = small_groups(), []
+
+    def recipe(people: Table, rng: np.random.Generator, act: object = None) -> Release:
+        seen.append(set(people.persons.tolist()))
+        return Release(people)
+
+    known_generator(groups, recipe, 20, 4, 0, lambda _: None)
+    named = {str(p) for p in groups.members.persons}
+    assert sum(s == named for s in seen) == 1, "the true release is made once, by the harness"
+    # Shadows hold the attacker's own people and numbered targets; four serve all attacks and both views.
+    shadows = [s for s in seen if any(p.startswith("asked") for p in s)]
+    assert len(shadows) == 4
+    assert not any(s & named for s in shadows)
+
+
+def test_all_rows_of_a_person_are_in_a_shadow_or_none() -> None:
+    groups = small_groups()
+    people = Table(groups.members.columns, groups.members.values, np.repeat([f"p{i}" for i in range(20)], 3))
+    counted: list[list[int]] = []
+
+    def recipe(given: Table, rng: np.random.Generator, act: object = None) -> Release:
+        names, rows = np.unique(given.persons, return_counts=True)
+        counted.append([int(n) for p, n in zip(names, rows, strict=True) if p.startswith("asked")])
+        return Release(given)
+
+    find("shadow_ratio").run(Release(people), Records(people), groups.auxiliary, 0, INSIDER, {"shadows": 4}, recipe)
+    assert [len(c) for c in counted] == [10] * 4
+    assert {n for c in counted for n in c} == {3}
+
+
+def test_an_odd_number_of_shadows_and_too_few_people_are_said_to_be_so() -> None:
+    groups = small_groups()
+
+    def recipe(people: Table, rng: np.random.Generator, act: object = None) -> Release:
+        return Release(people)
+
+    found, kept = known_generator(groups, recipe, 20, 5, 0, lambda _: None)
+    assert "few_shadows" in found[0].validity.flags
+    assert "TB-MEMBERSHIP-201" not in kept
+    with pytest.raises(UsageError, match="TB-SCENARIO-011"):
+        attacked(targets=0)
+
+
+def small_groups() -> Groups:
+    frame = pd.DataFrame(np.random.default_rng(0).normal(size=(240, 3)), columns=list("xyz"))
+    table = encode(frame, frame).original
+    return Groups(*(table.take(np.arange(60 * i, 60 * (i + 1))) for i in range(4)))

@@ -6,6 +6,8 @@ target is in exactly half of them, so that the same shadows serve all targets.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
@@ -19,39 +21,68 @@ from testbed.matching import row_keys
 NEAR = 0.05
 """Numbers this near, in ranges of the released column, answer a query alike."""
 WIDEST = 4
+"""Columns of a query at most."""
+FEWEST = 4
+"""Shadow releases at least; with two, each target would be compared with one release."""
 
 
-def _shadows(
-    view: Release, targets: Table, auxiliary: Table | None, rng: np.random.Generator, recipe: Recipe | None, count: int
-) -> tuple[Array, list[Table]]:
-    """Which target was in which shadow original (count, n) bool, and what the recipe released of each."""
-    if recipe is None:
-        raise Unavailable("no_recipe", "the generator, to be run again on other people")
-    if auxiliary is None or len(auxiliary) < 2:
-        raise Unavailable("no_reference", "records of other people of the same population")
-    included = np.zeros((count, len(targets)), bool)
-    made: list[Table] = []
-    for i in range(count):
-        half = rng.permutation(len(targets)) < len(targets) / 2 if i % 2 == 0 else ~included[i - 1]
-        included[i] = half
-        mine = targets.take(np.flatnonzero(half))
-        rest = auxiliary.take(rng.permutation(len(auxiliary))[: max(0, len(view.table) - len(mine))])
-        people = Table(
-            mine.columns,
-            tuple(np.concatenate(pair) for pair in zip(mine.values, rest.values, strict=True)),
-            np.concatenate([mine.persons, rest.persons]),
-        )
-        released = recipe(people, rng)
-        assert isinstance(released, Release)
-        made.append(released.table)
-    return included, made
+@dataclass(frozen=True, slots=True)
+class _Shadows:
+    """Targets in an order of their contents, where each was asked about (`order`), and the shadow releases.
+
+    `included` (shadows, n) bool says which target was in which shadow original.
+    """
+
+    targets: Table
+    order: Array
+    included: Array
+    released: list[Table]
+    scale: Scale
+    width: float
+    seed: int
+
+    @staticmethod
+    def made(
+        view: Release,
+        question: Records,
+        auxiliary: Table | None,
+        rng: np.random.Generator,
+        recipe: Recipe | None,
+        count: int,
+    ) -> _Shadows:
+        """Raises `Unavailable` without a recipe, without others' records, or for a `count` that is odd or under 4."""
+        if recipe is None:
+            raise Unavailable("no_recipe", "the generator, to be run again on other people")
+        if auxiliary is None or len(auxiliary) < 2:
+            raise Unavailable("no_reference", "records of other people of the same population")
+        if count < FEWEST or count % 2:
+            raise Unavailable("few_shadows", f"an even number of shadow releases, {FEWEST} or more")
+        assert isinstance(question.people, Table)
+        seed = int(rng.integers(2**62))
+        order = np.argsort(row_keys(question.people, seed), kind="stable")
+        targets = question.people.take(order)
+        # All rows of a person are in a shadow original, or none; people stand in the order of their first rows.
+        _, first, place = np.unique(targets.persons, return_index=True, return_inverse=True)
+        person, people = np.argsort(np.argsort(first))[place], len(first)
+        included = np.zeros((count, len(targets)), bool)
+        released: list[Table] = []
+        for i in range(count):
+            included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
+            mine = targets.take(np.flatnonzero(included[i]))
+            rest = auxiliary.take(rng.permutation(len(auxiliary))[: max(0, len(view.table) - len(mine))])
+            made = recipe(_joined(mine, rest), rng)
+            assert isinstance(made, Release)
+            released.append(made.table)
+        scale = Scale.of(view.table)
+        return _Shadows(targets, order, included, released, scale, bandwidth(sampled(auxiliary, seed), scale), seed)
+
+    def density(self, table: Table) -> Array:
+        return log_density(self.targets, sampled(table, self.seed), self.scale, self.width)
 
 
-def _ordered(question: Records, rng: np.random.Generator) -> tuple[Table, Array]:
-    """The people in an order of their contents, and where each stood: the order of asking plays no part."""
-    assert isinstance(question.people, Table)
-    order = np.argsort(row_keys(question.people, int(rng.integers(2**62))), kind="stable")
-    return question.people.take(order), order
+def _joined(first: Table, second: Table) -> Table:
+    values = (np.concatenate(pair) for pair in zip(first.values, second.values, strict=True))
+    return Table(first.columns, tuple(values), np.concatenate([first.persons, second.persons]))
 
 
 def _as_asked(values: Array, order: Array) -> Scores:
@@ -86,35 +117,31 @@ def shadow_features(
     al. 2023). They are standardised by target over the shadows and told apart by one logistic regression for all
     targets, where the authors fit one per target on a thousand shadows. Raises `Unavailable` without recipe or others.
     """
-    targets, order = _ordered(question, rng)
-    included, released = _shadows(view, targets, auxiliary, rng, recipe, shadows)
-    width = len(targets.columns)
+    made = _Shadows.made(view, question, auxiliary, rng, recipe, shadows)
+    width = len(made.targets.columns)
     sets = [rng.permutation(width)[: rng.integers(1, min(WIDEST, width) + 1)] for _ in range(queries)]
-    scale, seed = Scale.of(view.table), int(rng.integers(2**62))
-    assert auxiliary is not None
-    kernel = bandwidth(sampled(auxiliary, seed), scale)
-    made = np.stack([_features(targets, t, scale, kernel, sets, seed) for t in (*released, view.table)])
-    middle, spread = made[:-1].mean(0), made[:-1].std(0)
-    standard = (made - middle) / np.where(spread > 0, spread, 1.0)
+    features = np.stack([_features(made, table, sets) for table in (*made.released, view.table)])
+    middle, spread = features[:-1].mean(0), features[:-1].std(0)
+    standard = (features - middle) / np.where(spread > 0, spread, 1.0)
     model = LogisticRegression(C=0.1, max_iter=1000)
-    model.fit(standard[:-1].reshape(-1, standard.shape[2]), included.reshape(-1))
-    return _as_asked(np.asarray(model.decision_function(standard[-1])), order)
+    model.fit(standard[:-1].reshape(-1, standard.shape[2]), made.included.reshape(-1))
+    return _as_asked(np.asarray(model.decision_function(standard[-1])), made.order)
 
 
-def _features(targets: Table, released: Table, scale: Scale, kernel: float, sets: list[Array], seed: int) -> Array:
+def _features(made: _Shadows, released: Table, sets: list[Array]) -> Array:
     """(n, f) features of each target in one release."""
-    _, distances, _ = nearest(targets, released, scale, seed, min(5, len(released)))
-    pool = sampled(released, seed)
+    _, distances, _ = nearest(made.targets, released, made.scale, made.seed, min(5, len(released)))
+    pool = sampled(released, made.seed)
     agrees: list[Array] = []
-    for column, asked, known in zip(targets.columns, targets.values, pool.values, strict=True):
+    for column, asked, known in zip(made.targets.columns, made.targets.values, pool.values, strict=True):
         if column.kind == "categorical":
             agrees.append(asked[:, None] == known[None, :])
         else:
-            near = np.abs(asked[:, None] - known[None, :]) <= NEAR * scale.ranges[column.name]
+            near = np.abs(asked[:, None] - known[None, :]) <= NEAR * made.scale.ranges[column.name]
             agrees.append(near | (np.isnan(asked)[:, None] & np.isnan(known)[None, :]))
     answers = [np.log1p(np.logical_and.reduce([agrees[c] for c in s]).sum(1)) for s in sets]
     near = np.log(distances[:, [0, -1]] + 1e-6)
-    return np.column_stack([near, log_density(targets, pool, scale, kernel), *answers])
+    return np.column_stack([near, made.density(released), *answers])
 
 
 @attack(
@@ -139,10 +166,7 @@ def shadow_ratio(
     Threat model: as `shadow_features`. The authors then count the population's records whose ratio is smaller; at
     one threshold for all records that orders them as the ratio itself does, which is given here.
     """
-    targets, order = _ordered(question, rng)
-    _, released = _shadows(view, targets, auxiliary, rng, recipe, shadows)
-    scale, seed = Scale.of(view.table), int(rng.integers(2**62))
-    assert auxiliary is not None
-    kernel = bandwidth(sampled(auxiliary, seed), scale)
-    own, *others = (log_density(targets, sampled(t, seed), scale, kernel) for t in (view.table, *released))
-    return _as_asked(own - (logsumexp(np.stack(others), axis=0) - np.log(len(others))), order)
+    made = _Shadows.made(view, question, auxiliary, rng, recipe, shadows)
+    others = np.stack([made.density(table) for table in made.released])
+    mean = logsumexp(others, axis=0) - np.log(len(others))
+    return _as_asked(made.density(view.table) - mean, made.order)
