@@ -27,6 +27,7 @@ NOT_TESTED = [
     "free text, images and other attachments",
     "background knowledge beyond the columns of this table",
 ]
+LINKED = "single rows and their order in tables with several rows a person: their summaries a person stand for them"
 SEES = "the released table, whole, and nothing of the generator"
 QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
 
@@ -90,15 +91,15 @@ class MetaFile:
         return MetaFile(**given)
 
 
-def recipient() -> ThreatModel:
-    """The threat of every evaluated release, for the report."""
+def recipient(linked: bool = False) -> ThreatModel:
+    """The threat of every evaluated release, for the report; `linked` where it was several tables."""
     return ThreatModel(
         position="recipient",
         malicious=False,
         knows=sorted(RECIPIENT.knows),
         access=RECIPIENT.access,
         sees=SEES,
-        not_tested=NOT_TESTED,
+        not_tested=[*NOT_TESTED, LINKED] if linked else NOT_TESTED,
     )
 
 
@@ -140,8 +141,8 @@ def evaluate(
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
     `control` holds people like those of `original` who were held out before synthesising; without it nothing can
-    pass. `raw` are further tables about the same people that nothing may be quoted from. Raises `InputError` for tables
-    that cannot be compared and `UsageError` for names that do not exist.
+    pass. `raw` are the linked tables behind the rows, which nothing may be quoted from either. Raises `InputError` for
+    tables that cannot be compared and `UsageError` for names that do not exist.
     """
     started = time.monotonic()
     results.data_class(data_class)
@@ -191,7 +192,7 @@ def evaluate(
             size_band=results.size_band(len(original)),
             columns=len(encoded.original.columns),
         ),
-        threat=recipient(),
+        threat=recipient(bool(raw)),
         findings=examined.findings,
         policy=policy or policy_.load(),
         utility=useful,

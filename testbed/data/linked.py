@@ -45,6 +45,13 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
                 "All of original, synthetic and control must be files, or all folders of CSV or Parquet files.",
                 "Give three folders with one file a table.",
             )
+        if len({p.stem for p in paths}) < len(paths):
+            raise UsageError(
+                "TB-DATA-069",
+                f"Two files of the {role} have one name.",
+                "It would be undefined which one is the table.",
+                "Keep one file a table.",
+            )
         frames[role] = {p.stem: read_file(p, role, person) for p in paths}
     linked = joined(frames, person)
     return Linked(*linked, [t for role in frames if role != "synthetic" for t in frames[role].values()])
@@ -82,18 +89,19 @@ def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[
         if all(c in t[n] and pd.api.types.is_numeric_dtype(t[n][c]) for t in frames.values())
     }
     made: dict[str, pd.DataFrame] = {}
+    left: tuple[str, ...] = ()
     for role, tables in frames.items():
         parts = [
             _renamed(tables[n].set_index(person), n) if n in single else _gathered(tables[n], n, person, numeric)
             for n in order
         ]
+        left = tuple(map(str, parts[0].columns)) if role == "original" else left
         whole = pd.concat(parts, axis=1, join="outer")
         for n in order:
-            if f"{n}.rows" in whole and n not in single:
+            if n not in single:
                 whole[f"{n}.rows"] = whole[f"{n}.rows"].fillna(0)
         made[role] = whole.rename_axis(person).reset_index()
     columns = [str(c) for c in made["original"].columns if c != person]
-    left = tuple(c for c in columns if c.startswith(f"{first}."))
     return made, (left, tuple(c for c in columns if c not in left))
 
 

@@ -41,6 +41,8 @@ def noisy_marginals(
 
 
 BINS = 20
+GAP = "\0gap"
+"""A missing value among the categories; no text of a table holds the sign that it begins with."""
 
 
 def noisy_table(
@@ -48,8 +50,8 @@ def noisy_table(
 ) -> pd.DataFrame:
     """`noisy_marginals` of a table with numbers, in 20 bins of equal width, drawn evenly within a bin.
 
-    The categories, ranges, whole numbers and gaps of `public` count as known to everybody: where they are not, the
-    guarantee does not cover them.
+    The categories, ranges, whole numbers and gaps of `public`, and the number of rows asked for, count as known to
+    everybody: where they are not, the guarantee does not cover them.
     """
     coded: dict[str, Any] = {}
     domain: dict[str, list[str]] = {}
@@ -62,12 +64,12 @@ def noisy_table(
             coded[name], levels = place.astype(str), [str(i) for i in range(BINS)]
         else:
             coded[name], levels = original[name].astype(str).to_numpy(), sorted(known.astype(str).unique())
-        coded[name] = np.where(np.asarray(original[name].isna()), "gap", coded[name])
-        domain[name] = [*levels, "gap"] if bool(public[name].isna().any()) else levels
+        coded[name] = np.where(np.asarray(original[name].isna()), GAP, coded[name])
+        domain[name] = [*levels, GAP] if bool(public[name].isna().any()) else levels
     frame = pd.DataFrame(coded, index=original.index)
     made: Any = noisy_marginals(frame, rows, rng, epsilon=epsilon, domain=domain)
     for name in original.columns:
-        gaps = made[name] == "gap"
+        gaps = made[name] == GAP
         if name in edges:
             place = made[name].where(~gaps, "0").astype(int).to_numpy()
             values = rng.uniform(edges[name][place], edges[name][place + 1])

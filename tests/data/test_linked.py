@@ -41,13 +41,21 @@ def written(folder: Path, tables: dict[str, pd.DataFrame]) -> str:
 
 
 def judged(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, seed: int = 0
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, seed: int = 0, data_class: str = "public"
 ) -> tuple[int, dict[str, object]]:
     original, control, fresh = (hospital(400, seed + i, prefix) for i, prefix in enumerate("oct"))
     paths = {"original": original, "synthetic": planted(original, fresh, share), "control": control}
     arguments = [text for role, tables in paths.items() for text in (f"--{role}", written(tmp_path / role, tables))]
     code = invoke(
-        monkeypatch, "evaluate", *arguments, "--person", "id", "--data-class", "public", "--out", str(tmp_path / "out")
+        monkeypatch,
+        "evaluate",
+        *arguments,
+        "--person",
+        "id",
+        "--data-class",
+        data_class,
+        "--out",
+        str(tmp_path / "out"),
     )
     return code, json.loads((tmp_path / "out/share/result.json").read_text())
 
@@ -75,6 +83,23 @@ def test_people_planted_across_two_tables_are_found(monkeypatch: pytest.MonkeyPa
     assert link["target"].startswith("patients.age, patients.sex | visits.")
     assert link["excess"]["low"] > 0
     assert by_rule["TB-MEMBERSHIP-001"]["excess"]["low"] > 0
+
+
+def test_linked_real_data_pass_the_gate_and_say_what_was_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, result = judged(monkeypatch, tmp_path, 0.2, data_class="real")
+    assert any("single rows" in text for text in result["threat"]["not_tested"])  # type: ignore[index]
+    shared = (tmp_path / "out/share/result.json").read_text() + (tmp_path / "out/share/report.html").read_text()
+    pressures = hospital(400, 0, "o")["visits"]["pressure"].astype(str)
+    assert not [v for v in pressures if len(v) > 5 and v in shared]
+
+
+def test_a_table_whose_name_begins_like_another_stays_on_its_side() -> None:
+    one = pd.DataFrame({"id": ["x", "y"], "v": [1, 2]})
+    tables = {"a": one, "a.b": one}
+    _, link = joined({"original": tables, "synthetic": tables}, "id")
+    assert link == (("a.v",), ("a.b.v",))
 
 
 def test_fresh_people_in_two_tables_do_not_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
