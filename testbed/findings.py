@@ -133,7 +133,7 @@ def rates(
 
 
 def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None) -> Finding:
-    """TPR at a threshold that half of the controls set; the control is the FPR on the other half.
+    """TPR at the thresholds that the halves of the controls set; the control is each half's FPR at the other's.
 
     Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
     """
@@ -193,16 +193,20 @@ def _worth(tpr: float, fpr: float) -> str:
 
 
 def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
-    """TPR, and the FPR on the half of the controls that did not set the threshold; all of it by person."""
+    """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
+
+    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum, so that the
+    difference varies as if all controls had been judged at a threshold known beforehand.
+    """
     _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
-    place = np.argsort(np.argsort(first))[person]  # persons in the order in which they were asked about
-    threshold = stats.threshold_at(fpr, unused.score[place % 2 == 0])
-    judged = unused.where(place % 2 == 1)
-    return _above(used, threshold), _above(judged, threshold)
-
-
-def _above(cell: Evidence, threshold: float) -> tuple[Interval, int]:
-    return stats.proportion((cell.score > threshold).astype(float), cell.cluster), len(cell)
+    even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
+    one, other = (stats.threshold_at(fpr, unused.score[part]) for part in (even, ~even))
+    accused = ((used.score > one).astype(float) + (used.score > other)) / 2
+    falsely = (unused.score > np.where(even, other, one)).astype(float)
+    return (
+        (stats.proportion(accused, used.cluster), len(used)),
+        (stats.proportion(falsely, unused.cluster), len(unused)),
+    )
 
 
 def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
