@@ -13,7 +13,7 @@ from testbed.core import Array, Evidence, Release, Table, Threat
 RECIPIENT = Threat("recipient", knows=frozenset({"auxiliary", "known_columns", "target_records"}), access="score")
 TARGETS = 2000
 """Guesses per attack and group unless asked otherwise: enough for a bound of two points at a rate of one half."""
-PREDICATES = 500
+PREDICATES = 2000
 """Descriptions per singling-out attack unless asked otherwise."""
 
 Progress = Callable[[str], None]

@@ -15,7 +15,7 @@ from testbed.attacks.kit import attack
 from testbed.core import Array, Column, Condition, Fields, Predicates, Release, Table
 from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, mix, row_keys
 
-ATTEMPTS_PER_PREDICATE = 2000
+ATTEMPTS_PER_PREDICATE = 500
 REFERENCE = "https://arxiv.org/abs/2211.10459"
 _OPS = ("eq", "le", "ge", "missing")
 _NAMES = {EQUAL: "eq", AT_MOST: "le", AT_LEAST: "ge", MISSING: "missing"}
@@ -89,7 +89,7 @@ def singling_out_multivariate(
     keys = row_keys(table, int(rng.integers(2**62)))
     index, width = Index.of(table), len(table.columns)
     sizes = np.array(sorted({min(width, s) for s in range(smallest, largest + 1)}), dtype=np.int64)
-    most = min(ATTEMPTS_PER_PREDICATE * question.wanted, 64 * len(table))
+    most = min(ATTEMPTS_PER_PREDICATE * question.wanted, 512 * len(table))
     rows, data = np.argsort(keys, kind="stable"), (index.values, index.order, index.ranked, index.known, index.person)
     columns, ops, bounds, lengths = _form(*data, rows, keys, medians, sizes, most, question.wanted)
     made = (
