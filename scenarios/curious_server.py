@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.errors import UsageError
@@ -11,8 +13,9 @@ from testbed.harness.federation import Trial
 from testbed.harness.prepare import cnn, defended, hospitals, mlp, prepared
 from testbed.scenario import Scenario, main, scenario
 
-NOT_TESTED = ["secure aggregation", "clients that run several local epochs", "a server that changes the model"]
-SEES = "every model that it sends to a client and every gradient that comes back"
+NOT_TESTED = ["secure aggregation", "a server that changes the model"]
+SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
+ATTACKS = ("analytic_linear", "spear", "cosine_tv", "fedavg_unrolling")
 
 
 @scenario(question="Can the coordinator of this federation see a client's records?")
@@ -21,6 +24,8 @@ def curious_server(
     clients: int = 4,
     rounds: int = 10,
     batch: int = 1,
+    epochs: int = 0,
+    learning_rate: float = 0.1,
     attack: str = "analytic_linear",
     iterations: int = 300,
     defence: str = "none",
@@ -28,26 +33,43 @@ def curious_server(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A server that follows the protocol inverts each client's FedSGD gradient.
+    """A server that follows the protocol inverts what each client sends.
 
-    `attack=analytic_linear` is exact for a batch of one and a model whose first layer is fully connected;
-    `attack=cosine_tv` matches gradients, on a small convolutional network. `defence=random_update` sends noise
-    instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
+    `epochs=0` is FedSGD, each round the gradient of one batch; with `epochs` clients train so often on `batch` records,
+    in steps of half of them, and send new weights (FedAvg). `attack=analytic_linear` is exact for a batch of one and
+    `attack=spear` for small batches, where the model's first layer is fully connected; `attack=cosine_tv` matches
+    gradients on a small convolutional network, and `attack=fedavg_unrolling` whole local trainings.
+    `defence=random_update` sends noise instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
     """
     known = source(data)
-    if attack not in ("analytic_linear", "cosine_tv"):
+    if attack not in ATTACKS:
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r}.",
             "A curious server reads; others act.",
-            "Use analytic_linear or cosine_tv.",
+            f"Use one of: {', '.join(ATTACKS)}.",
         )
-    split = hospitals(known, clients, rounds * batch, seed)
-    exact = attack == "analytic_linear"
-    spec = mlp(known, 32) if exact or len(known.shape) != 3 else cnn(known)
-    protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    if (attack == "fedavg_unrolling") > (epochs > 0) or (attack == "spear" and epochs > 0):
+        raise UsageError(
+            "TB-SCENARIO-006",
+            f"{attack} and epochs={epochs} do not go together.",
+            "Unrolling repeats local training, which FedSGD has none of; unmixing needs the gradient of one batch.",
+            "Use epochs=1 or more with fedavg_unrolling, and epochs=0 with spear.",
+        )
+    exact = attack in ("analytic_linear", "spear")
+    spec = mlp(known, 128 if attack == "spear" else 32) if exact or len(known.shape) != 3 else cnn(known)
     protection = defended(defence, noise, clip)
-    undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
+    if epochs:
+        # Every round trains on the same people, so that one round says what an update of theirs gives away.
+        split = hospitals(known, clients, batch, seed)
+        step = max(1, batch // 2)
+        protocol = Protocol("fedavg", step, epochs, learning_rate=learning_rate, rounds=1, clients=clients)
+    else:
+        split = hospitals(known, clients, rounds * batch, seed)
+        protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    # Known to leak: one record at a time, in the plain gradient or in one local step.
+    leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
+    undefended = Federation(spec, leaky, seed)
     plan = Plan(
         "TB-RECONSTRUCTION-001",
         "reconstruction",
@@ -59,9 +81,10 @@ def curious_server(
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary"})),
+        Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})),
         (plan,),
-        positive=None if batch == 1 and protection is None else undefended,
+        positive_members=clients if epochs else None,
+        positive=None if batch == 1 and not epochs and protection is None else undefended,
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
+from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
@@ -22,30 +23,41 @@ def malicious_server(
     clients: int = 2,
     rounds: int = 20,
     batch: int = 1,
+    attack: str = "imprint",
     bins: int = 256,
     defence: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A server that sends a changed architecture reads every record that is alone in a bin (imprint attack).
+    """A server that sends a changed model reads every record that a part of it answers to alone.
+
+    `attack=imprint` changes the architecture, and reads each record that is alone in one of its `bins`;
+    `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people.
 
     Beside it: what a server that only reads learns of the same federation.
     """
     known = source(data)
+    if attack not in ("imprint", "trap_weights"):
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario does not know the attack {attack!r}.",
+            "A malicious server acts; others only read.",
+            "Use imprint or trap_weights.",
+        )
     split = hospitals(known, clients, rounds * batch, seed)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
-    spec = mlp(known, 32)
+    spec = mlp(known, 32 if attack == "imprint" else bins)
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
     unit = "record" if batch == 1 else "batch"
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"})),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", "imprint", "line_up_top1", unit),),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit),),
         positive=None if batch == 1 and protection is None else undefended,
-        act_params={"bins": bins},
+        act_params={"bins": bins} if attack == "imprint" else {},
     )
     honest = replace(
         trial,

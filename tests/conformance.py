@@ -220,20 +220,22 @@ def _noise(leak: float) -> Defence | None:
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
 WIDE = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
-FAST: dict[str, dict[str, Any]] = {"cosine_tv": {"iterations": 80}}
+FAST: dict[str, dict[str, Any]] = {"cosine_tv": {"iterations": 80}, "fedavg_unrolling": {"iterations": 80}}
 
 
 def _reconstruction(attack: Attack) -> World:
-    clients, rounds = 2, 6
+    unrolled = attack.name == "fedavg_unrolling"
+    clients, rounds = (12, 1) if unrolled else (2, 6)
     split = _split(clients * rounds, clients)
     threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
-    spec = CNN if attack.name == "cosine_tv" else MLP
+    spec = CNN if unrolled or attack.name == "cosine_tv" else MLP
     params = FAST.get(attack.name, {})
     plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
 
     @cache
     def recorded(leak: float) -> Any:
         protocol = Protocol("fedsgd", batch_size=1, learning_rate=0.1, rounds=rounds, clients=clients)
+        protocol = replace(protocol, kind="fedavg", local_epochs=2) if unrolled else protocol
         acting = {"bins": 64} if attack.name == "imprint" else {}
         return Trial(split, Federation(spec, protocol, 2, _noise(leak)), threat, (plan,), act_params=acting).record(
             "in-process"

@@ -117,6 +117,8 @@ class Reconstruction:
 
     batches: Mapping[tuple[int, int], Array]
     labels: Mapping[tuple[int, int], Array] = field(default_factory=dict[tuple[int, int], Array])
+    certificate: Mapping[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    """How sure an exact attack is of a batch, in [0, 1], by its own check; 1 is a proof."""
 
 
 @dataclass(frozen=True, slots=True)

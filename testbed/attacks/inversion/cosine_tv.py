@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -66,24 +68,14 @@ def cosine_tv(
         if key in given:
             y = torch.from_numpy(np.array(given[key]))
         else:
-            y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own)
+            y = labels_of(model, parameters, gradient, sizes[key], auxiliary, question, own)
         target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in parameters]
         if not any(bool(t.any()) for t in target):
             continue
         starts = [own.uniform(question.low, question.high, (sizes[key], *question.shape)) for _ in range(restarts)]
+        matching = _matching(model, parameters, target, y, tv if len(question.shape) == 3 else 0.0)
         runs = [
-            _descend(
-                model,
-                parameters,
-                target,
-                y,
-                torch.tensor(s, dtype=torch.float32),
-                question,
-                iterations,
-                learning_rate,
-                tv,
-            )
-            for s in starts
+            descend(matching, torch.tensor(s, dtype=torch.float32), question, iterations, learning_rate) for s in starts
         ]
         rebuilt[key] = min(runs, key=lambda r: r[1])[0].numpy()
         labels[key] = y.numpy()
@@ -92,7 +84,7 @@ def cosine_tv(
     return Reconstruction(rebuilt, labels)
 
 
-def _labels(
+def labels_of(
     model: nn.Module,
     parameters: dict[str, Tensor],
     gradient: dict[str, Array],
@@ -101,6 +93,7 @@ def _labels(
     question: Batch,
     rng: np.random.Generator,
 ) -> Tensor:
+    """The batch's classes (size,) in ascending order, from the last bias gradient."""
     name = [k for k in gradient if k.endswith("bias")][-1]
     noise = rng.uniform(question.low, question.high, (64, *question.shape))
     inputs = noise if auxiliary is None else auxiliary.x[:256]
@@ -109,37 +102,32 @@ def _labels(
     return torch.from_numpy(np.repeat(np.arange(question.classes), counts))
 
 
-def _descend(
-    model: nn.Module,
-    parameters: dict[str, Tensor],
-    target: list[Tensor],
-    y: Tensor,
-    start: Tensor,
-    question: Batch,
-    iterations: int,
-    learning_rate: float,
-    tv: float,
+def _matching(
+    model: nn.Module, parameters: dict[str, Tensor], target: list[Tensor], y: Tensor, tv: float
+) -> Callable[[Tensor], Tensor]:
+    def objective(x: Tensor) -> Tensor:
+        loss = models.loss_of(model, parameters, x, y)
+        own = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+        value = cosine_distance(list(own), target)
+        return value + tv * total_variation(x) if tv else value
+
+    return objective
+
+
+def descend(
+    objective: Callable[[Tensor], Tensor], start: Tensor, question: Batch, iterations: int, learning_rate: float
 ) -> tuple[Tensor, float]:
-    """The records after `iterations` steps, and the objective there."""
+    """Where `iterations` signed Adam steps within the records' range end, and the objective there."""
     x = start.clone().requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)
     drops = [int(iterations * share) for share in (3 / 8, 5 / 8, 7 / 8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
-    pictures = len(question.shape) == 3
-
-    def objective() -> Tensor:
-        loss = models.loss_of(model, parameters, x, y)
-        own = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
-        value = cosine_distance(list(own), target)
-        return value + tv * total_variation(x) if pictures and tv else value
-
     for _ in range(iterations):
         optimizer.zero_grad()
-        value = objective()
-        (x.grad,) = torch.autograd.grad(value, [x])
+        (x.grad,) = torch.autograd.grad(objective(x), [x])
         x.grad.sign_()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             x.clamp_(question.low, question.high)
-    return x.detach(), float(objective().detach())
+    return x.detach(), float(objective(x).detach())

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from testbed.core import Array, Batch, Exchange, Transcript, Unavailable
+from testbed.core import Array, Batch, Exchange, Protocol, Transcript, Unavailable
 
 
 def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
@@ -16,6 +16,7 @@ def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, in
     `Unavailable` where no exchange can be used, and names why.
     """
     asked = set(question.keys)
+    sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
     used = 0
     for exchange in view.exchanges:
         if exchange.key not in asked or exchange.returned is None or exchange.sent is None:
@@ -25,7 +26,7 @@ def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, in
         if view.protocol.kind == "fedsgd":
             gradient = {k: np.asarray(v, dtype=np.float64) for k, v in exchange.returned.items()}
         else:
-            scale = (view.protocol.learning_rate or 1.0) * (view.protocol.local_steps or 1)
+            scale = (view.protocol.learning_rate or 1.0) * steps(view.protocol, sizes.get(exchange.key))
             gradient = {
                 k: (np.asarray(exchange.sent[k], np.float64) - np.asarray(v, np.float64)) / scale
                 for k, v in exchange.returned.items()
@@ -36,6 +37,15 @@ def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, in
         yield exchange.key, exchange, gradient
     if not used:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+
+
+def steps(protocol: Protocol, records: int | None) -> int:
+    """How many local steps a FedAvg client makes on so many records; a last batch that is not full is left out."""
+    if records is None:
+        return protocol.local_steps or 1
+    size = min(protocol.batch_size or records, records)
+    made = protocol.local_epochs * (records // size)
+    return min(made, protocol.local_steps or made)
 
 
 def first_linear(gradient: dict[str, Array], width: int) -> tuple[Array, Array]:

@@ -1,0 +1,183 @@
+"""How much each reconstruction attack reads, beside what theory or the trap itself allows in the same run.
+
+python benchmarks/limits.py [imprint trap_weights spear unrolling labels]
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from testbed import judge, models, stats
+from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.updates import first_linear
+from testbed.attacks.kit import find, keyed_rng
+from testbed.core import Batch, Cohort, ModelSpec, Protocol, Reconstruction, Split, Threat
+from testbed.data import load_images
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Recorded, Trial
+from testbed.report.results import environment
+
+KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
+EXACT_DB = 60.0
+RUNS = 10
+AUXILIARY = 1000
+
+
+def people(name: str, n: int, seed: int) -> Cohort:
+    images = load_images(name)
+    rows = keyed_rng(seed, "people").permutation(len(images.x))[:n]
+    return Cohort(images.x[rows], images.y[rows], images.person[rows].astype(str))
+
+
+def recorded(
+    name: str,
+    data: str,
+    spec: ModelSpec,
+    protocol: Protocol,
+    each: int,
+    seed: int,
+    params: dict[str, int] | None = None,
+) -> tuple[Recorded, Split, Threat]:
+    """A federation of `clients` with `each` records a round, attacked by a server."""
+    wanted = each * protocol.clients * (protocol.rounds if protocol.kind == "fedsgd" else 1)
+    crowd = people(data, 2 * wanted + AUXILIARY + 100, seed)
+    cut = np.split(np.arange(len(crowd)), [wanted, 2 * wanted, 2 * wanted + AUXILIARY])
+    groups = [crowd.take(c) for c in cut]
+    split = Split(groups[0], groups[1], groups[2], np.arange(wanted) % protocol.clients, groups[3])
+    threat = Threat("server", find(name).malicious, KNOWS)
+    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", name, "line_up_top1", "batch")
+    trial = Trial(split, Federation(spec, protocol, seed), threat, (plan,), act_params=params or {})
+    return trial.record("in-process"), split, threat
+
+
+def claim_of(made: Recorded, split: Split, threat: Threat, name: str, **params: int) -> tuple[Reconstruction, float]:
+    held = made.truth.batches["true"]
+    shape = next(iter(held.values())).x.shape[1:]
+    question = Batch(tuple(held), shape, 10, tuple(len(p) for p in held.values()))
+    start = time.process_time()
+    claim = find(name).run(made.views["true"], question, split.auxiliary, made.truth.seed, threat, params)
+    return claim, (time.process_time() - start) / len(held)
+
+
+def exact(rebuilt: np.ndarray, group: Cohort) -> float:
+    return sum(judge.psnr(g, x) > EXACT_DB for x, g in judge.pairs(rebuilt, group)) / len(group)
+
+
+def row(what: str, measured: np.ndarray, beside: str, seconds: float) -> None:
+    found = stats.t_interval(measured)
+    print(
+        f"{what:44} {found.value:6.3f} ({found.low:.3f} to {found.high:.3f})  {beside}  {seconds:8.3f} CPU s",
+        flush=True,
+    )
+
+
+def planted(name: str, size: int, width: int) -> None:
+    """Recovery of imprint or trap weights beside the share that was isolated in that run."""
+    hidden = width if name == "trap_weights" else 32
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [hidden]})
+    protocol = Protocol("fedsgd", size, learning_rate=0.1, rounds=1, clients=1)
+    rates, alone, seconds = [], [], []
+    for seed in range(RUNS):
+        acting = {"bins": width} if name == "imprint" else {}
+        made, split, threat = recorded(name, "mnist5k", spec, protocol, size, seed, acting)
+        claim, took = claim_of(made, split, threat, name)
+        (exchange,), (group,) = made.views["true"].exchanges, made.truth.batches["true"].values()
+        weight, bias = first_linear({k: np.asarray(v, float) for k, v in (exchange.sent or {}).items()}, 784)
+        fires = group.x.reshape(size, -1) @ weight.T + bias > 0
+        if name == "imprint":
+            counts = fires.sum(1)
+            alone.append(np.mean([(counts == c).sum() == 1 and c > 0 for c in counts]))
+        else:
+            alone.append(float((fires[:, fires.sum(0) == 1].sum(1) >= 2).mean()))
+        rates.append(exact(claim.batches[1, 0], group))
+        seconds.append(took)
+    beside = f"isolated {np.mean(alone):.3f}"
+    beside += f", theory {(1 - 1 / width) ** (size - 1):.3f}" if name == "imprint" else ""
+    row(f"{name}, B={size}, {width} neurons", np.array(rates), beside, float(np.mean(seconds)))
+
+
+def spear(size: int) -> None:
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [200, 200]})
+    protocol = Protocol("fedsgd", size, learning_rate=0.1, rounds=RUNS, clients=1)
+    made, split, threat = recorded("spear", "mnist5k", spec, protocol, size, 0)
+    claim, took = claim_of(made, split, threat, "spear")
+    held = made.truth.batches["true"]
+    rates = np.array([exact(claim.batches.get(k, np.empty((0, 1, 28, 28))), p) for k, p in held.items()])
+    certified = [claim.certificate.get(k) == 1.0 for k in held]
+    wrong = sum(c and r < 1 for c, r in zip(certified, rates, strict=True))
+    row(f"spear, B={size}, 784-200-200-10", rates, f"certified {sum(certified)} of {RUNS}, wrongly {wrong}", took)
+
+
+def unrolling(epochs: int, rate: float) -> None:
+    """The gain in dB over treating the update as one gradient, paired over clients."""
+    spec = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [8, 16]})
+    protocol = Protocol("fedavg", 4, local_epochs=epochs, learning_rate=rate, rounds=1, clients=20)
+    made, split, threat = recorded("fedavg_unrolling", "digits", spec, protocol, 4, 0)
+    found: dict[str, np.ndarray] = {}
+    seconds = 0.0
+    for name in ("cosine_tv", "fedavg_unrolling"):
+        claim, seconds = claim_of(made, split, threat, name, iterations=300)
+        found[name] = np.array(
+            [
+                np.mean([judge.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)])
+                for k, p in made.truth.batches["true"].items()
+            ]
+        )
+    gain = found["fedavg_unrolling"] - found["cosine_tv"]
+    beside = f"dB more than one gradient's median {np.median(found['cosine_tv']):.1f}, worst gain {gain.min():.1f}"
+    row(f"unrolling, {epochs} steps at {rate}, 4 records", gain, beside, seconds)
+
+
+def labels(size: int, trained: bool) -> None:
+    """The share of a batch's classes that is counted right, untrained, or after training, with auxiliary records."""
+    spec = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [64]})
+    crowd = people("digits", 1700, 0)
+    model = models.build(spec, 0)
+    if trained:
+        fit = torch.optim.Adam(model.parameters(), 1e-3)
+        for _ in range(100):
+            fit.zero_grad()
+            torch.nn.functional.cross_entropy(
+                model(torch.tensor(crowd.x[:500])), torch.tensor(crowd.y[:500])
+            ).backward()
+            fit.step()
+    weights = models.to_tensors(models.get_parameters(model), model)
+    auxiliary = torch.tensor(crowd.x[500:900])
+    rates = []
+    for seed in range(RUNS):
+        rng = keyed_rng(seed, "batch")
+        skew = rng.dirichlet(np.full(10, 0.5))[crowd.y[900:]]
+        rows = 900 + rng.choice(len(skew), size, p=skew / skew.sum())
+        tensors = {k: v.clone().requires_grad_() for k, v in weights.items()}
+        loss = models.loss_of(model, tensors, torch.tensor(crowd.x[rows]), torch.tensor(crowd.y[rows]))
+        bias = torch.autograd.grad(loss, list(tensors.values()))[-1].numpy()
+        counted = label_counts(model, weights, bias, size, auxiliary)
+        rates.append(np.minimum(counted, np.bincount(crowd.y[rows], minlength=10)).sum() / size)
+    row(f"label counts, B={size}, {'trained' if trained else 'untrained'}", np.array(rates), "1 is all right", 0.0)
+
+
+JOBS: dict[str, list[Callable[[], None]]] = {
+    "imprint": [lambda b=b, k=k: planted("imprint", b, k) for b, k in ((8, 256), (64, 256), (64, 1024), (256, 1024))],
+    "trap_weights": [lambda b=b: planted("trap_weights", b, 1000) for b in (8, 20, 100)],
+    "spear": [lambda b=b: spear(b) for b in (1, 2, 4, 8)],
+    "unrolling": [lambda e=e, r=r: unrolling(e, r) for e, r in ((2, 0.1), (4, 0.5), (8, 0.1))],
+    "labels": [lambda b=b, t=t: labels(b, t) for t in (False, True) for b in (8, 32, 128)],
+}
+
+
+def main() -> None:
+    machine = environment()
+    print(f"{machine.system}, {machine.cores} cores, Python {machine.python}, {machine.packages}, {RUNS} seeds")
+    for name in sys.argv[1:] or JOBS:
+        for job in JOBS[name]:
+            job()
+
+
+if __name__ == "__main__":
+    main()
