@@ -11,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from testbed.cli_audit import audit_model
 from testbed.errors import Exit, TestbedError, UsageError
-from testbed.terminal import conclude, progress
+from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 
 app = typer.Typer(
     name="testbed",
@@ -21,11 +22,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-
-Seed = Annotated[int, typer.Option(min=0, help="Drives the attacks; the same seed gives the same result.")]
-Out = Annotated[Path | None, typer.Option(help="Where share/ and evidence/ go.  [default: runs/<id>]")]
-Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
-PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
 
 
 @app.command()
@@ -59,7 +55,7 @@ def evaluate(
     from testbed.data import files, linked, load
     from testbed.report import results
 
-    folder = _folder(out)
+    folder = folder_for(out)
     results.writable(folder)
     told = evaluation.MetaFile.read(meta) if meta else evaluation.MetaFile()
     links = [evaluation.parse_link(text) for text in (link or told.link)]
@@ -96,6 +92,9 @@ def evaluate(
         )
     done.write(folder)
     conclude(done.result, folder, json_)
+
+
+app.command("audit-model")(audit_model)
 
 
 @app.command()
@@ -257,7 +256,7 @@ def run(
 
     registered = scenario.find(name)
     params = registered.parse(s or [])
-    folder = _folder(out)
+    folder = folder_for(out)
     results.writable(folder)
     store = folder.with_name(f".{folder.name}.resume")
     if not resume:
@@ -294,7 +293,7 @@ def replay(
     from testbed import replay as replay_
     from testbed.report import results
 
-    folder = _folder(out)
+    folder = folder_for(out)
     results.writable(folder)
     done = replay_.replay(
         transcript,
@@ -360,13 +359,7 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")
         typer.echo(f"{name}: {path or 'ships with scikit-learn; nothing to fetch'}")
 
 
-# --- what the commands share ----------------------------------------------------------------------------
-
-
-def _folder(out: Path | None) -> Path:
-    import time
-
-    return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+# --- the console script ---------------------------------------------------------------------------------
 
 
 def main() -> None:

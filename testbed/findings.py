@@ -200,9 +200,9 @@ def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[I
     """
     _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
     even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
-    one, other = (stats.threshold_at(fpr, unused.score[part]) for part in (even, ~even))
-    accused = ((used.score > one).astype(float) + (used.score > other)) / 2
-    falsely = (unused.score > np.where(even, other, one)).astype(float)
+    one, other = (stats.accuser(fpr, unused.score[part]) for part in (even, ~even))
+    accused = (one(used.score) + other(used.score)) / 2
+    falsely = np.where(even, other(unused.score), one(unused.score))
     return (
         (stats.proportion(accused, used.cluster), len(used)),
         (stats.proportion(falsely, unused.cluster), len(unused)),
@@ -356,6 +356,19 @@ def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int =
         plain=f"This could not be measured ({why.unmeasured}): it would take {why.needs}.",
         taxonomy=_taxonomy(plan.risk),
         target=plan.target,
+    )
+
+
+def diagnostic(plan: Plan, measure: Interval, control: Interval | None, plain: str) -> Finding:
+    """A rate that informs, beside that of a control where there is one; nothing decides by it."""
+    over = stats.excess(measure, control) if control else None
+    return unmeasured(plan, NOT_APPLICABLE, measure.n, measure.n).model_copy(
+        update={
+            "measure": estimate("rate", measure, plan.unit),
+            "control": estimate("rate", control, plan.unit) if control else NOT_APPLICABLE,
+            "excess": estimate("excess", over, plan.unit) if over else NOT_APPLICABLE,
+            "plain": plain,
+        }
     )
 
 

@@ -8,6 +8,7 @@ at most the variance of a proportion with the same mean, so the intervals below 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -189,6 +190,18 @@ def threshold_at(fpr: float, control_scores: Array) -> float:
     ranked = np.sort(control_scores)[::-1]
     allowed = math.floor(fpr * len(ranked) + 1e-9)
     return float(ranked[allowed]) if allowed < len(ranked) else -math.inf
+
+
+def accuser(fpr: float, control_scores: Array) -> Callable[[Array], Array]:
+    """Of scores, the chance in [0, 1] of being accused by the rule that accuses exactly `fpr` of these controls.
+
+    Scores above the threshold are accused, and of those that equal it the share that is missing: a randomised test
+    (Neyman and Pearson). A rule without it would accuse nobody where most scores tie, and find no leak.
+    """
+    threshold = threshold_at(fpr, control_scores)
+    above, tied = float((control_scores > threshold).mean()), float((control_scores == threshold).mean())
+    share = min(1.0, max(0.0, (fpr - above) / tied)) if tied else 0.0
+    return lambda scores: (scores > threshold) + share * (scores == threshold)
 
 
 def auc(positive: Array, negative: Array, level: float = 0.95) -> Interval:

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from testbed.errors import Exit
+
+Seed = Annotated[int, typer.Option(min=0, help="Drives the attacks; the same seed gives the same result.")]
+Out = Annotated[Path | None, typer.Option(help="Where share/ and evidence/ go.  [default: runs/<id>]")]
+Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
+PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
+
+
+def folder_for(out: Path | None) -> Path:
+    """Where a run's files go: as asked, or a folder of its own under runs/."""
+    return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def progress(text: str) -> None:

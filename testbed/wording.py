@@ -53,10 +53,10 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
             beside = f", and for {control} of people who were not"
         case "membership":
             fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
-            per_hundred = 100 * (fpr or 0)
-            alarms = (
-                f"When the attacker accepts about {per_hundred:g} false alarm{'s' if per_hundred != 1 else ''} in 100"
-            )
+            alarms = "When the attacker says yes or no"
+            if fpr is not None:
+                number = f"{100 * fpr:g} false alarm{'s' if fpr != 0.01 else ''}"
+                alarms = f"When the attacker accepts about {number} in 100"
             text = f"{alarms}, {got} of members are recognised"
             beside = f"; of non-members, {control} are wrongly accused"
         case "reconstruction":

@@ -12,10 +12,13 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
+from sklearn.ensemble import RandomForestClassifier
 
 from testbed import judge
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.core import (
+    Act,
+    Array,
     Batch,
     Cohort,
     Evidence,
@@ -26,6 +29,7 @@ from testbed.core import (
     Links,
     ModelSpec,
     Predicates,
+    Predictor,
     Protocol,
     Reconstruction,
     Records,
@@ -64,6 +68,8 @@ class World:
 
 
 def world(attack: Attack) -> World:
+    if ".released." in attack.read.__module__:
+        return _released(attack)
     if attack.claim is Scores and attack.position == "recipient":
         return _presence(attack)
     if attack.claim is Scores:
@@ -87,6 +93,51 @@ def as_bytes(claim: Any) -> bytes:
             return repr(c).encode()
         case _:
             raise TypeError(type(claim))
+
+
+# --- released models ------------------------------------------------------------------------------------
+
+
+@cache
+def _people() -> tuple[Cohort, Array]:
+    """Two hundred people of random classes, which can only be learnt by heart, and who of them was used."""
+    rng = keyed_rng(5, "released")
+    x = rng.normal(size=(400, 6)).astype(np.float32)
+    return Cohort(x, rng.integers(0, 2, 400), np.arange(400).astype(str)), rng.permutation(400) < 200
+
+
+def _trained(leak: float, people: Cohort, seed: int) -> Predictor:
+    """A forest's answers, of which the dial is the share that is not plain ignorance."""
+    forest = RandomForestClassifier(20, random_state=seed, bootstrap=False).fit(people.x, people.y)
+    return Predictor(lambda asked: leak * forest.predict_proba(asked.x) + (1 - leak) / 2, 2)
+
+
+def _released(attack: Attack) -> World:
+    people, used = _people()
+    knows = EVERYTHING | {"recipe"}
+    threat = Threat("recipient", knows=knows, access="score")
+    rng = keyed_rng(6, "others")
+    others = Cohort(rng.normal(size=(200, 6)).astype(np.float32), rng.integers(0, 2, 200), np.arange(200).astype(str))
+
+    @cache
+    def view(leak: float) -> Predictor:
+        return _trained(leak, people.take(np.flatnonzero(used)), 1)
+
+    def claim(leak: float, question: Records, seed: int) -> Any:
+        def recipe(given: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+            return _trained(leak, given, int(rng.integers(2**31)))
+
+        params = {"shadows": 4} if "shadows" in attack.defaults else {}
+        return attack.run(view(leak), question, others, seed, threat, params, recipe)
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        order = keyed_rng(9, "order").permutation(len(people)) if shuffled else np.arange(len(people))
+        return judge.scores(claim(leak, Records(people.take(order)), seed), used[order], "true")
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return as_bytes(claim(leak, Records(people), seed))
+
+    return World(judged, claimed, threat, view, Records(people), others)
 
 
 # --- releases -------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from testbed.core.people import Array, Table
+from testbed.core.people import Array, Cohort, Table
 from testbed.errors import ThreatError
 
 Parameters: TypeAlias = Mapping[str, Array]
@@ -116,7 +116,15 @@ class Release:
     table: Table
 
 
-View: TypeAlias = Transcript | Release
+@dataclass(frozen=True, slots=True)
+class Predictor:
+    """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records."""
+
+    ask: Callable[[Cohort], Array]
+    classes: int
+
+
+View: TypeAlias = Transcript | Release | Predictor
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from testbed.core import Array, Table
 from testbed.findings import Plan
 from testbed.harness.risks import Pair
 from testbed.harness.targets import TARGETS, Setting, shorten
-from testbed.report.schema import Estimate, Finding
+from testbed.report.schema import Finding
 from testbed.stats import Interval
 
 MOST_KEYS, BINS = 4, 10
@@ -60,24 +60,7 @@ def _closer(setting: Setting, controls: Table) -> Finding:
         "50 % says that neither is preferred. A diagnostic: it finds copies and misses most else."
     )
     half = findings_.estimate("rate", Interval(0.5, 0.5, 0.5, 1.0, "closed form", share.n), "row")
-    return _diagnostic(plan, share, None, plain).model_copy(update={"baseline": half})
-
-
-def _diagnostic(plan: Plan, measure: Interval, control: Interval | None, plain: str) -> Finding:
-    base = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, measure.n, measure.n)
-    over = stats.excess(measure, control) if control else None
-    return base.model_copy(
-        update={
-            "measure": findings_.estimate("rate", measure, plan.unit),
-            "control": findings_.estimate("rate", control, plan.unit) if control else findings_.NOT_APPLICABLE,
-            "excess": _excess(over, plan) if over else findings_.NOT_APPLICABLE,
-            "plain": plain,
-        }
-    )
-
-
-def _excess(over: Interval, plan: Plan) -> Estimate:
-    return findings_.estimate("excess", over, plan.unit)
+    return findings_.diagnostic(plan, share, None, plain).model_copy(update={"baseline": half})
 
 
 # --- keys -----------------------------------------------------------------------------------------------
@@ -134,11 +117,11 @@ def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Fin
     if rates[0] is None:
         return findings_.unmeasured(plan, findings_.NOT_APPLICABLE)
     plain = f"Of the people who are unique by {shorten(keys)}, {rates[0].value:.1%} are unique in the release as well."
-    return _diagnostic(plan, rates[0], rates[1], plain)
+    return findings_.diagnostic(plan, rates[0], rates[1], plain)
 
 
 def _disco(setting: Setting, controls: Table, keys: tuple[str, ...], target: str) -> Finding:
     plan = Plan("TB-COPYING-012", "copying", "disco", "rate", "person", False, {}, f"{target} by {shorten(keys)}")
     mine, other = (disclosive(setting.release.table, t, keys, target) for t in (setting.members, controls))
     plain = f"For {mine.value:.1%} of people the release tells {target!r} by {shorten(keys)}, uniquely and rightly."
-    return _diagnostic(plan, mine, other, plain)
+    return findings_.diagnostic(plan, mine, other, plain)

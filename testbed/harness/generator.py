@@ -14,7 +14,7 @@ from testbed import findings as findings_
 from testbed import judge
 from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.release.neighbours import Scale, nearest
-from testbed.core import Act, Array, Cell, Evidence, Recipe, Records, Release, Table, Threat, Unavailable, View
+from testbed.core import Act, Array, Cell, Evidence, People, Recipe, Records, Release, Table, Threat, Unavailable, View
 from testbed.findings import Plan
 from testbed.harness.targets import Targets
 from testbed.report.schema import Finding, Unmeasured
@@ -29,15 +29,13 @@ class Remembered:
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self._recipe, self._seed = recipe, seed
-        self._made: dict[bytes, Release] = {}
+        self._made: dict[bytes, View] = {}
 
-    def __call__(self, people: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
+    def __call__(self, people: People, rng: np.random.Generator, act: Act | None = None) -> View:
         key = "\0".join(people.persons.tolist()).encode()
         if key not in self._made:
             # Its own generator, so that the caller's goes on alike whether or not the release is remembered.
-            made = self._recipe(people, keyed_rng(self._seed, "shadow", len(self._made)))
-            assert isinstance(made, Release)
-            self._made[key] = made
+            self._made[key] = self._recipe(people, keyed_rng(self._seed, "shadow", len(self._made)))
         return self._made[key]
 
 

@@ -77,7 +77,7 @@ def version() -> str:
 
 def assemble(
     *,
-    command: Literal["run", "evaluate", "replay"],
+    command: Literal["run", "evaluate", "replay", "audit-model"],
     scenario: str,
     question: str,
     engine: str,

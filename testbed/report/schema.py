@@ -186,7 +186,7 @@ class Run(Model):
     duration_s: Statistic
     environment: Environment
     tool: Tool
-    command: Literal["run", "evaluate", "replay", "check"]
+    command: Literal["run", "evaluate", "replay", "audit-model", "check"]
     scenario: str
     question: str
     engine: str

@@ -1,0 +1,1 @@
+"""Attacks on a released model through its predictions."""

@@ -1,0 +1,207 @@
+"""Membership in a released model by someone who can train such models: LiRA, RMIA and the reference attack."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from testbed.attacks.kit import attack
+from testbed.attacks.released.predictions import SMALLEST, asked, true_class
+from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
+
+FEWEST = 4
+"""Shadow models at least: two with each record and two without."""
+NEEDS = {"target_records", "recipe"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shadows:
+    """What shadow models say of the targets, who stand in an order of their contents (`order`: where they were asked).
+
+    `own` (n,) and `shadow` (shadows, n) are probabilities of the true class, by the model under attack and by each
+    shadow; `included` (shadows, n) says who was in its training set.
+    """
+
+    own: Array
+    shadow: Array
+    included: Array
+    order: Array
+    others: Array
+    others_shadow: Array
+
+    @staticmethod
+    def trained(
+        view: Predictor,
+        question: Records,
+        auxiliary: Cohort | None,
+        rng: np.random.Generator,
+        recipe: Recipe | None,
+        count: int,
+    ) -> Shadows:
+        """Each pair of shadows is trained on the two halves of the targets' people, so that all are in and out alike.
+
+        Raises `Unavailable` without a recipe, or for a `count` that is odd or under 4.
+        """
+        if recipe is None:
+            raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
+        if count < FEWEST or count % 2:
+            raise Unavailable("few_shadows", f"an even number of shadow models, {FEWEST} or more")
+        assert isinstance(question.people, Cohort)
+        order = np.lexsort((question.people.y, *question.people.x.reshape(len(question.people), -1).T))
+        targets = question.people.take(order)
+        _, first, place = np.unique(targets.persons, return_index=True, return_inverse=True)
+        person, people = np.argsort(np.argsort(first))[place], len(first)
+        included = np.zeros((count, len(targets)), bool)
+        said: list[Array] = []
+        beside: list[Array] = []
+        for i in range(count):
+            included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
+            model = recipe(targets.take(np.flatnonzero(included[i])), rng)
+            assert isinstance(model, Predictor)
+            said.append(true_class(*asked(model, Records(targets))))
+            beside.append(_of(model, auxiliary))
+        own = true_class(*asked(view, Records(targets)))
+        return Shadows(own, np.stack(said), included, order, _of(view, auxiliary), np.stack(beside))
+
+    def as_asked(self, values: Array) -> Scores:
+        scores = np.empty(len(self.order))
+        scores[self.order] = values
+        return Scores(scores)
+
+    def mean(self, values: Array, inside: bool) -> Array:
+        """The mean of (shadows, n) values over the shadows that had each record, or had not."""
+        chosen = self.included if inside else ~self.included
+        return (values * chosen).sum(0) / chosen.sum(0)
+
+    def spread(self, values: Array, inside: bool, per_example: bool) -> Array:
+        """The standard deviation of each record, or of all records about their own means."""
+        chosen = self.included if inside else ~self.included
+        squares = ((values - self.mean(values, inside)) ** 2 * chosen).sum(0)
+        degrees = chosen.sum(0) - 1
+        variance = squares / degrees if per_example else np.full(len(squares), squares.sum() / degrees.sum())
+        return np.sqrt(np.maximum(variance, 1e-12))
+
+
+def _of(model: Predictor, others: Cohort | None) -> Array:
+    return np.empty(0) if others is None or not len(others) else true_class(*asked(model, Records(others)))
+
+
+def confidence(probability: Array, floor: float = SMALLEST) -> Array:
+    """log(p / (1 - p)), which is about normal over models (Carlini et al. 2022, section IV.C)."""
+    kept = np.clip(probability, floor, 1 - floor)
+    return np.log(kept) - np.log1p(-kept)
+
+
+def finest(probability: Array) -> float:
+    """Half the smallest step by which these probabilities leave 0 or 1.
+
+    A forest of a hundred trees says 1 where it means over .99; at the logit of 1 - 1e-12 a few such records would make
+    up the variance of all.
+    """
+    inside = probability[(probability > SMALLEST) & (probability < 1 - SMALLEST)]
+    return float(np.minimum(inside, 1 - inside).min()) / 2 if len(inside) else 0.01
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2112.03570",
+)
+def lira(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+    per_example: bool = False,
+) -> Scores:
+    """Score a record by how much likelier its confidence is under models trained with it (Carlini et al. 2022).
+
+    Threat model: whoever may ask the model for probabilities, holds the records in doubt and can train such models
+    (`recipe`). The logit of the true class is taken as normal over models. `online=False` fits the models without
+    the record alone, and scores by how far above them the model lies. One variance serves all records, which is
+    better with few shadows; `per_example` gives each its own. Raises `Unavailable` without a recipe.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
+    own, said = confidence(made.own, floor), confidence(made.shadow, floor)
+    off, spread = made.mean(said, False), made.spread(said, False, per_example)
+    if not online:
+        return made.as_asked((own - off) / spread)
+    inside = norm.logpdf(own, made.mean(said, True), made.spread(said, True, per_example))
+    return made.as_asked(np.asarray(inside - norm.logpdf(own, off, spread)))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2312.03262",
+)
+def rmia(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+    gamma: float = 1.0,
+    offline_scale: float = 0.3,
+) -> Scores:
+    """Score a record by the share of other people whose likelihood ratio it exceeds (RMIA; Zarifzadeh et al. 2024).
+
+    Threat model: as `lira`. The ratio of a record x is p(x | model) / p(x), with p(x) the mean over shadows with and
+    without it; `online=False` estimates the mean from those without, as (1 + a) / 2 p + (1 - a) / 2 with a =
+    `offline_scale`, which also serves the others. Without other people's records the targets are each other's
+    population. The others are sorted once, so that no n x m matrix is built. Ties in that share are put in order by
+    the ratio itself.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    without = made.mean(made.shadow, False)
+
+    def scaled(probability: Array) -> Array:
+        return (1 + offline_scale) / 2 * probability + (1 - offline_scale) / 2
+
+    expected = (without + made.mean(made.shadow, True)) / 2 if online else scaled(without)
+    ratio = made.own / expected
+    theirs = made.others / scaled(made.others_shadow.mean(0)) if len(made.others) else ratio
+    share = np.searchsorted(np.sort(theirs), ratio / gamma, side="right") / len(theirs)
+    return made.as_asked(share + 0.5 / len(theirs) * ratio / (1 + ratio))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2111.09679",
+)
+def reference_models(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+) -> Scores:
+    """Score a record by how far its loss lies below that under models trained without it (Attack-R; Ye et al. 2022).
+
+    Threat model: as `lira`. The authors count the reference models with a larger loss; with a handful of models that
+    takes few values, so the mean difference is given instead.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    return made.as_asked(np.log(made.own) - made.mean(np.log(made.shadow), False))

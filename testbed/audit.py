@@ -1,0 +1,71 @@
+"""A released model, audited: what it gives away about the people it was trained on, as one decided result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from testbed import policy as policy_
+from testbed.core import Evidence
+from testbed.harness import released
+from testbed.report import gate, results
+from testbed.report.schema import Result, ThreatModel
+from testbed.report.schema import Subject as Described
+
+QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
+SEES = "the class probabilities that the model gives for records of the attacker's choice"
+NOT_TESTED = ["attribute inference", "model stealing", "the reconstruction of records from the model's parameters"]
+UNTRAINED = "attackers who train such models themselves (a scikit-learn estimator is needed for it)"
+
+
+def audit_model(
+    subject: released.Subject,
+    frames: Sequence[pd.DataFrame],
+    *,
+    name: str = "model",
+    person: str | None = None,
+    data_class: str = "real",
+    licence: str = "not stated",
+    shadows: int = 16,
+    policy: policy_.Policy | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Result, dict[str, Evidence], gate.People]:
+    """Attack the model and decide by a policy (the built-in example unless one is given).
+
+    `frames` are the tables behind the subject, which nothing may be quoted from.
+    """
+    started = time.monotonic()
+    found, evidence = released.audit(subject, shadows, seed, progress)
+    knows = ["target_records"]
+    knows += ["auxiliary"] if subject.others is not None else []
+    knows += ["recipe"] if subject.recipe is not None else []
+    result = results.assemble(
+        command="audit-model",
+        scenario="audit-model",
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params={"shadows": shadows if subject.recipe is not None else None, "reference": subject.others is not None},
+        started=started,
+        subject=Described(
+            type="model",
+            name=name,
+            data_class=results.data_class(data_class),
+            licence=licence,
+            size_band=results.size_band(len(subject.members)),
+        ),
+        threat=ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=sorted(knows),
+            access="score",
+            sees=SEES,
+            not_tested=[*NOT_TESTED, *([] if subject.recipe is not None else [UNTRAINED])],
+        ),
+        findings=found,
+        policy=policy or policy_.load(),
+    )
+    return result, evidence, gate.People(list(frames), person)

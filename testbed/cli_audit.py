@@ -1,0 +1,99 @@
+"""The command `testbed audit-model`: its options, and which files make which subject."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.errors import UsageError
+from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+
+
+def audit_model(
+    model: Annotated[
+        Path | None, typer.Option(help="A scikit-learn classifier (joblib). Loading it runs its code: only your own.")
+    ] = None,
+    factory: Annotated[str | None, typer.Option(help="module:function that returns a torch module.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
+    predictions: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet with id, arm (member or control), label, p_0, p_1, ...")
+    ] = None,
+    members: Annotated[Path | None, typer.Option(help="The people it was trained on, CSV or Parquet.")] = None,
+    controls: Annotated[Path | None, typer.Option(help="People like them whom it was not trained on.")] = None,
+    reference: Annotated[
+        Path | None, typer.Option(help="Further people, the attacker's own; with them a blind cell is possible.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="The column with the class.")] = "label",
+    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    shadows: Annotated[int, typer.Option(min=4, help="Models that the attacker trains, an even number.")] = 16,
+    name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
+    data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """What does this model give away about the people it was trained on? Membership, and what it stores."""
+    from testbed import audit
+    from testbed import policy as policy_
+    from testbed.data import files, subjects
+    from testbed.harness.released import Subject
+    from testbed.report import results
+
+    if sum(given is not None for given in (model, factory, predictions)) != 1:
+        raise UsageError(
+            "TB-MODEL-020",
+            "There must be exactly one of --model, --factory and --predictions.",
+            "Each is a way to say which model is meant.",
+            "Leave the others out.",
+        )
+    folder = folder_for(out)
+    results.writable(folder)
+    chosen = policy_.load(policy or policy_.BUILT_IN)
+    results.data_class(data_class)
+    if predictions is not None:
+        frames = {"predictions": files.read_file(predictions, "predictions")}
+        said, used, unused = subjects.predictions(frames["predictions"])
+        subject, person = Subject(said, used, unused), "id"
+    else:
+        if members is None or controls is None:
+            raise UsageError(
+                "TB-MODEL-021",
+                "--members and --controls are both needed with a model.",
+                "An attack counts only for what it does better on people who were used than on others.",
+                "Hold people out before training (testbed split does it by person).",
+            )
+        paths = {"members": members, "controls": controls} | ({"reference": reference} if reference else {})
+        frames = {role: files.read_file(path, role, person) for role, path in paths.items()}
+        if model is not None:
+            made = subjects.estimator(model)
+            trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
+            groups = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
+            subject = Subject(
+                subjects.sklearn_predictor(made),
+                groups["members"],
+                groups["controls"],
+                groups.get("reference"),
+                subjects.sklearn_recipe(made),
+                made,
+            )
+        else:
+            assert factory is not None
+            said = subjects.torch_predictor(factory, weights)
+            groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
+            subject = Subject(said, groups["members"], groups["controls"], groups.get("reference"))
+    result, evidence, people = audit.audit_model(
+        subject,
+        list(frames.values()),
+        name=name,
+        person=person,
+        data_class=data_class,
+        shadows=shadows,
+        policy=chosen,
+        seed=seed,
+        progress=progress,
+    )
+    results.write(folder, result, evidence, people)
+    conclude(result, folder, json_)

@@ -1,0 +1,293 @@
+"""Released models: scores by definition, a model that learnt by heart fails, one that did not does not, bad files."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import norm
+from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.svm import SVC
+
+from testbed import stats
+from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.released.shadow_models import Shadows, finest
+from testbed.core import Act, Array, Cohort, Predictor, Records, Threat
+from testbed.data import subjects
+from testbed.errors import InputError, UsageError
+from testbed.harness.released import Subject, audit
+from testbed.report.schema import Estimate
+from tests.test_cli import invoke
+
+INSIDER = Threat("recipient", knows=frozenset({"target_records", "auxiliary", "recipe"}), access="score")
+
+
+@pytest.fixture(scope="module")
+def patients() -> tuple[pd.DataFrame, pd.DataFrame]:
+    frame = load_breast_cancer(as_frame=True).frame.rename(columns={"target": "label"})
+    shuffled = frame.sample(frac=1, random_state=0)
+    return shuffled.iloc[:284], shuffled.iloc[284:568]
+
+
+# --- scores by definition -------------------------------------------------------------------------------
+
+
+def people(n: int, seed: int) -> Cohort:
+    rng = keyed_rng(seed, "x")
+    return Cohort(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(0, 3, n), np.arange(n).astype(str))
+
+
+def fitted(given: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+    """Kernel classification: smooth, and sure of those it was given."""
+
+    def ask(asked: Cohort) -> Array:
+        near = np.exp(-2 * ((asked.x[:, None] - given.x[None]) ** 2).sum(2).astype(float)) + 1e-3
+        said = np.stack([(near * (given.y == c)).sum(1) for c in range(3)], 1) + 1e-3
+        return said / said.sum(1, keepdims=True)
+
+    return Predictor(ask, 3)
+
+
+@pytest.mark.parametrize("online", [True, False])
+def test_lira_and_rmia_are_what_their_definitions_say(online: bool) -> None:
+    targets, others = people(30, 1), people(40, 2)
+    view = fitted(targets.take(np.arange(15)), np.random.default_rng(0))
+    question, rng = Records(targets), keyed_rng(3, "recipe")
+    made = Shadows.trained(view, question, others, rng, fitted, 8)
+    assert (made.included.sum(0) == 4).all()
+    lira = find("lira").run(view, question, others, 3, INSIDER, {"shadows": 8, "online": online}, fitted).values
+    rmia = find("rmia").run(view, question, others, 3, INSIDER, {"shadows": 8, "online": online}, fitted).values
+    floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
+
+    def logit(p: float) -> float:
+        p = min(max(p, floor), 1 - floor)
+        return math.log(p / (1 - p))
+
+    told = {True: [], False: []}
+    for i in range(30):
+        for inside in (True, False):
+            told[inside].append(
+                [logit(p) for p, m in zip(made.shadow[:, i], made.included[:, i], strict=True) if m == inside]
+            )
+    spread = {k: math.sqrt(np.mean([np.var(v, ddof=1) for v in told[k]])) for k in told}
+    for i in range(30):
+        own = logit(made.own[i])
+        off = norm(np.mean(told[False][i]), spread[False])
+        on = norm(np.mean(told[True][i]), spread[True])
+        expected = on.logpdf(own) - off.logpdf(own) if online else (own - off.mean()) / off.std()
+        assert lira[made.order[i]] == pytest.approx(expected, rel=1e-6)
+    for i in range(30):
+        out = made.shadow[~made.included[:, i], i].mean()
+        mean = (out + made.shadow[made.included[:, i], i].mean()) / 2 if online else 0.65 * out + 0.35
+        ratio, beaten = made.own[i] / mean, 0
+        for z in range(40):
+            beaten += ratio / (made.others[z] / (0.65 * made.others_shadow[:, z].mean() + 0.35)) >= 1
+        assert rmia[made.order[i]] == pytest.approx(beaten / 40, abs=0.5 / 40)
+
+
+def test_probabilities_of_a_record_do_not_depend_on_who_is_asked_beside_it() -> None:
+    targets = people(20, 4)
+    view = fitted(targets, np.random.default_rng(0))
+    for name in ("prediction_loss", "modified_entropy", "population", "label_gap"):
+        whole = find(name).run(view, Records(targets), people(30, 5), 0, INSIDER).values
+        half = find(name).run(view, Records(targets.take(np.arange(10))), people(30, 5), 0, INSIDER).values
+        assert half == pytest.approx(whole[:10])
+
+
+def test_where_scores_tie_the_rule_accuses_a_share_of_the_tie() -> None:
+    accuse = stats.accuser(0.1, np.array([1.0] * 8 + [0.5] * 2))
+    assert accuse(np.array([1.0, 0.5])) == pytest.approx([0.125, 0.0])
+    assert accuse(np.array([1.0] * 8 + [0.5] * 2)).mean() == pytest.approx(0.1)
+    apart = stats.accuser(0.25, np.arange(8.0))
+    assert apart(np.arange(8.0)).tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
+
+
+# --- verdicts -------------------------------------------------------------------------------------------
+
+
+def lower(subject: Subject, attack: str) -> float:
+    found, _ = audit(subject, 8, 0, lambda _: None)
+    excess = next(f for f in found if f.attack.name == attack and f.rule[14] == "3").excess
+    assert isinstance(excess, Estimate)
+    return excess.low
+
+
+def subject_of(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> Subject:
+    groups = subjects.cohorts(dict(zip(("members", "controls"), patients, strict=True)), "label", [0, 1], None)
+    return Subject(
+        subjects.sklearn_predictor(made),
+        groups["members"],
+        groups["controls"],
+        None,
+        subjects.sklearn_recipe(made),
+        made,
+    )
+
+
+def test_a_forest_that_learnt_by_heart_gives_its_people_away(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    x, y = patients[0].drop(columns="label"), patients[0].label
+    assert lower(subject_of(patients, RandomForestClassifier(100, random_state=0).fit(x, y)), "rmia") > 0.05
+
+
+def test_a_model_of_two_numbers_does_not(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    stump = RandomForestClassifier(5, max_depth=1, min_samples_leaf=60, random_state=0)
+    made = stump.fit(patients[0].drop(columns="label"), patients[0].label)
+    found, _ = audit(subject_of(patients, made), 8, 0, lambda _: None)
+    assert all(f.excess.low <= 0.01 for f in found if isinstance(f.excess, Estimate))
+    structural = {f.attack.name: f.measure for f in found if f.risk == "structure"}
+    assert getattr(structural["small_leaves"], "value", 1) == 0
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_support_vectors_are_records_in_the_model(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    made = SVC(probability=True, random_state=0).fit(
+        patients[0].drop(columns="label").astype("float32"), patients[0].label
+    )
+    found, _ = audit(Subject(*_three(patients, made), estimator=made), 8, 0, lambda _: None)
+    stored = next(f for f in found if f.attack.name == "stored_records").measure
+    assert getattr(stored, "value", 0) == pytest.approx(len(made.support_vectors_) / 284, abs=0.01)
+
+
+def _three(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> tuple[Predictor, Cohort, Cohort]:
+    whole = subject_of(patients, made)
+    return whole.model, whole.members, whole.controls
+
+
+def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    everybody = pd.concat(patients).reset_index(drop=True)
+    made = RandomForestClassifier(30, random_state=0).fit(
+        everybody.iloc[:150].drop(columns="label"), everybody.label[:150]
+    )
+    frames = {"members": everybody.iloc[:150], "controls": everybody.iloc[150:300], "reference": everybody.iloc[300:]}
+    groups = subjects.cohorts(frames, "label", [0, 1], None)
+    whole = Subject(subjects.sklearn_predictor(made), *(groups[r] for r in frames), subjects.sklearn_recipe(made), made)
+    found, evidence = audit(whole, 4, 0, lambda _: None)
+    assert {"true", "blind", "positive"} == set(np.unique(evidence["TB-MEMBERSHIP-301"].view))
+    assert isinstance(found[0].baseline, Estimate)
+    assert "population" in {f.attack.name for f in found}
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+def written(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "share" / "result.json").read_text())
+
+
+def test_three_kinds_of_subject_give_three_reports(
+    patients: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members, controls = patients
+    made = RandomForestClassifier(30, random_state=0).fit(members.drop(columns="label"), members.label)
+    joblib.dump(made, tmp_path / "forest.joblib")
+    members.to_csv(tmp_path / "m.csv", index=False)
+    controls.to_csv(tmp_path / "c.csv", index=False)
+    said = pd.concat(
+        [
+            pd.DataFrame(made.predict_proba(g.drop(columns="label")), columns=["p_0", "p_1"]).assign(
+                id=[f"{arm}{i}" for i in range(len(g))], arm=arm, label=g.label.to_numpy()
+            )
+            for arm, g in (("member", members), ("control", controls))
+        ]
+    )
+    said.to_csv(tmp_path / "p.csv", index=False)
+    (tmp_path / "network_of_a_test.py").write_text(
+        "from torch import nn\ndef make():\n    return nn.Sequential(nn.Linear(30, 8), nn.ReLU(), nn.Linear(8, 2))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import importlib
+
+    torch.save(importlib.import_module("network_of_a_test").make().state_dict(), tmp_path / "w.pt")
+    tables = ("--members", str(tmp_path / "m.csv"), "--controls", str(tmp_path / "c.csv"))
+    for number, given in enumerate(
+        [
+            ("--model", str(tmp_path / "forest.joblib"), "--shadows", "4", *tables),
+            ("--predictions", str(tmp_path / "p.csv")),
+            ("--factory", "network_of_a_test:make", "--weights", str(tmp_path / "w.pt"), *tables),
+        ]
+    ):
+        code = invoke(monkeypatch, "audit-model", *given, "--out", str(tmp_path / str(number)))
+        assert code in (0, 1, 3)
+        result = written(tmp_path / str(number))
+        assert result["subject"]["type"] == "model"  # type: ignore[index]
+        assert (tmp_path / str(number) / "share" / "report.html").is_file()
+
+
+def table(**changes: object) -> pd.DataFrame:
+    rows = {
+        "id": [str(i) for i in range(40)],
+        "arm": ["member", "control"] * 20,
+        "label": [0, 0, 1, 1] * 10,
+        "p_0": [0.4] * 40,
+        "p_1": [0.6] * 40,
+    }
+    return pd.DataFrame({**rows, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"p_0": [3.1] * 40}, "TB-MODEL-004"),
+        ({"p_0": [math.nan] * 40}, "TB-MODEL-003"),
+        ({"label": [1] * 40}, "TB-MODEL-006"),
+        ({"label": [0, 2] * 20}, "TB-MODEL-005"),
+        ({"arm": ["member"] * 40}, "TB-MODEL-002"),
+        ({"id": [str(i // 2) for i in range(40)]}, "TB-MODEL-007"),
+    ],
+)
+def test_predictions_that_cannot_be_used_are_refused(changes: dict[str, object], code: str) -> None:
+    with pytest.raises(InputError) as refused:
+        subjects.predictions(table(**changes))
+    assert refused.value.id == code
+
+
+def test_predictions_without_the_named_columns_are_refused() -> None:
+    with pytest.raises(InputError, match="other columns"):
+        subjects.predictions(table().drop(columns="p_1"))
+
+
+def test_members_as_controls_and_files_that_are_no_model_are_refused(
+    patients: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
+) -> None:
+    same = {"members": patients[0], "controls": patients[0]}
+    with pytest.raises(InputError, match="same records"):
+        subjects.cohorts(same, "label", [0, 1], None)
+    with pytest.raises(InputError, match="lack columns"):
+        subjects.cohorts({"members": patients[0], "controls": patients[1].drop(columns="label")}, "label", [0, 1], None)
+    (tmp_path / "no.joblib").write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be loaded"):
+        subjects.estimator(tmp_path / "no.joblib")
+    joblib.dump(SVC(), tmp_path / "svc.joblib")
+    with pytest.raises(InputError, match="no class probabilities"):
+        subjects.estimator(tmp_path / "svc.joblib")
+    with pytest.raises(UsageError):
+        subjects.torch_predictor("nowhere:make", None)
+    made = RandomForestClassifier(3).fit(patients[0].drop(columns="label").iloc[:, :5], patients[0].label)
+    with pytest.raises(InputError, match="does not take"):
+        subjects.sklearn_predictor(made).ask(people(4, 0))
+
+
+def test_columns_are_found_by_the_names_of_training(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    names = [c for c in patients[0].columns if c != "label"]
+    turned = [p[["label", *names[::-1]]].assign(note="x") for p in patients]
+    groups = subjects.cohorts(dict(zip(("members", "controls"), turned, strict=True)), "label", [0, 1], None, names)
+    assert groups["members"].x == pytest.approx(patients[0][names].to_numpy(np.float32))
+
+
+def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
+    few = table().iloc[:20]
+    found, _ = audit(Subject(*subjects.predictions(few)), 4, 0, lambda _: None)
+    assert getattr(found[0].measure, "unmeasured", "") == "fpr_not_resolvable"
+
+
+def test_one_output_is_the_second_classs_and_probabilities_stay() -> None:
+    assert subjects.as_probabilities(np.array([[0.0]])) == pytest.approx(np.array([[0.5, 0.5]]))
+    assert subjects.as_probabilities(np.array([[0.2, 0.8]])) == pytest.approx(np.array([[0.2, 0.8]]))
+    assert subjects.as_probabilities(np.array([[0.0, 0.0, 5.0]])).argmax() == 2
