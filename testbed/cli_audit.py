@@ -44,7 +44,7 @@ def audit_model(
 
     if sum(given is not None for given in (model, factory, predictions)) != 1:
         raise UsageError(
-            "TB-MODEL-020",
+            "TB-SUBJECT-020",
             "There must be exactly one of --model, --factory and --predictions.",
             "Each is a way to say which model is meant.",
             "Leave the others out.",
@@ -60,7 +60,7 @@ def audit_model(
     else:
         if members is None or controls is None:
             raise UsageError(
-                "TB-MODEL-021",
+                "TB-SUBJECT-021",
                 "--members and --controls are both needed with a model.",
                 "An attack counts only for what it does better on people who were used than on others.",
                 "Hold people out before training (testbed split does it by person).",

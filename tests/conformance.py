@@ -326,7 +326,7 @@ def _membership(attack: Attack) -> World:
     groups = (split.members, split.controls, split.auxiliary)
     random = [replace(g, y=coin.integers(0, 2, len(g))) for g in groups if isinstance(g, Cohort)]
     split = Split(random[0], random[1], random[2], split.party)
-    threat = Threat(attack.position, attack.malicious, EVERYTHING)
+    threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
     plan = Plan("TB-MEMBERSHIP-001", "membership", attack.name, "tpr_at_fpr", "record")
 
     @cache

@@ -234,12 +234,12 @@ def table(**changes: object) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("changes", "code"),
     [
-        ({"p_0": [3.1] * 40}, "TB-MODEL-004"),
-        ({"p_0": [math.nan] * 40}, "TB-MODEL-003"),
-        ({"label": [1] * 40}, "TB-MODEL-006"),
-        ({"label": [0, 2] * 20}, "TB-MODEL-005"),
-        ({"arm": ["member"] * 40}, "TB-MODEL-002"),
-        ({"id": [str(i // 2) for i in range(40)]}, "TB-MODEL-007"),
+        ({"p_0": [3.1] * 40}, "TB-SUBJECT-004"),
+        ({"p_0": [math.nan] * 40}, "TB-SUBJECT-003"),
+        ({"label": [1] * 40}, "TB-SUBJECT-006"),
+        ({"label": [0, 2] * 20}, "TB-SUBJECT-005"),
+        ({"arm": ["member"] * 40}, "TB-SUBJECT-002"),
+        ({"id": [str(i // 2) for i in range(40)]}, "TB-SUBJECT-007"),
     ],
 )
 def test_predictions_that_cannot_be_used_are_refused(changes: dict[str, object], code: str) -> None:

@@ -32,7 +32,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
         or len(names) < 2
     ):
         raise InputError(
-            "TB-MODEL-001",
+            "TB-SUBJECT-001",
             "The predictions have other columns than they must.",
             "They are read by name: id, arm, label, and the probability of each class as p_0, p_1, ...",
             "Rename them; a model with one output p has p_0 = 1 - p and p_1 = p.",
@@ -42,7 +42,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     arm = frame["arm"].astype(str).str.strip()
     if set(arm) != set(ARMS):
         raise InputError(
-            "TB-MODEL-002",
+            "TB-SUBJECT-002",
             "The column arm must say member or control, and both must occur.",
             "Without both there is nobody to tell apart.",
             "Add predictions for people of the same kind who were not in the training data, as arm control.",
@@ -61,14 +61,14 @@ def probabilities(values: Array) -> None:
     """Raises `InputError` unless each row (n, classes) holds probabilities that sum to one."""
     if not np.isfinite(values).all():
         raise InputError(
-            "TB-MODEL-003",
+            "TB-SUBJECT-003",
             "Some predictions are missing or not finite.",
             "A score cannot be made of them, and leaving records out would change the answer.",
             "Give a probability for every class of every record.",
         )
     if (values < 0).any() or (values > 1).any() or (np.abs(values.sum(1) - 1) > 1e-3).any():
         raise InputError(
-            "TB-MODEL-004",
+            "TB-SUBJECT-004",
             "The predictions are no probabilities: they leave [0, 1], or do not sum to one in each row.",
             "Logits and margins would be read as confidence that the model does not have.",
             "Apply softmax (or a sigmoid, with p_0 = 1 - p_1) first.",
@@ -85,14 +85,14 @@ def classes(values: Any, count: int) -> Array:
         or numbers.max() >= count
     ):
         raise InputError(
-            "TB-MODEL-005",
+            "TB-SUBJECT-005",
             f"Some labels are no class numbers from 0 to {count - 1}.",
             "The label says which of the probabilities is that of the truth.",
             "Number the classes as the model's outputs are numbered.",
         )
     if len(np.unique(numbers)) < 2:
         raise InputError(
-            "TB-MODEL-006",
+            "TB-SUBJECT-006",
             "All records have the same label.",
             "A model of one class knows nothing that could be told from it.",
             "Give records of every class.",
@@ -104,7 +104,7 @@ def disjoint(members: Array, controls: Array) -> None:
     """Raises `InputError` if a person stands in both arms."""
     if len(set(members.tolist()) & set(controls.tolist())):
         raise InputError(
-            "TB-MODEL-007",
+            "TB-SUBJECT-007",
             "Some people are both members and controls.",
             "A person who was used cannot say how often those who were not are accused.",
             "Remove them from the controls; if ids are reused, make them unique.",
@@ -127,7 +127,7 @@ def cohorts(
     for role, frame in frames.items():
         if missing := [c for c in [*names, label, *([person] if person else [])] if c not in frame.columns]:
             raise InputError(
-                "TB-MODEL-008",
+                "TB-SUBJECT-008",
                 f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
                 "All tables must have the columns that the model was trained on, the label among them.",
                 "Write all tables by the same export; name the label with --label.",
@@ -135,7 +135,7 @@ def cohorts(
         x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
         if not np.isfinite(x).all():
             raise InputError(
-                "TB-MODEL-009",
+                "TB-SUBJECT-009",
                 f"The {role} hold values that are no numbers.",
                 "The model is given the columns as they are.",
                 "Encode and impute them as before training.",
@@ -149,7 +149,7 @@ def cohorts(
     shared = {r.tobytes() for r in made["members"].x} & {r.tobytes() for r in made["controls"].x}
     if len(shared) >= min(len(made["members"]), len(made["controls"])):
         raise InputError(
-            "TB-MODEL-010",
+            "TB-SUBJECT-010",
             "Members and controls are the same records.",
             "Nothing could tell them apart, whatever the model keeps.",
             "Give as controls people who were not in the training data.",
@@ -170,14 +170,14 @@ def estimator(path: Path) -> Any:
             made = joblib.load(path)
     except Exception:
         raise InputError(
-            "TB-MODEL-011",
+            "TB-SUBJECT-011",
             f"The model file {path.name} cannot be loaded.",
             "It must be a fitted scikit-learn classifier written by joblib or pickle, with this version or a near one.",
             "Write it anew with joblib.dump, or give its predictions with --predictions.",
         ) from None
     if not hasattr(made, "predict_proba") or not hasattr(made, "classes_"):
         raise InputError(
-            "TB-MODEL-012",
+            "TB-SUBJECT-012",
             "The model gives no class probabilities.",
             "Membership is read from the confidence of predictions (predict_proba).",
             "Use a classifier with predict_proba; for an SVC that is probability=True.",
@@ -197,7 +197,7 @@ def named(made: Any, x: Array) -> Any:
 
 def _asked(made: Any, x: Array) -> Array:
     bad = InputError(
-        "TB-MODEL-013",
+        "TB-SUBJECT-013",
         "The model does not take these records.",
         "They have other columns than it was trained on.",
         "Give the columns of training, and name the label with --label.",
@@ -254,7 +254,7 @@ def torch_predictor(factory: str, weights: Path | None) -> Predictor:
         network = made()
     except Exception:
         raise UsageError(
-            "TB-MODEL-014",
+            "TB-SUBJECT-014",
             f"No model can be made by {factory!r}.",
             "It must be importable, as module:function, and return a torch module when called without arguments.",
             "Check the name, and that the module's folder is on PYTHONPATH.",
@@ -264,7 +264,7 @@ def torch_predictor(factory: str, weights: Path | None) -> Predictor:
             network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
         except Exception:
             raise InputError(
-                "TB-MODEL-015",
+                "TB-SUBJECT-015",
                 f"The weights {weights.name} do not fit the model.",
                 "They must be a state_dict of the same architecture, written by torch.save.",
                 "Write them with torch.save(model.state_dict(), path).",
@@ -299,7 +299,7 @@ def _input_shape(network: Any) -> tuple[int, ...]:
     first = next((m for m in network.modules() if hasattr(m, "in_features")), None)
     if first is None:
         raise InputError(
-            "TB-MODEL-016",
+            "TB-SUBJECT-016",
             "The model's input cannot be told.",
             "Tables are given to models whose first layer is fully connected.",
             "Give the model's predictions with --predictions.",

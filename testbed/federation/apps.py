@@ -96,7 +96,7 @@ def local_update(
         for rows in steps:
             optimizer.zero_grad()
             index = torch.from_numpy(rows)
-            torch.nn.functional.cross_entropy(model(x[index]), y[index]).backward()
+            models.record_losses(model, model(x[index]), x[index], y[index]).mean().backward()
             if protocol.kind == "fedsgd":
                 return {k: p.grad.numpy().copy() for k, p in model.named_parameters() if p.grad is not None}
             optimizer.step()

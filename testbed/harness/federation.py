@@ -189,11 +189,17 @@ class Trial:
         return behind
 
     def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> Pooled:
-        """Members, each with the client that holds it; controls, each with a client who might have."""
+        """Members, each with the client that holds it; controls, each with a client who might have.
+
+        A client asks about others' records: its own are left out.
+        """
+        own = self.threat.nodes if self.threat.position == "client" else ()
+        kept = [i for i in range(len(partitions)) if i not in own]
+        partitions = [partitions[i] for i in kept]
         people = [*partitions, controls]
         pooled = Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
         used = np.arange(len(pooled)) < len(pooled) - len(controls)
-        holder = np.repeat(np.arange(len(partitions)), [len(p) for p in partitions])
+        holder = np.repeat(kept, [len(p) for p in partitions])
         asked = self.control_party
         if asked is None:
             # As many controls are asked about a client as it has members, up to rounding.

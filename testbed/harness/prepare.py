@@ -174,12 +174,10 @@ def prepared(
             pictures if source.data_class != "real" else [],
         )
 
-    return Scenario(
-        subject, threat, conduct, [_described(trial.federation.defence)] if trial.federation.defence else []
-    )
+    return Scenario(subject, threat, conduct, [described(trial.federation.defence)] if trial.federation.defence else [])
 
 
-def _described(defence: Defence) -> schema.Defence:
+def described(defence: Defence) -> schema.Defence:
     """A client-side defence for the report, with the epsilon of one round where a bound holds."""
     from testbed.defences.gaussian import epsilon_per_round
 

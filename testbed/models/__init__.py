@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.errors import InputError, UsageError
-from testbed.models import networks
+from testbed.models import generative, networks
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": networks.mlp,
     "cnn": networks.cnn,
     "imprinted": networks.imprinted,
+    "autoregressive": generative.Autoregressive,
 }
 
 
@@ -79,15 +80,20 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
 
 
 def loss_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Mean cross-entropy of a batch under these parameters."""
-    logits = cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,)))
-    return nn.functional.cross_entropy(logits, y)
+    """Mean loss of a batch under these parameters."""
+    return losses_of(model, parameters, x, y).mean()
 
 
 def losses_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy of each record (n,)."""
-    logits = cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,)))
-    return nn.functional.cross_entropy(logits, y, reduction="none")
+    """Loss of each record (n,): the model's own where it has one, else the cross-entropy of its class."""
+    return record_losses(model, cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,))), x, y)
+
+
+def record_losses(model: nn.Module, outputs: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Loss of each record (n,) from the model's outputs for it."""
+    if isinstance(model, generative.Autoregressive):
+        return model.losses(outputs, x)
+    return nn.functional.cross_entropy(outputs, y, reduction="none")
 
 
 def input_of(spec: ModelSpec) -> tuple[tuple[int, ...], int]:

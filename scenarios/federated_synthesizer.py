@@ -1,0 +1,179 @@
+"""A synthesizer that hospitals train together: what do its server, its clients and its release each give away?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from testbed import models
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Cohort, ModelSpec, Parameters, Protocol, Release, Split, Threat
+from testbed.data import dataset, load_table
+from testbed.data.splits import split_people
+from testbed.data.tables import Meta, encode
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness import truth
+from testbed.harness.federation import Trial, assess
+from testbed.harness.prepare import defended, described
+from testbed.harness.release import examine
+from testbed.models.generative import Autoregressive
+from testbed.report import gate, results
+from testbed.report.schema import Finding, Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.synthesis.binned import Binned
+from testbed.utility import utility
+
+SEES = (
+    "the server: every model and every client's new weights; a client: the global models alone; a recipient: the table "
+    "drawn from the final model"
+)
+NOT_TESTED = ["secure aggregation", "a server or client that deviates", "reconstruction from the clients' updates"]
+SHARES = {"members": 0.3, "controls": 0.3, "auxiliary": 0.3, "coding": 0.1}
+OVERFITTED = 0.05
+ON_THE_WAY = (("update_product", "server"), ("loss_threshold", "server"), ("global_models", "client"))
+
+
+@scenario(question="What does a synthesizer give away that hospitals train together: on the way, and when it is done?")
+def federated_synthesizer(
+    data: str = "support2",
+    clients: int = 5,
+    people: int = 2000,
+    rounds: int = 20,
+    epochs: int = 2,
+    batch: int = 16,
+    learning_rate: float = 0.05,
+    hidden: int = 128,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """An autoregressive generator trained by FedAvg, seen from three positions, in one report.
+
+    The server reads each client's updates (`update_product`) and the final model (`loss_threshold`); a client reads
+    the global models (`global_models`) and asks about the others' records; a recipient has as many rows as there are
+    members, and runs every attack on releases. `people` bounds members, controls and auxiliary people each; bins and
+    categories come from a tenth who are none of them. The server's and the release's primary findings decide.
+    """
+    known = dataset(data)
+    parts = {
+        k: v.head(people).reset_index(drop=True)
+        for k, v in split_people(load_table(data), SHARES, known.person, seed).items()
+    }
+    attributes = [c for c in parts["members"].columns if c != known.person]
+    coding: Any = parts["coding"][attributes]
+    binned = Binned.of(coding)
+    blocks = binned.blocks
+
+    def cohort(name: str) -> Cohort:
+        frame = parts[name]
+        persons = frame[known.person] if known.person else pd.Series(range(len(frame))).map(lambda i: f"{name} {i}")
+        x = binned.encode(frame)
+        return Cohort(x, np.zeros(len(x), dtype=np.int64), np.asarray(persons.astype(str)))
+
+    groups = [cohort(name) for name in ("members", "controls", "auxiliary")]
+    split = Split(groups[0], groups[1], groups[2], keyed_rng(seed, "parties").permutation(len(groups[0])) % clients)
+    spec = ModelSpec("autoregressive", {"shape": [sum(blocks)], "classes": 2, "blocks": blocks, "hidden": hidden})
+    protocol = Protocol(
+        "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
+    )
+    by_heart = Protocol("fedavg", 2, local_epochs=10, learning_rate=0.1, rounds=rounds, clients=clients)
+
+    def trial(position: str) -> Trial:
+        plans = tuple(
+            Plan(
+                f"TB-MEMBERSHIP-{501 + i}",
+                "membership",
+                attack,
+                "tpr_at_fpr",
+                "record",
+                primary=i == 0,
+                target=f"by {'a client' if position == 'client' else 'the server'}",
+            )
+            for i, (attack, who) in enumerate(ON_THE_WAY)
+            if who == position
+        )
+        return Trial(
+            split,
+            Federation(spec, protocol, seed, defended(defence, noise, clip)),
+            Threat(
+                position,  # type: ignore[arg-type]
+                knows=frozenset({"architecture", "target_records"}),
+                nodes=(0,) if position == "client" else (),
+            ),
+            plans,
+            positive=Federation(spec, by_heart, seed),
+            positive_members=max(2 * clients, round(OVERFITTED * len(groups[0]))),
+        )
+
+    server, client = trial("server"), trial("client")
+    threat = ThreatModel(
+        position="server",
+        malicious=False,
+        knows=sorted(server.threat.knows),
+        access="white",
+        sees=SEES,
+        not_tested=NOT_TESTED,
+    )
+    subject = Subject(
+        type="federation",
+        name=f"{known.title}, a generator trained by {clients} clients",
+        data_class=results.data_class(known.data_class),
+        licence=known.licence,
+        size_band=results.size_band(len(groups[0])),
+        columns=len(attributes),
+    )
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        recorded = server.record(engine, progress, store)
+        on_server = assess(recorded, progress=progress)
+        on_client = assess(client.record(engine, progress, store), progress=progress)
+        progress("release")
+        final = recorded.views["true"].final
+        assert final is not None
+        made = released(spec, final, binned, len(groups[0]), seed)
+        frames: list[Any] = [
+            parts[n][[*attributes, *([known.person] if known.person else [])]] for n in ("members", "controls")
+        ]
+        coded = encode(frames[0], made, frames[1], Meta(known.person))
+        release = examine(
+            Split(coded.original, coded.control, None), Release(coded.synthetic), seed=seed, progress=progress
+        )
+        from_release = [
+            f.model_copy(update={"target": f.target or "from the release"}) if f.risk == "membership" else f
+            for f in release.findings
+        ]
+        findings: list[Finding] = [*on_server.findings, *on_client.findings, *from_release]
+        assert coded.control is not None
+        told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
+        return Outcome(
+            findings,
+            {**on_server.evidence, **on_client.evidence, **release.evidence},
+            truth.files(recorded, told),
+            utility=utility(coded.synthetic, coded.control, seed, ()),
+            people=gate.People(frames, known.person),
+        )
+
+    defence_ = server.federation.defence
+    return Scenario(subject, threat, conduct, [described(defence_)] if defence_ else [])
+
+
+def released(spec: ModelSpec, parameters: Parameters, binned: Binned, rows: int, seed: int) -> pd.DataFrame:
+    """Rows drawn from the trained generator."""
+    model = models.build(spec)
+    assert isinstance(model, Autoregressive)
+    model.load_state_dict(models.to_tensors(parameters, model), strict=False)
+    rng = keyed_rng(seed, "release")
+    with torch.random.fork_rng(devices=[]):
+        records = model.sample(rows, int(rng.integers(2**31)))
+    return binned.decode(records.numpy(), rng)
+
+
+if __name__ == "__main__":
+    main(federated_synthesizer)

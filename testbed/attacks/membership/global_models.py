@@ -1,0 +1,38 @@
+"""Membership by a client, which sees nothing but the global models that it is sent."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from testbed import models
+from testbed.attacks.kit import attack
+from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records"},
+    position="client",
+    reference="https://arxiv.org/abs/1812.00910",
+)
+def global_models(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score a record by how far its loss fell from the first global model to the mean of the later ones.
+
+    Threat model: a curious client that takes part, keeps every global model it is sent and asks about records of the
+    other clients (Nasr et al. 2019, the passive local attacker; here by the loss alone). It does not see whose update
+    it was. Raises `Unavailable` unless it saw two rounds or more.
+    """
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
+    seen = [by_round[r] for r in sorted(by_round)]
+    if len(seen) < 2:
+        raise Unavailable("too_few_rounds", "a client that took part in two rounds or more")
+    model, people = models.build(view.model), question.people
+    assert isinstance(people, Cohort)
+    x, y = torch.tensor(people.x), torch.tensor(people.y)
+    with torch.no_grad():
+        losses = [models.losses_of(model, models.to_tensors(p, model), x, y).double().numpy() for p in seen]
+    return Scores(losses[0] - np.mean(losses[1:], axis=0))
