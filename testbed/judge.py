@@ -117,6 +117,54 @@ def reconstruction(
     return _performed(evidence, requested=len(success), performed=min(performed, len(success)))
 
 
+CELL_TOLERANCE = 0.05
+"""A number counts as rebuilt if it is this near, on the scale between its column's 1 % and 99 % quantiles."""
+
+
+def cells(
+    claim: Reconstruction,
+    truth: Mapping[tuple[int, int], Cohort],
+    blocks: Sequence[int],
+    view: Cell,
+    group: Group,
+) -> tuple[Evidence, Array]:
+    """Of tables: which cells of each record came back? Success is a record's share; and the rate by column (k,).
+
+    A category must be the same, a number within `CELL_TOLERANCE`. Matching is as in `reconstruction`; cells of a
+    record without a reconstruction are wrong.
+    """
+    right: list[Array] = []
+    cluster: list[int] = []
+    performed = 0
+    for number, (key, people) in enumerate(truth.items()):
+        rebuilt = np.asarray(claim.batches.get(key, np.empty((0, people.x.shape[1]))), dtype=np.float64)
+        rebuilt = rebuilt[np.isfinite(rebuilt).all(1)]
+        matched = _match(rebuilt, _flat(people.x))
+        performed += len(matched)
+        for i in range(len(people)):
+            cluster.append(number)
+            found = i in matched
+            right.append(same_cells(rebuilt[matched[i]], people.x[i], blocks) if found else np.zeros(len(blocks)))
+    table = np.array(right)
+    evidence = Evidence.rows(view, group, score=table.mean(1), success=table.mean(1), cluster=cluster)
+    return _performed(evidence, requested=len(table), performed=min(performed, len(table))), table.mean(0)
+
+
+def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
+    """Which cells (k,) of two records in one-hot coding are the same; a category in doubt is none of the listed."""
+    made: list[bool] = []
+    start = 0
+    for width in blocks:
+        parts = [np.asarray(r[start : start + width], dtype=np.float64) for r in (one, other)]
+        start += width
+        if width == 1:
+            made.append(bool(abs(parts[0][0] - parts[1][0]) <= CELL_TOLERANCE))
+        else:
+            picked = [int(p.argmax()) if p.max() > 0.5 else -1 for p in parts]
+            made.append(picked[0] == picked[1])
+    return np.array(made, dtype=np.float64)
+
+
 def pairs(rebuilt: Array, people: Cohort) -> list[tuple[Array, Array]]:
     """Each record with the reconstruction that is matched to it, for people to look at."""
     matched = _match(_flat(rebuilt), _flat(people.x))

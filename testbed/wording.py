@@ -59,6 +59,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
                 alarms = f"When the attacker accepts about {number} in 100"
             text = f"{alarms}, {got} of members are recognised"
             beside = f"; of non-members, {control} are wrongly accused"
+        case "reconstruction" if getattr(measures["measure"], "metric", "") == "exact_match":
+            text = f"From what they sent in training, {got} of the cells of people's rows are rebuilt"
+            beside = f"; rows of people who were never sent agree in {control}"
         case "reconstruction":
             text = (
                 f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"

@@ -271,7 +271,11 @@ def _noise(leak: float) -> Defence | None:
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
 WIDE = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
-FAST: dict[str, dict[str, Any]] = {"cosine_tv": {"iterations": 80}, "fedavg_unrolling": {"iterations": 80}}
+FAST: dict[str, dict[str, Any]] = {
+    "tabular_inversion": {"iterations": 150, "restarts": 1},
+    "cosine_tv": {"iterations": 80},
+    "fedavg_unrolling": {"iterations": 80},
+}
 
 
 def _reconstruction(attack: Attack) -> World:
@@ -372,4 +376,4 @@ def named(name: str) -> World:
     return world(find(name))
 
 
-__all__ = ["BASELINES", "Transcript", "World", "advantage", "as_bytes", "named", "world"]
+__all__ = ["BASELINES", "FAST", "Transcript", "World", "advantage", "as_bytes", "named", "world"]

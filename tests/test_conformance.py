@@ -28,7 +28,7 @@ from testbed.core import (
 from testbed.errors import ThreatError, UsageError
 from testbed.findings import Plan, membership, rates
 from testbed.report.schema import Estimate
-from tests.conformance import BASELINES, advantage, world
+from tests.conformance import BASELINES, FAST, advantage, world
 
 ALL = list(attacks())
 SEEING = [a for a in ALL if a.name not in BASELINES]
@@ -126,14 +126,14 @@ def peeks(a: Attack) -> bool:
 
     made = world(a)
     view, before = made.view(1.0), None
-    before = a.run(view, made.question, made.auxiliary, 0, made.threat, {})
+    before = a.run(view, made.question, made.auxiliary, 0, made.threat, FAST.get(a.name, {}))
     replaced: list[tuple[Cohort, np.ndarray]] = []
     for thing in gc.get_objects():
         if type(thing) is Cohort and thing is not made.auxiliary:
             replaced.append((thing, thing.x))
             object.__setattr__(thing, "x", np.random.default_rng(0).random(thing.x.shape).astype(np.float32))
     try:
-        after = a.run(view, made.question, made.auxiliary, 0, made.threat, {})
+        after = a.run(view, made.question, made.auxiliary, 0, made.threat, FAST.get(a.name, {}))
     finally:
         for thing, x in replaced:
             object.__setattr__(thing, "x", x)

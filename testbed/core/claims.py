@@ -28,7 +28,8 @@ class Records:
 class Batch:
     """Reconstruction: rebuild the records behind these exchanges. Shapes and no rows.
 
-    `sizes` gives each exchange's batch size, or None where the threat does not grant it; `labels` likewise.
+    `sizes` gives each exchange's batch size, or None where the threat does not grant it; `labels` likewise, and of
+    tables `blocks`, the features of each column: 1 for a number, k for a category in one-hot coding.
     """
 
     keys: tuple[tuple[int, int], ...]
@@ -38,6 +39,7 @@ class Batch:
     labels: tuple[Array, ...] | None = None
     low: float = 0.0
     high: float = 1.0
+    blocks: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

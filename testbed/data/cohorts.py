@@ -24,6 +24,8 @@ class Source:
     classes: int
     licence: str
     data_class: str
+    columns: tuple[tuple[str, int], ...] = ()
+    """Of a table: each column and the number of its features, 1 for a number and k for a category."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -72,7 +74,9 @@ def source(name: str) -> Source:
     attributes = usable[[c for c in usable.columns if c not in left_out]]
     sites = None if known.site is None else np.asarray(usable[known.site].astype(str))
     people = Cohort(features(attributes), y, _persons(np.asarray(ids)))
-    return Source(name, known.title, people, sites, int(y.max()) + 1, known.licence, known.data_class)
+    return Source(
+        name, known.title, people, sites, int(y.max()) + 1, known.licence, known.data_class, widths(attributes)
+    )
 
 
 def _persons(values: Any) -> Array:
@@ -99,6 +103,17 @@ def features(frame: pd.DataFrame, most_levels: int = 12) -> Array:
                 (text == v).astype(np.float64) for v in levels[np.argsort(-counts, kind="stable")][:most_levels]
             ]
     return np.stack(columns, 1).astype(np.float32)
+
+
+def widths(frame: pd.DataFrame, most_levels: int = 12) -> tuple[tuple[str, int], ...]:
+    """Each column with the number of features that `features` makes of it."""
+    made: list[tuple[str, int]] = []
+    for name in frame.columns:
+        values = frame[name]
+        number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+        kinds = values.astype("object").where(values.notna(), "missing").astype(str).nunique()
+        made.append((str(name), 1 if number else min(most_levels, int(kinds))))
+    return tuple(made)
 
 
 def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, Array]:

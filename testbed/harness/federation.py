@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import pairwise
@@ -37,7 +37,7 @@ from testbed.federation.apps import batches
 from testbed.federation.run import Federation, by_party
 from testbed.federation.tap import seen_by
 from testbed.findings import Plan
-from testbed.report.schema import Finding, Unmeasured
+from testbed.report.schema import Finding, Series, Unmeasured
 
 LARGEST_LINE_UP = 1000
 SMALLEST_LINE_UP = 100
@@ -70,6 +70,8 @@ class Truth:
     batches: Mapping[str, Mapping[Key, Cohort]] = field(default_factory=dict[str, Mapping[Key, Cohort]])
     decoys: Cohort | None = None
     pooled: Mapping[str, Pooled] = field(default_factory=dict[str, "Pooled"])
+    columns: tuple[tuple[str, int], ...] = ()
+    """Of tables, each column and the number of its features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ class Trial:
     positive_clients: int | None = None
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control_party: Array | None = None
+    columns: tuple[tuple[str, int], ...] = ()
 
     def record(self, engine: str, progress: Progress = lambda _: None, store: Path | None = None) -> Recorded:
         """Run the federation in every cell: on the members, on auxiliary records, and as the positive control.
@@ -160,7 +163,9 @@ class Trial:
         assert isinstance(controls, Cohort)
         assert isinstance(self.split.auxiliary, Cohort)
         _, classes = models.input_of(self.federation.model)
-        truth = Truth(self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes)
+        truth = Truth(
+            self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes, columns=self.columns
+        )
         if find(self.plans[0].attack).claim is Scores:
             pooled = {"true": self._pool(partitions["true"], controls, "true")}
             if "positive" in partitions:
@@ -251,7 +256,8 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
                 made = findings_.area_under_curve if plan.metric == "auc" else findings_.membership
                 finding = made(plan, rows)
             else:
-                rows, finding, claim = _rebuilt(recorded, attack, plan)
+                rebuild = _tabulated if plan.metric == "exact_match" else _rebuilt
+                rows, finding, claim = rebuild(recorded, attack, plan)
                 claims[plan.rule] = claim
             evidence[plan.rule] = rows
         except Unavailable as why:
@@ -296,6 +302,66 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
 
 
+MOST_COLUMNS = 16
+
+
+def _tabulated(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+    """Which cells of which records came back, beside the same guess for everybody: each column's commonest value."""
+    truth = recorded.truth
+    blocks = [width for _, width in truth.columns]
+    held, control = truth.batches["true"], truth.batches["control"]
+
+    def claimed(cell: Cell, people: Mapping[Key, Cohort]) -> Reconstruction:
+        question = _question(truth, people)
+        return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
+
+    claim = claimed("true", held)
+    usual = marginal_guess(truth.auxiliary, blocks)
+    blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
+    used, by_column = judge.cells(claim, held, blocks, "true", "used")
+    guessed, by_guess = judge.cells(blind, held, blocks, "blind", "used")
+    parts = [used, guessed, judge.cells(claim, control, blocks, "true", "unused")[0]]
+    if "positive" in recorded.views:
+        known = truth.batches["positive"]
+        parts.append(judge.cells(claimed("positive", known), known, blocks, "positive", "used")[0])
+    else:
+        parts.append(judge.cells(claim, held, blocks, "positive", "used")[0])
+    evidence = Evidence.join(*parts)
+    finding = findings_.rates(plan, evidence)
+    return evidence, finding.model_copy(update={"series": [_columns(truth, by_column, by_guess)]}), claim
+
+
+def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
+    """One record (features,) of each column's median or commonest category."""
+    made: list[Array] = []
+    start = 0
+    for width in blocks:
+        part = people.x[:, start : start + width].astype(np.float64)
+        start += width
+        made.append(np.median(part, 0) if width == 1 else np.eye(width)[int(part.sum(0).argmax())])
+    return np.concatenate(made)
+
+
+def _columns(truth: Truth, attacked: Array, guessed: Array) -> Series:
+    """The columns of which the attack adds most, so many as a chart can show."""
+    labels: list[str] = []
+    values: list[float] = []
+    best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_COLUMNS])
+    for (name, _), one, other in zip((truth.columns[i] for i in best), attacked[best], guessed[best], strict=True):
+        labels += [f"{name}, attack", f"{name}, same guess for all"]
+        values += [float(one), float(other)]
+    return Series(
+        name="Cells that came back, by column",
+        kind="bars",
+        x_label="share of cells",
+        y_label="columns",
+        labels=labels,
+        x=values,
+        low=values,
+        high=values,
+    )
+
+
 def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
     """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
     shape = next(iter(held.values())).x.shape[1:]
@@ -306,13 +372,12 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
         truth.classes,
         tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
         tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
+        blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
     )
 
 
-def _quality(evidence: Evidence) -> Any:
+def _quality(evidence: Evidence) -> Series:
     """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
-    from testbed.report.schema import Series
-
     levels = [0.1, 0.25, 0.5, 0.75, 0.9]
     cells = {"sent": evidence.cell("true", "used"), "never sent": evidence.cell("true", "unused")}
     labels = [f"{name}, {round(100 * q)} % below" for name in cells for q in levels]

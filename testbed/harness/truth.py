@@ -58,6 +58,7 @@ def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
         "threat": threat,
         "plans": [asdict(replace(p, params=dict(p.params))) for p in truth.plans],
         "subject": dict(subject),
+        "columns": [list(c) for c in truth.columns],
     }
     arrays["header"] = np.array(json.dumps(header, sort_keys=True))
     buffer = io.BytesIO()
@@ -97,6 +98,7 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             batches,
             people("decoys") if "decoys.x" in arrays else None,
             pooled,
+            tuple((str(name), int(width)) for name, width in header.get("columns", [])),
         )
     except (OSError, KeyError, TypeError, ValueError, EOFError):
         raise InputError(

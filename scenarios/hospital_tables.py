@@ -1,0 +1,86 @@
+"""Which cells of which patients come back from what hospitals send?"""
+
+from __future__ import annotations
+
+from testbed.core import Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import defended, hospitals, mlp, prepared
+from testbed.scenario import Scenario, main, scenario
+
+NOT_TESTED = ["secure aggregation", "a server that changes the model", "columns that the model is not trained on"]
+SEES = "every model that it sends to a hospital and every gradient, or new weights, that come back"
+ATTACKS = ("tabular_inversion", "spear", "analytic_linear")
+
+
+@scenario(question="Which cells of which patients can the coordinator rebuild from what hospitals send?")
+def hospital_tables(
+    data: str = "heart",
+    clients: int = 4,
+    batch: int = 4,
+    rounds: int = 5,
+    epochs: int = 0,
+    learning_rate: float = 0.1,
+    hidden: int = 128,
+    attack: str = "tabular_inversion",
+    iterations: int = 500,
+    restarts: int = 5,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """A curious server rebuilds patients' rows; success is the share of a row's cells that are right.
+
+    `data=heart` has four real hospitals. `epochs=0` is FedSGD: each round the gradient of `batch` patients; with
+    `epochs`, hospitals train so often on the same `batch` patients in each round and send new weights. The baseline
+    guesses each column's commonest value, or median, for everybody; the control compares with other patients.
+    """
+    known = source(data)
+    if not known.columns:
+        raise UsageError(
+            "TB-SCENARIO-008",
+            f"{data} is no table.",
+            "Cells are rebuilt of tables.",
+            "Use heart, support2, breast-cancer or thyroid.",
+        )
+    if attack not in ATTACKS:
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario does not know the attack {attack!r}.",
+            "A curious server reads; others act.",
+            f"Use one of: {', '.join(ATTACKS)}.",
+        )
+    split = hospitals(known, clients, batch if epochs else rounds * batch, seed)
+    if epochs:
+        protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=1, clients=clients)
+    else:
+        protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    spec = mlp(known, hidden)
+    protection = defended(defence, noise, clip)
+    alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=protocol.rounds, clients=clients)
+    plan = Plan(
+        "TB-RECONSTRUCTION-001",
+        "reconstruction",
+        attack,
+        "exact_match",
+        "record" if batch == 1 else "batch",
+        params={"iterations": iterations, "restarts": restarts} if attack == "tabular_inversion" else {},
+        target="cells of their rows",
+    )
+    trial = Trial(
+        split,
+        Federation(spec, protocol, seed, protection),
+        Threat("server", knows=frozenset({"architecture", "auxiliary", "batch_size", "known_columns"})),
+        (plan,),
+        positive=None if batch == 1 and not epochs and protection is None else Federation(spec, alone, seed),
+        columns=known.columns,
+    )
+    return prepared(known, trial, SEES, NOT_TESTED)
+
+
+if __name__ == "__main__":
+    main(hospital_tables)

@@ -1,0 +1,122 @@
+"""Inversion for tables: categories are relaxed while gradients are matched, and several runs vote on each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from scipy import optimize
+from scipy.spatial.distance import cdist
+from torch import Tensor
+
+from testbed import models
+from testbed.attacks.inversion.cosine_tv import cosine_distance, labels_of
+from testbed.attacks.inversion.updates import gradients
+from testbed.attacks.kit import attack, keyed_rng
+from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture", "batch_size"},
+    position="server",
+    reference="https://arxiv.org/abs/2210.01785",
+)
+def tabular_inversion(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    iterations: int = 500,
+    learning_rate: float = 0.05,
+    restarts: int = 5,
+) -> Reconstruction:
+    """Match gradients over softmax-relaxed categories, and pool several runs cell by cell (TabLeak; Vero et al. 2023).
+
+    Threat model: a curious server that knows the architecture, the batch size and, where the threat grants it, which
+    features are one category (`blocks`); without that all features are numbers. Runs are aligned to the one with the
+    smallest objective; of its better half a number is the median, a category the most probable one. The certificate
+    is the mean share of runs that agree on a cell, the attacker's own measure of certainty.
+    """
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    if question.sizes is None:
+        raise Unavailable("no_batch_size", "a threat that knows the batch size")
+    model = models.build(view.model)
+    blocks = question.blocks or (1,) * int(np.prod(question.shape))
+    sizes = dict(zip(question.keys, question.sizes, strict=True))
+    given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
+    rebuilt: dict[tuple[int, int], Array] = {}
+    labels: dict[tuple[int, int], Array] = {}
+    certificate: dict[tuple[int, int], float] = {}
+    seed = int(rng.integers(2**31))
+    for key, exchange, gradient in gradients(view, question):
+        assert exchange.sent is not None
+        parameters = {k: v.requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()}
+        own, size = keyed_rng(seed, *key), sizes[key]
+        target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in parameters]
+        if not any(bool(t.any()) for t in target):
+            continue
+        y = (
+            torch.from_numpy(np.array(given[key]))
+            if key in given
+            else labels_of(model, parameters, gradient, size, auxiliary, question, own)
+        )
+
+        def objective(x: Tensor, y: Tensor = y, parameters: dict[str, Tensor] = parameters) -> Tensor:
+            loss = models.loss_of(model, parameters, x.reshape(len(x), *question.shape), y)
+            made = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
+            return cosine_distance(list(made), target)  # noqa: B023 - called before the next exchange
+
+        runs: list[tuple[Array, float]] = []
+        for _ in range(restarts):
+            start = torch.tensor(own.normal(0, 0.5, (size, sum(blocks))), dtype=torch.float32).requires_grad_()
+            optimizer = torch.optim.Adam([start], lr=learning_rate)
+            for _ in range(iterations):
+                optimizer.zero_grad()
+                (start.grad,) = torch.autograd.grad(objective(relaxed(start, blocks)), [start])
+                optimizer.step()
+            ended = relaxed(start, blocks)
+            runs.append((ended.detach().numpy().astype(np.float64), float(objective(ended).detach())))
+        records, certificate[key] = pooled(runs, blocks, y.numpy())
+        span = question.high - question.low
+        rebuilt[key] = (question.low + span * records).reshape(size, *question.shape)
+        labels[key] = y.numpy()
+    if not rebuilt:
+        raise Unavailable("zero_gradient", "an update that is not zero everywhere")
+    return Reconstruction(rebuilt, labels, certificate)
+
+
+def relaxed(free: Tensor, blocks: Sequence[int]) -> Tensor:
+    """Free numbers (n, features) as records: a sigmoid for a number, a softmax over each category's features."""
+    parts = free.split(list(blocks), 1)
+    return torch.cat([p.sigmoid() if p.shape[1] == 1 else (4 * p).softmax(1) for p in parts], 1)
+
+
+def pooled(runs: list[tuple[Array, float]], blocks: Sequence[int], y: Array) -> tuple[Array, float]:
+    """Records (n, features) that the better half of the runs agree on, and the mean agreement of cells in [0, 1]."""
+    ranked = [records for records, _ in sorted(runs, key=lambda r: r[1])]
+    kept = [ranked[0]]
+    for other in ranked[1 : max(1, (len(ranked) + 1) // 2)]:
+        cost = cdist(ranked[0], other, "sqeuclidean")
+        cost[y[:, None] != y[None, :]] = 1e12
+        kept.append(other[optimize.linear_sum_assignment(cost)[1]])
+    votes = np.stack(kept)
+    parts: list[Array] = []
+    agreed: list[float] = []
+    start = 0
+    for width in blocks:
+        said = votes[:, :, start : start + width]
+        start += width
+        if width == 1:
+            middle = np.median(said, 0)
+            parts.append(middle)
+            agreed.append(float((np.abs(said - middle) < 0.05).mean()))
+        else:
+            chosen = said.mean(0).argmax(1)
+            parts.append(np.eye(width)[chosen])
+            agreed.append(float((said.argmax(2) == chosen).mean()))
+    return np.concatenate(parts, 1), float(np.mean(agreed))
