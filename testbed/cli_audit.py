@@ -17,6 +17,7 @@ def audit_model(
     ] = None,
     factory: Annotated[str | None, typer.Option(help="module:function that returns a torch module.")] = None,
     weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
+    outputs: Annotated[str, typer.Option(help="Of a torch module: logits, probabilities, or auto.")] = "auto",
     predictions: Annotated[
         Path | None, typer.Option(help="CSV or Parquet with id, arm (member or control), label, p_0, p_1, ...")
     ] = None,
@@ -49,6 +50,13 @@ def audit_model(
             "Each is a way to say which model is meant.",
             "Leave the others out.",
         )
+    if shadows % 2:
+        raise UsageError(
+            "TB-SUBJECT-023",
+            "--shadows must be even.",
+            "Models are trained in pairs, on the two halves of all people.",
+            "Use the next even number.",
+        )
     folder = folder_for(out)
     results.writable(folder)
     chosen = policy_.load(policy or policy_.BUILT_IN)
@@ -56,7 +64,7 @@ def audit_model(
     if predictions is not None:
         frames = {"predictions": files.read_file(predictions, "predictions")}
         said, used, unused = subjects.predictions(frames["predictions"])
-        subject, person = Subject(said, used, unused), "id"
+        subject, person = Subject(said, used, unused, described=False), "id"
     else:
         if members is None or controls is None:
             raise UsageError(
@@ -81,7 +89,10 @@ def audit_model(
             )
         else:
             assert factory is not None
-            said = subjects.torch_predictor(factory, weights)
+            columns = [str(c) for c in frames["members"].columns if c not in (label, person)]
+            said = subjects.torch_predictor(
+                factory, weights, subjects.numbers(frames["members"], "members", columns, [label]), outputs
+            )
             groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
             subject = Subject(said, groups["members"], groups["controls"], groups.get("reference"))
     result, evidence, people = audit.audit_model(

@@ -195,8 +195,9 @@ def _worth(tpr: float, fpr: float) -> str:
 def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
     """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
 
-    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum, so that the
-    difference varies as if all controls had been judged at a threshold known beforehand.
+    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum. The intervals are
+    about the excess at the thresholds that were chosen; other controls would choose others, at which a strong attack
+    may reach clearly more or less.
     """
     _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
     even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about

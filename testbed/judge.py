@@ -150,8 +150,12 @@ def cells(
     return _performed(evidence, requested=len(table), performed=min(performed, len(table))), table.mean(0)
 
 
+NONE = -1
+"""A category that is none of those listed: all its features are nought."""
+
+
 def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
-    """Which cells (k,) of two records in one-hot coding are the same; a category in doubt is none of the listed."""
+    """Which cells (k,) of two records in one-hot coding are the same; a category in doubt is wrong."""
     made: list[bool] = []
     start = 0
     for width in blocks:
@@ -160,8 +164,8 @@ def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
         if width == 1:
             made.append(bool(abs(parts[0][0] - parts[1][0]) <= CELL_TOLERANCE))
         else:
-            picked = [int(p.argmax()) if p.max() > 0.5 else -1 for p in parts]
-            made.append(picked[0] == picked[1])
+            picked = [int(p.argmax()) if p.max() > 0.5 else NONE if p.max() <= CELL_TOLERANCE else None for p in parts]
+            made.append(picked[0] == picked[1] is not None)
     return np.array(made, dtype=np.float64)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -12,8 +13,12 @@ import pandas as pd
 import pytest
 import torch
 from scipy.stats import norm
+from sklearn.compose import ColumnTransformer
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from testbed import stats
@@ -257,7 +262,7 @@ def test_members_as_controls_and_files_that_are_no_model_are_refused(
     patients: tuple[pd.DataFrame, pd.DataFrame], tmp_path: Path
 ) -> None:
     same = {"members": patients[0], "controls": patients[0]}
-    with pytest.raises(InputError, match="same records"):
+    with pytest.raises(InputError, match="partly the same"):
         subjects.cohorts(same, "label", [0, 1], None)
     with pytest.raises(InputError, match="lack columns"):
         subjects.cohorts({"members": patients[0], "controls": patients[1].drop(columns="label")}, "label", [0, 1], None)
@@ -268,7 +273,7 @@ def test_members_as_controls_and_files_that_are_no_model_are_refused(
     with pytest.raises(InputError, match="no class probabilities"):
         subjects.estimator(tmp_path / "svc.joblib")
     with pytest.raises(UsageError):
-        subjects.torch_predictor("nowhere:make", None)
+        subjects.torch_predictor("nowhere:make", None, patients[0].to_numpy(np.float32))
     made = RandomForestClassifier(3).fit(patients[0].drop(columns="label").iloc[:, :5], patients[0].label)
     with pytest.raises(InputError, match="does not take"):
         subjects.sklearn_predictor(made).ask(people(4, 0))
@@ -281,6 +286,81 @@ def test_columns_are_found_by_the_names_of_training(patients: tuple[pd.DataFrame
     assert groups["members"].x == pytest.approx(patients[0][names].to_numpy(np.float32))
 
 
+ROLES = ("members", "controls")
+
+
+def test_a_pipeline_hides_nothing_and_is_trained_again(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    x, y = patients[0].drop(columns="label"), patients[0].label.map({0: "ill", 1: "well"})
+    steps = ColumnTransformer([("scaled", StandardScaler(), list(x.columns[:10]))])
+    made = make_pipeline(steps, KNeighborsClassifier(1)).fit(x, y)
+    frames = {r: p.assign(label=p.label.map({0: "ill", 1: "well"})) for r, p in zip(ROLES, patients, strict=True)}
+    groups = subjects.cohorts(frames, "label", list(made.classes_), None, list(made.feature_names_in_))
+    used, unused = (groups[r] for r in ROLES)
+    whole = Subject(subjects.sklearn_predictor(made), used, unused, None, subjects.sklearn_recipe(made), made)
+    found, _ = audit(whole, 4, 0, lambda _: None)
+    assert isinstance(found[0].measure, Estimate)
+    stored = next(f for f in found if f.attack.name == "stored_records").measure
+    assert getattr(stored, "value", 0) > 0.95  # but for rounding in the scaler
+
+
+class Once(RandomForestClassifier):
+    def fit(self, *_: object, **__: object) -> Once:
+        raise RuntimeError("no")
+
+
+def test_a_model_that_cannot_be_trained_again_leaves_the_other_attacks(
+    patients: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    made = RandomForestClassifier(5, random_state=0).fit(patients[0].drop(columns="label"), patients[0].label)
+    whole = subject_of(patients, made)
+    once = Once(5)
+    once.classes_ = made.classes_
+    found, _ = audit(replace(whole, recipe=subjects.sklearn_recipe(once)), 4, 0, lambda _: None)
+    assert getattr(found[0].measure, "unmeasured", "") == "cannot_retrain"
+    assert any(f.attack.name == "prediction_loss" and isinstance(f.measure, Estimate) for f in found)
+
+
+def test_controls_of_another_kind_are_flagged(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
+    made = RandomForestClassifier(5, random_state=0).fit(patients[0].drop(columns="label"), patients[0].label)
+    for factor, differs in ((1.0, False), (1.5, True)):
+        other = patients[1].assign(**{c: patients[1][c] * factor for c in patients[1].columns if c != "label"})
+        found, _ = audit(subject_of((patients[0], other), made), 4, 0, lambda _: None)
+        assert ("split_differs" in found[0].validity.flags) == differs
+
+
+def test_controls_among_the_members_are_refused_even_if_not_all_are(
+    patients: tuple[pd.DataFrame, pd.DataFrame],
+) -> None:
+    mixed = pd.concat([patients[1].head(142), patients[0].head(142)])
+    with pytest.raises(InputError, match="partly the same"):
+        subjects.cohorts({"members": patients[0], "controls": mixed}, "label", [0, 1], None)
+    with pytest.raises(InputError, match="reference"):
+        subjects.cohorts(
+            {"members": patients[0], "controls": patients[1], "reference": patients[0]}, "label", [0, 1], None
+        )
+
+
+def test_a_sigmoid_model_and_its_logits_say_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "twins_of_a_test.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "def soft():\n    torch.manual_seed(0)\n    return nn.Linear(3, 1)\n"
+        "def sig():\n    return nn.Sequential(soft(), nn.Sigmoid())\n"
+        "def picture():\n    return nn.Conv2d(1, 1, 3)\n"
+        "def nothing():\n    return 3\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    asked = people(20, 0)
+    soft = subjects.torch_predictor("twins_of_a_test:soft", None, asked.x)
+    with pytest.raises(InputError, match="--outputs"):
+        subjects.torch_predictor("twins_of_a_test:sig", None, asked.x)
+    sig = subjects.torch_predictor("twins_of_a_test:sig", None, asked.x, "probabilities")
+    assert sig.ask(asked) == pytest.approx(soft.ask(asked), abs=1e-6)
+    with pytest.raises(InputError, match="does not take"):
+        subjects.torch_predictor("twins_of_a_test:picture", None, asked.x)
+    with pytest.raises(UsageError):
+        subjects.torch_predictor("twins_of_a_test:nothing", None, asked.x)
+
+
 def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
     few = table().iloc[:20]
     found, _ = audit(Subject(*subjects.predictions(few)), 4, 0, lambda _: None)
@@ -288,6 +368,7 @@ def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
 
 
 def test_one_output_is_the_second_classs_and_probabilities_stay() -> None:
-    assert subjects.as_probabilities(np.array([[0.0]])) == pytest.approx(np.array([[0.5, 0.5]]))
-    assert subjects.as_probabilities(np.array([[0.2, 0.8]])) == pytest.approx(np.array([[0.2, 0.8]]))
-    assert subjects.as_probabilities(np.array([[0.0, 0.0, 5.0]])).argmax() == 2
+    assert subjects.as_probabilities(np.array([[0.0]]), "logits") == pytest.approx(np.array([[0.5, 0.5]]))
+    assert subjects.as_probabilities(np.array([[0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
+    assert subjects.as_probabilities(np.array([[0.2, 0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
+    assert subjects.as_probabilities(np.array([[0.0, 0.0, 5.0]]), "logits").argmax() == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from testbed.core import Act, Array, Cohort, Predictor, Recipe
+from testbed.core import Act, Array, Cohort, Predictor, Recipe, Unavailable
 from testbed.errors import InputError, UsageError
 
 ARMS = ("member", "control")
@@ -125,36 +126,63 @@ def cohorts(
     names = features or [c for c in frames["members"].columns if c not in (label, person)]
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
-        if missing := [c for c in [*names, label, *([person] if person else [])] if c not in frame.columns]:
-            raise InputError(
-                "TB-SUBJECT-008",
-                f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
-                "All tables must have the columns that the model was trained on, the label among them.",
-                "Write all tables by the same export; name the label with --label.",
-            )
-        x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
-        if not np.isfinite(x).all():
-            raise InputError(
-                "TB-SUBJECT-009",
-                f"The {role} hold values that are no numbers.",
-                "The model is given the columns as they are.",
-                "Encode and impute them as before training.",
-            )
+        x = numbers(frame, role, [*names], [label, *([person] if person else [])])
         place = {v: i for i, v in enumerate(known)}
         y = np.array([place.get(v, -1) for v in frame[label].tolist()])
+        if (y < 0).any():
+            raise InputError(
+                "TB-SUBJECT-018",
+                f"Some labels of the {role} are none of the model's classes.",
+                "The label says which of the model's probabilities is that of the truth.",
+                "Write labels as they were in training, or number them as the model's outputs are numbered.",
+            )
         persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
-        made[role] = Cohort(x.astype(np.float32), classes(y, len(known)), persons.to_numpy())
-    if person:
-        disjoint(made["members"].persons, made["controls"].persons)
-    shared = {r.tobytes() for r in made["members"].x} & {r.tobytes() for r in made["controls"].x}
-    if len(shared) >= min(len(made["members"]), len(made["controls"])):
+        made[role] = Cohort(x, classes(y, len(known)), persons.to_numpy())
+    for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
+        if other not in made:
+            continue
+        if person:
+            disjoint(made[one].persons, made[other].persons)
+        _apart(made[one], made[other], one, other)
+    return made
+
+
+def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str]) -> Array:
+    """The named columns (n, features), float32. Raises `InputError` for missing columns and what is no number."""
+    if missing := [c for c in [*names, *beside] if c not in frame.columns]:
+        raise InputError(
+            "TB-SUBJECT-008",
+            f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
+            "All tables must have the columns that the model was trained on, the label among them.",
+            "Write all tables by the same export; name the label with --label.",
+        )
+    x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
+    if not np.isfinite(x).all():
+        raise InputError(
+            "TB-SUBJECT-009",
+            f"The {role} hold values that are no numbers.",
+            "The model is asked about columns of numbers, without gaps.",
+            "Encode and impute them as before training; of a model that does it itself, give the --predictions.",
+        )
+    return x.astype(np.float32)
+
+
+MOST_SHARED = 0.05
+
+
+def _apart(one: Cohort, other: Cohort, first: str, second: str) -> None:
+    """Raises `InputError` where more of the second group's rows stand in the first than its own rows repeat."""
+    keys = [[row.tobytes() + bytes([int(c) % 256]) for row, c in zip(g.x, g.y, strict=True)] for g in (one, other)]
+    held = Counter(keys[0])
+    shared = float(np.mean([k in held for k in keys[1]]))
+    repeated = float(np.mean([held[k] > 1 for k in keys[0]]))
+    if shared > repeated + MOST_SHARED:
         raise InputError(
             "TB-SUBJECT-010",
-            "Members and controls are the same records.",
-            "Nothing could tell them apart, whatever the model keeps.",
-            "Give as controls people who were not in the training data.",
+            f"The {first} and the {second} are partly the same records.",
+            "Whoever is in both cannot tell what the model keeps of those who were used alone.",
+            f"Give as {second} people who are not among the {first}.",
         )
-    return made
 
 
 # --- scikit-learn ---------------------------------------------------------------------------------------
@@ -175,11 +203,11 @@ def estimator(path: Path) -> Any:
             "It must be a fitted scikit-learn classifier written by joblib or pickle, with this version or a near one.",
             "Write it anew with joblib.dump, or give its predictions with --predictions.",
         ) from None
-    if not hasattr(made, "predict_proba") or not hasattr(made, "classes_"):
+    if not hasattr(made, "predict_proba") or np.ndim(getattr(made, "classes_", [[]])) != 1:
         raise InputError(
             "TB-SUBJECT-012",
             "The model gives no class probabilities.",
-            "Membership is read from the confidence of predictions (predict_proba).",
+            "Membership is read from the confidence of one prediction a record (predict_proba).",
             "Use a classifier with predict_proba; for an SVC that is probability=True.",
         )
     return made
@@ -206,7 +234,7 @@ def _asked(made: Any, x: Array) -> Array:
         raise bad
     try:
         said = np.asarray(made.predict_proba(named(made, x)), dtype=np.float64)
-    except ValueError:
+    except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
         raise bad from None
     probabilities(said)
     return said
@@ -220,20 +248,19 @@ def sklearn_recipe(made: Any) -> Recipe:
 
     def recipe(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         fresh: Any = clone(made)
-        seeded = {
-            k: int(rng.integers(2**31))
-            for k in fresh.get_params()
-            if k == "random_state" or k.endswith("__random_state")
-        }
-        fresh.set_params(**seeded)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # that a solver stopped early is the audited model's affair
-            fresh.fit(people.x, people.y)
-        seen = np.asarray(fresh.classes_, dtype=np.int64)
+        seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
+        fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds})
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a solver stopped early is the audited model's affair
+                fresh.fit(named(made, people.x), np.asarray(made.classes_)[people.y])
+        except Exception:
+            raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
+        seen = np.searchsorted(made.classes_, fresh.classes_)
 
         def ask(asked: Cohort) -> Array:
             said = np.zeros((len(asked), total))
-            said[:, seen] = fresh.predict_proba(asked.x)  # a class that was not drawn has probability 0
+            said[:, seen] = fresh.predict_proba(named(made, asked.x))  # a class that was not drawn has probability 0
             return said
 
         return Predictor(ask, total)
@@ -244,14 +271,23 @@ def sklearn_recipe(made: Any) -> Recipe:
 # --- torch ----------------------------------------------------------------------------------------------
 
 
-def torch_predictor(factory: str, weights: Path | None) -> Predictor:
-    """The module that `module:function` makes, with these weights; outputs are logits, or probabilities as they are."""
+def torch_predictor(factory: str, weights: Path | None, members: Array, outputs: str = "auto") -> Predictor:
+    """The module that `module:function` makes, with these weights, asked about records (n, features).
+
+    What its outputs are is decided once, on the `members`: probabilities if they are told to be or sum to one in each
+    row, else logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
+    """
     import torch
 
+    if outputs not in ("auto", "logits", "probabilities"):
+        raise UsageError(
+            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
+        )
     module, _, function = factory.partition(":")
     try:
         made: Callable[[], Any] = getattr(importlib.import_module(module), function)
         network = made()
+        assert isinstance(network, torch.nn.Module)
     except Exception:
         raise UsageError(
             "TB-SUBJECT-014",
@@ -271,37 +307,46 @@ def torch_predictor(factory: str, weights: Path | None) -> Predictor:
             ) from None
     network.eval()
 
-    def ask(people: Cohort) -> Array:
-        with torch.no_grad():
-            out = np.concatenate(
-                [network(torch.tensor(people.x[i : i + 1024])).double().numpy() for i in range(0, len(people), 1024)]
-            )
-        return as_probabilities(out)
+    def said(x: Array) -> Array:
+        try:
+            with torch.no_grad():
+                parts = [network(torch.tensor(x[i : i + 1024])).double().numpy() for i in range(0, len(x), 1024)]
+            out = np.concatenate(parts)
+            assert out.ndim in (1, 2)
+        except Exception:
+            raise InputError(
+                "TB-SUBJECT-016",
+                "The model does not take these records, or answers with something else than a number a class.",
+                "It is given one row of the table's columns a record.",
+                "Give the columns of training, and name the label with --label; or give the model's --predictions.",
+            ) from None
+        return out.reshape(len(x), -1)
 
-    probe = network(torch.zeros(1, *_input_shape(network)))
-    return Predictor(ask, max(2, int(probe.shape[-1]) if probe.ndim > 1 else 2))
-
-
-def as_probabilities(out: Array) -> Array:
-    """Logits (n, classes), one logit (n,) or (n, 1), or probabilities as they are, as probabilities (n, classes)."""
-    if out.ndim == 1 or out.shape[1] == 1:
-        one = 1 / (1 + np.exp(-np.clip(out.reshape(-1), -700, 700)))
-        return np.stack([1 - one, one], 1)
-    if (out >= 0).all() and np.allclose(out.sum(1), 1, atol=1e-3):
-        return out
-    shifted = np.exp(out - out.max(1, keepdims=True))
-    said = shifted / shifted.sum(1, keepdims=True)
-    probabilities(said)
-    return said
+    kind = outputs if outputs != "auto" else _kind(said(members))
+    first = as_probabilities(said(members), kind)
+    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1])
 
 
-def _input_shape(network: Any) -> tuple[int, ...]:
-    first = next((m for m in network.modules() if hasattr(m, "in_features")), None)
-    if first is None:
+def _kind(out: Array) -> str:
+    within = bool((out >= 0).all() and (out <= 1).all())
+    if out.shape[1] == 1 and within:
         raise InputError(
-            "TB-SUBJECT-016",
-            "The model's input cannot be told.",
-            "Tables are given to models whose first layer is fully connected.",
-            "Give the model's predictions with --predictions.",
+            "TB-SUBJECT-017",
+            "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
+            "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
+            "Say --outputs probabilities or --outputs logits.",
         )
-    return (int(first.in_features),)
+    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=1e-3) else "logits"
+
+
+def as_probabilities(out: Array, kind: str) -> Array:
+    """Outputs (n, classes), or (n, 1) for the second of two classes, as probabilities (n, classes)."""
+    if kind == "logits" and out.shape[1] == 1:
+        out = np.concatenate([np.zeros_like(out), out], 1)
+    elif out.shape[1] == 1:
+        out = np.concatenate([1 - out, out], 1)
+    if kind == "logits":
+        shifted = np.exp(out - out.max(1, keepdims=True))
+        out = shifted / shifted.sum(1, keepdims=True)
+    probabilities(out)
+    return out

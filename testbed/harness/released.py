@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+from scipy import spatial as _spatial
+from sklearn.ensemble import RandomForestClassifier
 
 from testbed import findings as findings_
 from testbed import judge, stats
@@ -28,9 +30,13 @@ from testbed.findings import Plan
 from testbed.harness.generator import Remembered
 from testbed.report.schema import Finding, Unmeasured
 
+spatial = cast(Any, _spatial)  # SciPy ships no types
+
 FEW = 10
 """Groups of fewer people than this are too small to hide in; the usual minimum cell."""
 CERTAIN = 0.999
+DISTINCT = 0.9
+ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +52,8 @@ class Subject:
     others: Cohort | None = None
     recipe: Recipe | None = None
     estimator: Any = None
+    described: bool = True
+    """Do the records say what people are like? Those of a table of predictions are row numbers."""
 
 
 def audit(
@@ -59,14 +67,24 @@ def audit(
     pooled, used = _pool(subject, seed)
     threat = Threat("recipient", knows=_knowledge(subject), access="score")
     views: dict[Cell, Predictor] = {"true": subject.model}
+    population = subject.others  # less those whom the blind model is trained on, where enough are left
     recipes: dict[Cell, Recipe | None] = {"true": None, "blind": None, "positive": None}
     if subject.recipe is not None:
         recipes["true"] = recipes["blind"] = Remembered(subject.recipe, seed)
         if subject.others is not None and len(subject.others) >= len(subject.members):
             progress("a model of other people")
-            blind = subject.recipe(subject.others.take(np.arange(len(subject.members))), keyed_rng(seed, "blind"))
-            assert isinstance(blind, Predictor)
-            views["blind"] = blind
+            _, person = np.unique(subject.others.persons, return_inverse=True)
+            place = keyed_rng(seed, "blind people").permutation(person.max() + 1)[person]
+            shuffled = np.argsort(place, kind="stable")
+            behind, rest = shuffled[: len(subject.members)], shuffled[len(subject.members) :]
+            try:
+                blind = subject.recipe(subject.others.take(behind), keyed_rng(seed, "blind"))
+                assert isinstance(blind, Predictor)
+                views["blind"] = blind
+            except Unavailable:
+                rest = shuffled
+            if len(rest) > 1:
+                population = subject.others.take(rest)
     views["positive"] = certain(subject.members, subject.model)
 
     def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
@@ -80,12 +98,8 @@ def audit(
         try:
             parts: list[Evidence] = []
             for cell, view in views.items():
-                # The blind model was trained on the first of the others; the rest stay the attacker's population.
-                others = subject.others
-                if others is not None and "blind" in views:
-                    others = others.take(np.arange(len(subject.members), len(others)))
                 claim = find(plan.attack).run(
-                    view, Records(pooled), others, seed, threat, dict(plan.params), recipes[cell]
+                    view, Records(pooled), population, seed, threat, dict(plan.params), recipes[cell]
                 )
                 parts.append(judge.scores(claim, used, cell, pooled.persons))
             evidence = Evidence.join(*parts)
@@ -101,7 +115,38 @@ def audit(
         found.append(findings_.membership(plan, evidence))
         area = Plan(plan.rule[:-3] + f"4{plan.rule[-2:]}", "membership", plan.attack, "auc", "record", False)
         found.append(findings_.area_under_curve(area, evidence))
+    if not comparable(subject, seed):
+        found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
     return [*found, *structure(subject)], kept
+
+
+def comparable(subject: Subject, seed: int) -> bool:
+    """Can members and controls not be told apart without the model? By a forest's out-of-fold AUC, at 99 %.
+
+    Of a table of predictions only the classes are compared.
+    """
+    groups = (subject.members, subject.controls)
+    classes = np.concatenate([np.eye(subject.model.classes)[g.y] for g in groups])
+    x = np.concatenate([g.x.reshape(len(g), -1) for g in groups])
+    features = np.concatenate([x, classes], 1) if subject.described else classes
+    used = np.arange(len(features)) < len(subject.members)
+    persons = np.unique(np.concatenate([g.persons for g in groups]), return_inverse=True)[1]
+    fold = keyed_rng(seed, "folds").permutation(persons.max() + 1)[persons] % 2
+    scores = np.empty(len(features))
+    for part in (0, 1):
+        train = fold != part
+        if len(np.unique(used[train])) < 2:
+            return True
+        forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0).fit(features[train], used[train])
+        said = forest.predict_proba(features[~train])[:, 1]
+        scores[~train] = said - said.mean()
+    found = stats.auc(scores[used], scores[~used], level=0.99)
+    return found.low <= 0.5
+
+
+def _flagged(finding: Finding, flag: str) -> Finding:
+    flags = sorted({*finding.validity.flags, flag})
+    return finding.model_copy(update={"validity": finding.validity.model_copy(update={"ok": False, "flags": flags})})
 
 
 def _knowledge(subject: Subject) -> frozenset[str]:
@@ -171,19 +216,26 @@ def structure(subject: Subject) -> list[Finding]:
     After SACRO-ML's structural checks: small groups with one prediction, small leaves, and stored records.
     """
     members = subject.members
+    estimator, x = inside(subject.estimator, members.x)
     said = np.round(np.asarray(subject.model.ask(members), dtype=np.float64), 12)
     _, place, count = np.unique(said, axis=0, return_inverse=True, return_counts=True)
     alike = count[place.ravel()]
+    # A smooth model answers everybody differently, which says nothing.
+    few_valued = len(count) < DISTINCT * len(said)
     found = [
-        _small("001", "small_prediction_groups", alike, "share one prediction with fewer than ten people in all"),
+        *(
+            [_small("001", "small_prediction_groups", alike, f"share one prediction with fewer than {FEW} in all")]
+            if few_valued
+            else []
+        ),
         _small(
             "002",
             "single_class_groups",
             np.where((said >= 1 - 1e-9).any(1), alike, FEW),
-            f"are among fewer than {FEW} people whose class the model states as certain",
+            f"are among fewer than {FEW} records whose class the model states as certain",
         ),
     ]
-    leaves = _leaves(subject.estimator, members.x)
+    leaves = _leaves(estimator, x)
     if leaves is not None:
         sizes = np.stack([np.bincount(column)[column] for column in leaves.T], 1)
         small = (sizes < FEW).mean(1)
@@ -196,7 +248,7 @@ def structure(subject: Subject) -> list[Finding]:
                 f"In the average tree {share.value:.0%} of training records lie in a leaf with fewer than {FEW}.",
             )
         )
-    stored = _stored(subject.estimator, members.x)
+    stored = _stored(estimator, x)
     if stored is not None:
         share = stats.proportion(stored.astype(float))
         found.append(
@@ -208,6 +260,16 @@ def structure(subject: Subject) -> list[Finding]:
             )
         )
     return found
+
+
+def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
+    """The estimator at the end of a pipeline or a search, and the records as they reach it."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not hasattr(estimator, "steps"):
+        return estimator, x
+    reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
+    dense: Any = reached.toarray() if hasattr(reached, "toarray") else reached
+    return estimator[-1], np.asarray(dense)
 
 
 def _structural(number: str, name: str) -> Plan:
@@ -232,8 +294,9 @@ def _leaves(estimator: Any, x: Array) -> Array | None:
 def _stored(estimator: Any, x: Array) -> Array | None:
     """Which records (n,) bool stand in the model itself: support vectors, or a neighbour model's table."""
     kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X")]
-    tables = [np.asarray(t, dtype=np.float32) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
+    tables = [np.asarray(t, float) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
     if not tables:
         return None
-    held = {row.tobytes() for table in tables for row in np.ascontiguousarray(table)}
-    return np.array([row.tobytes() in held for row in np.ascontiguousarray(x, dtype=np.float32)], dtype=bool)
+    asked = np.asarray(x, dtype=np.float64)
+    near = np.min([spatial.cKDTree(table).query(asked)[0] for table in tables if len(table)], axis=0)
+    return near <= ROUNDING * (1 + np.linalg.norm(asked, axis=1))
