@@ -157,32 +157,34 @@ def _knowledge(subject: Subject) -> frozenset[str]:
 
 
 def _plans(subject: Subject, shadows: int) -> list[Plan]:
-    named: list[tuple[str, dict[str, Any]]] = [("prediction_loss", {}), ("modified_entropy", {}), ("label_gap", {})]
-    if subject.others is not None:
-        named.append(("population", {}))
-    if subject.recipe is not None:
-        trained = {"shadows": shadows}
-        named = [
-            ("rmia", trained),
-            ("rmia", {**trained, "online": False}),
-            ("lira", trained),
-            ("lira", {**trained, "online": False}),
-            ("reference_models", trained),
-            *named,
-        ]
-    return [
-        Plan(
-            f"TB-MEMBERSHIP-3{number:02d}",
-            "membership",
-            name,
-            "rate" if find(name).access == "label" else "tpr_at_fpr",
-            "record",
-            number == 1,
-            find(name).configured(params),
-            target=None if params.get("online", True) else "offline",
-        )
-        for number, (name, params) in enumerate(named, 1)
-    ]
+    trained = {"shadows": shadows}
+    every: tuple[tuple[str, dict[str, Any], bool], ...] = (
+        ("rmia", trained, subject.recipe is not None),
+        ("rmia", {**trained, "online": False}, subject.recipe is not None),
+        ("lira", trained, subject.recipe is not None),
+        ("lira", {**trained, "online": False}, subject.recipe is not None),
+        ("reference_models", trained, subject.recipe is not None),
+        ("prediction_loss", {}, True),
+        ("modified_entropy", {}, True),
+        ("label_gap", {}, True),
+        ("population", {}, subject.others is not None),
+    )
+    plans: list[Plan] = []
+    for number, (name, params, possible) in enumerate(every, 1):
+        if possible:
+            plans.append(
+                Plan(
+                    f"TB-MEMBERSHIP-3{number:02d}",
+                    "membership",
+                    name,
+                    "rate" if find(name).access == "label" else "tpr_at_fpr",
+                    "record",
+                    not plans,
+                    find(name).configured(params),
+                    target=None if params.get("online", True) else "offline",
+                )
+            )
+    return plans
 
 
 def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:
