@@ -11,6 +11,8 @@ from testbed.attacks.release.features import ranked
 from testbed.attacks.release.neighbours import Scale, nearest
 from testbed.core import Records, Release, Scores, Table, Unavailable
 
+FARTHEST = 1e3
+"""In widths of the kernel: there it is nought long since, and its square must not overflow."""
 COPY = 1e-6
 """A distance that is as good as none, in ranges of a column."""
 
@@ -112,7 +114,7 @@ def gen_lra(
     width = bandwidth(reference, scale)
     found, distances, _ = nearest(_people(question), released, scale, seed, neighbours)
     around = np.exp(log_density(released, reference, scale, width))
-    kernel = np.exp(-((distances / width) ** 2))
+    kernel = np.exp(-(np.minimum(distances / width, FARTHEST) ** 2))
     n = len(reference)
     gain = np.log((n * around[found] + kernel) / ((n + 1) * around[found]))
     return Scores(gain.sum(1))
