@@ -149,7 +149,7 @@ def labels(size: int, trained: bool) -> None:
             fit.step()
     weights = models.to_tensors(models.get_parameters(model), model)
     auxiliary = torch.tensor(crowd.x[500:900])
-    rates = []
+    rates, seconds = [], 0.0
     for seed in range(RUNS):
         rng = keyed_rng(seed, "batch")
         skew = rng.dirichlet(np.full(10, 0.5))[crowd.y[900:]]
@@ -157,9 +157,16 @@ def labels(size: int, trained: bool) -> None:
         tensors = {k: v.clone().requires_grad_() for k, v in weights.items()}
         loss = models.loss_of(model, tensors, torch.tensor(crowd.x[rows]), torch.tensor(crowd.y[rows]))
         bias = torch.autograd.grad(loss, list(tensors.values()))[-1].numpy()
+        start = time.process_time()
         counted = label_counts(model, weights, bias, size, auxiliary)
+        seconds += time.process_time() - start
         rates.append(np.minimum(counted, np.bincount(crowd.y[rows], minlength=10)).sum() / size)
-    row(f"label counts, B={size}, {'trained' if trained else 'untrained'}", np.array(rates), "1 is all right", 0.0)
+    row(
+        f"label counts, B={size}, {'trained' if trained else 'untrained'}",
+        np.array(rates),
+        "1 is all right",
+        seconds / RUNS,
+    )
 
 
 JOBS: dict[str, list[Callable[[], None]]] = {

@@ -49,7 +49,7 @@ def curious_server(
             "A curious server reads; others act.",
             f"Use one of: {', '.join(ATTACKS)}.",
         )
-    if (attack == "fedavg_unrolling") > (epochs > 0) or (attack == "spear" and epochs > 0):
+    if (attack == "fedavg_unrolling" and not epochs) or (attack == "spear" and epochs):
         raise UsageError(
             "TB-SCENARIO-006",
             f"{attack} and epochs={epochs} do not go together.",

@@ -36,7 +36,7 @@ def hospital_tables(
     """A curious server rebuilds patients' rows; success is the share of a row's cells that are right.
 
     `data=heart` has four real hospitals. `epochs=0` is FedSGD: each round the gradient of `batch` patients; with
-    `epochs`, hospitals train so often on the same `batch` patients in each round and send new weights. The baseline
+    `epochs`, hospitals train so often on `batch` patients in one round and send new weights (FedAvg). The baseline
     guesses each column's commonest value, or median, for everybody; the control compares with other patients.
     """
     known = source(data)

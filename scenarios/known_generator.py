@@ -42,8 +42,8 @@ def known_generator(
 
     `people` were used, as many were not, and as many are each behind the blind release and the attacker's; `targets`
     of the first two are asked about. `shadows` is how often the attacker runs the generator; `planted_share` copies
-    that share of the original into every release. So few targets are flagged and nothing passes on them: where nothing
-    leaks, the upper bounds were right in 91 to 96 % of 400 runs each, and claim 95 %.
+    that share of the original into every release. So few targets are flagged,
+    and nothing passes on them.
     """
     if min(people, targets) < FEWEST:
         raise UsageError(

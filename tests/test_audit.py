@@ -253,6 +253,16 @@ def test_predictions_that_cannot_be_used_are_refused(changes: dict[str, object],
     assert refused.value.id == code
 
 
+def test_where_a_prediction_stood_in_the_file_tells_nothing() -> None:
+    blocks = table(
+        arm=["member"] * 20 + ["control"] * 20, p_0=[i / 100 for i in range(40)], p_1=[1 - i / 100 for i in range(40)]
+    )
+    model, used, unused = subjects.predictions(blocks)
+    assert stats.auc(used.x[:, 0], unused.x[:, 0]).low < 0.5 < stats.auc(used.x[:, 0], unused.x[:, 0]).high
+    assert model.ask(used)[:, 0] == pytest.approx([i / 100 for i in range(20)])
+    assert model.ask(unused)[:, 0] == pytest.approx([i / 100 for i in range(20, 40)])
+
+
 def test_predictions_without_the_named_columns_are_refused() -> None:
     with pytest.raises(InputError, match="other columns"):
         subjects.predictions(table().drop(columns="p_1"))

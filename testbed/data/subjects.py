@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from testbed.attacks.kit import keyed_rng
 from testbed.core import Act, Array, Cohort, Predictor, Recipe, Unavailable
 from testbed.errors import InputError, UsageError
 
@@ -52,8 +53,11 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     member = (arm == "member").to_numpy()
     disjoint(persons[member], persons[~member])
     labels = classes(frame["label"], len(names))
-    x = np.arange(len(frame), dtype=np.float32)[:, None]
-    model = Predictor(lambda people: values[people.x[:, 0].astype(int)], len(names))
+    # Files list one arm after the other: a record's number must not tell where in the file it stood.
+    number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
+    by_number = values[np.argsort(number)]
+    x = number.astype(np.float32)[:, None]
+    model = Predictor(lambda people: by_number[people.x[:, 0].astype(int)], len(names))
     groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
     return model, groups[0], groups[1]
 

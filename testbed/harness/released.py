@@ -113,7 +113,8 @@ def audit(
             continue
         kept[plan.rule] = evidence
         found.append(findings_.membership(plan, evidence))
-        area = Plan(plan.rule[:-3] + f"4{plan.rule[-2:]}", "membership", plan.attack, "auc", "record", False)
+        rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
+        area = replace(plan, rule=rule, metric="auc", primary=False)
         found.append(findings_.area_under_curve(area, evidence))
     if not comparable(subject, seed):
         found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]

@@ -11,9 +11,9 @@ import torch
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import others_gradient
 from testbed.attacks.inversion.analytic_linear import solve
-from testbed.attacks.inversion.cosine_tv import cosine_distance, total_variation
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.matching import cosine_distance, total_variation
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.kit import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable

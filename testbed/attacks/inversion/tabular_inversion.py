@@ -10,11 +10,9 @@ from scipy import optimize
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from testbed import models
-from testbed.attacks.inversion.cosine_tv import cosine_distance, labels_of
-from testbed.attacks.inversion.updates import gradients
-from testbed.attacks.kit import attack, keyed_rng
-from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
+from testbed.attacks.inversion.matching import tasks
+from testbed.attacks.kit import attack
+from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 
 @attack(
@@ -41,52 +39,29 @@ def tabular_inversion(
     smallest objective; of its better half a number is the median, a category the most probable one. The certificate
     is the mean share of runs that agree on a cell, the attacker's own measure of certainty.
     """
-    if view.model is None:
-        raise Unavailable("no_model", "the model's factory (--model module:factory)")
-    if question.sizes is None:
-        raise Unavailable("no_batch_size", "a threat that knows the batch size")
-    model = models.build(view.model)
     blocks = question.blocks or (1,) * int(np.prod(question.shape))
-    sizes = dict(zip(question.keys, question.sizes, strict=True))
-    given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
     rebuilt: dict[tuple[int, int], Array] = {}
     labels: dict[tuple[int, int], Array] = {}
     certificate: dict[tuple[int, int], float] = {}
-    seed = int(rng.integers(2**31))
-    for key, exchange, gradient in gradients(view, question):
-        assert exchange.sent is not None
-        parameters = {k: v.requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()}
-        own, size = keyed_rng(seed, *key), sizes[key]
-        target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in parameters]
-        if not any(bool(t.any()) for t in target):
-            continue
-        y = (
-            torch.from_numpy(np.array(given[key]))
-            if key in given
-            else labels_of(model, parameters, gradient, size, auxiliary, question, own)
-        )
-
-        def objective(x: Tensor, y: Tensor = y, parameters: dict[str, Tensor] = parameters) -> Tensor:
-            loss = models.loss_of(model, parameters, x.reshape(len(x), *question.shape), y)
-            made = torch.autograd.grad(loss, list(parameters.values()), create_graph=True)
-            return cosine_distance(list(made), target)  # noqa: B023 - called before the next exchange
-
+    for task in tasks(view, question, auxiliary, rng):
+        shape = (task.size, *question.shape)
         runs: list[tuple[Array, float]] = []
         for _ in range(restarts):
-            start = torch.tensor(own.normal(0, 0.5, (size, sum(blocks))), dtype=torch.float32).requires_grad_()
-            optimizer = torch.optim.Adam([start], lr=learning_rate)
+            drawn = task.rng.normal(0, 0.5, (task.size, sum(blocks)))
+            free = torch.tensor(drawn, dtype=torch.float32).requires_grad_()
+            optimizer = torch.optim.Adam([free], lr=learning_rate)
             for _ in range(iterations):
                 optimizer.zero_grad()
-                (start.grad,) = torch.autograd.grad(objective(relaxed(start, blocks)), [start])
+                (free.grad,) = torch.autograd.grad(task.distance(relaxed(free, blocks).reshape(shape)), [free])
                 optimizer.step()
-            ended = relaxed(start, blocks)
-            runs.append((ended.detach().numpy().astype(np.float64), float(objective(ended).detach())))
-        records, certificate[key] = pooled(runs, blocks, y.numpy())
+            ended = relaxed(free, blocks)
+            runs.append(
+                (ended.detach().numpy().astype(np.float64), float(task.distance(ended.reshape(shape)).detach()))
+            )
+        records, certificate[task.key] = pooled(runs, blocks, task.y.numpy())
         span = question.high - question.low
-        rebuilt[key] = (question.low + span * records).reshape(size, *question.shape)
-        labels[key] = y.numpy()
-    if not rebuilt:
-        raise Unavailable("zero_gradient", "an update that is not zero everywhere")
+        rebuilt[task.key] = (question.low + span * records).reshape(shape)
+        labels[task.key] = task.y.numpy()
     return Reconstruction(rebuilt, labels, certificate)
 
 

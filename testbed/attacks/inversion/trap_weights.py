@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from testbed.attacks.inversion.updates import first_linear, gradients
+from testbed.attacks.inversion.updates import first_linear, first_linear_names, gradients
 from testbed.attacks.kit import attack, keyed_rng
-from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
+from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript
 
 RATES = (0.5, 0.005)
 """Shares of people for whom the readiest and the rarest neuron fires: for batches of 2 to 200."""
@@ -25,8 +25,8 @@ def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: Mod
     seed = int(rng.integers(2**31))
 
     def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
-        name = _first(parameters, width)
-        neurons = parameters[name].shape[0]
+        layer, offset = first_linear_names(parameters, width)
+        neurons = parameters[layer].shape[0]
         rng = keyed_rng(seed, "neurons")  # the same in every round and for every client
         signs = np.repeat([-1.0, 1.0], [width // 2, width - width // 2])
         weight = np.abs(rng.normal(0, 1 / math.sqrt(width), (neurons, width)))
@@ -34,25 +34,9 @@ def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: Mod
         rates = np.geomspace(*RATES, neurons)
         outputs = known @ weight.T
         bias = -np.array([np.quantile(outputs[:, i], 1 - rates[i]) for i in range(neurons)])
-        return {
-            **parameters,
-            name: weight.astype(np.float32),
-            name.removesuffix("weight") + "bias": bias.astype(np.float32),
-        }
+        return {**parameters, layer: weight.astype(np.float32), offset: bias.astype(np.float32)}
 
     return Act(None, craft, {})
-
-
-def _first(parameters: Parameters, width: int) -> str:
-    for name, value in parameters.items():
-        if (
-            name.endswith("weight")
-            and value.ndim == 2
-            and value.shape[1] == width
-            and name.removesuffix("weight") + "bias" in parameters
-        ):
-            return name
-    raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")
 
 
 @attack(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from testbed.core import Array, Batch, Exchange, Protocol, Transcript, Unavailable
+from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
 
 
 def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
@@ -48,13 +48,19 @@ def steps(protocol: Protocol, records: int | None) -> int:
     return min(made, protocol.local_steps or made)
 
 
-def first_linear(gradient: dict[str, Array], width: int) -> tuple[Array, Array]:
-    """Weight (k, width) and bias (k,) gradients of the first fully connected layer that takes a whole record.
+def first_linear(parameters: Parameters, width: int) -> tuple[Array, Array]:
+    """Weight (k, width) and bias (k,), or their gradients, of the first fully connected layer that takes a record.
 
     Raises `Unavailable` where the model has no such layer with a bias.
     """
-    for name, weight in gradient.items():
-        bias = gradient.get(name.removesuffix("weight") + "bias")
-        if name.endswith("weight") and weight.ndim == 2 and weight.shape[1] == width and bias is not None:
-            return weight, bias
+    names = first_linear_names(parameters, width)
+    return parameters[names[0]], parameters[names[1]]
+
+
+def first_linear_names(parameters: Parameters, width: int) -> tuple[str, str]:
+    """The names of that layer's weight and bias. Raises `Unavailable` as `first_linear` does."""
+    for name, weight in parameters.items():
+        bias = name.removesuffix("weight") + "bias"
+        if name.endswith("weight") and weight.ndim == 2 and weight.shape[1] == width and bias in parameters:
+            return name, bias
     raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")

@@ -1,0 +1,118 @@
+"""What all gradient matching shares: the update to be matched, what is known of its batch, and the way downhill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from testbed import models
+from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.updates import gradients
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Array, Batch, Cohort, Transcript, Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One update to be matched: the model with the parameters sent, and the gradient that came back as `target`.
+
+    `y` (size,) are the batch's classes, granted or recovered; `rng` is the exchange's own, whatever order is asked in.
+    """
+
+    key: tuple[int, int]
+    model: nn.Module
+    parameters: dict[str, Tensor]
+    target: list[Tensor]
+    y: Tensor
+    size: int
+    rng: np.random.Generator
+
+    def distance(self, x: Tensor) -> Tensor:
+        """1 - cos between the gradient on records `x` and the target."""
+        loss = models.loss_of(self.model, self.parameters, x, self.y)
+        own = torch.autograd.grad(loss, list(self.parameters.values()), create_graph=True)
+        return cosine_distance(list(own), self.target)
+
+
+def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Iterator[Task]:
+    """A task for each exchange asked about whose update is not nought.
+
+    Labels are used where the threat grants them, else their counts are recovered from the last bias gradient. Raises
+    `Unavailable` without a model, without batch sizes, or where every update is nought.
+    """
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    if question.sizes is None:
+        raise Unavailable("no_batch_size", "a threat that knows the batch size")
+    model = models.build(view.model)
+    sizes = dict(zip(question.keys, question.sizes, strict=True))
+    given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
+    seed, found = int(rng.integers(2**31)), 0
+    for key, exchange, gradient in gradients(view, question):
+        assert exchange.sent is not None
+        parameters = {k: v.requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()}
+        target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in parameters]
+        if not any(bool(t.any()) for t in target):
+            continue
+        own = keyed_rng(seed, *key)
+        if key in given:
+            y = torch.from_numpy(np.array(given[key]))
+        else:
+            y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own)
+        found += 1
+        yield Task(key, model, parameters, target, y, sizes[key], own)
+    if not found:
+        raise Unavailable("zero_gradient", "an update that is not zero everywhere")
+
+
+def _labels(
+    model: nn.Module,
+    parameters: dict[str, Tensor],
+    gradient: dict[str, Array],
+    size: int,
+    auxiliary: Cohort | None,
+    question: Batch,
+    rng: np.random.Generator,
+) -> Tensor:
+    """The batch's classes (size,) in ascending order, from the last bias gradient."""
+    name = [k for k in gradient if k.endswith("bias")][-1]
+    noise = rng.uniform(question.low, question.high, (64, *question.shape))
+    inputs = noise if auxiliary is None else auxiliary.x[:256]
+    fixed = {k: v.detach() for k, v in parameters.items()}
+    counts = label_counts(model, fixed, gradient[name], size, torch.tensor(inputs, dtype=torch.float32))
+    return torch.from_numpy(np.repeat(np.arange(question.classes), counts))
+
+
+def total_variation(x: Tensor) -> Tensor:
+    """Mean absolute difference of neighbours within the picture; nothing is padded, so borders are not pulled."""
+    return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+
+
+def cosine_distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
+    """1 - cos of two gradients, over all parameters at once."""
+    dot = torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
+    norms = [torch.stack([(a**2).sum() for a in g]).sum().sqrt() for g in (one, other)]
+    return 1 - dot / (norms[0] * norms[1]).clamp_min(1e-12)
+
+
+def descend(
+    objective: Callable[[Tensor], Tensor], start: Tensor, question: Batch, iterations: int, learning_rate: float
+) -> tuple[Tensor, float]:
+    """Where `iterations` signed Adam steps within the records' range end, and the objective there."""
+    x = start.clone().requires_grad_()
+    optimizer = torch.optim.Adam([x], lr=learning_rate)
+    drops = [int(iterations * share) for share in (3 / 8, 5 / 8, 7 / 8)]
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
+    for _ in range(iterations):
+        optimizer.zero_grad()
+        (x.grad,) = torch.autograd.grad(objective(x), [x])
+        x.grad.sign_()
+        optimizer.step()
+        schedule.step()
+        with torch.no_grad():
+            x.clamp_(question.low, question.high)
+    return x.detach(), float(objective(x).detach())
