@@ -129,7 +129,9 @@ def rates(
     link = 0.0
     if paired and found["control"] is not None:
         link = stats.correlation(evidence.cell("true", "used").success, evidence.cell("true", "unused").success)
-    return _finding(plan, evidence, found, missing, link, ())
+    measure, control = found["measure"], found["control"]
+    over = stats.excess(measure[0], control[0], link) if control else None
+    return _finding(plan, evidence, found, missing, over, ())
 
 
 def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None) -> Finding:
@@ -171,10 +173,12 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         x=roc_x,
         y=roc_y,
     )
-    finding = _finding(plan, evidence, found, missing, 0.0, flags, fpr=fpr, series=[series])
     measure, control = found["measure"], found["control"]
     assert measure is not None
     assert control is not None
+    slope = stats.roc_slope(fpr, used.score, unused.score)
+    over = stats.excess(measure[0], control[0], slope=slope)
+    finding = _finding(plan, evidence, found, missing, over, flags, fpr=fpr, series=[series])
     worth = _worth(measure[0].value, control[0].value)
     return finding.model_copy(update={"plain": finding.plain + worth})
 
@@ -195,19 +199,17 @@ def _worth(tpr: float, fpr: float) -> str:
 def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
     """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
 
-    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum. The intervals are
-    about the excess at the thresholds that were chosen; other controls would choose others, at which a strong attack
-    may reach clearly more or less.
+    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum, so that the FPR is
+    the one asked for. The TPR's interval is about the thresholds chosen; that other controls would set others is in
+    that of the excess, by the ROC's slope.
     """
     _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
     even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
     one, other = (stats.accuser(fpr, unused.score[part]) for part in (even, ~even))
     accused = (one(used.score) + other(used.score)) / 2
     falsely = np.where(even, other(unused.score), one(unused.score))
-    return (
-        (stats.proportion(accused, used.cluster), len(used)),
-        (stats.proportion(falsely, unused.cluster), len(unused)),
-    )
+    rate, control = stats.proportion(accused, used.cluster), stats.proportion(falsely, unused.cluster)
+    return (rate, len(used)), (control, len(unused))
 
 
 def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
@@ -288,7 +290,7 @@ def _finding(
     evidence: Evidence,
     found: Mapping[str, tuple[Interval, int] | None],
     missing: Mapping[str, Unmeasured],
-    link: float,
+    over: Interval | None,
     flags: list[str] | tuple[str, ...],
     fpr: float | None = None,
     series: list[Series] | None = None,
@@ -304,7 +306,6 @@ def _finding(
     }
     attack, control, positive = found["measure"], found["control"], found["positive_control"]
     assert attack is not None
-    over = stats.excess(attack[0], control[0], link) if control else None
     flags = [*flags, *_flags(evidence, over is not None)]
     if positive is None:
         flags.append("positive_control_missing")

@@ -52,16 +52,19 @@ def clopper_pearson(successes: float, n: int, level: float = 0.95) -> tuple[floa
     return low, high
 
 
-def excess(attack: Interval, control: Interval, correlation: float = 0.0, level: float = 0.90) -> Interval:
+def excess(
+    attack: Interval, control: Interval, correlation: float = 0.0, level: float = 0.90, slope: float = 1.0
+) -> Interval:
     """attack - control, unclipped, by Newcombe's square-and-add (1998, methods 10 unpaired and paired).
 
     At the default level of 0.90 each bound holds one-sided at 95 %. `correlation` is that between the two outcomes
-    where one guess is judged in both groups, else 0.
+    where one guess is judged in both groups, else 0. `slope` is by how much an error of the control moves the attack's
+    rate, where the control sets the attack's threshold (`roc_slope`).
     """
     a = wilson(attack.value * attack.n, attack.n, level)
     c = wilson(control.value * control.n, control.n, level)
     difference = a.value - c.value
-    below, above = (a.value - a.low, c.high - c.value), (a.high - a.value, c.value - c.low)
+    below, above = (a.value - a.low, slope * (c.high - c.value)), (a.high - a.value, slope * (c.value - c.low))
 
     def spread(one: float, other: float) -> float:
         return math.sqrt(max(0.0, one * one - 2 * correlation * one * other + other * other))
@@ -202,6 +205,16 @@ def accuser(fpr: float, control_scores: Array) -> Callable[[Array], Array]:
     above, tied = float((control_scores > threshold).mean()), float((control_scores == threshold).mean())
     share = min(1.0, max(0.0, (fpr - above) / tied)) if tied else 0.0
     return lambda scores: (scores > threshold) + share * (scores == threshold)
+
+
+def roc_slope(fpr: float, positive: Array, negative: Array) -> float:
+    """The slope of the ROC at a false-positive rate, over the rates from half of it to half as much again; 1 or more.
+
+    It is how far the true-positive rate moves with the threshold that chance sets: its variance over other controls
+    is slope^2 fpr (1 - fpr) / controls (the delta method; as for the ROC's ordinate in Hsieh and Turnbull 1996).
+    """
+    low, high = (float(accuser(rate, negative)(positive).mean()) for rate in (0.5 * fpr, min(1.0, 1.5 * fpr)))
+    return max(1.0, (high - low) / (min(1.0, 1.5 * fpr) - 0.5 * fpr))
 
 
 def auc(positive: Array, negative: Array, level: float = 0.95) -> Interval:
