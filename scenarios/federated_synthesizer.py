@@ -19,7 +19,8 @@ from testbed.data.tables import Meta, encode
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness import truth
-from testbed.harness.federation import Trial, assess
+from testbed.harness.assess import assess
+from testbed.harness.federation import Trial
 from testbed.harness.prepare import defended, described
 from testbed.harness.release import examine
 from testbed.models.generative import Autoregressive

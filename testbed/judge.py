@@ -25,6 +25,7 @@ from testbed.core import (
     Predicates,
     Reconstruction,
     Scores,
+    Sources,
     Table,
 )
 from testbed.matching import Index, numbered
@@ -56,6 +57,11 @@ def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None)
         for group, mask in _groups(used)
     ]
     return Evidence.join(*parts)
+
+
+def sources(claim: Sources, holder: Array, used: Array, view: Cell, persons: Array) -> Evidence:
+    """Is the client named the one that holds each record? Of controls, the one that might have held them."""
+    return _by_group(view, used, (claim.clients == holder).astype(float), persons)
 
 
 # --- reconstruction -------------------------------------------------------------------------------------

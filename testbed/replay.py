@@ -20,7 +20,8 @@ from testbed.errors import UsageError
 from testbed.federation import transcript as transcripts
 from testbed.findings import Plan
 from testbed.harness import truth as truths
-from testbed.harness.federation import Recorded, assess
+from testbed.harness.assess import assess
+from testbed.harness.federation import Recorded
 from testbed.policy import Policy
 from testbed.report import results
 from testbed.report.schema import Subject, ThreatModel, Unmeasured

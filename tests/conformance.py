@@ -35,6 +35,7 @@ from testbed.core import (
     Records,
     Release,
     Scores,
+    Sources,
     Split,
     Table,
     Threat,
@@ -72,7 +73,7 @@ def world(attack: Attack) -> World:
         return _released(attack)
     if attack.claim is Scores and attack.position == "recipient":
         return _presence(attack)
-    if attack.claim is Scores:
+    if attack.claim in (Scores, Sources):
         return _membership(attack)
     if attack.claim is Reconstruction:
         return _reconstruction(attack)
@@ -83,6 +84,8 @@ def as_bytes(claim: Any) -> bytes:
     match claim:
         case Scores(values=v):
             return np.asarray(v, float).tobytes()
+        case Sources(clients=v):
+            return np.asarray(v, int).tobytes()
         case Guesses(values=v):
             return b"".join(np.asarray(v[name], float).tobytes() for name in sorted(v))
         case Links(left=a, right=b):
@@ -324,14 +327,16 @@ def _reconstruction(attack: Attack) -> World:
 
 def _membership(attack: Attack) -> World:
     # Classes drawn at random can only be learnt by heart, so that whatever is known of them is membership.
-    clients, members = 2, 100
+    clients, members = (2 if attack.position == "client" else 5), 100
     split = _split(members, clients)
     coin = keyed_rng(8, "classes")
     groups = (split.members, split.controls, split.auxiliary)
     random = [replace(g, y=coin.integers(0, 2, len(g))) for g in groups if isinstance(g, Cohort)]
     split = Split(random[0], random[1], random[2], split.party)
-    threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
+    knows = EVERYTHING | {"recipe"}
+    threat = Threat(attack.position, attack.malicious, knows, nodes=(0,) if attack.position == "client" else ())
     plan = Plan("TB-MEMBERSHIP-001", "membership", attack.name, "tpr_at_fpr", "record")
+    named = attack.claim is not Sources
 
     @cache
     def recorded(leak: float) -> Any:
@@ -345,20 +350,25 @@ def _membership(attack: Attack) -> World:
     def asked(leak: float) -> Any:
         return recorded(leak).truth.pooled["true"]
 
+    def asking(leak: float, question: Records, seed: int) -> Any:
+        made = recorded(leak)
+        return attack.run(made.views["true"], question, split.auxiliary, seed, threat, {}, made.recipes["true"])
+
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         pooled = asked(leak)
         order = keyed_rng(9, "order").permutation(len(pooled.used)) if shuffled else np.arange(len(pooled.used))
-        question = Records(pooled.people.take(order), pooled.suspected[order])
-        claim = attack.run(recorded(leak).views["true"], question, split.auxiliary, seed, threat)
-        return judge.scores(claim, pooled.used[order], "true")
+        suspected, used = pooled.suspected[order], pooled.used[order]
+        claim = asking(leak, Records(pooled.people.take(order), suspected if named else None), seed)
+        if isinstance(claim, Sources):
+            return judge.sources(claim, suspected, used, "true", pooled.people.persons[order])
+        return judge.scores(claim, used, "true")
 
     def claimed(leak: float, seed: int) -> bytes:
         pooled = asked(leak)
-        question = Records(pooled.people, pooled.suspected)
-        return as_bytes(attack.run(recorded(leak).views["true"], question, split.auxiliary, seed, threat))
+        return as_bytes(asking(leak, Records(pooled.people, pooled.suspected if named else None), seed))
 
     pooled = asked(1.0)
-    question = Records(pooled.people, pooled.suspected)
+    question = Records(pooled.people, pooled.suspected if named else None)
     return World(judged, claimed, threat, lambda leak: recorded(leak).views["true"], question, split.auxiliary)
 
 

@@ -16,7 +16,8 @@ from testbed.data.cohorts import source
 from testbed.data.tables import encode
 from testbed.federation.run import Federation
 from testbed.findings import Plan
-from testbed.harness.federation import Trial, assess
+from testbed.harness.assess import assess
+from testbed.harness.federation import Trial
 from testbed.harness.generator import Groups, known_generator
 from testbed.harness.prepare import groups, mlp
 from testbed.harness.release import examine

@@ -20,6 +20,7 @@ from testbed.core.claims import (
     Reconstruction,
     Records,
     Scores,
+    Sources,
     unnamed,
 )
 from testbed.core.evidence import Cell, Evidence, Group, Unavailable
@@ -75,6 +76,7 @@ __all__ = [
     "Records",
     "Release",
     "Scores",
+    "Sources",
     "Split",
     "Status",
     "Table",

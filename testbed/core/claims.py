@@ -114,6 +114,13 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
+class Sources:
+    """For each record the client that is thought to hold it, (n,)."""
+
+    clients: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Reconstruction:
     """For each exchange the records rebuilt, (k, ...) each; k may differ from the true batch size."""
 
@@ -151,4 +158,4 @@ class Predicates:
     conjunctions: tuple[tuple[Condition, ...], ...]
 
 
-Claim: TypeAlias = Scores | Reconstruction | Links | Guesses | Predicates
+Claim: TypeAlias = Scores | Sources | Reconstruction | Links | Guesses | Predicates

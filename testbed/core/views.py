@@ -132,13 +132,18 @@ class Act:
     """What a malicious server does while the federation runs.
 
     `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)` replaces
-    what is sent to one client; `remember` is kept with the transcript.
+    what is sent to one client; `observe(round, client, parameters)` is told what each returned; `remember` is kept
+    with the transcript.
     """
 
     model: ModelSpec | None = None
     craft: Callable[[int, int, Parameters], Parameters] | None = None
     remember: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    observe: Callable[[int, int, Parameters], None] | None = None
 
 
 Recipe: TypeAlias = Callable[..., View]
-"""`(people, rng, act=None) -> View`: the pipeline under test, its configuration closed over."""
+"""`(people, rng, act=None) -> View`: the pipeline under test, its configuration closed over.
+
+The people of a federation come as one cohort a client.
+"""

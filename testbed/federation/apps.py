@@ -20,7 +20,7 @@ from testbed import models
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
 from testbed.errors import RunError
-from testbed.federation.tap import PARTITION_METRIC, Craft, to_parameters, with_parameters
+from testbed.federation.tap import PARTITION_METRIC, Craft, Observe, to_parameters, with_parameters
 
 PARTITION = "partition-id"
 REPORT = "query.identity"
@@ -115,8 +115,10 @@ class Ordered(Strategy):
     ids; each of the three makes equal runs differ.
     """
 
-    def __init__(self, inner: FedAvg, craft: Craft | None, tolerate: bool = False) -> None:
-        self.inner, self.craft, self.tolerate = inner, craft, tolerate
+    def __init__(
+        self, inner: FedAvg, craft: Craft | None, tolerate: bool = False, observe: Observe | None = None
+    ) -> None:
+        self.inner, self.craft, self.tolerate, self.observe = inner, craft, tolerate, observe
         self.partition_of: dict[int, int] = {}
 
     def meet(self, grid: Grid, clients: int) -> None:
@@ -161,6 +163,10 @@ class Ordered(Strategy):
             for message in answered:
                 if message.has_error():
                     raise failed(message)
+        for message in answered if self.observe else []:
+            returned = None if message.has_error() else to_parameters(message.content)
+            if self.observe and returned is not None:
+                self.observe(server_round, self._by_partition(message.metadata.src_node_id), returned)
         return self.inner.aggregate_train(server_round, answered)
 
     def configure_evaluate(

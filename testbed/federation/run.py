@@ -56,7 +56,7 @@ class Federation:
         protocol = replace(self.protocol, clients=len(partitions))
         model = act.model if act and act.model else self.model
         with compat.quiet():
-            ordered = Ordered(strategy_for(protocol), act.craft if act else None, self.tolerate)
+            ordered = Ordered(strategy_for(protocol), act and act.craft, self.tolerate, act and act.observe)
         tap = record(ordered, model, protocol)
         tap.partition_of = ordered.partition_of
         mods = [defences.mod(self.defence, self.seed)] if self.defence else []

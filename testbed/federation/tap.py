@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from testbed.errors import RunError
 
 PARTITION_METRIC = "partition-id"
 Craft = Callable[[int, int, Parameters], Parameters]
+Observe = Callable[[int, int, Parameters], None]
 
 
 def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protocol | None = None) -> Tap:
@@ -141,3 +143,26 @@ def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
         transcript.act,
         transcript.memory,
     )
+
+
+def summed(transcript: Transcript) -> Transcript:
+    """What a server sees under secure aggregation: of each round one exchange, with client 0 for everybody.
+
+    It returns the mean of what the clients returned, weighted by their numbers of examples. A round in which they were
+    not all sent the same model, or not all answered, has no such sum and is left out.
+    """
+    by_round: dict[int, list[Exchange]] = {}
+    for exchange in transcript.exchanges:
+        by_round.setdefault(exchange.round, []).append(exchange)
+    made: list[Exchange] = []
+    for round_, exchanges in sorted(by_round.items()):
+        sent, answers = exchanges[0].sent, [e.returned for e in exchanges if e.returned is not None]
+        if sent is None or len(answers) < len(exchanges):
+            continue
+        if any(e.sent is None or any((e.sent[k] != v).any() for k, v in sent.items()) for e in exchanges):
+            continue
+        weights = np.array([e.metrics.get("num-examples", 1.0) for e in exchanges])
+        shares = (weights / weights.sum()).astype(np.float32)
+        mean = {k: sum(s * a[k] for s, a in zip(shares, answers, strict=True)) for k in sent}
+        made.append(Exchange(round_, 0, sent, {k: frozen(np.asarray(v)) for k, v in mean.items()}))
+    return replace(transcript, exchanges=tuple(made))

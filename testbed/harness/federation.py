@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import pairwise
@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed import findings as findings_
-from testbed import judge, models
+from testbed import models
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.core import (
     Act,
@@ -21,26 +20,25 @@ from testbed.core import (
     Batch,
     Cell,
     Cohort,
-    Evidence,
-    Group,
-    Reconstruction,
+    Question,
+    Recipe,
     Records,
     Scores,
+    Sources,
     Split,
     Threat,
     Transcript,
-    Unavailable,
 )
 from testbed.errors import InputError
 from testbed.federation import transcript
 from testbed.federation.apps import batches
 from testbed.federation.run import Federation, by_party
-from testbed.federation.tap import seen_by
+from testbed.federation.tap import seen_by, summed
 from testbed.findings import Plan
-from testbed.report.schema import Finding, Series, Unmeasured
+from testbed.harness.generator import Remembered
 
+ABOUT_RECORDS = (Scores, Sources)
 LARGEST_LINE_UP = 1000
-SMALLEST_LINE_UP = 100
 Key = tuple[int, int]
 Progress = Callable[[str], None]
 
@@ -52,6 +50,9 @@ class Pooled:
     people: Cohort
     used: Array
     suspected: Array
+
+    def question(self) -> Records:
+        return Records(self.people, self.suspected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +81,8 @@ class Recorded:
 
     views: Mapping[Cell, Transcript]
     truth: Truth
-
-
-@dataclass(frozen=True, slots=True)
-class Assessed:
-    findings: list[Finding]
-    evidence: dict[str, Evidence]
-    claims: dict[str, Reconstruction]
+    recipes: Mapping[Cell, Recipe] = field(default_factory=dict[Cell, Recipe])
+    """The federation of each cell as something to run again, for attackers who are granted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +90,8 @@ class Trial:
     """A federation, the people in it, who attacks it and how; what a federated scenario returns.
 
     `positive` is a federation known to leak, with as many of the members and clients as given; None means that the
-    trial's own view is one (an undefended batch of one). `control_party` gives the natural site of each control.
+    trial's own view is one (an undefended batch of one). `control_party` gives the natural site of each control. With
+    `sum_only` the server sees of each round what secure aggregation would show it, the clients' weighted mean.
     """
 
     split: Split
@@ -107,8 +104,15 @@ class Trial:
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control_party: Array | None = None
     columns: tuple[tuple[str, int], ...] = ()
+    sum_only: bool = False
 
-    def record(self, engine: str, progress: Progress = lambda _: None, store: Path | None = None) -> Recorded:
+    def record(
+        self,
+        engine: str,
+        progress: Progress = lambda _: None,
+        store: Path | None = None,
+        cells: Collection[Cell] = ("true", "blind", "positive"),
+    ) -> Recorded:
         """Run the federation in every cell: on the members, on auxiliary records, and as the positive control.
 
         With a `store` each finished federation is kept there, and one that is there already is not run again.
@@ -135,25 +139,55 @@ class Trial:
             share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
             few = [p.take(np.arange(max(1, round(len(p) * share)))) for p in parts]
             runs["positive"] = (self.positive, few[: self.positive_clients])
+        runs = {cell: run for cell, run in runs.items() if cell in cells}
         views: dict[Cell, Transcript] = {}
         for cell, (federation, partitions) in runs.items():
             progress(f"federation: {cell} view on {engine}")
-            act = self._act(acting, federation) if acting else None
+            about = runs["positive" if cell == "positive" else "true"][1]
+            act = self._act(acting, federation, about) if acting else None
             name = acting.name if acting else None
-            kept = store / f"{_digest(engine, federation, partitions, act, name)}.transcript" if store else None
+            told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls)))
+            kept = store / f"{_digest(engine, federation, partitions, act, told)}.transcript" if store else None
             if kept and kept.is_file():
-                views[cell] = seen_by(transcript.read(kept), self.threat)
+                views[cell] = self._seen(transcript.read(kept))
                 continue
             seen = federation.run(partitions, engine, act, name)
             if kept:
                 transcript.write(kept, seen)
-            views[cell] = seen_by(seen, self.threat)
-        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}))
+            views[cell] = self._seen(seen)
+        recipes: dict[Cell, Recipe] = {
+            cell: Remembered(self._recipe(federation, engine, len(parties)), federation.seed)
+            for cell, (federation, parties) in runs.items()
+        }
+        # The two are one recipe, so that what it made for the one attack serves the other.
+        recipes["blind"] = recipes["true"]
+        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}), recipes)
 
-    def _act(self, attack: Attack, federation: Federation) -> Act:
+    def _seen(self, transcript_: Transcript) -> Transcript:
+        return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
+
+    def _recipe(self, federation: Federation, engine: str, clients: int) -> Recipe:
+        """Runs a federation of these rules on other people, one cohort a client, or one of all under a sum."""
+
+        def run(parties: Sequence[Cohort], rng: np.random.Generator, act: Act | None = None) -> Transcript:
+            if self.sum_only and len(parties) == 1:
+                dealt = np.arange(len(parties[0])) % clients
+                parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
+            fresh = replace(federation, seed=int(rng.integers(2**31)))
+            return self._seen(fresh.run(parties, engine, act))
+
+        return run
+
+    def _act(self, attack: Attack, federation: Federation, partitions: list[Cohort]) -> Act:
+        """What the adversary does, told the question but for the answer: who is asked about, or a record's shape."""
         attack.permit(self.threat)
         shape, classes = models.input_of(federation.model)
-        question = Batch((), shape, classes)
+        question: Question = Batch((), shape, classes)
+        if attack.claim in ABOUT_RECORDS:
+            assert isinstance(self.split.controls, Cohort)
+            positive = federation is self.positive
+            question = self._pool(partitions, self.split.controls, "positive" if positive else "true").question()
+            question = Records(question.people) if self.sum_only else question
         rng = keyed_rng(federation.seed, attack.name, "act")
         assert attack.act is not None
         return attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
@@ -166,7 +200,7 @@ class Trial:
         truth = Truth(
             self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes, columns=self.columns
         )
-        if find(self.plans[0].attack).claim is Scores:
+        if find(self.plans[0].attack).claim in ABOUT_RECORDS:
             pooled = {"true": self._pool(partitions["true"], controls, "true")}
             if "positive" in partitions:
                 pooled["positive"] = self._pool(partitions["positive"], controls, "positive")
@@ -207,10 +241,12 @@ class Trial:
         holder = np.repeat(kept, [len(p) for p in partitions])
         asked = self.control_party
         if asked is None:
-            # As many controls are asked about a client as it has members, up to rounding.
-            asked = holder[np.linspace(0, len(holder) - 1, len(controls)).round().astype(int)]
+            asked = _as_members(holder, pooled.y[used], controls.y)
+        suspected = np.concatenate([holder, asked])
+        if self.sum_only:
+            suspected = np.zeros_like(suspected)  # whoever it was, client 0 stands for everybody
         order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
-        return Pooled(pooled.take(order), used[order], np.concatenate([holder, asked])[order])
+        return Pooled(pooled.take(order), used[order], suspected[order])
 
 
 def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: Act | None, name: str | None) -> str:
@@ -220,6 +256,21 @@ def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: 
     parts += [np.ascontiguousarray(a).tobytes() for p in partitions for a in (p.x, p.y)]
     parts += [np.ascontiguousarray(v).tobytes() for v in (act.remember.values() if act else ())]
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
+
+
+def _as_members(holder: Array, members: Array, controls: Array) -> Array:
+    """A client for each control: of each class, as many are asked about a client as it has members, up to rounding."""
+    asked = np.zeros(len(controls), np.int64)
+    for label in np.unique(controls):
+        theirs, mine = controls == label, members == label
+        of = holder[mine] if mine.any() else holder
+        asked[theirs] = of[np.linspace(0, len(of) - 1, int(theirs.sum())).round().astype(int)]
+    return asked
+
+
+def _people_digest(*people: object) -> str:
+    parts = [a.tobytes() for p in people if isinstance(p, Cohort) for a in (p.x, p.y)]
+    return hashlib.sha256(b"|".join(parts)).hexdigest()
 
 
 def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
@@ -237,158 +288,3 @@ def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:
             "Use fewer rounds or clients, or a larger data set.",
         )
     return dict(zip(truth, _slices(controls, [len(p) for p in truth.values()]), strict=True))
-
-
-# --- attacking what was recorded ------------------------------------------------------------------------
-
-
-def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
-    """Every planned attack in every recorded cell, judged. The same for a live run and a replay."""
-    findings: list[Finding] = []
-    evidence: dict[str, Evidence] = {}
-    claims: dict[str, Reconstruction] = {}
-    for plan in plans or recorded.truth.plans:
-        attack = find(plan.attack)
-        progress(f"attack: {plan.attack}")
-        try:
-            if attack.claim is Scores:
-                rows = _scores(recorded, attack, plan)
-                made = findings_.area_under_curve if plan.metric == "auc" else findings_.membership
-                finding = made(plan, rows)
-            else:
-                rebuild = _tabulated if plan.metric == "exact_match" else _rebuilt
-                rows, finding, claim = rebuild(recorded, attack, plan)
-                claims[plan.rule] = claim
-            evidence[plan.rule] = rows
-        except Unavailable as why:
-            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
-        findings.append(finding)
-    return Assessed(findings, evidence, claims)
-
-
-def _scores(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
-    truth = recorded.truth
-    parts: list[Evidence] = []
-    for cell, view in recorded.views.items():
-        pooled = truth.pooled.get(cell, truth.pooled["true"])
-        question = Records(pooled.people, pooled.suspected)
-        claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
-        parts.append(judge.scores(claim, pooled.used, cell, pooled.people.persons))
-    return Evidence.join(*parts)
-
-
-def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
-    truth = recorded.truth
-    assert truth.decoys is not None
-    line_up = judge.LineUp(truth.decoys)
-    if line_up.size < SMALLEST_LINE_UP:
-        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
-    claims: dict[Cell, Reconstruction] = {}
-    parts: list[Evidence] = []
-    for cell, view in recorded.views.items():
-        held = truth.batches["positive" if cell == "positive" else "true"]
-        claims[cell] = attack.run(
-            view, _question(truth, held), truth.auxiliary, truth.seed, truth.threat, dict(plan.params)
-        )
-        groups: list[tuple[Group, Mapping[Key, Cohort]]] = [("used", held)]
-        if cell != "positive":
-            groups.append(("unused", truth.batches["control"]))
-        parts += [judge.reconstruction(claims[cell], people, line_up, cell, group) for group, people in groups]
-    if "positive" not in recorded.views:
-        parts.append(judge.reconstruction(claims["true"], truth.batches["true"], line_up, "positive", "used"))
-    evidence = Evidence.join(*parts)
-    aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
-    finding = findings_.rates(aimed, evidence)
-    return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
-
-
-MOST_COLUMNS = 16
-
-
-def _tabulated(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
-    """Which cells of which records came back, beside the same guess for everybody: each column's commonest value."""
-    truth = recorded.truth
-    blocks = [width for _, width in truth.columns]
-    held, control = truth.batches["true"], truth.batches["control"]
-
-    def claimed(cell: Cell, people: Mapping[Key, Cohort]) -> Reconstruction:
-        question = _question(truth, people)
-        return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
-
-    claim = claimed("true", held)
-    usual = marginal_guess(truth.auxiliary, blocks)
-    blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
-    used, by_column = judge.cells(claim, held, blocks, "true", "used")
-    guessed, by_guess = judge.cells(blind, held, blocks, "blind", "used")
-    parts = [used, guessed, judge.cells(claim, control, blocks, "true", "unused")[0]]
-    if "positive" in recorded.views:
-        known = truth.batches["positive"]
-        parts.append(judge.cells(claimed("positive", known), known, blocks, "positive", "used")[0])
-    else:
-        parts.append(judge.cells(claim, held, blocks, "positive", "used")[0])
-    evidence = Evidence.join(*parts)
-    finding = findings_.rates(plan, evidence)
-    return evidence, finding.model_copy(update={"series": [_columns(truth, by_column, by_guess)]}), claim
-
-
-def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
-    """One record (features,) of each column's median or commonest category."""
-    made: list[Array] = []
-    start = 0
-    for width in blocks:
-        part = people.x[:, start : start + width].astype(np.float64)
-        start += width
-        made.append(np.median(part, 0) if width == 1 else np.eye(width)[int(part.sum(0).argmax())])
-    return np.concatenate(made)
-
-
-def _columns(truth: Truth, attacked: Array, guessed: Array) -> Series:
-    """The columns of which the attack adds most, so many as a chart can show."""
-    labels: list[str] = []
-    values: list[float] = []
-    best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_COLUMNS])
-    for (name, _), one, other in zip((truth.columns[i] for i in best), attacked[best], guessed[best], strict=True):
-        labels += [f"{name}, attack", f"{name}, same guess for all"]
-        values += [float(one), float(other)]
-    return Series(
-        name="Cells that came back, by column",
-        kind="bars",
-        x_label="share of cells",
-        y_label="columns",
-        labels=labels,
-        x=values,
-        low=values,
-        high=values,
-    )
-
-
-def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
-    """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
-    shape = next(iter(held.values())).x.shape[1:]
-    knows = truth.threat.knows
-    return Batch(
-        tuple(held),
-        tuple(int(s) for s in shape),
-        truth.classes,
-        tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
-        tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
-        blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
-    )
-
-
-def _quality(evidence: Evidence) -> Series:
-    """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
-    levels = [0.1, 0.25, 0.5, 0.75, 0.9]
-    cells = {"sent": evidence.cell("true", "used"), "never sent": evidence.cell("true", "unused")}
-    labels = [f"{name}, {round(100 * q)} % below" for name in cells for q in levels]
-    values = [float(np.quantile(cell.score, q)) for cell in cells.values() for q in levels]
-    return Series(
-        name="PSNR of reconstructions",
-        kind="bars",
-        x_label="PSNR in dB (capped at 160)",
-        y_label="records",
-        labels=labels,
-        x=values,
-        low=values,
-        high=values,
-    )

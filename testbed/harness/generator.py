@@ -5,8 +5,10 @@ Here the blind cell is a release that the same generator made of other people, a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from testbed import findings as findings_
 from testbed import judge
 from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.release.neighbours import Scale, nearest
-from testbed.core import Act, Array, Cell, Evidence, People, Recipe, Records, Release, Table, Threat, Unavailable, View
+from testbed.core import Act, Array, Cell, Evidence, Recipe, Records, Release, Table, Threat, Unavailable, View
 from testbed.findings import Plan
 from testbed.harness.targets import Targets
 from testbed.report.schema import Finding, Unmeasured
@@ -29,14 +31,25 @@ class Remembered:
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self._recipe, self._seed = recipe, seed
-        self._made: dict[bytes, View] = {}
+        self._made: dict[str, View] = {}
 
-    def __call__(self, people: People, rng: np.random.Generator, act: Act | None = None) -> View:
-        key = "\0".join(people.persons.tolist()).encode()
-        if key not in self._made:
+    def __call__(self, people: Any, rng: np.random.Generator, act: Act | None = None) -> View:
+        key = hashlib.sha256()
+        for party in people if isinstance(people, list | tuple) else [people]:
+            contents = party.values if isinstance(party, Table) else (party.x, party.y)
+            for values in (*contents, _in_order(party.persons)):
+                key.update(repr(values.tolist()).encode() if values.dtype == object else values.tobytes())
+        made = key.hexdigest()
+        if made not in self._made:
             # Its own generator, so that the caller's goes on alike whether or not the release is remembered.
-            self._made[key] = self._recipe(people, keyed_rng(self._seed, "shadow", len(self._made)))
-        return self._made[key]
+            self._made[made] = self._recipe(people, keyed_rng(self._seed, "shadow", made))
+        return self._made[made]
+
+
+def _in_order(persons: Array) -> Array:
+    """Persons by the order in which they appear: who is one person, whatever they are called."""
+    _, first, place = np.unique(persons, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[place]
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from testbed.federation.partition import partition
 from testbed.federation.run import Defence
 from testbed.findings import Plan
 from testbed.harness import truth
-from testbed.harness.federation import Trial, assess
+from testbed.harness.assess import assess
+from testbed.harness.federation import Trial
 from testbed.report import results, schema
 from testbed.report.schema import Unit
 from testbed.scenario import Outcome, Scenario

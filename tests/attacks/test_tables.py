@@ -10,7 +10,7 @@ from testbed import judge
 from testbed.attacks.inversion.tabular_inversion import pooled, relaxed
 from testbed.core import Cohort, Reconstruction
 from testbed.data.cohorts import source
-from testbed.harness.federation import marginal_guess
+from testbed.harness.assess import marginal_guess
 from testbed.report.schema import Estimate
 from testbed.scenario import find, run
 

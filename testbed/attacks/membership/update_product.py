@@ -2,31 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import cast
-
 import numpy as np
-import torch
-from torch import Tensor, nn
 
-from testbed import models
 from testbed.attacks.kit import attack
-from testbed.core import Array, Cohort, Exchange, Records, Scores, Transcript, Unavailable
-
-
-def update_of(view: Transcript, exchange: Exchange) -> dict[str, Array] | None:
-    """The direction in which a client pulled: minus its gradient, or its change of weights."""
-    if exchange.sent is None or exchange.returned is None:
-        return None
-    if view.protocol.kind == "fedsgd":
-        return {k: -np.asarray(v, np.float32) for k, v in exchange.returned.items()}
-    return {
-        k: np.asarray(v, np.float32) - np.asarray(exchange.sent[k], np.float32) for k, v in exchange.returned.items()
-    }
-
-
-def _losses(model: nn.Module, x: Tensor, y: Tensor, parameters: dict[str, Tensor]) -> Tensor:
-    return models.losses_of(model, parameters, x, y)
+from testbed.attacks.membership.signals import over_rounds, signals
+from testbed.core import Cohort, Records, Scores, Transcript
 
 
 @attack(
@@ -44,27 +24,5 @@ def update_product(view: Transcript, question: Records, auxiliary: Cohort | None
     model to train). The inner product of a record's gradient with an update is one forward-mode derivative over
     all records at once; no gradient of a single record is formed. Where no client is suspected, all are summed.
     """
-    if view.model is None:
-        raise Unavailable("no_model", "the model's factory (--model module:factory)")
-    model = models.build(view.model)
-    people = question.people
-    assert isinstance(people, Cohort)
-    score = np.zeros(len(people))
-    seen = 0
-    for exchange in view.exchanges:
-        update = update_of(view, exchange)
-        if update is None or exchange.sent is None:
-            continue
-        seen += 1
-        at, towards = models.to_tensors(exchange.sent, model), models.to_tensors(update, model)
-        asked = slice(None) if question.suspected is None else np.flatnonzero(question.suspected == exchange.client)
-        x, y = torch.tensor(people.x[asked]), torch.tensor(people.y[asked])
-        if not len(y):
-            continue
-
-        losses = partial(_losses, model, x, y)
-        change = cast(Tensor, torch.func.jvp(losses, (at,), (towards,))[1])
-        score[asked] -= change.double().numpy()
-    if not seen:
-        raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
-    return Scores(score)
+    made = signals(view, question)
+    return Scores(over_rounds(made.of_suspected(made.product, question.suspected)))

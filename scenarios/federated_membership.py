@@ -1,0 +1,170 @@
+"""Who was in the training data, asked from every position of one federation, beside the final model alone."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from testbed.core import Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness import paired, truth
+from testbed.harness.assess import assess
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import defended, described, groups, mlp, sited
+from testbed.report import results
+from testbed.report.schema import Finding, Metric, Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+SEES = (
+    "the server: every global model and what each client returns, or their weighted mean (view=sum); a client: the "
+    "global models alone; an auditor: the final model alone (loss_threshold)"
+)
+NOT_TESTED = ["a client that deviates", "label-only access", "servers that know more of the records than themselves"]
+KNOWS = frozenset({"architecture", "recipe", "target_records"})
+ALONE = "loss_threshold"
+POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
+    (
+        "server",
+        False,
+        (
+            "update_product",
+            ALONE,
+            "client_loss",
+            "update_cosine",
+            "gradient_difference",
+            "fedmia",
+            "white_box",
+            "source_inference",
+        ),
+    ),
+    ("client", False, ("global_models",)),
+    ("server", True, ("gradient_ascent",)),
+    ("server", True, ("isolation",)),
+)
+OVERFITTED = 0.1
+
+
+@scenario(
+    question="Who in a federation can tell whose records were used: and would an audit of the model have shown it?"
+)
+def federated_membership(
+    data: str = "mnist5k",
+    clients: int = 5,
+    members: int = 500,
+    controls: int = 500,
+    rounds: int = 10,
+    epochs: int = 5,
+    batch: int = 8,
+    learning_rate: float = 0.1,
+    hidden: int = 128,
+    runs: int = 10,
+    view: str = "updates",
+    partition: str = "iid",
+    alpha: float = 0.5,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """Passive server, passive client, active server and the final model alone, on an over-fitted federation.
+
+    The first run has controls of every kind, and its `update_product` decides. Further `runs`, each with other people,
+    clients and initial weights, give the paired differences between every attack and the final model alone. `view` is
+    updates, or sum: the clients' weighted mean, as secure aggregation would show it. `noise` with `clip` is a Gaussian
+    defence at the clients.
+    """
+    known = source(data)
+    third = len(known.people) // 3
+    members, controls = min(members, third), min(controls, third)
+    if members < 2 * clients or runs < 2 or view not in ("updates", "sum"):
+        raise UsageError(
+            "TB-SCENARIO-008",
+            "These parameters make no federation that can be compared over runs.",
+            "A client needs two records or more, an interval two runs or more, and the view is updates or sum.",
+            "Use fewer clients, more runs, or view=updates.",
+        )
+    protocol = Protocol(
+        "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
+    )
+    by_heart = replace(protocol, batch_size=2, local_epochs=10)
+    spec = mlp(known, hidden)
+
+    def trials(run: int) -> list[Trial]:
+        people = groups(known, members, controls, members, run)
+        split, control_party = sited(known, people, partition, clients, alpha, run)
+        return [
+            Trial(
+                split,
+                Federation(spec, protocol, run, defended(defence, noise, clip)),
+                Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
+                plans(number),
+                positive=Federation(spec, by_heart, run),
+                positive_members=max(2 * clients, round(OVERFITTED * members)),
+                control_party=control_party,
+                sum_only=view == "sum" and position == "server",
+            )
+            for number, (position, malicious, _) in enumerate(POSITIONS)
+        ]
+
+    threat = ThreatModel(
+        position="server",
+        malicious=True,
+        knows=sorted(KNOWS),
+        access="white",
+        sees=SEES,
+        not_tested=NOT_TESTED,
+    )
+    subject = Subject(
+        type="federation",
+        name=f"{known.title} ({protocol.kind}, {clients} clients)",
+        data_class=results.data_class(known.data_class),
+        licence=known.licence,
+        size_band=results.size_band(members),
+    )
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        with tempfile.TemporaryDirectory() as folder:
+            kept = store or Path(folder)
+            first = [t.record(engine, progress, kept) for t in trials(seed)]
+            assessed = [assess(recorded, progress=progress) for recorded in first]
+            every = [[f for a in assessed for f in a.findings]]
+            for run in range(1, runs):
+                progress(f"run {run + 1} of {runs}")
+                found: list[Finding] = []
+                for trial in trials(seed + run):
+                    found += assess(trial.record(engine, store=kept, cells=("true",))).findings
+                every.append(found)
+        scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
+        told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
+        return Outcome(
+            [*every[0], *paired.beside(scored, ALONE, 701)],
+            {rule: rows for a in assessed for rule, rows in a.evidence.items()},
+            truth.files(first[0], told),
+        )
+
+    protects = defended(defence, noise, clip)
+    return Scenario(subject, threat, conduct, [described(protects)] if protects else [])
+
+
+def plans(number: int) -> tuple[Plan, ...]:
+    """Each attack's TPR and AUC; of source inference the share of clients named rightly."""
+    position, malicious, attacks = POSITIONS[number]
+    made: list[Plan] = []
+    for place, attack in enumerate(attacks):
+        metrics: tuple[Metric, ...] = ("rate",) if attack == "source_inference" else ("tpr_at_fpr", "auc")
+        for offset, metric in enumerate(metrics):
+            rule = f"TB-MEMBERSHIP-{600 + 20 * number + place + 1 + 10 * offset}"
+            target = "which client" if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
+            target = "final model alone" if attack == ALONE else target
+            primary = number == 0 and place == 0 and offset == 0
+            made.append(Plan(rule, "membership", attack, metric, "record", primary, target=target))
+    return tuple(made)
+
+
+if __name__ == "__main__":
+    main(federated_membership)

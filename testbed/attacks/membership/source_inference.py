@@ -1,0 +1,40 @@
+"""Which client holds a record: source inference, for records that are known to be somewhere in the federation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed.attacks.kit import attack
+from testbed.attacks.membership.signals import over_rounds, signals
+from testbed.attacks.membership.update_signals import named_signal
+from testbed.core import Cohort, Records, Sources, Transcript, Unavailable
+
+
+@attack(
+    risk="membership",
+    claim=Sources,
+    needs={"architecture", "target_records"},
+    position="server",
+    reference="https://arxiv.org/abs/2109.05659",
+)
+def source_inference(
+    view: Transcript,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    signal: str = "product",
+) -> Sources:
+    """Name for each record the client whose updates tell most of it, over the rounds (Hu et al. 2021).
+
+    Threat model: a curious server that sees every client's update and knows that a record is somewhere in the
+    federation. `signal` is loss, the authors' (the client under whose returned model the record's loss is least),
+    product or cosine. Raises `Unavailable` where fewer than two clients are seen.
+    """
+    made = signals(view, question)
+    if len(made.clients) < 2:
+        raise Unavailable("too_few_clients", "two clients or more, whose updates are seen")
+    values = named_signal(made, signal)
+    each = np.stack([over_rounds(values[:, place].astype(np.float64)) for place in range(len(made.clients))])
+    each[~np.isfinite(each)] = -np.inf
+    return Sources(np.asarray(made.clients)[each.argmax(0)])

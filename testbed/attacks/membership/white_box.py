@@ -1,0 +1,97 @@
+"""Membership by a model that was trained to read a record's signals, on federations that the server runs itself."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from testbed.attacks.kit import attack
+from testbed.attacks.membership.signals import Signals, over_rounds, signals
+from testbed.attacks.membership.update_signals import FEWEST_OTHERS, standing_out
+from testbed.core import Array, Cohort, Recipe, Records, Scores, Transcript, Unavailable
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records", "recipe"},
+    position="server",
+    reference="https://arxiv.org/abs/1812.00910",
+)
+def white_box(
+    view: Transcript,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 2,
+    last_only: bool = False,
+) -> Scores:
+    """Score each record by an attack model over its loss, gradient and updates in every round (Nasr et al. 2019).
+
+    Threat model: a curious server as in `update_product`, which can also run the federation itself (`recipe`). It
+    runs `shadows` of them, each on a random half of the records in doubt, and learns from those whose membership it
+    knows there: boosted trees over the losses before and after, gradient length, inner product and cosine, and how far
+    the suspected client stands out among the others in each; as means over all rounds, the first and the second half.
+    Nasr et al. are given some of the real members instead, and use a network. `last_only` sees the last round alone,
+    the stand-alone attacker. Raises `Unavailable` without a recipe or a suspected client.
+    """
+    if recipe is None:
+        raise Unavailable("no_recipe", "a way to run such a federation again (a scenario has one)")
+    if question.suspected is None:
+        raise Unavailable("no_client_suspected", "a client that is asked about")
+    if shadows < 2 or shadows % 2:
+        raise Unavailable("few_shadows", "an even number of shadow federations, 2 or more")
+    people = question.people
+    assert isinstance(people, Cohort)
+    order = np.lexsort((question.suspected, people.y, *people.x.reshape(len(people), -1).T))
+    targets, suspected = people.take(order), question.suspected[order]
+    clients = np.unique(suspected)
+    known: list[Array] = []
+    member: list[Array] = []
+    inside = np.zeros(len(targets), bool)
+    for i in range(shadows):
+        inside = ~inside if i % 2 else _half(suspected, rng)
+        parts = [targets.take(np.flatnonzero(inside & (suspected == c))) for c in clients]
+        made = recipe(parts, rng)
+        assert isinstance(made, Transcript)
+        place = np.searchsorted(clients, suspected)
+        known.append(_features(signals(made, Records(targets)), place, last_only))
+        member.append(inside)
+    learner = HistGradientBoostingClassifier(
+        learning_rate=0.05, max_leaf_nodes=8, early_stopping=cast(Any, False), random_state=0
+    ).fit(np.concatenate(known), np.concatenate(member))
+    said = learner.decision_function(_features(signals(view, Records(targets)), suspected, last_only))
+    scores = np.empty(len(targets))
+    scores[order] = said
+    return Scores(scores)
+
+
+def _half(suspected: Array, rng: np.random.Generator) -> Array:
+    """Half of the records asked of each client."""
+    chosen = np.zeros(len(suspected), bool)
+    for client in np.unique(suspected):
+        mine = rng.permutation(np.flatnonzero(suspected == client))
+        chosen[mine[: (len(mine) + 1) // 2]] = True
+    return chosen
+
+
+def _features(made: Signals, suspected: Array, last_only: bool) -> Array:
+    """(n, features): each signal at the suspected client, and how it stands out, as means over rounds."""
+    parts = [made.before, made.norm, made.product, made.cosine]
+    if made.view.protocol.kind == "fedavg":
+        parts += [made.after, made.before - made.after]
+    several = len(made.clients) > FEWEST_OTHERS
+    columns: list[Array] = []
+    for signal in parts:
+        own = [made.of_suspected(signal, suspected)]
+        if several:
+            own.append(np.clip(standing_out(made, signal, suspected), -10, 10))
+        for values in own:
+            half = len(values) // 2
+            stages = [values[-1:]] if last_only else [values, values[:half], values[half:]]
+            columns += [over_rounds(stage) for stage in stages]
+    return np.stack(columns, 1)

@@ -1,0 +1,196 @@
+"""Attacking a recorded federation, as often as one likes, and judging what the attacks claim."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import judge
+from testbed.attacks.kit import Attack, find
+from testbed.core import (
+    Array,
+    Batch,
+    Cell,
+    Cohort,
+    Evidence,
+    Group,
+    Reconstruction,
+    Sources,
+    Unavailable,
+)
+from testbed.findings import Plan
+from testbed.harness.federation import ABOUT_RECORDS, Key, Progress, Recorded, Truth
+from testbed.report.schema import Finding, Series, Unmeasured
+
+BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
+SMALLEST_LINE_UP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+    claims: dict[str, Reconstruction]
+
+
+def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
+    """Every planned attack in every recorded cell, judged. The same for a live run and a replay."""
+    findings: list[Finding] = []
+    evidence: dict[str, Evidence] = {}
+    claims: dict[str, Reconstruction] = {}
+    for plan in plans or recorded.truth.plans:
+        attack = find(plan.attack)
+        progress(f"attack: {plan.attack}")
+        try:
+            if attack.claim in ABOUT_RECORDS:
+                rows = _about_records(recorded, attack, plan)
+                finding = BY_METRIC.get(plan.metric, findings_.membership)(plan, rows)
+            else:
+                rebuild = _tabulated if plan.metric == "exact_match" else _rebuilt
+                rows, finding, claim = rebuild(recorded, attack, plan)
+                claims[plan.rule] = claim
+            evidence[plan.rule] = rows
+        except Unavailable as why:
+            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
+        findings.append(finding)
+    return Assessed(findings, evidence, claims)
+
+
+def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
+    """Who was used, or which client holds a record; of the latter the question does not name one."""
+    truth = recorded.truth
+    parts: list[Evidence] = []
+    for cell, view in recorded.views.items():
+        pooled = truth.pooled.get(cell, truth.pooled["true"])
+        question = pooled.question()
+        if attack.claim is Sources:
+            question = replace(question, suspected=None)
+        recipe = recorded.recipes.get(cell)
+        claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params), recipe)
+        persons = pooled.people.persons
+        parts.append(
+            judge.sources(claim, pooled.suspected, pooled.used, cell, persons)
+            if isinstance(claim, Sources)
+            else judge.scores(claim, pooled.used, cell, persons)
+        )
+    return Evidence.join(*parts)
+
+
+def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+    truth = recorded.truth
+    assert truth.decoys is not None
+    line_up = judge.LineUp(truth.decoys)
+    if line_up.size < SMALLEST_LINE_UP:
+        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
+    claims: dict[Cell, Reconstruction] = {}
+    parts: list[Evidence] = []
+    for cell, view in recorded.views.items():
+        held = truth.batches["positive" if cell == "positive" else "true"]
+        claims[cell] = attack.run(
+            view, _question(truth, held), truth.auxiliary, truth.seed, truth.threat, dict(plan.params)
+        )
+        groups: list[tuple[Group, Mapping[Key, Cohort]]] = [("used", held)]
+        if cell != "positive":
+            groups.append(("unused", truth.batches["control"]))
+        parts += [judge.reconstruction(claims[cell], people, line_up, cell, group) for group, people in groups]
+    if "positive" not in recorded.views:
+        parts.append(judge.reconstruction(claims["true"], truth.batches["true"], line_up, "positive", "used"))
+    evidence = Evidence.join(*parts)
+    aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
+    finding = findings_.rates(aimed, evidence)
+    return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
+
+
+MOST_COLUMNS = 16
+
+
+def _tabulated(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+    """Which cells of which records came back, beside the same guess for everybody: each column's commonest value."""
+    truth = recorded.truth
+    blocks = [width for _, width in truth.columns]
+    held, control = truth.batches["true"], truth.batches["control"]
+
+    def claimed(cell: Cell, people: Mapping[Key, Cohort]) -> Reconstruction:
+        question = _question(truth, people)
+        return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
+
+    claim = claimed("true", held)
+    usual = marginal_guess(truth.auxiliary, blocks)
+    blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
+    used, by_column = judge.cells(claim, held, blocks, "true", "used")
+    guessed, by_guess = judge.cells(blind, held, blocks, "blind", "used")
+    parts = [used, guessed, judge.cells(claim, control, blocks, "true", "unused")[0]]
+    if "positive" in recorded.views:
+        known = truth.batches["positive"]
+        parts.append(judge.cells(claimed("positive", known), known, blocks, "positive", "used")[0])
+    else:
+        parts.append(judge.cells(claim, held, blocks, "positive", "used")[0])
+    evidence = Evidence.join(*parts)
+    finding = findings_.rates(plan, evidence)
+    return evidence, finding.model_copy(update={"series": [_columns(truth, by_column, by_guess)]}), claim
+
+
+def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
+    """One record (features,) of each column's median or commonest category."""
+    made: list[Array] = []
+    start = 0
+    for width in blocks:
+        part = people.x[:, start : start + width].astype(np.float64)
+        start += width
+        made.append(np.median(part, 0) if width == 1 else np.eye(width)[int(part.sum(0).argmax())])
+    return np.concatenate(made)
+
+
+def _columns(truth: Truth, attacked: Array, guessed: Array) -> Series:
+    """The columns of which the attack adds most, so many as a chart can show."""
+    labels: list[str] = []
+    values: list[float] = []
+    best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_COLUMNS])
+    for (name, _), one, other in zip((truth.columns[i] for i in best), attacked[best], guessed[best], strict=True):
+        labels += [f"{name}, attack", f"{name}, same guess for all"]
+        values += [float(one), float(other)]
+    return Series(
+        name="Cells that came back, by column",
+        kind="bars",
+        x_label="share of cells",
+        y_label="columns",
+        labels=labels,
+        x=values,
+        low=values,
+        high=values,
+    )
+
+
+def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
+    """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
+    shape = next(iter(held.values())).x.shape[1:]
+    knows = truth.threat.knows
+    return Batch(
+        tuple(held),
+        tuple(int(s) for s in shape),
+        truth.classes,
+        tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
+        tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
+        blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
+    )
+
+
+def _quality(evidence: Evidence) -> Series:
+    """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
+    levels = [0.1, 0.25, 0.5, 0.75, 0.9]
+    cells = {"sent": evidence.cell("true", "used"), "never sent": evidence.cell("true", "unused")}
+    labels = [f"{name}, {round(100 * q)} % below" for name in cells for q in levels]
+    values = [float(np.quantile(cell.score, q)) for cell in cells.values() for q in levels]
+    return Series(
+        name="PSNR of reconstructions",
+        kind="bars",
+        x_label="PSNR in dB (capped at 160)",
+        y_label="records",
+        labels=labels,
+        x=values,
+        low=values,
+        high=values,
+    )
