@@ -17,7 +17,7 @@ from testbed.report.schema import Subject as Described
 QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
 NOT_TESTED = ["attribute inference", "model stealing", "the reconstruction of records from the model's parameters"]
-UNTRAINED = "attackers who train such models themselves (a scikit-learn estimator is needed for it)"
+UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
 
 
 def audit_model(

@@ -28,6 +28,15 @@ def audit_model(
     ] = None,
     label: Annotated[str, typer.Option(help="The column with the class.")] = "label",
     person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Of a torch module: how it was trained, so that more can be.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="The training's batch size.")] = 32,
+    learning_rate: Annotated[float, typer.Option(help="Its learning rate.")] = 0.1,
+    optimizer: Annotated[str, typer.Option(help="Its optimiser: sgd, adam or adamw.")] = "sgd",
+    momentum: Annotated[float, typer.Option(help="Its momentum, of sgd.")] = 0.0,
+    weight_decay: Annotated[float, typer.Option(help="Its weight decay.")] = 0.0,
+    cache: Annotated[Path | None, typer.Option(help="A folder that keeps shadow models, to go on later.")] = None,
     shadows: Annotated[int, typer.Option(min=4, help="Models that the attacker trains, an even number.")] = 16,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
     data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
@@ -39,8 +48,9 @@ def audit_model(
     """What does this model give away about the people it was trained on? Membership, and what it stores."""
     from testbed import audit
     from testbed import policy as policy_
-    from testbed.data import files, subjects
+    from testbed.data import files, subjects, trained
     from testbed.harness.released import Subject
+    from testbed.models.ensemble import Training
     from testbed.report import results
 
     if sum(given is not None for given in (model, factory, predictions)) != 1:
@@ -76,25 +86,29 @@ def audit_model(
         paths = {"members": members, "controls": controls} | ({"reference": reference} if reference else {})
         frames = {role: files.read_file(path, role, person) for role, path in paths.items()}
         if model is not None:
-            made = subjects.estimator(model)
+            made = trained.estimator(model)
             trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
             groups = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
             subject = Subject(
-                subjects.sklearn_predictor(made),
+                trained.sklearn_predictor(made),
                 groups["members"],
                 groups["controls"],
                 groups.get("reference"),
-                subjects.sklearn_recipe(made),
+                trained.SklearnRecipe(made),
                 made,
             )
         else:
             assert factory is not None
+            build = trained.torch_factory(factory)
             columns = [str(c) for c in frames["members"].columns if c not in (label, person)]
-            said = subjects.torch_predictor(
-                factory, weights, subjects.numbers(frames["members"], "members", columns, [label]), outputs
-            )
+            x = subjects.numbers(frames["members"], "members", columns, [label])
+            said, kind = trained.torch_predictor(build, weights, x, outputs)
             groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
-            subject = Subject(said, groups["members"], groups["controls"], groups.get("reference"))
+            recipe = None
+            if epochs is not None:
+                rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
+                recipe = trained.TorchRecipe(build, rules, kind, said.classes, cache, trained.eta(progress))
+            subject = Subject(said, groups["members"], groups["controls"], groups.get("reference"), recipe)
     result, evidence, people = audit.audit_model(
         subject,
         list(frames.values()),

@@ -24,6 +24,7 @@ ATTACKS_MAY_IMPORT = {
     "numba",
     "math",
     "functools",
+    "hashlib",
     "dataclasses",
     "typing",
     "warnings",

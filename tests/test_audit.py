@@ -25,7 +25,7 @@ from testbed import stats
 from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.released.shadow_models import Shadows, finest
 from testbed.core import Act, Array, Cohort, Predictor, Records, Threat
-from testbed.data import subjects
+from testbed.data import subjects, trained
 from testbed.errors import InputError, UsageError
 from testbed.harness.released import Subject, audit
 from testbed.report.schema import Estimate
@@ -127,11 +127,11 @@ def lower(subject: Subject, attack: str) -> float:
 def subject_of(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> Subject:
     groups = subjects.cohorts(dict(zip(("members", "controls"), patients, strict=True)), "label", [0, 1], None)
     return Subject(
-        subjects.sklearn_predictor(made),
+        trained.sklearn_predictor(made),
         groups["members"],
         groups["controls"],
         None,
-        subjects.sklearn_recipe(made),
+        trained.SklearnRecipe(made),
         made,
     )
 
@@ -172,7 +172,7 @@ def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame,
     )
     frames = {"members": everybody.iloc[:150], "controls": everybody.iloc[150:300], "reference": everybody.iloc[300:]}
     groups = subjects.cohorts(frames, "label", [0, 1], None)
-    whole = Subject(subjects.sklearn_predictor(made), *(groups[r] for r in frames), subjects.sklearn_recipe(made), made)
+    whole = Subject(trained.sklearn_predictor(made), *(groups[r] for r in frames), trained.SklearnRecipe(made), made)
     found, evidence = audit(whole, 4, 0, lambda _: None)
     assert {"true", "blind", "positive"} == set(np.unique(evidence["TB-MEMBERSHIP-301"].view))
     assert isinstance(found[0].baseline, Estimate)
@@ -223,6 +223,14 @@ def test_three_kinds_of_subject_give_three_reports(
         result = written(tmp_path / str(number))
         assert result["subject"]["type"] == "model"  # type: ignore[index]
         assert (tmp_path / str(number) / "share" / "report.html").is_file()
+    told = ("--epochs", "5", "--optimizer", "adam", "--learning-rate", "0.01", "--cache", str(tmp_path / "kept"))
+    torch_model = ("--factory", "network_of_a_test:make", "--weights", str(tmp_path / "w.pt"), *tables)
+    out = ("--shadows", "4", "--out", str(tmp_path / "trained"))
+    assert invoke(monkeypatch, "audit-model", *torch_model, *told, *out) in (0, 1, 3)
+    decided = [f["attack"]["name"] for f in written(tmp_path / "trained")["findings"] if f["primary"]]  # type: ignore[index,union-attr]
+    assert decided == ["rmia"]
+    assert len(list((tmp_path / "kept").iterdir())) == 1
+    assert invoke(monkeypatch, "audit-model", *torch_model, "--epochs", "5", "--optimizer", "lbfgs", *out) == 2
 
 
 def table(**changes: object) -> pd.DataFrame:
@@ -278,15 +286,15 @@ def test_members_as_controls_and_files_that_are_no_model_are_refused(
         subjects.cohorts({"members": patients[0], "controls": patients[1].drop(columns="label")}, "label", [0, 1], None)
     (tmp_path / "no.joblib").write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot be loaded"):
-        subjects.estimator(tmp_path / "no.joblib")
+        trained.estimator(tmp_path / "no.joblib")
     joblib.dump(SVC(), tmp_path / "svc.joblib")
     with pytest.raises(InputError, match="no class probabilities"):
-        subjects.estimator(tmp_path / "svc.joblib")
+        trained.estimator(tmp_path / "svc.joblib")
     with pytest.raises(UsageError):
-        subjects.torch_predictor("nowhere:make", None, patients[0].to_numpy(np.float32))
+        trained.torch_predictor(trained.torch_factory("nowhere:make"), None, patients[0].to_numpy(np.float32))[0]
     made = RandomForestClassifier(3).fit(patients[0].drop(columns="label").iloc[:, :5], patients[0].label)
     with pytest.raises(InputError, match="does not take"):
-        subjects.sklearn_predictor(made).ask(people(4, 0))
+        trained.sklearn_predictor(made).ask(people(4, 0))
 
 
 def test_columns_are_found_by_the_names_of_training(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -306,7 +314,7 @@ def test_a_pipeline_hides_nothing_and_is_trained_again(patients: tuple[pd.DataFr
     frames = {r: p.assign(label=p.label.map({0: "ill", 1: "well"})) for r, p in zip(ROLES, patients, strict=True)}
     groups = subjects.cohorts(frames, "label", list(made.classes_), None, list(made.feature_names_in_))
     used, unused = (groups[r] for r in ROLES)
-    whole = Subject(subjects.sklearn_predictor(made), used, unused, None, subjects.sklearn_recipe(made), made)
+    whole = Subject(trained.sklearn_predictor(made), used, unused, None, trained.SklearnRecipe(made), made)
     found, _ = audit(whole, 4, 0, lambda _: None)
     assert isinstance(found[0].measure, Estimate)
     stored = next(f for f in found if f.attack.name == "stored_records").measure
@@ -325,7 +333,7 @@ def test_a_model_that_cannot_be_trained_again_leaves_the_other_attacks(
     whole = subject_of(patients, made)
     once = Once(5)
     once.classes_ = made.classes_
-    found, _ = audit(replace(whole, recipe=subjects.sklearn_recipe(once)), 4, 0, lambda _: None)
+    found, _ = audit(replace(whole, recipe=trained.SklearnRecipe(once)), 4, 0, lambda _: None)
     assert getattr(found[0].measure, "unmeasured", "") == "cannot_retrain"
     assert any(f.attack.name == "prediction_loss" and isinstance(f.measure, Estimate) for f in found)
 
@@ -360,15 +368,15 @@ def test_a_sigmoid_model_and_its_logits_say_the_same(tmp_path: Path, monkeypatch
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     asked = people(20, 0)
-    soft = subjects.torch_predictor("twins_of_a_test:soft", None, asked.x)
+    soft = trained.torch_predictor(trained.torch_factory("twins_of_a_test:soft"), None, asked.x)[0]
     with pytest.raises(InputError, match="--outputs"):
-        subjects.torch_predictor("twins_of_a_test:sig", None, asked.x)
-    sig = subjects.torch_predictor("twins_of_a_test:sig", None, asked.x, "probabilities")
+        trained.torch_predictor(trained.torch_factory("twins_of_a_test:sig"), None, asked.x)[0]
+    sig = trained.torch_predictor(trained.torch_factory("twins_of_a_test:sig"), None, asked.x, "probabilities")[0]
     assert sig.ask(asked) == pytest.approx(soft.ask(asked), abs=1e-6)
     with pytest.raises(InputError, match="does not take"):
-        subjects.torch_predictor("twins_of_a_test:picture", None, asked.x)
+        trained.torch_predictor(trained.torch_factory("twins_of_a_test:picture"), None, asked.x)[0]
     with pytest.raises(UsageError):
-        subjects.torch_predictor("twins_of_a_test:nothing", None, asked.x)
+        trained.torch_predictor(trained.torch_factory("twins_of_a_test:nothing"), None, asked.x)[0]
 
 
 def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
@@ -378,7 +386,7 @@ def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
 
 
 def test_one_output_is_the_second_classs_and_probabilities_stay() -> None:
-    assert subjects.as_probabilities(np.array([[0.0]]), "logits") == pytest.approx(np.array([[0.5, 0.5]]))
-    assert subjects.as_probabilities(np.array([[0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
-    assert subjects.as_probabilities(np.array([[0.2, 0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
-    assert subjects.as_probabilities(np.array([[0.0, 0.0, 5.0]]), "logits").argmax() == 2
+    assert trained.as_probabilities(np.array([[0.0]]), "logits") == pytest.approx(np.array([[0.5, 0.5]]))
+    assert trained.as_probabilities(np.array([[0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
+    assert trained.as_probabilities(np.array([[0.2, 0.8]]), "probabilities") == pytest.approx(np.array([[0.2, 0.8]]))
+    assert trained.as_probabilities(np.array([[0.0, 0.0, 5.0]]), "logits").argmax() == 2

@@ -1,20 +1,16 @@
-"""Models under audit, read from files: a scikit-learn estimator, a torch module, or a table of predictions."""
+"""The people of an audit, read from tables, and models that are known by a table of predictions alone."""
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Act, Array, Cohort, Predictor, Recipe, Unavailable
-from testbed.errors import InputError, UsageError
+from testbed.core import Array, Cohort, Predictor
+from testbed.errors import InputError
 
 ARMS = ("member", "control")
 
@@ -187,170 +183,3 @@ def _apart(one: Cohort, other: Cohort, first: str, second: str) -> None:
             "Whoever is in both cannot tell what the model keeps of those who were used alone.",
             f"Give as {second} people who are not among the {first}.",
         )
-
-
-# --- scikit-learn ---------------------------------------------------------------------------------------
-
-
-def estimator(path: Path) -> Any:
-    """A fitted scikit-learn classifier from a joblib or pickle file, which runs code: only files one trusts."""
-    import joblib
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = joblib.load(path)
-    except Exception:
-        raise InputError(
-            "TB-SUBJECT-011",
-            f"The model file {path.name} cannot be loaded.",
-            "It must be a fitted scikit-learn classifier written by joblib or pickle, with this version or a near one.",
-            "Write it anew with joblib.dump, or give its predictions with --predictions.",
-        ) from None
-    if not hasattr(made, "predict_proba") or np.ndim(getattr(made, "classes_", [[]])) != 1:
-        raise InputError(
-            "TB-SUBJECT-012",
-            "The model gives no class probabilities.",
-            "Membership is read from the confidence of one prediction a record (predict_proba).",
-            "Use a classifier with predict_proba; for an SVC that is probability=True.",
-        )
-    return made
-
-
-def sklearn_predictor(made: Any) -> Predictor:
-    return Predictor(lambda people: _asked(made, people.x), len(made.classes_))
-
-
-def named(made: Any, x: Array) -> Any:
-    """Records as the estimator was given them in training: with column names, if it knows any."""
-    names = getattr(made, "feature_names_in_", None)
-    return x if names is None else pd.DataFrame(x, columns=names)
-
-
-def _asked(made: Any, x: Array) -> Array:
-    bad = InputError(
-        "TB-SUBJECT-013",
-        "The model does not take these records.",
-        "They have other columns than it was trained on.",
-        "Give the columns of training, and name the label with --label.",
-    )
-    if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
-        raise bad
-    try:
-        said = np.asarray(made.predict_proba(named(made, x)), dtype=np.float64)
-    except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
-        raise bad from None
-    probabilities(said)
-    return said
-
-
-def sklearn_recipe(made: Any) -> Recipe:
-    """Trains a copy of the estimator, with its hyper-parameters, on the people given."""
-    from sklearn.base import clone
-
-    total = len(made.classes_)
-
-    def recipe(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
-        fresh: Any = clone(made)
-        seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
-        fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds})
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a solver stopped early is the audited model's affair
-                fresh.fit(named(made, people.x), np.asarray(made.classes_)[people.y])
-        except Exception:
-            raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
-        seen = np.searchsorted(made.classes_, fresh.classes_)
-
-        def ask(asked: Cohort) -> Array:
-            said = np.zeros((len(asked), total))
-            said[:, seen] = fresh.predict_proba(named(made, asked.x))  # a class that was not drawn has probability 0
-            return said
-
-        return Predictor(ask, total)
-
-    return recipe
-
-
-# --- torch ----------------------------------------------------------------------------------------------
-
-
-def torch_predictor(factory: str, weights: Path | None, members: Array, outputs: str = "auto") -> Predictor:
-    """The module that `module:function` makes, with these weights, asked about records (n, features).
-
-    What its outputs are is decided once, on the `members`: probabilities if they are told to be or sum to one in each
-    row, else logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
-    """
-    import torch
-
-    if outputs not in ("auto", "logits", "probabilities"):
-        raise UsageError(
-            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
-        )
-    module, _, function = factory.partition(":")
-    try:
-        made: Callable[[], Any] = getattr(importlib.import_module(module), function)
-        network = made()
-        assert isinstance(network, torch.nn.Module)
-    except Exception:
-        raise UsageError(
-            "TB-SUBJECT-014",
-            f"No model can be made by {factory!r}.",
-            "It must be importable, as module:function, and return a torch module when called without arguments.",
-            "Check the name, and that the module's folder is on PYTHONPATH.",
-        ) from None
-    if weights is not None:
-        try:
-            network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        except Exception:
-            raise InputError(
-                "TB-SUBJECT-015",
-                f"The weights {weights.name} do not fit the model.",
-                "They must be a state_dict of the same architecture, written by torch.save.",
-                "Write them with torch.save(model.state_dict(), path).",
-            ) from None
-    network.eval()
-
-    def said(x: Array) -> Array:
-        try:
-            with torch.no_grad():
-                parts = [network(torch.tensor(x[i : i + 1024])).double().numpy() for i in range(0, len(x), 1024)]
-            out = np.concatenate(parts)
-            assert out.ndim in (1, 2)
-        except Exception:
-            raise InputError(
-                "TB-SUBJECT-016",
-                "The model does not take these records, or answers with something else than a number a class.",
-                "It is given one row of the table's columns a record.",
-                "Give the columns of training, and name the label with --label; or give the model's --predictions.",
-            ) from None
-        return out.reshape(len(x), -1)
-
-    kind = outputs if outputs != "auto" else _kind(said(members))
-    first = as_probabilities(said(members), kind)
-    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1])
-
-
-def _kind(out: Array) -> str:
-    within = bool((out >= 0).all() and (out <= 1).all())
-    if out.shape[1] == 1 and within:
-        raise InputError(
-            "TB-SUBJECT-017",
-            "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
-            "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
-            "Say --outputs probabilities or --outputs logits.",
-        )
-    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=1e-3) else "logits"
-
-
-def as_probabilities(out: Array, kind: str) -> Array:
-    """Outputs (n, classes), or (n, 1) for the second of two classes, as probabilities (n, classes)."""
-    if kind == "logits" and out.shape[1] == 1:
-        out = np.concatenate([np.zeros_like(out), out], 1)
-    elif out.shape[1] == 1:
-        out = np.concatenate([1 - out, out], 1)
-    if kind == "logits":
-        shifted = np.exp(out - out.max(1, keepdims=True))
-        out = shifted / shifted.sum(1, keepdims=True)
-    probabilities(out)
-    return out

@@ -25,7 +25,7 @@ from testbed.core import (
     Threat,
     Unavailable,
 )
-from testbed.data.subjects import named
+from testbed.data.trained import named
 from testbed.findings import Plan
 from testbed.harness.generator import Remembered
 from testbed.report.schema import Finding, Unmeasured

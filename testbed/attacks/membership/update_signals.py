@@ -8,7 +8,6 @@ from scipy.stats import norm
 from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import Signals, over_rounds, signals
 from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
-from testbed.errors import UsageError
 
 FEWEST_OTHERS = 3
 
@@ -100,16 +99,11 @@ def fedmia(
 
 
 def named_signal(made: Signals, name: str) -> Array:
-    """The signal of that name, larger for members. Raises `UsageError` for another name."""
+    """The signal of that name, larger for members. Raises `Unavailable` for another name."""
     if name == "loss":
         return -made.after
     if name not in ("cosine", "product"):
-        raise UsageError(
-            "TB-ATTACK-003",
-            f"There is no signal {name!r}.",
-            "Another one would be another attack.",
-            "Use cosine, product or loss.",
-        )
+        raise Unavailable("unknown_signal", "one of the signals cosine, product and loss")
     return made.cosine if name == "cosine" else made.product
 
 

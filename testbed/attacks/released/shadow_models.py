@@ -58,8 +58,7 @@ class Shadows:
         beside: list[Array] = []
         for i in range(count):
             included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
-            model = recipe(targets.take(np.flatnonzero(included[i])), rng)
-            assert isinstance(model, Predictor)
+        for model in trained(recipe, targets, included, rng):
             said.append(true_class(*asked(model, Records(targets))))
             beside.append(_of(model, auxiliary))
         own = true_class(*asked(view, Records(targets)))
@@ -82,6 +81,13 @@ class Shadows:
         degrees = chosen.sum(0) - 1
         variance = squares / degrees if per_example else np.full(len(squares), squares.sum() / degrees.sum())
         return np.sqrt(np.maximum(variance, 1e-12))
+
+
+def trained(recipe: Recipe, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
+    """A model for each row of `included` (models, n); all at once where the recipe knows how (`many`)."""
+    many = getattr(recipe, "many", None)
+    made = many(people, included, rng) if many else [recipe(people.take(np.flatnonzero(i)), rng) for i in included]
+    return [model for model in made if isinstance(model, Predictor)]
 
 
 def _of(model: Predictor, others: Cohort | None) -> Array:
@@ -140,6 +146,11 @@ def lira(
     return made.as_asked(np.asarray(inside - norm.logpdf(own, off, spread)))
 
 
+def share_exceeded(ratio: Array, theirs: Array, gamma: float) -> Array:
+    """For each ratio (n,) the share of others' ratios (m,) of which it is `gamma` times or more; sorted, not n x m."""
+    return np.searchsorted(np.sort(theirs), ratio / gamma, side="right") / len(theirs)
+
+
 @attack(
     risk="membership",
     claim=Scores,
@@ -177,7 +188,7 @@ def rmia(
     expected = (without + made.mean(made.shadow, True)) / 2 if online else scaled(without)
     ratio = made.own / expected
     theirs = made.others / scaled(made.others_shadow.mean(0)) if len(made.others) else ratio
-    share = np.searchsorted(np.sort(theirs), ratio / gamma, side="right") / len(theirs)
+    share = share_exceeded(ratio, theirs, gamma)
     return made.as_asked(share + 0.5 / len(theirs) * ratio / (1 + ratio))
 
 

@@ -1,0 +1,281 @@
+"""Models under audit, read from files, and more of their kind: a scikit-learn estimator, or a torch module."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.data.subjects import probabilities
+from testbed.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from testbed.models.ensemble import Training
+
+Outputs = Literal["logits", "probabilities"]
+
+
+def estimator(path: Path) -> Any:
+    """A fitted scikit-learn classifier from a joblib or pickle file, which runs code: only files one trusts."""
+    import joblib
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = joblib.load(path)
+    except Exception:
+        raise InputError(
+            "TB-SUBJECT-011",
+            f"The model file {path.name} cannot be loaded.",
+            "It must be a fitted scikit-learn classifier written by joblib or pickle, with this version or a near one.",
+            "Write it anew with joblib.dump, or give its predictions with --predictions.",
+        ) from None
+    if not hasattr(made, "predict_proba") or np.ndim(getattr(made, "classes_", [[]])) != 1:
+        raise InputError(
+            "TB-SUBJECT-012",
+            "The model gives no class probabilities.",
+            "Membership is read from the confidence of one prediction a record (predict_proba).",
+            "Use a classifier with predict_proba; for an SVC that is probability=True.",
+        )
+    return made
+
+
+def sklearn_predictor(made: Any) -> Predictor:
+    return Predictor(lambda people: _asked(made, people.x), len(made.classes_))
+
+
+def named(made: Any, x: Array) -> Any:
+    """Records as the estimator was given them in training: with column names, if it knows any."""
+    names = getattr(made, "feature_names_in_", None)
+    return x if names is None else pd.DataFrame(x, columns=names)
+
+
+def _asked(made: Any, x: Array) -> Array:
+    bad = InputError(
+        "TB-SUBJECT-013",
+        "The model does not take these records.",
+        "They have other columns than it was trained on.",
+        "Give the columns of training, and name the label with --label.",
+    )
+    if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
+        raise bad
+    try:
+        said = np.asarray(made.predict_proba(named(made, x)), dtype=np.float64)
+    except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
+        raise bad from None
+    probabilities(said)
+    return said
+
+
+@dataclass(frozen=True, slots=True)
+class SklearnRecipe:
+    """Trains copies of an estimator, with its hyper-parameters, on people given; several at once in threads."""
+
+    estimator: Any
+    workers: int = 2
+
+    def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+        return self.many(people, np.ones((1, len(people)), bool), rng)[0]
+
+    def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
+        """A model for each row of `included` (models, n). Raises `Unavailable` where one cannot be trained."""
+        import joblib
+        from sklearn.base import clone
+
+        ready: list[Any] = []
+        for _ in included:
+            fresh: Any = clone(self.estimator)
+            seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
+            ready.append(fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds}))
+
+        def fit(fresh: Any, rows: Array) -> Any:
+            return fresh.fit(named(self.estimator, people.x[rows]), np.asarray(self.estimator.classes_)[people.y[rows]])
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a solver stopped early is the audited model's affair
+                fitted: Any = joblib.Parallel(self.workers, prefer="threads")(
+                    joblib.delayed(fit)(*pair) for pair in zip(ready, included, strict=True)
+                )
+        except Exception:
+            raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
+        return [self._predictor(made) for made in fitted]
+
+    def _predictor(self, made: Any) -> Predictor:
+        total = len(self.estimator.classes_)
+        seen = np.searchsorted(self.estimator.classes_, made.classes_)
+
+        def ask(asked: Cohort) -> Array:
+            said = np.zeros((len(asked), total))
+            said[:, seen] = made.predict_proba(named(self.estimator, asked.x))  # a class not drawn has probability 0
+            return said
+
+        return Predictor(ask, total)
+
+
+# --- torch ----------------------------------------------------------------------------------------------
+
+
+def torch_factory(factory: str) -> Callable[[], Any]:
+    """The function `module:function`. Raises `UsageError` unless it returns a torch module when called."""
+    import torch
+
+    module, _, function = factory.partition(":")
+    try:
+        made: Callable[[], Any] = getattr(importlib.import_module(module), function)
+        assert isinstance(made(), torch.nn.Module)
+    except Exception:
+        raise UsageError(
+            "TB-SUBJECT-014",
+            f"No model can be made by {factory!r}.",
+            "It must be importable, as module:function, and return a torch module when called without arguments.",
+            "Check the name, and that the module's folder is on PYTHONPATH.",
+        ) from None
+    return made
+
+
+def torch_predictor(
+    build: Callable[[], Any], weights: Path | None, members: Array, outputs: str = "auto"
+) -> tuple[Predictor, Outputs]:
+    """The module that `build` makes, with these weights, asked about records (n, features), and what its outputs are.
+
+    That is decided once, on the `members`: probabilities if they are told to be or sum to one in each row, else
+    logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
+    """
+    import torch
+
+    if outputs not in ("auto", "logits", "probabilities"):
+        raise UsageError(
+            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
+        )
+    network = build()
+    if weights is not None:
+        try:
+            network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        except Exception:
+            raise InputError(
+                "TB-SUBJECT-015",
+                f"The weights {weights.name} do not fit the model.",
+                "They must be a state_dict of the same architecture, written by torch.save.",
+                "Write them with torch.save(model.state_dict(), path).",
+            ) from None
+    network.eval()
+
+    def said(x: Array) -> Array:
+        try:
+            with torch.no_grad():
+                parts = [network(torch.tensor(x[i : i + 1024])).double().numpy() for i in range(0, len(x), 1024)]
+            out = np.concatenate(parts)
+            assert out.ndim in (1, 2)
+        except Exception:
+            raise InputError(
+                "TB-SUBJECT-016",
+                "The model does not take these records, or answers with something else than a number a class.",
+                "It is given one row of the table's columns a record.",
+                "Give the columns of training, and name the label with --label; or give the model's --predictions.",
+            ) from None
+        return out.reshape(len(x), -1)
+
+    kind = outputs if outputs != "auto" else _kind(said(members))
+    first = as_probabilities(said(members), kind)
+    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
+
+
+@dataclass(frozen=True, slots=True)
+class TorchRecipe:
+    """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`)."""
+
+    build: Callable[[], Any]
+    training: Training
+    outputs: Outputs
+    classes: int
+    cache: Path | None = None
+    progress: Callable[[int, int], None] = lambda _, __: None
+
+    def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+        return self.many(people, np.ones((1, len(people)), bool), rng)[0]
+
+    def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
+        """A model for each row of `included` (models, n). Raises `Unavailable` where the module cannot be trained."""
+        from testbed.models import ensemble
+
+        seed = int(rng.integers(2**31))
+        try:
+            made = ensemble.train(
+                self.build,
+                people.x,
+                people.y,
+                included,
+                self.training,
+                seed,
+                outputs=self.outputs,
+                cache=self.cache,
+                progress=self.progress,
+            )
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            raise Unavailable("cannot_retrain", "a module that trains on batches of such records") from None
+        answered: dict[bytes, Array] = {}
+
+        def ask(number: int, asked: Cohort) -> Array:
+            # All models answer at once; what they said of these records is kept until others are asked about.
+            key = hashlib.sha256(asked.x.tobytes()).digest()
+            if key not in answered:
+                while len(answered) > 1:
+                    answered.pop(next(iter(answered)))
+                answered[key] = made.outputs(asked.x)
+            return as_probabilities(answered[key][number].astype(np.float64).reshape(len(asked), -1), self.outputs)
+
+        return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
+
+
+def _kind(out: Array) -> Outputs:
+    within = bool((out >= 0).all() and (out <= 1).all())
+    if out.shape[1] == 1 and within:
+        raise InputError(
+            "TB-SUBJECT-017",
+            "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
+            "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
+            "Say --outputs probabilities or --outputs logits.",
+        )
+    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=1e-3) else "logits"
+
+
+def as_probabilities(out: Array, kind: Outputs) -> Array:
+    """Outputs (n, classes), or (n, 1) for the second of two classes, as probabilities (n, classes)."""
+    if kind == "logits" and out.shape[1] == 1:
+        out = np.concatenate([np.zeros_like(out), out], 1)
+    elif out.shape[1] == 1:
+        out = np.concatenate([1 - out, out], 1)
+    if kind == "logits":
+        shifted = np.exp(out - out.max(1, keepdims=True))
+        out = shifted / shifted.sum(1, keepdims=True)
+    probabilities(out)
+    return out
+
+
+def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells how many shadow models are trained and how long the rest will take, at most once a second."""
+    started = last = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        nonlocal started, last
+        now = time.monotonic()
+        if done < total and now - last < 1:
+            return
+        left = (now - started) / done * (total - done)
+        progress(f"shadow models: {done} of {total}" + (f", {left:.0f} s to go" if done < total else ""))
+        last = now
+        if done == total:
+            started = now
+
+    return told

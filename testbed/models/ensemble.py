@@ -1,0 +1,326 @@
+"""Many networks of one architecture trained at once: what shadow and reference models need.
+
+Their parameters are stacked, so that one step of an ordinary optimiser is a step of all of them. Fully connected
+networks go through one batched matrix product a layer; any other network without running statistics through
+`torch.func.vmap`; the rest one after the other. All three train the same models, up to the order of sums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Array
+from testbed.errors import UsageError
+
+Path_ = Literal["auto", "matrix", "vmap", "loop"]
+Outputs = Literal["logits", "probabilities"]
+ELEMENTWISE = (
+    nn.ReLU,
+    nn.GELU,
+    nn.Tanh,
+    nn.Sigmoid,
+    nn.SiLU,
+    nn.ELU,
+    nn.LeakyReLU,
+    nn.Softplus,
+    nn.Hardtanh,
+    nn.Identity,
+)
+MEMORY = 2**29
+"""Bytes that the stacked parameters, gradients and optimiser states of the models trained at once may take."""
+SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How each model is trained: by the field's usual names."""
+
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 0.1
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    """Or cosine: up to the rate in the first hundredth of all steps, then down by cos(7 pi / 16 of the way), as LiRA's
+    authors train."""
+
+    def rate(self, progress: float) -> float:
+        """The learning rate's factor when this share of all steps is done."""
+        if self.schedule == "constant":
+            return 1.0
+        return math.cos(progress * 7 * math.pi / 16) * min(1.0, 100 * progress)
+
+    def __post_init__(self) -> None:
+        wrong = self.epochs < 1 or self.batch_size < 1 or not self.learning_rate > 0
+        unknown = self.optimizer not in ("sgd", "adam", "adamw") or self.schedule not in ("constant", "cosine")
+        if wrong or unknown:
+            raise UsageError(
+                "TB-TRAINING-001",
+                "No model can be trained by these rules.",
+                "Epochs and batch size are 1 or more, the learning rate is positive, the optimiser sgd, adam or adamw,"
+                " and the schedule constant or cosine.",
+                "Use those with which the audited model was trained.",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Ensemble:
+    """Trained networks: their stacked parameters (models, ...) by name, and the buffers of those trained singly."""
+
+    network: nn.Module
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+    path: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.parameters.values())))
+
+    def outputs(self, x: Array, at_once: int = 1024) -> Array:
+        """What each network answers, (models, n, outputs), in evaluation mode."""
+        self.network.eval()
+        device = next(iter(self.parameters.values())).device
+        made: list[Tensor] = []
+        with torch.no_grad():
+            for start in range(0, len(x), at_once):
+                part = torch.tensor(x[start : start + at_once], device=device)
+                made.append(self._answers(part).cpu())
+        return torch.cat(made, 1).numpy()
+
+    def _answers(self, x: Tensor) -> Tensor:
+        if self.path == "matrix":
+            return _matrix(self.network, self.parameters, x.flatten(1).expand(len(self), -1, -1))
+        if self.path == "vmap":
+            return torch.func.vmap(partial(_call, self.network), in_dims=(0, None))(self.parameters, x)
+        singly = [
+            _call(self.network, {k: v[i] for k, v in (self.parameters | self.buffers).items()}, x)
+            for i in range(len(self))
+        ]
+        return torch.stack(singly)
+
+
+def path_for(network: nn.Module) -> str:
+    """The fastest way that trains this network right: matrix, vmap or loop."""
+    if any(True for _ in network.buffers()):
+        return "loop"  # running statistics are changed in place, for each model its own
+    if not isinstance(network, nn.Sequential):
+        return "vmap"
+    layers = list(network)[1:] if isinstance(network[0], nn.Flatten) else list(network)
+    return "matrix" if all(isinstance(m, (nn.Linear, *ELEMENTWISE)) for m in layers) else "vmap"
+
+
+def train(
+    build: Callable[[], nn.Module],
+    x: Array,
+    y: Array,
+    included: Array,
+    training: Training,
+    seed: int,
+    *,
+    outputs: Outputs = "logits",
+    path: Path_ = "auto",
+    device: str = "cpu",
+    cache: Path | None = None,
+    memory: int = MEMORY,
+    progress: Callable[[int, int], None] = lambda _, __: None,
+) -> Ensemble:
+    """One network of `build` for each row of `included` (models, n), trained on the records (n, ...) it marks.
+
+    Each model's initial weights and order of records follow from `seed` and its own number, whatever else is trained.
+    As many are trained at once as `memory` bytes hold. With a `cache` folder each such part is kept under a digest of
+    all that it depends on, so that an interrupted run goes on, and another data set or recipe never meets its models.
+    """
+    network = build()
+    chosen = path_for(network) if path == "auto" else path
+    longest = int(included.sum(1).max())
+    size = sum(p.numel() for p in network.parameters()) * 4 * 5
+    at_once = max(1, min(len(included), memory // max(1, size))) if chosen != "loop" else 1
+    parts: list[dict[str, Tensor]] = []
+    for start in range(0, len(included), at_once):
+        numbers = range(start, min(start + at_once, len(included)))
+        kept = None
+        if cache:
+            first = _fresh(build, seed, start)
+            named = _digest(first, x, y, included[numbers], training, (seed, start, longest, outputs))
+            kept = cache / f"{named}.safetensors"
+        if kept is not None and kept.is_file():
+            parts.append(load_file(kept))
+        else:
+            members = [np.flatnonzero(included[i]) for i in numbers]
+            made = _part(build, x, y, members, numbers, training, seed, outputs, chosen, device, longest)
+            parts.append(made)
+            if kept is not None:
+                kept.parent.mkdir(parents=True, exist_ok=True)
+                unfinished = kept.with_suffix(".part")
+                save_file({k: v.contiguous() for k, v in made.items()}, unfinished)
+                unfinished.replace(kept)
+        progress(numbers[-1] + 1, len(included))
+    stacked = {k: torch.cat([p[k] for p in parts]).to(device) for k in parts[0]}
+    names = {n for n, _ in network.named_parameters()}
+    return Ensemble(
+        network.to(device),
+        {k: v for k, v in stacked.items() if k in names},
+        {k: v for k, v in stacked.items() if k not in names},
+        chosen,
+    )
+
+
+def _part(
+    build: Callable[[], nn.Module],
+    x: Array,
+    y: Array,
+    members: Sequence[Array],
+    numbers: range,
+    training: Training,
+    seed: int,
+    outputs: Outputs,
+    path: str,
+    device: str,
+    longest: int,
+) -> dict[str, Tensor]:
+    """The trained state of the models of these numbers, stacked, on the CPU."""
+    networks = [_fresh(build, seed, i) for i in numbers]
+    records, labels = torch.tensor(x, device=device), torch.tensor(y, device=device)
+    if path == "loop":
+        for network, rows, number in zip(networks, members, numbers, strict=True):
+            network.to(device).train()
+            optimizer = _optimizer(list(network.parameters()), training)
+            pace = _pace(optimizer, training, longest)
+            for index, _ in _batches([rows], [number], training, seed, longest):
+                keep = torch.from_numpy(index[0][index[0] >= 0]).to(device)
+                optimizer.zero_grad(set_to_none=False)
+                if len(keep) > 1:  # one record has no variance to be normalised by
+                    losses(network(records[keep]), labels[keep], outputs).mean().backward()
+                optimizer.step()
+                pace.step()
+        return {k: torch.stack([n.state_dict()[k].detach().cpu() for n in networks]) for k in networks[0].state_dict()}
+    stacked = {
+        name: torch.stack([dict(n.named_parameters())[name].detach() for n in networks]).to(device).requires_grad_()
+        for name, _ in networks[0].named_parameters()
+    }
+    network = networks[0].to(device).train()
+    forward = (
+        partial(_matrix, network, stacked)
+        if path == "matrix"
+        else partial(torch.func.vmap(partial(_call, network), randomness="different"), stacked)
+    )
+    optimizer = _optimizer(list(stacked.values()), training)
+    pace = _pace(optimizer, training, longest)
+    flat = records.flatten(1) if path == "matrix" else records
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for index, weight in _batches(members, numbers, training, seed, longest):
+            rows = torch.from_numpy(np.maximum(index, 0)).to(device)
+            optimizer.zero_grad()
+            each = losses(forward(flat[rows]), labels[rows], outputs)
+            (each * torch.from_numpy(weight).to(device)).sum().backward()
+            optimizer.step()
+            pace.step()
+    return {k: v.detach().cpu() for k, v in stacked.items()}
+
+
+def _batches(
+    members: Sequence[Array], numbers: Sequence[int], training: Training, seed: int, longest: int
+) -> Iterator[tuple[Array, Array]]:
+    """Row numbers (models, batch) of each step, -1 where a model has no more, and weights that give each its mean.
+
+    An epoch has as many steps as the `longest` training set of all models needs.
+    """
+    size = min(training.batch_size, longest)
+    steps = -(-longest // size)
+    generators = [keyed_rng(seed, "order", i) for i in numbers]
+    for _ in range(training.epochs):
+        order = np.full((len(members), steps * size), -1, np.int64)
+        for place, (rows, rng) in enumerate(zip(members, generators, strict=True)):
+            order[place, : len(rows)] = rng.permutation(rows)
+        for start in range(0, steps * size, size):
+            index = order[:, start : start + size]
+            there = index >= 0
+            yield index, (there / np.maximum(there.sum(1, keepdims=True), 1)).astype(np.float32)
+
+
+def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
+    """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes."""
+    if outputs == "logits":
+        two = torch.cat([torch.zeros_like(answers), answers], -1) if answers.shape[-1] == 1 else answers
+        logs = two.log_softmax(-1)
+    else:
+        two = torch.cat([1 - answers, answers], -1) if answers.shape[-1] == 1 else answers
+        logs = two.clamp(SMALLEST, 1).log()
+    return -logs.gather(-1, y[..., None])[..., 0]
+
+
+def _fresh(build: Callable[[], nn.Module], seed: int, number: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(keyed_rng(seed, "weights", number).integers(2**62)))
+        network = build()
+    for module in network.modules():
+        # A factory may give trained or shared weights; every model starts anew where its layers know how.
+        if any(True for _ in module.parameters(recurse=False)) and not hasattr(module, "reset_parameters"):
+            return network
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(keyed_rng(seed, "weights", number).integers(2**62)))
+        for module in network.modules():
+            if hasattr(module, "reset_parameters"):
+                cast(Any, module).reset_parameters()
+    return network
+
+
+def _optimizer(parameters: list[Tensor], training: Training) -> torch.optim.Optimizer:
+    rate, decay = training.learning_rate, training.weight_decay
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay)
+    kind = torch.optim.Adam if training.optimizer == "adam" else torch.optim.AdamW
+    return kind(parameters, lr=rate, weight_decay=decay)
+
+
+def _pace(optimizer: torch.optim.Optimizer, training: Training, longest: int) -> torch.optim.lr_scheduler.LambdaLR:
+    steps = training.epochs * -(-longest // min(training.batch_size, longest))
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: training.rate(step / steps))
+
+
+def _call(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    return cast(Tensor, torch.func.functional_call(network, parameters, (x,)))
+
+
+def _matrix(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    """Stacked linear layers (models, out, in) on records (models, n, features), one matrix product a layer."""
+    for name, layer in cast(nn.Sequential, network).named_children():
+        if isinstance(layer, nn.Linear):
+            weight = parameters[f"{name}.weight"].transpose(1, 2)
+            bias = parameters.get(f"{name}.bias")
+            x = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
+        elif not isinstance(layer, nn.Flatten):
+            x = layer(x)
+    return x
+
+
+def _digest(
+    network: nn.Module, x: Array, y: Array, included: Array, training: Training, told: tuple[object, ...]
+) -> str:
+    """All that a part of an ensemble depends on: code, architecture, data, who is in, recipe and numbers.
+
+    The architecture is told by its description, its first weights, and what it answers with them.
+    """
+    network.eval()
+    with torch.no_grad():
+        answers = network(torch.tensor(x[:4]))
+    text = (metadata.version("leakage-testbed"), torch.__version__, repr(network), asdict(training), *told)
+    digest = hashlib.sha256(repr(text).encode())
+    state = (t.numpy() for t in (*network.state_dict().values(), answers))
+    for values in (x, y, included, *state):
+        digest.update(f"{values.dtype}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:32]
