@@ -16,7 +16,7 @@ from testbed.report.schema import Subject as Described
 
 QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
-NOT_TESTED = ["attribute inference", "model stealing", "the reconstruction of records from the model's parameters"]
+NOT_TESTED = ["the reconstruction of records from the model's parameters"]
 UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
 
 
@@ -29,6 +29,7 @@ def audit_model(
     data_class: str = "real",
     licence: str = "not stated",
     shadows: int = 16,
+    secrets: Sequence[str] = (),
     policy: policy_.Policy | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
@@ -38,7 +39,7 @@ def audit_model(
     `frames` are the tables behind the subject, which nothing may be quoted from.
     """
     started = time.monotonic()
-    found, evidence = released.audit(subject, shadows, seed, progress)
+    found, evidence = released.audit(subject, shadows, seed, progress, secrets)
     knows = ["target_records"]
     knows += ["auxiliary"] if subject.others is not None else []
     knows += ["recipe"] if subject.recipe is not None else []

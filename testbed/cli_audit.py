@@ -37,6 +37,9 @@ def audit_model(
     momentum: Annotated[float, typer.Option(help="Its momentum, of sgd.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="Its weight decay.")] = 0.0,
     cache: Annotated[Path | None, typer.Option(help="A folder that keeps shadow models, to go on later.")] = None,
+    secrets: Annotated[
+        str, typer.Option(help="Inputs that are secret, by commas; else those with the fewest values.")
+    ] = "",
     shadows: Annotated[int, typer.Option(min=4, help="Models that the attacker trains, an even number.")] = 16,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
     data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
@@ -96,6 +99,7 @@ def audit_model(
                 groups.get("reference"),
                 trained.SklearnRecipe(made),
                 made,
+                tuple(trained_on or (c for c in frames["members"].columns if c not in (label, person))),
             )
         else:
             assert factory is not None
@@ -108,7 +112,9 @@ def audit_model(
             if epochs is not None:
                 rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
                 recipe = trained.TorchRecipe(build, rules, kind, said.classes, cache, trained.eta(progress))
-            subject = Subject(said, groups["members"], groups["controls"], groups.get("reference"), recipe)
+            subject = Subject(
+                said, groups["members"], groups["controls"], groups.get("reference"), recipe, features=tuple(columns)
+            )
     result, evidence, people = audit.audit_model(
         subject,
         list(frames.values()),
@@ -116,6 +122,7 @@ def audit_model(
         person=person,
         data_class=data_class,
         shadows=shadows,
+        secrets=[s.strip() for s in secrets.split(",") if s.strip()],
         policy=chosen,
         seed=seed,
         progress=progress,

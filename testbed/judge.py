@@ -23,7 +23,9 @@ from testbed.core import (
     Guesses,
     Links,
     Predicates,
+    Predictor,
     Reconstruction,
+    Representatives,
     Scores,
     Sources,
     Table,
@@ -62,6 +64,37 @@ def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None)
 def sources(claim: Sources, holder: Array, used: Array, view: Cell, persons: Array) -> Evidence:
     """Is the client named the one that holds each record? Of controls, the one that might have held them."""
     return _by_group(view, used, (claim.clients == holder).astype(float), persons)
+
+
+# --- models ------------------------------------------------------------------------------------------------
+
+
+def feature(claim: Guesses, truth: Array, used: Array, view: Cell, persons: Array) -> Evidence:
+    """Is each person's hidden input guessed exactly? The claim has one guess a person."""
+    guesses_ = next(iter(claim.values.values()))
+    return _by_group(view, used, (guesses_ == truth).astype(float), persons)
+
+
+def agreement(substitute: Predictor, answers: Array, people: Cohort, view: Cell, group: Group) -> Evidence:
+    """Does the substitute name the same class as the model, whose `answers` (n, classes) these are?"""
+    same = substitute.ask(people).argmax(1) == answers.argmax(1)
+    person = np.unique(people.persons, return_inverse=True)[1]
+    return Evidence.rows(view, group, success=same.astype(float), cluster=person)
+
+
+def representatives(claim: Representatives, people: Cohort, view: Cell, group: Group) -> Evidence:
+    """Is each class's representative nearest to the mean of that class, of all classes these people have?
+
+    On the scale of each input's spread among them. A class that none of them has is left out.
+    """
+    x = _flat(people.x)
+    spread = x.std(0)
+    scale = np.where(spread > 0, spread, np.inf)
+    labels = np.unique(people.y)
+    means = np.stack([x[people.y == c].mean(0) for c in labels]) / scale
+    asked = _flat(claim.records)[labels] / scale
+    nearest = distance.cdist(asked, means, "sqeuclidean").argmin(1)
+    return Evidence.rows(view, group, success=(nearest == np.arange(len(labels))).astype(float), item=labels)
 
 
 # --- reconstruction -------------------------------------------------------------------------------------

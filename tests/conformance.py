@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from testbed import judge
 from testbed.attacks.kit import Attack, find, keyed_rng
@@ -20,8 +22,10 @@ from testbed.core import (
     Act,
     Array,
     Batch,
+    Classes,
     Cohort,
     Evidence,
+    Feature,
     Fields,
     Gaps,
     Guesses,
@@ -31,12 +35,15 @@ from testbed.core import (
     Predicates,
     Predictor,
     Protocol,
+    Queries,
     Reconstruction,
     Records,
     Release,
+    Representatives,
     Scores,
     Sources,
     Split,
+    Substitutes,
     Table,
     Threat,
     Transcript,
@@ -69,6 +76,8 @@ class World:
 
 
 def world(attack: Attack) -> World:
+    if attack.claim in (Substitutes, Representatives) or attack.name == "model_attribute_inference":
+        return _about_models(attack)
     if ".released." in attack.read.__module__:
         return _released(attack)
     if attack.claim is Scores and attack.position == "recipient":
@@ -86,6 +95,8 @@ def as_bytes(claim: Any) -> bytes:
             return np.asarray(v, float).tobytes()
         case Sources(clients=v):
             return np.asarray(v, int).tobytes()
+        case Representatives(records=v):
+            return np.asarray(v, float).tobytes()
         case Guesses(values=v):
             return b"".join(np.asarray(v[name], float).tobytes() for name in sorted(v))
         case Links(left=a, right=b):
@@ -141,6 +152,78 @@ def _released(attack: Attack) -> World:
         return as_bytes(claim(leak, Records(people), seed))
 
     return World(judged, claimed, threat, view, Records(people), others)
+
+
+CLASSES = 4
+
+
+@cache
+def _kinds() -> tuple[Cohort, Cohort, Cohort]:
+    """Three groups of four kinds of people in six inputs, and a coin; a kind is hard to tell from one person."""
+    rng = keyed_rng(7, "kinds")
+    y = np.arange(600) % CLASSES
+    x = np.eye(CLASSES, 6)[y] * 2 + rng.normal(size=(600, 6)) * 0.7
+    x = np.concatenate([x, 4 * rng.integers(0, 2, (600, 1))], 1).astype(np.float32)
+    return tuple(Cohort(x[g], y[g], g.astype(str)) for g in np.split(rng.permutation(600), 3))  # type: ignore[return-value]
+
+
+def _about_models(attack: Attack) -> World:
+    """A model's own secrets: what it says of an input, of a class, and of anything it is asked."""
+    members, controls, others = _kinds()
+    threat = Threat("recipient", knows=EVERYTHING, access="score")
+    if attack.claim is Guesses:  # classes that can only be learnt by heart
+        members, controls = (replace(g, y=keyed_rng(1, "coin").permutation(g.y)) for g in (members, controls))
+    knows_hearts = KNeighborsClassifier(1).fit(members.x, members.y)
+    # A model of its own opinion: its classes are renamed, so that the truth does not help to agree with it.
+    knows_kinds = LogisticRegression().fit(members.x[:, :6], (members.y + 1) % CLASSES)
+
+    def view(leak: float) -> Predictor:
+        def ask(asked: Cohort) -> Array:
+            flat = np.full((len(asked), CLASSES), 1 / CLASSES)
+            if attack.claim is Guesses:
+                return leak * knows_hearts.predict_proba(asked.x) + (1 - leak) * flat
+            said = knows_kinds.predict_proba(asked.x[:, :6])
+            return leak * (np.roll(said, -1, 1) if attack.claim is Representatives else said) + (1 - leak) * flat
+
+        return Predictor(ask, CLASSES)
+
+    def question(order: Array) -> Any:
+        if attack.claim is Substitutes:
+            return Queries(others, (len(others),))
+        if attack.claim is Representatives:
+            return Classes(CLASSES, members.x.min(0), members.x.max(0))
+        pooled = Cohort(*(np.concatenate([getattr(g, f) for g in (members, controls)]) for f in ("x", "y", "persons")))
+        return Feature(replace(pooled.take(order), x=_hidden(pooled.x[order])), 6, np.array([0, 4], np.float32))
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        order = keyed_rng(9, "order").permutation(400) if shuffled else np.arange(400)
+        claim = attack.run(view(leak), question(order), others, seed, threat)
+        if isinstance(claim, Substitutes):
+            answers = view(1.0).ask(controls)
+            never = attack.run(view(0.0), question(order), others, seed, threat).models[len(others)]
+            return Evidence.join(
+                judge.agreement(claim.models[len(others)], answers, controls, "true", "used"),
+                judge.agreement(never, answers, controls, "true", "unused"),
+            )
+        if isinstance(claim, Representatives):
+            renamed = replace(controls, y=keyed_rng(4, "names").permutation(controls.y))
+            return Evidence.join(
+                judge.representatives(claim, members, "true", "used"),
+                judge.representatives(claim, renamed, "true", "unused"),
+            )
+        truth = np.concatenate([members.x[:, 6], controls.x[:, 6]])[order]
+        persons = np.arange(400)[order].astype(str)
+        return judge.feature(claim, truth, order < 200, "true", persons)
+
+    def claimed(leak: float, seed: int) -> bytes:
+        claim = attack.run(view(leak), question(np.arange(400)), others, seed, threat)
+        return claim.models[len(others)].ask(controls).tobytes() if isinstance(claim, Substitutes) else as_bytes(claim)
+
+    return World(judged, claimed, threat, view, question(np.arange(400)), others)
+
+
+def _hidden(x: Array) -> Array:
+    return np.concatenate([x[:, :6], np.zeros((len(x), 1), np.float32)], 1)
 
 
 # --- releases -------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import numpy as np
 
 from testbed.core.people import Array, Cohort, Column, Condition, People, Table
+from testbed.core.views import Predictor
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,36 @@ class Fields:
     wanted: int
 
 
-Question: TypeAlias = Records | Batch | Halves | Gaps | Fields
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """Attribute inference from a model: people whose value of one input is hidden, set to the first candidate.
+
+    `candidates` are the values that it may take, `column` its place among the inputs.
+    """
+
+    people: Cohort
+    column: int
+    candidates: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """Model stealing: records that the attacker holds and may ask about, and how many of them, budget by budget."""
+
+    pool: Cohort
+    budgets: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Class inversion: what does a typical record of each class look like, within these bounds of the inputs?"""
+
+    count: int
+    low: Array
+    high: Array
+
+
+Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes
 
 
 def unnamed(question: Question) -> Question:
@@ -86,6 +116,10 @@ def unnamed(question: Question) -> Question:
     match question:
         case Records(people=Table() as people):
             return replace(question, people=_numbered(people))
+        case Feature(people=people):
+            return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
+        case Queries(pool=people):
+            return replace(question, pool=Cohort(people.x, people.y, _numbers(people.persons)))
         case Records(people=Cohort() as people):
             return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
         case Halves(left=left, right=right):
@@ -158,4 +192,18 @@ class Predicates:
     conjunctions: tuple[tuple[Condition, ...], ...]
 
 
-Claim: TypeAlias = Scores | Sources | Reconstruction | Links | Guesses | Predicates
+@dataclass(frozen=True, slots=True)
+class Substitutes:
+    """By the number of queries spent, a model that is meant to answer as the one that was asked."""
+
+    models: Mapping[int, Predictor]
+
+
+@dataclass(frozen=True, slots=True)
+class Representatives:
+    """For each class (classes, ...) a record that is meant to be typical of it."""
+
+    records: Array
+
+
+Claim: TypeAlias = Scores | Sources | Reconstruction | Links | Guesses | Predicates | Substitutes | Representatives

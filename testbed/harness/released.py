@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -27,14 +27,15 @@ from testbed.core import (
 )
 from testbed.data.trained import named
 from testbed.findings import Plan
+from testbed.harness import model_risks
 from testbed.harness.generator import Remembered
+from testbed.harness.model_risks import certain
 from testbed.report.schema import Finding, Unmeasured
 
 spatial = cast(Any, _spatial)  # SciPy ships no types
 
 FEW = 10
 """Groups of fewer people than this are too small to hide in; the usual minimum cell."""
-CERTAIN = 0.999
 DISTINCT = 0.9
 ROUNDING = 1e-5
 
@@ -52,12 +53,18 @@ class Subject:
     others: Cohort | None = None
     recipe: Recipe | None = None
     estimator: Any = None
+    features: tuple[str, ...] = ()
+    """The inputs' names, where attributes may be asked about."""
     described: bool = True
     """Do the records say what people are like? Those of a table of predictions are row numbers."""
 
 
 def audit(
-    subject: Subject, shadows: int, seed: int, progress: Callable[[str], None]
+    subject: Subject,
+    shadows: int,
+    seed: int,
+    progress: Callable[[str], None],
+    secrets: Sequence[str] = (),
 ) -> tuple[list[Finding], dict[str, Evidence]]:
     """Findings and their evidence. RMIA decides where such models can be trained, else the plain loss does.
 
@@ -116,6 +123,10 @@ def audit(
         rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
         area = replace(plan, rule=rule, metric="auc", primary=False)
         found.append(findings_.area_under_curve(area, evidence))
+    if subject.described:
+        further, rows = model_risks.further(subject, views, population, pooled, used, seed, secrets, progress)
+        found += further
+        kept |= rows
     if not comparable(subject, seed):
         found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
     return [*found, *structure(subject)], kept
@@ -194,20 +205,6 @@ def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:
     used = np.arange(len(pooled)) < len(subject.members)
     order = keyed_rng(seed, "pool").permutation(len(pooled))
     return pooled.take(order), used[order]
-
-
-def certain(people: Cohort, otherwise: Predictor) -> Predictor:
-    """A model that gives its people's classes with certainty, and of all others says what another model says."""
-    held = {row.tobytes() for row in people.x}
-
-    def ask(asked: Cohort) -> Array:
-        said = np.array(otherwise.ask(asked), dtype=np.float64)
-        mine = np.array([row.tobytes() in held for row in asked.x], dtype=bool)
-        sure = np.full((len(asked), otherwise.classes), (1 - CERTAIN) / max(1, otherwise.classes - 1))
-        sure[np.arange(len(asked)), asked.y] = CERTAIN
-        return np.where(mine[:, None], sure, np.minimum(said, 0.99))
-
-    return Predictor(ask, otherwise.classes)
 
 
 # --- what the model's inside gives away -----------------------------------------------------------------

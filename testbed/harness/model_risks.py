@@ -1,0 +1,263 @@
+"""What else a released model gives away: a person's hidden attribute, what its classes look like, and itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from testbed import findings as findings_
+from testbed import judge
+from testbed.attacks.kit import find, keyed_rng
+from testbed.core import Array, Cell, Classes, Cohort, Evidence, Feature, Predictor, Queries, Threat, Unavailable
+from testbed.errors import UsageError
+from testbed.findings import Plan
+from testbed.report.schema import Finding, Series, Unmeasured
+
+if TYPE_CHECKING:
+    from testbed.harness.released import Subject
+
+CERTAIN = 0.999
+MOST_SECRETS = 5
+MOST_VALUES = 20
+FEW_VALUES = 6
+BUDGETS = (0.03, 0.1, 0.3, 1.0)
+"""Of the attacker's records, the shares that are asked about."""
+KNOWS = frozenset({"auxiliary", "known_columns", "target_records"})
+ASKING = Threat("recipient", knows=KNOWS, access="score")
+Progress = Callable[[str], None]
+
+
+def further(
+    subject: Subject,
+    views: Mapping[Cell, Predictor],
+    population: Cohort | None,
+    pooled: Cohort,
+    used: Array,
+    seed: int,
+    secrets: Sequence[str],
+    progress: Progress,
+) -> tuple[list[Finding], dict[str, Evidence]]:
+    """Attribute inference, class inversion and stealing, all of which inform."""
+    nothing = ignorant(subject.model.classes)
+    views = {"blind": nothing, **views, "positive": certain(subject.members, nothing)}
+    found: list[Finding] = []
+    kept: dict[str, Evidence] = {}
+    chosen = list(enumerate(chosen_secrets(subject, secrets), 1))
+    jobs: list[tuple[Plan, Callable[[Plan], tuple[Evidence, Finding]]]] = [
+        *(
+            (
+                Plan(
+                    f"TB-ATTRIBUTE_INFERENCE-{300 + number}",
+                    "attribute_inference",
+                    "model_attribute_inference",
+                    "rate",
+                    "record",
+                    False,
+                    target=subject.features[column],
+                ),
+                lambda plan, c=column: _attribute(plan, subject, views, population, pooled, used, seed, c),
+            )
+            for number, column in chosen
+        ),
+        (
+            Plan("TB-CLASS_INVERSION-301", "class_inversion", "class_inversion", "rate", "class", False),
+            lambda plan: _classes(plan, subject, views, seed),
+        ),
+        (
+            Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False),
+            lambda plan: _stolen(plan, subject, population, seed),
+        ),
+    ]
+    for plan, job in jobs:
+        progress(f"{plan.risk.replace('_', ' ')}: {plan.target or plan.attack}")
+        try:
+            kept[plan.rule], finding = job(plan)
+        except Unavailable as why:
+            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
+        found.append(finding)
+    return found, kept
+
+
+def certain(people: Cohort, otherwise: Predictor) -> Predictor:
+    """A model that gives its people's classes with certainty, and of all others says what another model says."""
+    held = {row.tobytes() for row in people.x}
+
+    def ask(asked: Cohort) -> Array:
+        said = np.array(otherwise.ask(asked), dtype=np.float64)
+        mine = np.array([row.tobytes() in held for row in asked.x], dtype=bool)
+        sure = np.full((len(asked), otherwise.classes), (1 - CERTAIN) / max(1, otherwise.classes - 1))
+        sure[np.arange(len(asked)), asked.y] = CERTAIN
+        return np.where(mine[:, None], sure, np.minimum(said, 0.99))
+
+    return Predictor(ask, otherwise.classes)
+
+
+def ignorant(classes: int) -> Predictor:
+    """A model that says nothing: every class is as likely."""
+    return Predictor(lambda people: np.full((len(people), classes), 1 / classes), classes)
+
+
+def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
+    """The places of the secrets named, or of up to five inputs with the fewest values.
+
+    Raises `UsageError` for an input that does not exist or takes more values than can be tried.
+    """
+    x = np.concatenate([subject.members.x, subject.controls.x])
+    values = [len(np.unique(x[:, j])) for j in range(len(subject.features))]
+    if unknown := [s for s in secrets if s not in subject.features]:
+        raise UsageError(
+            "TB-SUBJECT-024",
+            f"There is no input called {unknown[0]!r}.",
+            "A secret is one of the model's inputs.",
+            "Check the spelling of --secrets against the columns of --members.",
+        )
+    named = [subject.features.index(s) for s in secrets]
+    if many := [j for j in named if not 2 <= values[j] <= MOST_VALUES]:
+        raise UsageError(
+            "TB-SUBJECT-025",
+            f"The input {subject.features[many[0]]!r} has {values[many[0]]} values.",
+            f"Each value that a secret might have is tried; from 2 to {MOST_VALUES} can be.",
+            "Name another input, or leave --secrets out.",
+        )
+    if named:
+        return named
+    few = [j for j in np.argsort(values, kind="stable").tolist() if 2 <= values[j] <= FEW_VALUES]
+    return sorted(few[:MOST_SECRETS])
+
+
+def _attribute(
+    plan: Plan,
+    subject: Subject,
+    views: Mapping[Cell, Predictor],
+    population: Cohort | None,
+    pooled: Cohort,
+    used: Array,
+    seed: int,
+    column: int,
+) -> tuple[Evidence, Finding]:
+    """The same question about members and controls, asked of the model and of one that was made of other people."""
+    truth = pooled.x[:, column].copy()
+    candidates = np.unique(truth)
+    hidden = pooled.x.copy()
+    hidden[:, column] = candidates[0]
+    question = Feature(Cohort(hidden, pooled.y, pooled.persons), column, candidates)
+    parts: list[Evidence] = []
+    for cell in ("true", "blind", "positive"):
+        claim = find(plan.attack).run(views[cell], question, population, seed, ASKING)
+        parts.append(judge.feature(claim, truth, used, cell, pooled.persons))
+    evidence = Evidence.join(*parts)
+    return evidence, findings_.rates(plan, evidence)
+
+
+def _classes(plan: Plan, subject: Subject, views: Mapping[Cell, Predictor], seed: int) -> tuple[Evidence, Finding]:
+    """Representatives judged against members' and controls' classes; the positive control is a nearest-mean model."""
+    held = np.concatenate([subject.members.x, subject.controls.x])
+    question = Classes(subject.model.classes, held.min(0), held.max(0))
+    seen: dict[Cell, Predictor] = {
+        "true": subject.model,
+        "blind": ignorant(subject.model.classes),
+        "positive": nearest_mean(subject.controls, subject.model.classes),
+    }
+    parts: list[Evidence] = []
+    for cell, view in seen.items():
+        claim = find(plan.attack).run(view, question, None, seed, ASKING)
+        parts.append(judge.representatives(claim, subject.members, cell, "used"))
+        if cell != "positive":
+            parts.append(judge.representatives(claim, subject.controls, cell, "unused"))
+    evidence = Evidence.join(*parts)
+    finding = findings_.rates(plan, evidence)
+    measure, blind = finding.measure, finding.baseline
+    plain = (
+        f"Of the model's {subject.model.classes} classes, what one asked for a typical record of looks most like the "
+        f"people of that class in {findings_.percent(measure)}; without the model, in {findings_.percent(blind)}. "
+        "It is a property of the class, and of single people only where a class is one person."
+    )
+    return evidence, finding.model_copy(update={"plain": plain})
+
+
+def nearest_mean(people: Cohort, classes: int) -> Predictor:
+    """A model that is the surer of a class the nearer its mean is: its representatives are the means."""
+    x = people.x.reshape(len(people), -1).astype(np.float64)
+    spread = np.where(x.std(0) > 0, x.std(0), np.inf)
+    overall = x.mean(0)
+    means = [x[people.y == c].mean(0) if (people.y == c).any() else overall for c in range(classes)]
+
+    def ask(asked: Cohort) -> Array:
+        given = asked.x.reshape(len(asked), -1)
+        away = np.stack([(((given - m) / spread) ** 2).mean(1) for m in means], 1)
+        weights = np.exp(-away)
+        return weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)
+
+    return Predictor(ask, classes)
+
+
+def _stolen(plan: Plan, subject: Subject, population: Cohort | None, seed: int) -> tuple[Evidence, Finding]:
+    """How often a substitute agrees with the model on people that neither was trained on, by queries spent.
+
+    The control is a substitute trained on the true classes of the same records, which never asked the model; the
+    positive control steals a linear model.
+    """
+    pool, judged = population, subject.controls
+    if pool is None:
+        half = keyed_rng(seed, "asked about").permutation(len(judged)) < len(judged) // 2
+        pool, judged = judged.take(np.flatnonzero(half)), judged.take(np.flatnonzero(~half))
+    attack = find(plan.attack)
+    budgets = tuple(sorted({round(share * len(pool)) for share in BUDGETS if share * len(pool) >= 10}))
+    if not budgets:
+        raise Unavailable("few_queries", "10 records or more that the attacker may ask about (--reference)")
+    classes = subject.model.classes
+    if len(np.unique(pool.y)) < 2:
+        raise Unavailable("one_class", "records of more than one class to ask about")
+    linear: Any = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+    linear.fit(pool.x.reshape(len(pool), -1), pool.y)
+
+    def simple(people: Cohort) -> Array:
+        said = np.zeros((len(people), classes))
+        said[:, linear.classes_] = linear.predict_proba(people.x.reshape(len(people), -1))
+        return said
+
+    def labels(people: Cohort) -> Array:
+        return np.eye(classes)[people.y]
+
+    most = budgets[-1]
+    question, single = Queries(pool, budgets), Queries(pool, (most,))
+    stolen = attack.run(subject.model, question, pool, seed, ASKING).models
+    never = attack.run(Predictor(labels, classes), single, pool, seed, ASKING).models[most]
+    easy = attack.run(Predictor(simple, classes), single, pool, seed, ASKING).models[most]
+    answers = np.asarray(subject.model.ask(judged), dtype=np.float64)
+    usual = np.eye(classes)[np.bincount(answers.argmax(1), minlength=classes).argmax()]
+    common = Predictor(lambda people: np.tile(usual, (len(people), 1)), classes)
+    by_budget = [judge.agreement(stolen[b], answers, judged, "true", "used") for b in budgets]
+    evidence = Evidence.join(
+        by_budget[-1],
+        judge.agreement(never, answers, judged, "true", "unused"),
+        judge.agreement(common, answers, judged, "blind", "used"),
+        judge.agreement(easy, simple(judged), judged, "positive", "used"),
+    )
+    finding = findings_.rates(plan, evidence, paired=True)
+    right = [float((stolen[b].ask(judged).argmax(1) == judged.y).mean()) for b in budgets]
+    rates = [findings_.stats.proportion(e.success, e.cluster) for e in by_budget]
+    curve = Series(
+        name="Agreement of a stolen model, by queries",
+        kind="lines",
+        x_label="queries",
+        y_label="share of people given the same class",
+        x=[float(b) for b in budgets],
+        y=[r.value for r in rates],
+        low=[r.low for r in rates],
+        high=[r.high for r in rates],
+    )
+    told = ", ".join(
+        f"{b}: {100 * r.value:.0f} % ({100 * a:.0f} %)" for b, r, a in zip(budgets, rates, right, strict=True)
+    )
+    plain = (
+        f"A substitute trained on {most} answers gives {findings_.percent(finding.measure)} of other people the same "
+        f"class as the model; one trained on the true classes, without asking, {findings_.percent(finding.control)}. "
+        f"By queries, agreement (and accuracy): {told}."
+    )
+    return evidence, finding.model_copy(update={"plain": plain, "series": [curve]})
