@@ -104,6 +104,34 @@ def epsilon_ceiling(n_with: int, n_without: int, level: float = 0.95) -> float:
     return epsilon_lower(n_with, n_with, 0, n_without, level).value
 
 
+def epsilon_one_run(right: int, guesses: int, canaries: int, delta: float = 0.0, level: float = 0.95) -> Interval:
+    """A lower bound on epsilon from one run into which each canary was put by a fair coin (Steinke et al. 2023).
+
+    The auditor says of `guesses` canaries whether they were in, of which `right` were; of the others it says nothing.
+    How many to guess must be fixed beforehand. An (epsilon, delta) private mechanism has `right` stochastically below a
+    binomial of rate e^epsilon / (1 + e^epsilon), but for a term in delta (theorem 5.2). The value is the bound itself.
+    """
+    if not 0 <= right <= guesses <= canaries or guesses == 0:
+        raise ValueError(f"right <= guesses <= canaries must hold. Got {right}, {guesses}, {canaries} instead.")
+
+    def chance(epsilon: float) -> float:
+        rate = 1 / (1 + math.exp(-epsilon))
+        beyond = float(scipy_stats.binom.sf(right - 1, guesses, rate))
+        if delta == 0:
+            return beyond
+        below = np.cumsum(scipy_stats.binom.pmf(np.arange(right - 1, -1, -1), guesses, rate))
+        worst = float((below / np.arange(1, right + 1)).max()) if right else 0.0
+        return min(1.0, beyond + 2 * canaries * delta * worst)
+
+    low, high = 0.0, 50.0
+    if chance(0.0) > 1 - level:
+        high = 0.0
+    for _ in range(60 if high else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(middle) <= 1 - level else (low, middle)
+    return Interval(low, low, low, level, "one run, guesses fixed beforehand", guesses)
+
+
 def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> float:
     """The one-sided lower bound that holds for all of `tests` such intervals together, by Bonferroni; normal tails."""
     own = float(scipy_stats.norm.ppf((1 + over.level) / 2))

@@ -182,3 +182,27 @@ def test_the_operating_characteristic_is_what_simulation_shows() -> None:
         verdicts[true] = (np.mean([m.high < 0.09 for m in made]), np.mean([m.low > 0.09 for m in made]))
     assert verdicts[passes][0] == pytest.approx(0.8, abs=0.06)
     assert verdicts[fails][1] == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 1.0, 3.0])
+def test_the_bound_of_one_run_holds_about_randomised_response(epsilon: float) -> None:
+    """The mechanism for which it is exact: each guess is right with the same chance; coverage at 95 %."""
+    rng = np.random.default_rng(3)
+    right = rng.binomial(100, 1 / (1 + math.exp(-epsilon)), 2000)
+    bounds = {int(v): stats.epsilon_one_run(int(v), 100, 400).value for v in np.unique(right)}
+    held = np.mean([bounds[int(v)] <= epsilon + 1e-9 for v in right])
+    assert held >= 0.95 - 2 * math.sqrt(0.05 * 0.95 / 2000)
+
+
+def test_the_ceilings_of_one_run_are_those_measured_beforehand() -> None:
+    ceilings = {10: 1.05, 30: 2.25, 100: 3.49, 400: 4.89, 1000: 5.81, 5000: 7.42}
+    for guesses, expected in ceilings.items():
+        assert stats.epsilon_one_run(guesses, guesses, guesses).value == pytest.approx(expected, abs=0.01)
+
+
+def test_delta_only_lowers_the_bound_and_the_pick_of_many_is_not_one() -> None:
+    plain = stats.epsilon_one_run(90, 100, 1000).value
+    assert 0 < stats.epsilon_one_run(90, 100, 1000, 1e-5).value < plain
+    assert stats.epsilon_one_run(50, 100, 1000).value == 0
+    with pytest.raises(ValueError, match="right <= guesses"):
+        stats.epsilon_one_run(11, 10, 100)

@@ -1,0 +1,154 @@
+"""Does training with differential privacy keep its promise? Audited in one run, with canaries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed import stats
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Array, Cohort, Evidence
+from testbed.data.cohorts import divide, source
+from testbed.errors import UsageError
+from testbed.findings import Plan
+from testbed.harness.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout
+from testbed.harness.prepare import mlp
+from testbed.report import results
+from testbed.report.schema import Finding, Subject, ThreatModel, Validity
+from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.stats import Interval
+
+KINDS = ("gradient", "noise", "mislabelled")
+NOT_TESTED = ["several runs", "what a client sends in a federation"]
+
+
+@scenario(question="Does this training keep its promise of differential privacy, seen step by step or at its end?")
+def training_audit(
+    data: str = "support2",
+    people: int = 1000,
+    canaries: int = 1000,
+    kind: str = "gradient",
+    guesses: int = 100,
+    noise: float = 1.0,
+    clip: float = 1.0,
+    epochs: int = 10,
+    batch: int = 100,
+    learning_rate: float = 0.5,
+    hidden: int = 32,
+    delta: float = 1e-5,
+    claim: float = 0.0,
+    seed: int = 0,
+) -> Scenario:
+    """DP-SGD by Opacus on a table and on canaries, each put in by a fair coin.
+
+    `kind` of canary is gradient (one coordinate of the model's gradient, as long as the clipping bound: the worst case
+    that the promise covers), noise (records of noise), or mislabelled (real records with a class drawn anew).
+
+    The bound on epsilon holds at 95 % for a number of `guesses` fixed beforehand (Steinke et al. 2023). It stands
+    beside the accountant's epsilon (or another `claim`), the largest bound that so many guesses can show, and the same audit
+    with the noise switched off. `noise=0` with a claim audits a broken training.
+    """
+    known = source(data)
+    if guesses < 2 or guesses > canaries or people + canaries > len(known.people) or noise < 0 or kind not in KINDS:
+        raise UsageError(
+            "TB-SCENARIO-011",
+            "These parameters make no audit.",
+            "Guesses are 2 or more and no more than the canaries; canaries and people are different records.",
+            f"Kinds are {', '.join(KINDS)}; {data} has {len(known.people)} records; use fewer canaries or people.",
+        )
+    rules = Rules(epochs, batch, learning_rate, noise, clip, delta)
+    spec = mlp(known, hidden)
+    rows = divide(known.people, {"people": people, "canaries": canaries}, keyed_rng(seed, "people"))
+    held, put = known.people.take(rows["people"]), known.people.take(rows["canaries"])
+    coin = keyed_rng(seed, "canaries")
+    put = replace(put, y=coin.integers(0, known.classes, len(put)))
+    included = coin.random(len(put)) < 0.5
+    if kind == "noise":
+        x = held.x.mean(0) + held.x.std() * coin.standard_normal(put.x.shape)
+        put = replace(put, x=x.astype(np.float32))
+    trained_on = Cohort(*(np.concatenate([getattr(held, f), getattr(put, f)[included]]) for f in ("x", "y", "persons")))
+
+    def audited(how: Rules) -> tuple[float, dict[str, Array]]:
+        if kind == "gradient":
+            made = private_training(spec, held, how, seed, canaries, included)
+            return made.epsilon, {"the final model": -made.marks}
+        made = private_training(spec, trained_on, how, seed)
+        return made.epsilon, {
+            "every step": seen_throughout(made, put, how),
+            "final model alone": seen_at_the_end(made, put),
+        }
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        progress("private training")
+        stated, scores = audited(rules)
+        claimed = claim or stated
+        progress("the same without noise")
+        broken = audited(replace(rules, noise=0.0))[1] if noise else scores
+        others = keyed_rng(seed, "other coins").random(len(put)) < 0.5
+        found: list[Finding] = []
+        evidence: dict[str, Evidence] = {}
+        for number, seen in enumerate(scores, 1):
+            rule = f"TB-EPSILON-{100 + number}"
+            plan = Plan(rule, "epsilon", "one_run_audit", "epsilon_lower", "record", number == 1, target=seen)
+            bounds = [
+                bound(scores[seen], included, guesses, delta),
+                bound(scores[seen], others, guesses, delta),
+                bound(broken[seen], included, guesses, delta),
+            ]
+            found.append(_finding(plan, bounds, claimed, guesses, canaries, delta))
+            evidence[rule] = Evidence.join(
+                Evidence.rows("true", "used", score=scores[seen][included], item=np.flatnonzero(included)),
+                Evidence.rows("true", "unused", score=scores[seen][~included], item=np.flatnonzero(~included)),
+            )
+        return Outcome(found, evidence)
+
+    return Scenario(
+        Subject(
+            type="model",
+            name=f"{known.title}, trained by DP-SGD with noise {noise:g}",
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(people),
+        ),
+        ThreatModel(
+            position="server",
+            malicious=False,
+            knows=["architecture", "target_records"],
+            access="white",
+            sees="the model after every step of training, or its last alone",
+            not_tested=NOT_TESTED,
+        ),
+        conduct,
+        engines=("none",),
+    )
+
+
+def _finding(plan: Plan, bounds: list[Interval], claimed: float, guesses: int, canaries: int, delta: float) -> Finding:
+    measure, null, broken = bounds
+    ceiling = stats.epsilon_one_run(guesses, guesses, canaries, delta).value
+    exceeded = measure.value > claimed
+    flags = (["claim_exceeded"] if exceeded else []) + ([] if broken.value > 0 else ["positive_control_weak"])
+    promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
+    plain = (
+        f"Seen by {plan.target}, epsilon is at least {measure.value:.2f} (delta {delta:g}, 95 % sure); {promise}. "
+        f"So many guesses ({guesses}) can show at most {ceiling:.2f}; with the noise switched off they show "
+        f"{broken.value:.2f}, and about coins that decided nothing {null.value:.2f}."
+    )
+    estimates = [findings_.estimate("epsilon_lower", b, "record", guesses) for b in bounds]
+    return findings_.unmeasured(plan, findings_.NOT_APPLICABLE, guesses, guesses).model_copy(
+        update={
+            "measure": estimates[0],
+            "control": estimates[1],
+            "positive_control": estimates[2],
+            "validity": Validity(ok=not flags, flags=flags),
+            "plain": plain,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main(training_audit)
