@@ -49,8 +49,8 @@ def training_audit(
     that the promise covers), noise (records of noise), or mislabelled (real records with a class drawn anew).
 
     The bound on epsilon holds at 95 % for a number of `guesses` fixed beforehand (Steinke et al. 2023). It stands
-    beside the accountant's epsilon (or another `claim`), the largest bound that so many guesses can show, and the same audit
-    with the noise switched off. `noise=0` with a claim audits a broken training.
+    beside the accountant's epsilon (or another `claim`), the largest bound that so many guesses can show, and the same
+    audit with the noise switched off. `noise=0` with a claim audits a broken training.
     """
     known = source(data)
     if guesses < 2 or guesses > canaries or people + canaries > len(known.people) or noise < 0 or kind not in KINDS:

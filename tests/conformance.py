@@ -18,6 +18,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from testbed import judge
 from testbed.attacks.kit import Attack, find, keyed_rng
+from testbed.attacks.properties.updates import drawn
 from testbed.core import (
     Act,
     Array,
@@ -34,6 +35,7 @@ from testbed.core import (
     ModelSpec,
     Predicates,
     Predictor,
+    Property,
     Protocol,
     Queries,
     Reconstruction,
@@ -51,6 +53,7 @@ from testbed.core import (
 from testbed.data import load_images
 from testbed.data.tables import encode
 from testbed.federation.run import Defence, Federation
+from testbed.federation.tap import seen_by
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
 from testbed.harness.targets import RECIPIENT, Targets
@@ -75,11 +78,23 @@ class World:
     auxiliary: Any
 
 
+_MADE: dict[Any, World] = {}
+
+
 def world(attack: Attack) -> World:
+    """The world of an attack; what it recorded serves all tests of that attack."""
+    if attack.read not in _MADE:
+        _MADE[attack.read] = _world(attack)
+    return _MADE[attack.read]
+
+
+def _world(attack: Attack) -> World:
     if attack.claim in (Substitutes, Representatives) or attack.name == "model_attribute_inference":
         return _about_models(attack)
     if ".released." in attack.read.__module__:
         return _released(attack)
+    if attack.risk == "property":
+        return _worlds(attack)
     if attack.claim is Scores and attack.position == "recipient":
         return _presence(attack)
     if attack.claim in (Scores, Sources):
@@ -141,7 +156,7 @@ def _released(attack: Attack) -> World:
         def recipe(given: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
             return _trained(leak, given, int(rng.integers(2**31)))
 
-        params = {"shadows": 4} if "shadows" in attack.defaults else {}
+        params = {"shadows": 8} if "shadows" in attack.defaults else {}
         return attack.run(view(leak), question, others, seed, threat, params, recipe)
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
@@ -224,6 +239,53 @@ def _about_models(attack: Attack) -> World:
 
 def _hidden(x: Array) -> Array:
     return np.concatenate([x[:, :6], np.zeros((len(x), 1), np.float32)], 1)
+
+
+WORLDS = 24
+
+
+def _worlds(attack: Attack) -> World:
+    """Two dozen federations of two clients; the dial is by how much few and many differ, around one half."""
+    rng = keyed_rng(12, "people")
+    x = rng.random((400, 5)).astype(np.float32)
+    x[:, 4] = np.arange(400) % 2
+    everybody = Cohort(x, (x[:, 0] + 0.5 * x[:, 4] > 0.75).astype(np.int64), np.arange(400).astype(str))
+    people, others = everybody.take(np.arange(200)), everybody.take(np.arange(200, 400))
+    spec = ModelSpec("mlp", {"shape": [5], "classes": 2, "hidden": [8]})
+    federation = Federation(spec, Protocol("fedavg", 10, 2, learning_rate=0.2, rounds=2), 3)
+    threat = Threat(attack.position, knows=EVERYTHING, nodes=(1,) if attack.position == "client" else ())
+    truth = np.arange(WORLDS) % 2
+
+    def question(leak: float) -> Property:
+        return Property(0, 4, (0.5 - 0.45 * leak, 0.5 + 0.45 * leak), (40, 20))
+
+    @cache
+    def views(leak: float) -> list[Transcript]:
+        made: list[Transcript] = []
+        for world in range(WORLDS):
+            rows = drawn(people, question(leak), question(leak).levels[truth[world]], keyed_rng(world, "world"))
+            made.append(replace(federation, seed=world).run([people.take(r) for r in rows]))
+        return [seen_by(v, threat) for v in made]
+
+    def score(leak: float, world: int, seed: int) -> float:
+        asked = question(leak or 0.5)  # where nothing differs, the attacker still expects that it may
+        claim = attack.run(views(leak)[world], asked, others, seed, threat, {"shadows": 20})
+        return float(claim.values[0])
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        order = keyed_rng(9, "order").permutation(WORLDS) if shuffled else np.arange(WORLDS)
+        guesses = np.array([score(leak, int(w), seed) > 0 for w in order])
+        right = (guesses == truth[order]).astype(float)
+        wrong = (guesses == (np.arange(WORLDS) // 2 % 2)[order]).astype(float)
+        return Evidence.join(
+            Evidence.rows("true", "used", success=right, item=order),
+            Evidence.rows("true", "unused", success=wrong, item=order),
+        )
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return np.array([score(leak, w, seed) for w in range(3)]).tobytes()
+
+    return World(judged, claimed, threat, lambda leak: views(leak)[0], question(1.0), others)
 
 
 # --- releases -------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ ATTACKS_MAY_IMPORT = {
     "math",
     "functools",
     "hashlib",
+    "itertools",
     "dataclasses",
     "typing",
     "warnings",

@@ -105,7 +105,20 @@ class Classes:
     high: Array
 
 
-Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes
+@dataclass(frozen=True, slots=True)
+class Property:
+    """Property inference: do few or many of a client's records have a property, `levels` (share, share) being either?
+
+    A record has it whose input in `column` is above one half; `sizes` are the clients' numbers of records.
+    """
+
+    client: int
+    column: int
+    levels: tuple[float, float]
+    sizes: tuple[int, ...]
+
+
+Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes | Property
 
 
 def unnamed(question: Question) -> Question:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
@@ -135,11 +135,13 @@ def train(
     device: str = "cpu",
     cache: Path | None = None,
     memory: int = MEMORY,
+    start: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, int], None] = lambda _, __: None,
 ) -> Ensemble:
     """One network of `build` for each row of `included` (models, n), trained on the records (n, ...) it marks.
 
-    Each model's initial weights and order of records follow from `seed` and its own number, whatever else is trained.
+    Each model's initial weights and order of records follow from `seed` and its own number, whatever else is trained;
+    with `start` all go on from these parameters.
     As many are trained at once as `memory` bytes hold. With a `cache` folder each such part is kept under a digest of
     all that it depends on, so that an interrupted run goes on, and another data set or recipe never meets its models.
     """
@@ -149,18 +151,19 @@ def train(
     size = sum(p.numel() for p in network.parameters()) * 4 * 5
     at_once = max(1, min(len(included), memory // max(1, size))) if chosen != "loop" else 1
     parts: list[dict[str, Tensor]] = []
-    for start in range(0, len(included), at_once):
-        numbers = range(start, min(start + at_once, len(included)))
+    for place in range(0, len(included), at_once):
+        numbers = range(place, min(place + at_once, len(included)))
         kept = None
         if cache:
-            first = _fresh(build, seed, start)
-            named = _digest(first, x, y, included[numbers], training, (seed, start, longest, outputs))
+            first = _networks(build, seed, [place], start)[0]
+            named = _digest(first, x, y, included[numbers], training, (seed, place, longest, outputs))
             kept = cache / f"{named}.safetensors"
         if kept is not None and kept.is_file():
             parts.append(load_file(kept))
         else:
             members = [np.flatnonzero(included[i]) for i in numbers]
-            made = _part(build, x, y, members, numbers, training, seed, outputs, chosen, device, longest)
+            networks = _networks(build, seed, numbers, start)
+            made = _part(networks, x, y, members, numbers, training, seed, outputs, chosen, device, longest)
             parts.append(made)
             if kept is not None:
                 kept.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +182,7 @@ def train(
 
 
 def _part(
-    build: Callable[[], nn.Module],
+    networks: list[nn.Module],
     x: Array,
     y: Array,
     members: Sequence[Array],
@@ -192,7 +195,6 @@ def _part(
     longest: int,
 ) -> dict[str, Tensor]:
     """The trained state of the models of these numbers, stacked, on the CPU."""
-    networks = [_fresh(build, seed, i) for i in numbers]
     records, labels = torch.tensor(x, device=device), torch.tensor(y, device=device)
     if path == "loop":
         for network, rows, number in zip(networks, members, numbers, strict=True):
@@ -261,6 +263,15 @@ def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
         two = torch.cat([1 - answers, answers], -1) if answers.shape[-1] == 1 else answers
         logs = two.clamp(SMALLEST, 1).log()
     return -logs.gather(-1, y[..., None])[..., 0]
+
+
+def _networks(
+    build: Callable[[], nn.Module], seed: int, numbers: Sequence[int], start: Mapping[str, Tensor] | None
+) -> list[nn.Module]:
+    made = [_fresh(build, seed, i) for i in numbers]
+    for network in made if start is not None else []:
+        network.load_state_dict(dict(start or {}), strict=False)
+    return made
 
 
 def _fresh(build: Callable[[], nn.Module], seed: int, number: int) -> nn.Module:

@@ -1,0 +1,97 @@
+"""What are a hospital's patients like as a whole, told from its updates, or from the global models alone?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from testbed.core import Property, Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.prepare import defended, described, mlp
+from testbed.harness.worlds import Worlds, column_of, halves
+from testbed.report import results
+from testbed.report.schema import Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+KNOWS = frozenset({"architecture", "auxiliary", "hyper_parameters"})
+SEES = "the server: a client's updates; another client: the global models alone"
+NOT_TESTED = ["a client that trains on a second task to sharpen the answer", "properties of single rounds"]
+
+
+@scenario(question="Can the coordinator, or another hospital, tell what a hospital's patients are like as a whole?")
+def property_inference(
+    data: str = "support2",
+    column: str = "sex",
+    few: float = 0.35,
+    many: float = 0.85,
+    clients: int = 4,
+    each: int = 100,
+    rounds: int = 3,
+    epochs: int = 2,
+    batch: int = 10,
+    learning_rate: float = 0.1,
+    hidden: int = 32,
+    worlds: int = 30,
+    shadows: int = 60,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """In each world a coin decides whether `few` or `many` of a client's records have the property.
+
+    The property is a column's commonest category, or a number in the upper half of its range. Half of all people are
+    the attacker's, and the worlds are drawn from the others. `epochs=0` is FedSGD.
+    """
+    known = source(data)
+    names = [n for n, _ in known.columns]
+    if column not in names or not 0 <= few < many <= 1 or worlds < 2 or clients < 2:
+        raise UsageError(
+            "TB-SCENARIO-012",
+            "These parameters make no property to tell.",
+            "The column must exist, few be below many, and there must be two worlds and two clients or more.",
+            f"Columns of {data}: {', '.join(names[:12]) or 'none; it is no table'}.",
+        )
+    protocol = (
+        Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
+        if epochs
+        else Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    )
+    question = Property(0, column_of(known.columns, column), (few, many), (each,) * clients)
+    people, others = halves(known.people, seed)
+    protection = defended(defence, noise, clip)
+    made = Worlds(people, others, Federation(mlp(known, hidden), protocol, seed, protection), question, worlds)
+    params = {"shadows": shadows}
+    by = (("property_inference", "by the server", ()), ("property_from_models", "by a client", (1,)))
+    plans = [
+        (
+            Plan(f"TB-PROPERTY-{number:03d}", "property", attack, "rate", "run", number == 1, params, target),
+            Threat("client" if nodes else "server", knows=KNOWS, nodes=nodes),
+        )
+        for number, (attack, target, nodes) in enumerate(by, 1)
+    ]
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        return Outcome(*made.conduct(plans, engine, seed, progress))
+
+    return Scenario(
+        Subject(
+            type="federation",
+            name=f"{known.title} ({protocol.kind}, {clients} clients)",
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(each * clients),
+        ),
+        ThreatModel(
+            position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+        ),
+        conduct,
+        [described(protection)] if protection else [],
+    )
+
+
+if __name__ == "__main__":
+    main(property_inference)

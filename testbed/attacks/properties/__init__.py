@@ -1,0 +1,1 @@
+"""Attacks that tell what a client's records are like as a whole."""

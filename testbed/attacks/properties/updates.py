@@ -1,0 +1,153 @@
+"""Property inference: what a client's updates, or the global models, say of its records as a whole."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from testbed import models
+from testbed.attacks.kit import attack
+from testbed.attacks.membership.signals import update_of
+from testbed.core import Array, Cohort, Parameters, Property, Protocol, Scores, Transcript, Unavailable
+from testbed.models.ensemble import Training, train
+
+NEEDS = {"architecture", "auxiliary", "hyper_parameters"}
+FEWEST = 10
+
+
+@attack(
+    risk="property",
+    claim=Scores,
+    needs=NEEDS,
+    position="server",
+    reference="https://arxiv.org/abs/1805.04049",
+)
+def property_inference(
+    view: Transcript, question: Property, auxiliary: Cohort | None, rng: np.random.Generator, *, shadows: int = 100
+) -> Scores:
+    """How sure it is that many of the client's records have the property, above 0 for many (Melis et al. 2019).
+
+    Threat model: a curious server that sees the client's updates, and has records of other people. From every model
+    that it sent it trains `shadows` as the client would, half on many and half on few records with the property, and
+    learns to tell their updates apart; the rounds' answers are added. Raises `Unavailable` without other people, with
+    too few of either kind, or where it saw no update.
+    """
+    seen = [
+        (e.sent, flat(u))
+        for e in view.exchanges
+        if e.client == question.client and e.sent is not None and (u := update_of(view, e)) is not None
+    ]
+    if not seen:
+        raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+    return _inferred(view, question, auxiliary, rng, shadows, seen, alone=True)
+
+
+@attack(
+    risk="property",
+    claim=Scores,
+    needs=NEEDS,
+    position="client",
+    reference="https://arxiv.org/abs/1805.04049",
+)
+def property_from_models(
+    view: Transcript, question: Property, auxiliary: Cohort | None, rng: np.random.Generator, *, shadows: int = 100
+) -> Scores:
+    """As `property_inference`, from how the global model changes from round to round (Melis et al. 2019).
+
+    Threat model: a curious client that keeps the models it is sent, and has records of other people. It sees the
+    updates of all clients averaged, asks about one of them, and trains as many shadows of each client. Its own share
+    of the average is not taken out. Raises `Unavailable` as the other does, and unless it saw two rounds or more.
+    """
+    by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
+    order = sorted(by_round)
+    if len(order) < 2:
+        raise Unavailable("too_few_rounds", "a client that took part in two rounds or more")
+    sent = [by_round[r] for r in order]
+    seen = [(a, flat(b) - flat(a)) for a, b in pairwise(sent)]
+    return _inferred(view, question, auxiliary, rng, shadows, seen, alone=False)
+
+
+def flat(parameters: Parameters) -> Array:
+    return np.concatenate([np.ravel(v) for v in parameters.values()])
+
+
+def _inferred(
+    view: Transcript,
+    question: Property,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    shadows: int,
+    seen: list[tuple[Parameters, Array]],
+    alone: bool,
+) -> Scores:
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    if auxiliary is None or shadows < FEWEST or shadows % 2:
+        raise Unavailable("few_shadows", f"records of other people, and an even number of shadows, {FEWEST} or more")
+    clients = [question.client] if alone else list(range(len(question.sizes)))
+    high = np.arange(shadows) % 2
+    total = 0.0
+    for start, update in seen:
+        included = np.zeros((shadows * len(clients), len(auxiliary)), bool)
+        for number in range(shadows):
+            rows = drawn(auxiliary, question, question.levels[high[number]], rng)
+            for place, client in enumerate(clients):
+                included[number * len(clients) + place, rows[client]] = True
+        made = _trained(view, start, auxiliary, included, int(rng.integers(2**31)))
+        sizes = np.array([question.sizes[c] for c in clients], float)
+        made = np.einsum("skd,k->sd", made.reshape(shadows, len(clients), -1), sizes / sizes.sum())
+        # Each update by its length, so that the rule is about its direction and sees updates of any learning rate.
+        learner: Any = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
+        learner.fit(_unit(made), high)
+        total += float(learner.decision_function(_unit(update[None]))[0])
+    return Scores(np.array([total]))
+
+
+def _unit(updates: Array) -> Array:
+    return updates / np.maximum(np.linalg.norm(updates, axis=1, keepdims=True), 1e-30)
+
+
+def _trained(view: Transcript, start: Parameters, people: Cohort, included: Array, seed: int) -> Array:
+    """The updates (trained, parameters) of clients that hold these records and start from these parameters."""
+    spec, protocol = view.model, view.protocol
+    assert spec is not None
+    network = models.build(spec)
+    given = models.to_tensors(start, network)
+    made = train(
+        lambda: models.build(spec), people.x, people.y, included, _rules(protocol), seed, start=given
+    ).parameters
+    ends = np.concatenate([made[k].detach().numpy().reshape(len(included), -1) for k in given], 1)
+    return ends - flat(start)
+
+
+def _rules(protocol: Protocol) -> Training:
+    size = protocol.batch_size or 10**9
+    if protocol.kind == "fedsgd":
+        return Training(1, 10**9, 1.0)  # one step on all that were drawn
+    return Training(protocol.local_epochs, size, protocol.learning_rate or 0.1, momentum=protocol.momentum)
+
+
+def drawn(people: Cohort, question: Property, share: float, rng: np.random.Generator) -> list[Array]:
+    """Row numbers of each client's records, all of different people: of those of the client asked about `share` have
+    the property, others come as they are.
+
+    Raises `Unavailable` where there are too few people.
+    """
+    has = people.x.reshape(len(people), -1)[:, question.column] > 0.5
+    size = question.sizes[question.client]
+    wanted = round(share * size)
+    pools = [rng.permutation(np.flatnonzero(has == kind)) for kind in (True, False)]
+    if len(pools[0]) < wanted or len(pools[1]) < size - wanted or len(people) < sum(question.sizes):
+        raise Unavailable("too_few_people", "more people of either kind, or clients with fewer records")
+    own = np.concatenate([pools[0][:wanted], pools[1][: size - wanted]])
+    rest = rng.permutation(np.concatenate([pools[0][wanted:], pools[1][size - wanted :]]))
+    starts = np.cumsum([0, *(0 if c == question.client else n for c, n in enumerate(question.sizes))])
+    return [
+        rng.permutation(own) if c == question.client else rest[starts[c] : starts[c + 1]]
+        for c in range(len(question.sizes))
+    ]
