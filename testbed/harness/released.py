@@ -176,10 +176,14 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("lira", trained, subject.recipe is not None),
         ("lira", {**trained, "online": False}, subject.recipe is not None),
         ("reference_models", trained, subject.recipe is not None),
+        ("shadow_attack_model", trained, subject.recipe is not None),
+        ("base", trained, subject.recipe is not None),
+        ("bavaria", trained, subject.recipe is not None),
         ("prediction_loss", {}, True),
         ("modified_entropy", {}, True),
         ("label_gap", {}, True),
         ("population", {}, subject.others is not None),
+        ("quantile_regression", {}, subject.others is not None and subject.described),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
 
 from testbed.attacks.kit import attack
 from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
@@ -101,3 +102,57 @@ def label_gap(view: Predictor, question: Records, auxiliary: Cohort | None, rng:
     """
     people, probabilities = asked(view, question)
     return Scores((probabilities.argmax(1) == people.y).astype(np.float64))
+
+
+FEWEST_OTHERS = 50
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records", "auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2307.03694",
+)
+def quantile_regression(
+    view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Scores:
+    """Score a record by how unusual its confidence is for people like it who were not used (Bertran et al. 2023).
+
+    Threat model: as `prediction_loss`, and records of other people of the same population; no model is trained again.
+    The logit of the true class is regressed on their inputs and class, and so is the size of what is left over, by
+    boosted trees; the score is the normal deviate (the authors' Gaussian variant). What is left over is taken out of
+    fold, so that the trees' own fit does not make the spread too small. Raises `Unavailable` with fewer than 50 people.
+    """
+    if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
+        raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
+    people, probabilities = asked(view, question)
+    _, theirs = asked(view, Records(auxiliary))
+    known = _logit(true_class(auxiliary, theirs))
+    inputs, outputs = _inputs(auxiliary, view.classes), _inputs(people, view.classes)
+
+    def trees() -> HistGradientBoostingRegressor:
+        made = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=8, min_samples_leaf=10, random_state=0)
+        return made.set_params(early_stopping=False)
+
+    # By contents, so that the folds do not follow the order of a file.
+    order = np.lexsort(inputs.T)
+    fold = np.empty(len(order), int)
+    fold[order] = np.arange(len(order)) % 5
+    left = np.empty(len(known))
+    for part in range(5):
+        left[fold == part] = np.abs(
+            known[fold == part] - trees().fit(inputs[fold != part], known[fold != part]).predict(inputs[fold == part])
+        )
+    mean, spread = trees().fit(inputs, known), trees().fit(inputs, np.log(left + 1e-6))
+    own = _logit(true_class(people, probabilities))
+    return Scores((own - mean.predict(outputs)) / np.exp(spread.predict(outputs)))
+
+
+def _logit(probability: Array) -> Array:
+    return np.log(probability) - np.log1p(-probability)
+
+
+def _inputs(people: Cohort, classes: int) -> Array:
+    return np.concatenate([people.x.reshape(len(people), -1), np.eye(classes)[people.y]], 1)

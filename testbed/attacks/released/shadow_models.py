@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
+from scipy.stats import t as student
+from sklearn.ensemble import HistGradientBoostingClassifier
 
 from testbed.attacks.kit import attack
 from testbed.attacks.released.predictions import SMALLEST, asked, true_class
@@ -21,7 +23,8 @@ class Shadows:
     """What shadow models say of the targets, who stand in an order of their contents (`order`: where they were asked).
 
     `own` (n,) and `shadow` (shadows, n) are probabilities of the true class, by the model under attack and by each
-    shadow; `included` (shadows, n) says who was in its training set.
+    shadow; `included` (shadows, n) says who was in its training set. `answers` has the probabilities of all classes,
+    (n, classes) of the model and then of each shadow.
     """
 
     own: Array
@@ -30,6 +33,8 @@ class Shadows:
     order: Array
     others: Array
     others_shadow: Array
+    labels: Array
+    answers: tuple[Array, ...]
 
     @staticmethod
     def trained(
@@ -54,15 +59,16 @@ class Shadows:
         _, first, place = np.unique(targets.persons, return_index=True, return_inverse=True)
         person, people = np.argsort(np.argsort(first))[place], len(first)
         included = np.zeros((count, len(targets)), bool)
-        said: list[Array] = []
+        answers = [asked(view, Records(targets))[1]]
         beside: list[Array] = []
         for i in range(count):
             included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
         for model in trained(recipe, targets, included, rng):
-            said.append(true_class(*asked(model, Records(targets))))
+            answers.append(asked(model, Records(targets))[1])
             beside.append(_of(model, auxiliary))
-        own = true_class(*asked(view, Records(targets)))
-        return Shadows(own, np.stack(said), included, order, _of(view, auxiliary), np.stack(beside))
+        own, *said = (true_class(targets, a) for a in answers)
+        others = _of(view, auxiliary), np.stack(beside)
+        return Shadows(own, np.stack(said), included, order, *others, targets.y, tuple(answers))
 
     def as_asked(self, values: Array) -> Scores:
         scores = np.empty(len(self.order))
@@ -216,3 +222,112 @@ def reference_models(
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     return made.as_asked(np.log(made.own) - made.mean(np.log(made.shadow), False))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2505.24089",
+)
+def base(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+) -> Scores:
+    """Score a record by its likelihood over the mean of its likelihoods under the shadows (BASE; Lassila et al. 2025).
+
+    Threat model: as `lira`. Bayes' rule with equal priors of models with and without the record: it is RMIA's ratio
+    without other people, and orders records alike but for RMIA's rounding. `online=False` takes the models without
+    the record alone.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    without = made.mean(made.shadow, False)
+    expected = (without + made.mean(made.shadow, True)) / 2 if online else without
+    return made.as_asked(np.log(made.own) - np.log(expected))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2603.11799",
+)
+def bavaria(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    strength: float = 4.0,
+) -> Scores:
+    """Score a record as `lira` does, with a Student t for each side (after BaVarIA; Brannvall 2026).
+
+    Threat model: as `lira`. The variance of a record's confidence has an inverse-gamma prior about that of all
+    records, worth `strength` further models, so that few shadows neither share one variance nor trust each its own;
+    its mean has a flat one. What is scored is the ratio of the two predictive densities.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
+    own, said = confidence(made.own, floor), confidence(made.shadow, floor)
+    sides: list[Array] = []
+    for inside in (True, False):
+        count = (made.included if inside else ~made.included).sum(0)
+        squares = made.spread(said, inside, True) ** 2 * (count - 1)
+        pooled = made.spread(said, inside, False) ** 2
+        degrees = strength + count - 1
+        scale = np.sqrt((strength * pooled + squares) / degrees * (1 + 1 / count))
+        sides.append(np.asarray(student.logpdf(own, degrees, made.mean(said, inside), scale)))
+    return made.as_asked(sides[0] - sides[1])
+
+
+MOST_ROWS = 50_000
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1610.05820",
+)
+def shadow_attack_model(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+) -> Scores:
+    """Score a record by a classifier that learnt on the shadows what members' predictions look like (Shokri 2017).
+
+    Threat model: as `lira`. Of each record and shadow it sees the three largest probabilities, that of the true class,
+    the entropy and whether the class is right; one classifier serves all classes, where the authors train one each.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    seen = np.concatenate([_features(a, made.labels) for a in made.answers[1:]])
+    member = made.included.ravel()
+    rows = rng.permutation(len(seen))[:MOST_ROWS]
+    learner = HistGradientBoostingClassifier(max_leaf_nodes=8, learning_rate=0.05, random_state=0)
+    learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
+    return made.as_asked(learner.decision_function(_features(made.answers[0], made.labels)))
+
+
+def _features(answers: Array, labels: Array) -> Array:
+    top = -np.sort(-answers, axis=1)[:, :3]
+    own = answers[np.arange(len(labels)), labels]
+    entropy = -(answers * np.log(answers)).sum(1)
+    return np.column_stack([top, own, entropy, answers.argmax(1) == labels])
