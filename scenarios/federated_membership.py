@@ -24,7 +24,7 @@ SEES = (
     "the server: every global model and what each client returns, or their weighted mean (view=sum); a client: the "
     "global models alone; an auditor: the final model alone (loss_threshold)"
 )
-NOT_TESTED = ["a client that deviates", "label-only access", "servers that know more of the records than themselves"]
+NOT_TESTED = ["label-only access", "servers that know more of the records than themselves"]
 KNOWS = frozenset({"architecture", "recipe", "target_records"})
 ALONE = "loss_threshold"
 POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
@@ -45,6 +45,7 @@ POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
     ("client", False, ("global_models",)),
     ("server", True, ("gradient_ascent",)),
     ("server", True, ("isolation",)),
+    ("client", True, ("client_gradient_ascent",)),
 )
 OVERFITTED = 0.1
 
@@ -71,7 +72,7 @@ def federated_membership(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """Passive server, passive client, active server and the final model alone, on an over-fitted federation.
+    """Passive and active server, passive and active client, and the final model alone, on an over-fitted federation.
 
     The first run has controls of every kind, and its `update_product` decides. Further `runs`, each with other people,
     clients and initial weights, give the paired differences between every attack and the final model alone. `view` is

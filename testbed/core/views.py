@@ -129,17 +129,20 @@ View: TypeAlias = Transcript | Release | Predictor
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a malicious server does while the federation runs.
+    """What a malicious server or client does while the federation runs.
 
-    `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)` replaces
-    what is sent to one client; `observe(round, client, parameters)` is told what each returned; `remember` is kept
-    with the transcript.
+    Of a server: `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)`
+    replaces what is sent to one client; `observe(round, client, parameters)` is told what each returned. Of a client:
+    `answer(round, client, sent, returned)` replaces what the clients in `nodes` return, after any defence. `remember`
+    is kept with the transcript.
     """
 
     model: ModelSpec | None = None
     craft: Callable[[int, int, Parameters], Parameters] | None = None
     remember: Mapping[str, Array] = field(default_factory=dict[str, Array])
     observe: Callable[[int, int, Parameters], None] | None = None
+    answer: Callable[[int, int, Parameters, Parameters], Parameters] | None = None
+    nodes: tuple[int, ...] = ()
 
 
 Recipe: TypeAlias = Callable[..., View]

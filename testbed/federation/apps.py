@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from flwr.clientapp.typing import Mod
+from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
 
@@ -20,7 +20,7 @@ from testbed import models
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
 from testbed.errors import RunError
-from testbed.federation.tap import PARTITION_METRIC, Craft, Observe, to_parameters, with_parameters
+from testbed.federation.tap import PARTITION_METRIC, Answer, Craft, Observe, to_parameters, with_parameters
 
 PARTITION = "partition-id"
 REPORT = "query.identity"
@@ -80,6 +80,23 @@ def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods
         return Message(content, reply_to=message)
 
     return app
+
+
+def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
+    """A mod by which the clients of these partitions return something else than their training made."""
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        reply = call_next(message, context)
+        partition = int(context.node_config[PARTITION])
+        sent, returned = to_parameters(message.content), None if reply.has_error() else to_parameters(reply.content)
+        if partition not in nodes or sent is None or returned is None:
+            return reply
+        config = next(iter(message.content.config_records.values()))
+        changed = answer(int(str(config["server-round"])), partition, sent, returned)
+        reply.content = with_parameters(reply.content, changed)
+        return reply
+
+    return mod
 
 
 def local_update(

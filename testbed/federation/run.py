@@ -11,7 +11,7 @@ import numpy as np
 from testbed.core import Act, Array, Cohort, ModelSpec, Protocol, Transcript
 from testbed.errors import UsageError
 from testbed.federation import compat
-from testbed.federation.apps import Ordered, client_app, server_app, strategy_for
+from testbed.federation.apps import Ordered, adversary, client_app, server_app, strategy_for
 from testbed.federation.tap import record
 
 
@@ -60,6 +60,8 @@ class Federation:
         tap = record(ordered, model, protocol)
         tap.partition_of = ordered.partition_of
         mods = [defences.mod(self.defence, self.seed)] if self.defence else []
+        if act and act.answer:
+            mods.insert(0, adversary(act.answer, act.nodes))
         compat.ENGINES[engine](
             server_app(tap, ordered, model, protocol, self.seed),
             client_app(partitions, protocol, self.seed, mods),

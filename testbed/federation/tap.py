@@ -17,6 +17,7 @@ from testbed.errors import RunError
 PARTITION_METRIC = "partition-id"
 Craft = Callable[[int, int, Parameters], Parameters]
 Observe = Callable[[int, int, Parameters], None]
+Answer = Callable[[int, int, Parameters, Parameters], Parameters]
 
 
 def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protocol | None = None) -> Tap:

@@ -190,7 +190,8 @@ class Trial:
             question = Records(question.people) if self.sum_only else question
         rng = keyed_rng(federation.seed, attack.name, "act")
         assert attack.act is not None
-        return attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
+        made = attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
+        return replace(made, nodes=self.threat.nodes)
 
     def _truth(self, partitions: Mapping[Cell, list[Cohort]]) -> Truth:
         controls, decoys = self.split.controls, self.split.decoys

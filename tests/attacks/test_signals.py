@@ -171,6 +171,27 @@ def test_isolation_and_ascent_reach_the_same_clients_on_the_simulation_engine(tm
     assert all((second.sent[k] == v).all() for k, v in first.returned.items())
 
 
+def test_a_malicious_client_answers_in_place_of_its_training_on_either_engine() -> None:
+    from testbed.attacks.membership.active import _poison, moved_up
+
+    parts = [people(8, i + 1) for i in range(3)]
+    rules = Protocol("fedavg", 4, learning_rate=0.1, rounds=2)
+    question = Records(people(6))
+    act = replace(_poison(question, None, keyed_rng(0), MLP), nodes=(1,))
+    seen = [Federation(MLP, rules, 1).run(parts, engine, act, "x") for engine in ("in-process", "simulation")]
+    honest = Federation(MLP, rules, 1).run(parts)
+    for one, other, plain in zip(*(s.exchanges for s in (*seen, honest)), strict=True):
+        same_as_first(one, other)
+        assert one.sent is not None
+        assert one.returned is not None
+        assert plain.returned is not None
+        if one.client == 1:
+            expected = moved_up(MLP, one.sent, people(6), 0.1)
+            assert all((one.returned[k] == expected[k]).all() for k in expected)
+        elif one.round == 1:
+            assert all((one.returned[k] == plain.returned[k]).all() for k in one.returned)
+
+
 def same_as_first(one: Exchange, other: Exchange) -> None:
     for left, right in ((one.sent, other.sent), (one.returned, other.returned)):
         assert left is not None
@@ -185,7 +206,7 @@ def test_every_position_in_one_report(view: str) -> None:
     primary = [f for f in found.values() if f.primary]
     assert [f.attack.name for f in primary] == ["update_product"]
     beside = [f for f in found.values() if f.rule.startswith("TB-MEMBERSHIP-7")]
-    assert len(beside) == 18
+    assert len(beside) == 20
     for finding in beside:
         assert finding.excess == finding.measure or isinstance(finding.excess, Estimate | Unmeasured)
         if isinstance(finding.excess, Estimate):

@@ -1,4 +1,4 @@
-"""Membership by a server that does not keep to the protocol: it ascends on records in doubt, or isolates clients."""
+"""Membership by a server or client that does not keep to the protocol: ascent on records in doubt, or isolation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import torch
 
 from testbed import models
 from testbed.attacks.kit import attack
+from testbed.attacks.membership.global_models import global_losses
 from testbed.attacks.membership.signals import over_rounds, signals
-from testbed.core import Act, Array, Cohort, ModelSpec, Parameters, Records, Scores, Transcript
+from testbed.core import Act, Array, Cohort, ModelSpec, Parameters, Records, Scores, Transcript, Unavailable
 
 
 def _ascend(
@@ -18,23 +19,28 @@ def _ascend(
 
     The step is as long as `ascent` times the model's weights.
     """
-    network = models.build(model)
     people = question.people
     assert isinstance(people, Cohort)
 
     def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
         asked = slice(None) if question.suspected is None else np.flatnonzero(question.suspected == client)
-        x, y = torch.tensor(people.x[asked]), torch.tensor(people.y[asked])
-        if not len(y):
-            return parameters
-        at = {k: v.requires_grad_() for k, v in models.to_tensors(parameters, network).items()}
-        gradients = torch.autograd.grad(models.loss_of(network, at, x, y), list(at.values()))
-        length = float(torch.stack([g.pow(2).sum() for g in gradients]).sum().sqrt())
-        weights = float(torch.stack([v.detach().pow(2).sum() for v in at.values()]).sum().sqrt())
-        step = ascent * weights / length if length > 0 else 0.0
-        return {k: (v.detach() + step * g).numpy() for (k, v), g in zip(at.items(), gradients, strict=True)}
+        return moved_up(model, parameters, people.take(np.arange(len(people))[asked]), ascent)
 
     return Act(craft=craft)
+
+
+def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: float) -> Parameters:
+    """These parameters moved up the mean loss of these people, by `step` times the parameters' own length."""
+    if not len(people):
+        return parameters
+    network = models.build(model)
+    at = {k: v.requires_grad_() for k, v in models.to_tensors(parameters, network).items()}
+    loss = models.loss_of(network, at, torch.tensor(people.x), torch.tensor(people.y))
+    gradients = torch.autograd.grad(loss, list(at.values()))
+    length = float(torch.stack([g.pow(2).sum() for g in gradients]).sum().sqrt())
+    weights = float(torch.stack([v.detach().pow(2).sum() for v in at.values()]).sum().sqrt())
+    by = step * weights / length if length > 0 else 0.0
+    return {k: (v.detach() + by * g).numpy() for (k, v), g in zip(at.items(), gradients, strict=True)}
 
 
 @attack(
@@ -86,3 +92,42 @@ def isolation(view: Transcript, question: Records, auxiliary: Cohort | None, rng
     """
     made = signals(view, question)
     return Scores(-over_rounds(made.of_suspected(made.after, question.suspected)))
+
+
+def _poison(
+    question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec, *, ascent: float = 0.1
+) -> Act:
+    """Returns, in place of own training, the model moved up the mean loss of the records in doubt.
+
+    The step is as long as `ascent` times the model's weights.
+    """
+    people = question.people
+    assert isinstance(people, Cohort)
+
+    def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
+        return moved_up(model, sent, people, ascent)
+
+    return Act(answer=answer)
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records"},
+    position="client",
+    reference="https://arxiv.org/abs/1812.00910",
+    act=_poison,
+)
+def client_gradient_ascent(
+    view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Scores:
+    """Score each record by minus its loss under the later global models, which this client pushes up (Nasr 2019).
+
+    Threat model: a malicious client that returns, in place of its training, the global model moved up the loss of the
+    records in doubt. Whoever holds a record pulls it down again; for a record that nobody holds, nobody does. It sees
+    the global models alone. Raises `Unavailable` unless it saw two rounds of weights (FedAvg) or more.
+    """
+    if view.protocol.kind == "fedsgd":
+        raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
+    losses = global_losses(view, question)
+    return Scores(-losses[1:].mean(0))

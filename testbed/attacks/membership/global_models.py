@@ -7,7 +7,7 @@ import torch
 
 from testbed import models
 from testbed.attacks.kit import attack
-from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
+from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 
 @attack(
@@ -24,6 +24,12 @@ def global_models(view: Transcript, question: Records, auxiliary: Cohort | None,
     other clients (Nasr et al. 2019, the passive local attacker; here by the loss alone). It does not see whose update
     it was. Raises `Unavailable` unless it saw two rounds or more.
     """
+    losses = global_losses(view, question)
+    return Scores(losses[0] - losses[1:].mean(0))
+
+
+def global_losses(view: Transcript, question: Records) -> Array:
+    """Losses (rounds, n) under each global model that was sent. Raises `Unavailable` unless there were two or more."""
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
@@ -34,5 +40,5 @@ def global_models(view: Transcript, question: Records, auxiliary: Cohort | None,
     assert isinstance(people, Cohort)
     x, y = torch.tensor(people.x), torch.tensor(people.y)
     with torch.no_grad():
-        losses = [models.losses_of(model, models.to_tensors(p, model), x, y).double().numpy() for p in seen]
-    return Scores(losses[0] - np.mean(losses[1:], axis=0))
+        made = [models.losses_of(model, models.to_tensors(p, model), x, y).double().numpy() for p in seen]
+    return np.stack(made)
