@@ -1,0 +1,126 @@
+"""Do the risks of a model move together? Every attack on the same models, of several kinds and degrees of fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed.core import Array
+from testbed.errors import UsageError
+from testbed.findings import Plan
+from testbed.harness.subjects import MODELS, Audited, audited, mean_over, measured, spearman
+from testbed.report.schema import Finding, Metric, Risk, Series, Subject, ThreatModel, Validity
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+RISKS: tuple[tuple[Risk, str, Metric, str], ...] = (
+    ("membership", "rmia", "auc", "membership"),
+    ("attribute_inference", "model_attribute_inference", "rate", "attribute inference"),
+    ("class_inversion", "class_inversion", "rate", "class inversion"),
+    ("extraction", "model_stealing", "fidelity", "stealing"),
+)
+GAP = "the gap between training and test accuracy"
+NOT_TESTED = ["models trained in a federation", "defences", "attackers who see a model's inside"]
+
+
+@scenario(question="Which models give most away, and do their risks move together?", position="recipient")
+def side_by_side(
+    data: str = "breast-cancer,heart,support2,digits", people: int = 500, shadows: int = 8, seed: int = 0
+) -> Scenario:
+    """Logistic model, tree, forest and network, each held back and let go, on each data set of `data`.
+
+    Every subject is audited by membership, attribute inference, class inversion and stealing. A finding is the mean
+    over subjects; its series shows each subject, and its words with which other risks it rises (rank correlations).
+    """
+    names = [n.strip() for n in data.split(",") if n.strip()]
+    if not names or shadows < 4 or shadows % 2 or people < 60:
+        raise UsageError(
+            "TB-SCENARIO-013",
+            "These parameters make nothing to compare.",
+            "There must be a data set or more, 60 people or more, and an even number of shadow models from 4 on.",
+            "For example -s data=breast-cancer,heart -s shadows=8.",
+        )
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        made = audited(names, people, shadows, seed, progress)
+        return Outcome(compared(made), {})
+
+    return Scenario(
+        Subject(
+            type="model",
+            name=f"{len(names) * len(MODELS) * 2} models of {', '.join(names)}",
+            data_class="public",
+            licence="those of the data sets; see testbed list data",
+            size_band="fewer than 1,000 rows",
+        ),
+        ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=["auxiliary", "known_columns", "recipe", "target_records"],
+            access="score",
+            sees="the class probabilities that each model gives for records of the attacker's choice",
+            not_tested=NOT_TESTED,
+        ),
+        conduct,
+        engines=("none",),
+    )
+
+
+def compared(made: list[Audited]) -> list[Finding]:
+    """One finding a risk: its mean over subjects beside its blind cell, and what it rises with."""
+    reached = {name: [measured(a, attack, metric) for a in made] for _, attack, metric, name in RISKS}
+    excess: dict[str, Array] = {
+        name: np.array([np.nan if r is None else r[0] - r[1] for r in rows]) for name, rows in reached.items()
+    }
+    excess[GAP] = np.array([a.gap for a in made])
+    found: list[Finding] = []
+    for number, (risk, attack, metric, name) in enumerate(RISKS, 1):
+        plan = Plan(f"TB-{risk.upper()}-901", risk, attack, metric, "run", number == 1, target="over models")
+        rows = [r for r in reached[name] if r is not None]
+        if len(rows) < 2:
+            found.append(findings_.unmeasured(plan, findings_.NOT_APPLICABLE))
+            continue
+        values, blind = (np.array(column) for column in zip(*rows, strict=True))
+        told: list[str] = []
+        for other, theirs in excess.items():
+            both = np.isfinite(excess[name]) & np.isfinite(theirs)
+            if other != name:
+                link = spearman(excess[name][both], theirs[both])
+                told.append(f"{other} {link.value:+.2f} ({link.low:+.2f} to {link.high:+.2f})")
+        over = mean_over(values - blind, 0.90)
+        order = np.argsort(-np.nan_to_num(excess[name], nan=-9.0), kind="stable")[:30]
+        shown = [int(i) for i in order if np.isfinite(excess[name][i])]
+        series = Series(
+            name=f"Excess of {name}, by model",
+            kind="bars",
+            x_label="measure less its blind cell",
+            y_label="models",
+            labels=[made[i].name for i in shown],
+            x=[float(excess[name][i]) for i in shown],
+            low=[float(excess[name][i]) for i in shown],
+            high=[float(excess[name][i]) for i in shown],
+        )
+        plain = (
+            f"Over {len(rows)} models, {name} exceeds what is reached without the model, or about people who were not "
+            f"used, by {100 * over.value:.1f} points ({100 * over.low:.1f} to {100 * over.high:.1f}). Rank correlation "
+            f"over models with {'; '.join(told)}."
+        )
+        found.append(
+            findings_.unmeasured(plan, findings_.NOT_APPLICABLE, len(made), len(rows)).model_copy(
+                update={
+                    "measure": findings_.estimate(metric, mean_over(values), "run", len(rows)),
+                    "baseline": findings_.estimate(metric, mean_over(blind), "run", len(rows)),
+                    "excess": findings_.estimate("excess", over, "run", len(rows)),
+                    "validity": Validity(ok=True, flags=[]),
+                    "series": [series],
+                    "plain": plain,
+                }
+            )
+        )
+    return found
+
+
+if __name__ == "__main__":
+    main(side_by_side)
