@@ -36,8 +36,9 @@ def hospital_tables(
     """A curious server rebuilds patients' rows; success is the share of a row's cells that are right.
 
     `data=heart` has four real hospitals. `epochs=0` is FedSGD: each round the gradient of `batch` patients; with
-    `epochs`, hospitals train so often on `batch` patients in one round and send new weights (FedAvg). The baseline
-    guesses each column's commonest value, or median, for everybody; the control compares with other patients.
+    `epochs`, hospitals train so often on the same `batch` patients in each round and send weights (FedAvg), and the
+    rounds of one hospital count as one batch. The baseline guesses each column's commonest value, or median, for
+    everybody; the control compares with other patients.
     """
     known = source(data)
     if not known.columns:
@@ -54,9 +55,9 @@ def hospital_tables(
             "A curious server reads; others act.",
             f"Use one of: {', '.join(ATTACKS)}.",
         )
-    split = hospitals(known, clients, batch if epochs else rounds * batch, seed)
+    split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     if epochs:
-        protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=1, clients=clients)
+        protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
     else:
         protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     spec = mlp(known, hidden)

@@ -134,7 +134,7 @@ def reconstruction(
     cluster: list[int] = []
     performed = 0
     crowd = _flat(line_up.decoys.x)
-    for number, (key, people) in enumerate(truth.items()):
+    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
         rebuilt = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), dtype=np.float64)
         rebuilt = rebuilt[np.isfinite(_flat(rebuilt)).all(1)] if len(rebuilt) else rebuilt
         records = _flat(people.x)
@@ -156,6 +156,20 @@ def reconstruction(
     return _performed(evidence, requested=len(success), performed=min(performed, len(success)))
 
 
+def _same_people(truth: Mapping[tuple[int, int], Cohort]) -> list[int]:
+    """A cluster for each exchange: those that share a person are one, as rounds of one client's training are."""
+    cluster: list[int] = []
+    of: dict[str, int] = {}
+    for number, people in enumerate(truth.values()):
+        known = {of[p] for p in people.persons.tolist() if p in of}
+        mine = min(known, default=number)
+        for person, held in list(of.items()):
+            of[person] = mine if held in known else held
+        cluster = [mine if c in known else c for c in cluster] + [mine]
+        of |= dict.fromkeys(people.persons.tolist(), mine)
+    return cluster
+
+
 CELL_TOLERANCE = 0.05
 """A number counts as rebuilt if it is this near, on the scale between its column's 1 % and 99 % quantiles."""
 
@@ -175,7 +189,7 @@ def cells(
     right: list[Array] = []
     cluster: list[int] = []
     performed = 0
-    for number, (key, people) in enumerate(truth.items()):
+    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
         rebuilt = np.asarray(claim.batches.get(key, np.empty((0, people.x.shape[1]))), dtype=np.float64)
         rebuilt = rebuilt[np.isfinite(rebuilt).all(1)]
         matched = _match(rebuilt, _flat(people.x))

@@ -144,3 +144,21 @@ def test_nobody_is_in_two_groups() -> None:
     people = cohort([0.1], [0.2])
     with pytest.raises(InputError, match="TB-SPLIT-001"):
         Split(people, people.take([0]), None)
+
+
+def test_exchanges_that_share_a_person_are_one_cluster() -> None:
+    def held(*persons: str) -> Cohort:
+        n = len(persons)
+        return Cohort(np.zeros((n, 2), np.float32), np.zeros(n, int), np.array(persons))
+
+    truth = {
+        (1, 0): held("a", "b"),
+        (1, 1): held("c"),
+        (2, 0): held("b", "d"),
+        (2, 1): held("e"),
+        (3, 1): held("d", "c"),
+    }
+    claim = Reconstruction({key: p.x.astype(float) for key, p in truth.items()})
+    found, _ = judge.cells(claim, truth, [1, 1], "true", "used")
+    by_exchange = [found.cluster[i] for i in (0, 2, 3, 5, 6)]
+    assert by_exchange == [0, 0, 0, 3, 0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Any
 
@@ -92,7 +93,8 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
         if partition not in nodes or sent is None or returned is None:
             return reply
         config = next(iter(message.content.config_records.values()))
-        changed = answer(int(str(config["server-round"])), partition, sent, returned)
+        with one_thread():
+            changed = answer(int(str(config["server-round"])), partition, sent, returned)
         reply.content = with_parameters(reply.content, changed)
         return reply
 
@@ -103,9 +105,7 @@ def local_update(
     spec: ModelSpec, parameters: Parameters, data: Cohort, protocol: Protocol, steps: list[Array]
 ) -> dict[str, Array]:
     """FedSGD: the gradient of one batch. FedAvg: the weights after the local steps."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums in one order, whatever the engine's processes are granted
-    try:
+    with one_thread():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
         optimizer = torch.optim.SGD(model.parameters(), lr=protocol.learning_rate or 0.1, momentum=protocol.momentum)
@@ -118,6 +118,15 @@ def local_update(
                 return {k: p.grad.numpy().copy() for k, p in model.named_parameters() if p.grad is not None}
             optimizer.step()
         return models.get_parameters(model)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: sums in one order, whatever the engine's processes are granted."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
     finally:
         torch.set_num_threads(threads)
 
@@ -168,7 +177,8 @@ class Ordered(Strategy):
         for message in messages if self.craft else []:
             sent = to_parameters(message.content)
             if self.craft and sent is not None:
-                crafted = self.craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
+                with one_thread():
+                    crafted = self.craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
                 message.content = with_parameters(message.content, crafted)
         return messages
 

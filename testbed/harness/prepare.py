@@ -42,15 +42,16 @@ def groups(source: Source, members: int, controls: int, auxiliary: int, seed: in
     return Split(taken["members"], taken["controls"], taken["auxiliary"], None, source.people.take(rest))
 
 
-def hospitals(source: Source, clients: int, each: int, seed: int) -> Split:
+def hospitals(source: Source, clients: int, each: int, seed: int, controls: int | None = None) -> Split:
     """`clients` parties of `each` members: the largest natural sites where there are any, else drawn at random.
 
-    Every party has the same number of members, so that each has a full batch in every round. As many controls, and
-    enough auxiliary people for a federation of the same size, are drawn from everybody else.
+    Every party has the same number of members, so that each has a full batch in every round. As many controls (or as
+    many as are asked for), and enough auxiliary people for a federation of the same size, are drawn from the rest.
     """
     sent = clients * each
+    controls = sent if controls is None else controls
     if source.sites is None:
-        split = groups(source, sent, sent, max(sent, ATTACKER_RECORDS), seed)
+        split = groups(source, sent, controls, max(sent, ATTACKER_RECORDS), seed)
         return Split(split.members, split.controls, split.auxiliary, np.arange(sent) % clients, split.decoys)
     site_of = partition("site", source.people.y, clients, keyed_rng(seed, "partition"), sites=source.sites)
     if site_of.max() < clients - 1:
@@ -68,7 +69,7 @@ def hospitals(source: Source, clients: int, each: int, seed: int) -> Split:
     own = np.concatenate(members)
     rest = np.flatnonzero(~np.isin(source.people.persons, source.people.persons[own]))
     others = Source(source.name, source.title, source.people.take(rest), None, source.classes, "", "public")
-    split = groups(others, 0, sent, max(sent, ATTACKER_RECORDS), seed)
+    split = groups(others, 0, controls, max(sent, ATTACKER_RECORDS), seed)
     party = np.repeat(np.arange(clients), each)
     return Split(source.people.take(own), split.controls, split.auxiliary, party, split.decoys)
 

@@ -15,6 +15,7 @@ from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.membership.signals import Signals, gradient_norms, signals
 from testbed.attacks.membership.update_signals import standing_out
 from testbed.core import Cohort, Exchange, ModelSpec, Protocol, Records, Threat, Transcript, Unavailable
+from testbed.federation.apps import one_thread
 from testbed.federation.run import Federation
 from testbed.federation.tap import summed
 from testbed.report.schema import Estimate, Unmeasured
@@ -152,6 +153,7 @@ def test_a_source_is_inferred_where_records_are_learnt_by_heart() -> None:
         assert (claim.clients == np.repeat(np.arange(4), 6)).mean() > 0.6
 
 
+@pytest.mark.slow
 def test_isolation_and_ascent_reach_the_same_clients_on_the_simulation_engine(tmp_path: Any) -> None:
     from testbed.attacks.membership.active import _ascend, _isolate
 
@@ -186,7 +188,8 @@ def test_a_malicious_client_answers_in_place_of_its_training_on_either_engine() 
         assert one.returned is not None
         assert plain.returned is not None
         if one.client == 1:
-            expected = moved_up(MLP, one.sent, people(6), 0.1)
+            with one_thread():
+                expected = moved_up(MLP, one.sent, people(6), 0.1)
             assert all((one.returned[k] == expected[k]).all() for k in expected)
         elif one.round == 1:
             assert all((one.returned[k] == plain.returned[k]).all() for k in one.returned)
