@@ -28,7 +28,7 @@ demo: $(STAMP) ## two real answers, each as a report
 	$(BIN)/python -m testbed.demo
 
 test: $(STAMP) ## the tests, within ten minutes on two cores
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 check: $(STAMP) ## format, lint, types, Dockerfile
 	$(BIN)/ruff format --check .

@@ -203,6 +203,40 @@ def cells(
     return _performed(evidence, requested=len(table), performed=min(performed, len(table))), table.mean(0)
 
 
+def tokens(
+    claim: Reconstruction,
+    truth: Mapping[tuple[int, int], Cohort],
+    view: Cell,
+    group: Group,
+) -> tuple[Evidence, Array]:
+    """Of text: which words came back at their places? Success is a sentence's share; and the rate by place (length,).
+
+    Records are word numbers, 0 after the end. Score is 1 for a whole sentence to its end. Sentences are matched by
+    their number of equal words; those of a sentence without a reconstruction are wrong.
+    """
+    success: list[float] = []
+    whole: list[float] = []
+    cluster: list[int] = []
+    right: list[Array] = []
+    performed = 0
+    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
+        rebuilt = np.asarray(claim.batches.get(key, np.empty((0, people.x.shape[1]))))
+        equal = (people.x[:, None, :] == rebuilt[None]) & (people.x[:, None, :] != 0)
+        chosen = optimize.linear_sum_assignment(-equal.sum(2))
+        matched = {int(r): int(c) for r, c in zip(*chosen, strict=True)}
+        performed += len(matched)
+        for i, record in enumerate(people.x):
+            cluster.append(number)
+            found = equal[i, matched[i]] if i in matched else np.zeros(len(record), bool)
+            right.append(np.where(record != 0, found, np.nan))
+            success.append(float(found.sum() / max(1, (record != 0).sum())))
+            whole.append(float(i in matched and (rebuilt[matched[i]] == record).all()))
+    evidence = Evidence.rows(view, group, score=whole, success=success, cluster=cluster)
+    table = np.array(right)
+    used = np.maximum(np.isfinite(table).sum(0), 1)
+    return _performed(evidence, requested=len(table), performed=min(performed, len(table))), np.nansum(table, 0) / used
+
+
 NONE = -1
 """A category that is none of those listed: all its features are nought."""
 

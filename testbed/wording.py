@@ -62,6 +62,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
         case "reconstruction" if getattr(measures["measure"], "metric", "") == "exact_match":
             text = f"From what they sent in training, {got} of the cells of people's rows are rebuilt"
             beside = f"; rows of people who were never sent agree in {control}"
+        case "reconstruction" if getattr(measures["measure"], "metric", "") == "token_recall":
+            text = f"From what they sent in training, {got} of the words of people's sentences are rebuilt"
+            beside = f"; sentences that were never sent agree in {control}"
         case "reconstruction":
             text = (
                 f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"

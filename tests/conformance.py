@@ -16,7 +16,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from testbed import judge
+from testbed import judge, models
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.attacks.properties.updates import drawn
 from testbed.core import (
@@ -51,6 +51,7 @@ from testbed.core import (
     Transcript,
 )
 from testbed.data import load_images
+from testbed.data.cohorts import sentences
 from testbed.data.tables import encode
 from testbed.federation.run import Defence, Federation
 from testbed.federation.tap import seen_by
@@ -402,8 +403,8 @@ def _digits() -> Cohort:
     return Cohort(images.x, images.y, images.person.astype(str))
 
 
-def _split(sent: int, clients: int) -> Split:
-    people = _digits()
+def _split(sent: int, clients: int, people: Cohort | None = None) -> Split:
+    people = people or _digits()
     rows = keyed_rng(1, "people").permutation(len(people))
     groups = [people.take(rows[i * sent : (i + 1) * sent]) for i in range(3)]
     return Split(*groups, np.arange(sent) % clients, people.take(rows[3 * sent : 3 * sent + 300]))
@@ -421,17 +422,26 @@ WIDE = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
 FAST: dict[str, dict[str, Any]] = {
     "tabular_inversion": {"iterations": 150, "restarts": 1},
-    "cosine_tv": {"iterations": 80},
-    "fedavg_unrolling": {"iterations": 80},
+    "cosine_tv": {"iterations": 60},
+    "fedavg_unrolling": {"iterations": 40},
 }
+
+
+def _text() -> tuple[Cohort, ModelSpec]:
+    source, words = sentences("lee-background", 8)
+    arguments = {"shape": [8], "classes": 2, "vocabulary": len(words), "width": 32, "layers": 2}
+    first = np.unique(source.people.persons, return_index=True)[1]
+    return source.people.take(first), ModelSpec("transformer", arguments)
 
 
 def _reconstruction(attack: Attack) -> World:
     unrolled = attack.name == "fedavg_unrolling"
     clients, rounds = (12, 1) if unrolled else (2, 6)
-    split = _split(clients * rounds, clients)
+    people, spec = _text() if attack.name == "dager" else (_digits(), MLP)
+    split = _split(clients * rounds, clients, people)
     threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
-    spec = CNN if unrolled or attack.name == "cosine_tv" else MLP
+    if unrolled or attack.name == "cosine_tv":
+        spec = CNN
     params = FAST.get(attack.name, {})
     plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
 
@@ -446,7 +456,8 @@ def _reconstruction(attack: Attack) -> World:
 
     def question(truth: Any) -> Batch:
         keys = tuple(truth.batches["true"])
-        return Batch(keys, (1, 8, 8), 10, (1,) * len(keys))
+        shape, classes = models.input_of(spec)
+        return Batch(keys, shape, classes, (1,) * len(keys))
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         made = recorded(leak)
@@ -456,7 +467,9 @@ def _reconstruction(attack: Attack) -> World:
         claim = attack.run(made.views["true"], asked, made.truth.auxiliary, seed, threat, params)
         line_up = judge.LineUp(made.truth.decoys)
         parts = [
-            judge.reconstruction(claim, made.truth.batches[cell], line_up, "true", group)
+            judge.tokens(claim, made.truth.batches[cell], "true", group)[0]
+            if attack.name == "dager"
+            else judge.reconstruction(claim, made.truth.batches[cell], line_up, "true", group)
             for cell, group in (("true", "used"), ("control", "unused"))
         ]
         return Evidence.join(*parts)

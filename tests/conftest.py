@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in two processes
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 os.environ["MPLBACKEND"] = "agg"
 
@@ -14,6 +15,14 @@ import pandas as pd
 import pytest
 
 from testbed.doctor import population
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Where tests run in several processes, those that share a cached world stay together: a file, or an attack."""
+    for item in items:
+        asked = getattr(item, "callspec", None)
+        of = getattr(asked.params.get("a"), "name", "") if asked else ""
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {of}"))
 
 
 @dataclass(frozen=True)

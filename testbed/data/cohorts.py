@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -56,8 +58,8 @@ def source(name: str) -> Source:
     if known.modality != "table":
         raise UsageError(
             "TB-DATA-070",
-            f"{name} holds text, and no network here takes text yet.",
-            "Records must be pictures or tables.",
+            f"{name} holds text, and the networks of this scenario take none.",
+            "Records must be pictures or tables; the scenario language_model takes text.",
             "Use one of: digits, mnist5k, heart, support2.",
         )
     frame = data.load_table(name)
@@ -77,6 +79,43 @@ def source(name: str) -> Source:
     return Source(
         name, known.title, people, sites, int(y.max()) + 1, known.licence, known.data_class, widths(attributes)
     )
+
+
+WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
+UNKNOWN = 1
+"""The number of a word that occurs once only."""
+
+
+def sentences(name: str, length: int) -> tuple[Source, tuple[str, ...]]:
+    """A text data set as sentences of word numbers (n, length), and the vocabulary; a person is a whole text.
+
+    Words are numbered by how often they occur; 0 fills a sentence up, and one longer than `length` is cut. The class
+    says whether a sentence opens its text. Raises `UsageError` for a data set that is no text.
+    """
+    known = data.dataset(name)
+    if known.modality != "text":
+        raise UsageError(
+            "TB-DATA-072",
+            f"{name} holds no text.",
+            "Sentences are made of texts.",
+            "Use lee-background.",
+        )
+    texts = data.load_texts(name)
+    split = [[WORD.findall(s) for s in re.split(r"(?<=[.!?])\s+", text.lower())] for text in texts.texts]
+    counts = Counter(word for text in split for sentence in text for word in sentence)
+    words = ("", "?", *(w for w, count in sorted(counts.items(), key=lambda c: (-c[1], c[0])) if count > 1))
+    number = {word: i for i, word in enumerate(words)}
+    rows: list[list[int]] = []
+    opens: list[int] = []
+    persons: list[str] = []
+    for person, text in zip(texts.person.tolist(), split, strict=True):
+        for place, sentence in enumerate(s for s in text if s):
+            coded = [number.get(w, UNKNOWN) for w in sentence[:length]]
+            rows.append(coded + [0] * (length - len(coded)))
+            opens.append(int(place == 0))
+            persons.append(str(person))
+    people = Cohort(np.array(rows, dtype=np.float32), np.array(opens), np.array(persons))
+    return Source(name, known.title, people, None, 2, known.licence, known.data_class), words
 
 
 def _persons(values: Any) -> Array:

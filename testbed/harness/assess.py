@@ -49,7 +49,7 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
                 rows = _about_records(recorded, attack, plan)
                 finding = BY_METRIC.get(plan.metric, findings_.membership)(plan, rows)
             else:
-                rebuild = _tabulated if plan.metric == "exact_match" else _rebuilt
+                rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
                 rows, finding, claim = rebuild(recorded, attack, plan)
                 claims[plan.rule] = claim
             evidence[plan.rule] = rows
@@ -104,33 +104,46 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
 
 
-MOST_COLUMNS = 16
+MOST_PARTS = 16
 
 
-def _tabulated(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
-    """Which cells of which records came back, beside the same guess for everybody: each column's commonest value."""
+def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+    """Which cells, or words, of which records came back, beside the same guess for everybody: the commonest one."""
     truth = recorded.truth
-    blocks = [width for _, width in truth.columns]
     held, control = truth.batches["true"], truth.batches["control"]
 
     def claimed(cell: Cell, people: Mapping[Key, Cohort]) -> Reconstruction:
         question = _question(truth, people)
         return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
 
+    def judged(claim: Reconstruction, people: Mapping[Key, Cohort], view: Cell, group: Group) -> tuple[Evidence, Array]:
+        if plan.metric == "token_recall":
+            return judge.tokens(claim, people, view, group)
+        return judge.cells(claim, people, [width for _, width in truth.columns], view, group)
+
     claim = claimed("true", held)
-    usual = marginal_guess(truth.auxiliary, blocks)
+    usual = _usual(truth, plan)
     blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
-    used, by_column = judge.cells(claim, held, blocks, "true", "used")
-    guessed, by_guess = judge.cells(blind, held, blocks, "blind", "used")
-    parts = [used, guessed, judge.cells(claim, control, blocks, "true", "unused")[0]]
+    used, by_part = judged(claim, held, "true", "used")
+    guessed, by_guess = judged(blind, held, "blind", "used")
+    parts = [used, guessed, judged(claim, control, "true", "unused")[0]]
     if "positive" in recorded.views:
         known = truth.batches["positive"]
-        parts.append(judge.cells(claimed("positive", known), known, blocks, "positive", "used")[0])
+        parts.append(judged(claimed("positive", known), known, "positive", "used")[0])
     else:
-        parts.append(judge.cells(claim, held, blocks, "positive", "used")[0])
+        parts.append(judged(claim, held, "positive", "used")[0])
     evidence = Evidence.join(*parts)
+    names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
     finding = findings_.rates(plan, evidence)
-    return evidence, finding.model_copy(update={"series": [_columns(truth, by_column, by_guess)]}), claim
+    return evidence, finding.model_copy(update={"series": [_parts(names, by_part, by_guess)]}), claim
+
+
+def _usual(truth: Truth, plan: Plan) -> Array:
+    """One record of what is commonest among auxiliary people, in each column or at each place."""
+    if plan.metric != "token_recall":
+        return marginal_guess(truth.auxiliary, [width for _, width in truth.columns])
+    words = truth.auxiliary.x.astype(int)
+    return np.array([np.bincount(w[w > 0], minlength=1).argmax() for w in words.T])
 
 
 def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
@@ -144,19 +157,19 @@ def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
     return np.concatenate(made)
 
 
-def _columns(truth: Truth, attacked: Array, guessed: Array) -> Series:
-    """The columns of which the attack adds most, so many as a chart can show."""
+def _parts(names: Sequence[str], attacked: Array, guessed: Array) -> Series:
+    """The columns, or places, of which the attack adds most, so many as a chart can show."""
     labels: list[str] = []
     values: list[float] = []
-    best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_COLUMNS])
-    for (name, _), one, other in zip((truth.columns[i] for i in best), attacked[best], guessed[best], strict=True):
-        labels += [f"{name}, attack", f"{name}, same guess for all"]
-        values += [float(one), float(other)]
+    best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_PARTS])
+    for i in best:
+        labels += [f"{names[i]}, attack", f"{names[i]}, same guess for all"]
+        values += [float(attacked[i]), float(guessed[i])]
     return Series(
-        name="Cells that came back, by column",
+        name="What came back, by part of the record",
         kind="bars",
-        x_label="share of cells",
-        y_label="columns",
+        x_label="share that came back",
+        y_label="parts",
         labels=labels,
         x=values,
         low=values,

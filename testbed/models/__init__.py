@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.errors import InputError, UsageError
-from testbed.models import generative, networks
+from testbed.models import generative, networks, text
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": networks.mlp,
     "cnn": networks.cnn,
     "imprinted": networks.imprinted,
     "autoregressive": generative.Autoregressive,
+    "transformer": text.Transformer,
 }
 
 
@@ -93,6 +94,8 @@ def record_losses(model: nn.Module, outputs: Tensor, x: Tensor, y: Tensor) -> Te
     """Loss of each record (n,) from the model's outputs for it."""
     if isinstance(model, generative.Autoregressive):
         return model.losses(outputs, x)
+    if isinstance(model, text.Transformer):
+        return model.losses(outputs, x, y)
     return nn.functional.cross_entropy(outputs, y, reduction="none")
 
 

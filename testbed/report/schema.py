@@ -38,6 +38,7 @@ Metric = Literal[
     "excess",
     "residual",
     "exact_match",
+    "token_recall",
     "psnr_db",
     "epsilon_lower",
     "fidelity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from testbed.report.schema import Estimate, Measure
 
-_PERCENT = {"rate", "line_up_top1", "tpr_at_fpr", "excess", "residual", "exact_match", "fidelity"}
+_PERCENT = {"rate", "line_up_top1", "tpr_at_fpr", "excess", "residual", "exact_match", "token_recall", "fidelity"}
 
 
 def number(value: float, metric: str) -> str:

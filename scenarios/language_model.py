@@ -1,0 +1,79 @@
+"""Which sentences come back from what clients send while they train a language model?"""
+
+from __future__ import annotations
+
+from testbed.core import ModelSpec, Protocol, Threat
+from testbed.data.cohorts import sentences
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import defended, hospitals, prepared
+from testbed.scenario import Scenario, main, scenario
+
+NOT_TESTED = ["secure aggregation", "a server that changes the model", "words outside the model's vocabulary"]
+SEES = "every model that it sends to a client and every gradient that comes back"
+
+
+@scenario(question="Which sentences of a client's texts can the coordinator rebuild from what it sends?")
+def language_model(
+    data: str = "lee-background",
+    clients: int = 4,
+    batch: int = 4,
+    rounds: int = 5,
+    length: int = 16,
+    kind: str = "decoder",
+    width: int = 128,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """A curious server rebuilds sentences from a transformer's gradients; success is the share of words in place.
+
+    `kind=decoder` learns to predict the next word, `kind=encoder` which sentences open a text. Clients send the
+    gradient of `batch` sentences of up to `length` words in each round (FedSGD). The baseline guesses the commonest
+    word at each place; the control compares with other people's sentences.
+    """
+    if kind not in ("decoder", "encoder"):
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario does not know the kind {kind!r}.",
+            "A transformer here is a decoder or an encoder.",
+            "Use kind=decoder or kind=encoder.",
+        )
+    known, words = sentences(data, length)
+    split = hospitals(known, clients, rounds * batch, seed)
+    spec = ModelSpec(
+        "transformer",
+        {
+            "shape": [length],
+            "classes": known.classes,
+            "vocabulary": len(words),
+            "width": width,
+            "causal": kind == "decoder",
+        },
+    )
+    protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients)
+    protection = defended(defence, noise, clip)
+    plan = Plan(
+        "TB-RECONSTRUCTION-001",
+        "reconstruction",
+        "dager",
+        "token_recall",
+        "record" if batch == 1 else "batch",
+        target="words of their sentences",
+    )
+    trial = Trial(
+        split,
+        Federation(spec, protocol, seed, protection),
+        Threat("server", knows=frozenset({"architecture", "auxiliary"})),
+        (plan,),
+        positive=None if batch == 1 and protection is None else Federation(spec, alone, seed),
+    )
+    return prepared(known, trial, SEES, NOT_TESTED)
+
+
+if __name__ == "__main__":
+    main(language_model)
