@@ -15,7 +15,9 @@ from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
-ATTACKS = ("analytic_linear", "spear", "cosine_tv", "fedavg_unrolling")
+ATTACKS = ("analytic_linear", "spear", "cocktail_party", "cosine_tv", "fedavg_unrolling")
+ON_LINEAR_LAYERS: dict[str, int] = {"analytic_linear": 32, "spear": 128, "cocktail_party": 256}
+"""Attacks on a first layer that is fully connected, and its width in their scenario."""
 
 
 @scenario(question="Can the coordinator of this federation see a client's records?")
@@ -37,8 +39,9 @@ def curious_server(
 
     `epochs=0` is FedSGD, each round the gradient of one batch; with `epochs` clients train so often on `batch` records,
     in steps of half of them, and send new weights (FedAvg). `attack=analytic_linear` is exact for a batch of one and
-    `attack=spear` for small batches, where the model's first layer is fully connected; `attack=cosine_tv` matches
-    gradients on a small convolutional network, and `attack=fedavg_unrolling` whole local trainings.
+    `attack=spear` for small batches, where the model's first layer is fully connected, and `attack=cocktail_party`
+    unmixes larger ones there; `attack=cosine_tv` matches gradients on a small convolutional network, and
+    `attack=fedavg_unrolling` whole local trainings.
     `defence=random_update` sends noise instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
     """
     known = source(data)
@@ -56,8 +59,8 @@ def curious_server(
             "Unrolling repeats local training, which FedSGD has none of; unmixing needs the gradient of one batch.",
             "Use epochs=1 or more with fedavg_unrolling, and epochs=0 with spear.",
         )
-    exact = attack in ("analytic_linear", "spear")
-    spec = mlp(known, 128 if attack == "spear" else 32) if exact or len(known.shape) != 3 else cnn(known)
+    linear = attack in ON_LINEAR_LAYERS
+    spec = mlp(known, ON_LINEAR_LAYERS.get(attack, 32)) if linear or len(known.shape) != 3 else cnn(known)
     protection = defended(defence, noise, clip)
     if epochs:
         # Every round trains on the same people, so that one round says what an update of theirs gives away.
@@ -76,7 +79,7 @@ def curious_server(
         attack,
         "line_up_top1",
         "record" if batch == 1 else "batch",
-        params={} if exact else {"iterations": iterations},
+        params={} if linear else {"iterations": iterations},
     )
     trial = Trial(
         split,

@@ -54,6 +54,7 @@ from testbed.data import load_images
 from testbed.data.cohorts import sentences
 from testbed.data.tables import encode
 from testbed.federation.run import Defence, Federation
+from testbed.federation.secure import SecureAggregation
 from testbed.federation.tap import seen_by
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
@@ -427,6 +428,10 @@ FAST: dict[str, dict[str, Any]] = {
 }
 
 
+ACTING: dict[str, dict[str, int]] = {"imprint": {"bins": 64}, "model_inconsistency": {"target": 0}}
+UNDER_SUMS = ("secagg_unmasking", "model_inconsistency")
+
+
 def _text() -> tuple[Cohort, ModelSpec]:
     source, words = sentences("lee-background", 8)
     arguments = {"shape": [8], "classes": 2, "vocabulary": len(words), "width": 32, "layers": 2}
@@ -449,10 +454,10 @@ def _reconstruction(attack: Attack) -> World:
     def recorded(leak: float) -> Any:
         protocol = Protocol("fedsgd", batch_size=1, learning_rate=0.1, rounds=rounds, clients=clients)
         protocol = replace(protocol, kind="fedavg", local_epochs=2) if unrolled else protocol
-        acting = {"bins": 64} if attack.name == "imprint" else {}
-        return Trial(split, Federation(spec, protocol, 2, _noise(leak)), threat, (plan,), act_params=acting).record(
-            "in-process"
-        )
+        acting = ACTING.get(attack.name, {})
+        secure = SecureAggregation() if attack.name in UNDER_SUMS else None
+        federation = Federation(spec, protocol, 2, _noise(leak), secure=secure)
+        return Trial(split, federation, threat, (plan,), act_params=acting).record("in-process")
 
     def question(truth: Any) -> Batch:
         keys = tuple(truth.batches["true"])

@@ -133,8 +133,8 @@ class Act:
 
     Of a server: `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)`
     replaces what is sent to one client; `observe(round, client, parameters)` is told what each returned. Of a client:
-    `answer(round, client, sent, returned)` replaces what the clients in `nodes` return, after any defence. `remember`
-    is kept with the transcript.
+    `answer(round, client, sent, returned)` replaces what the clients in `nodes` return, after any defence. `unmask`
+    asks clients under secure aggregation for all shares of everybody. `remember` is kept with the transcript.
     """
 
     model: ModelSpec | None = None
@@ -143,6 +143,7 @@ class Act:
     observe: Callable[[int, int, Parameters], None] | None = None
     answer: Callable[[int, int, Parameters, Parameters], Parameters] | None = None
     nodes: tuple[int, ...] = ()
+    unmask: bool = False
 
 
 Recipe: TypeAlias = Callable[..., View]

@@ -18,9 +18,13 @@ if TYPE_CHECKING:
 
 def known() -> dict[str, Callable[..., Any]]:
     """Factories of mods, by the name that scenarios use."""
-    from testbed.defences import gaussian, random_update
+    from testbed.defences import consistent_unmasking, gaussian, random_update
 
-    return {"gaussian": gaussian.gaussian, "random_update": random_update.random_update}
+    return {
+        "consistent_unmasking": consistent_unmasking.consistent_unmasking,
+        "gaussian": gaussian.gaussian,
+        "random_update": random_update.random_update,
+    }
 
 
 def mod(defence: Defence, seed: int) -> Mod:

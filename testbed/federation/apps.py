@@ -272,12 +272,12 @@ def server_app(strategy: Strategy, ordered: Ordered, model: ModelSpec, protocol:
             grid,
             next(iter(initial.array_records.values())),
             num_rounds=protocol.rounds,
-            train_config=ConfigRecord({**told, **_plain(asdict(protocol))}),
+            train_config=ConfigRecord({**told, **plain(asdict(protocol))}),
         )
 
     return app
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
+def plain(values: dict[str, Any]) -> dict[str, Any]:
     """What clients are told of the protocol."""
     return {k.replace("_", "-"): v for k, v in values.items() if v is not None}

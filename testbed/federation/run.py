@@ -10,9 +10,13 @@ import numpy as np
 
 from testbed.core import Act, Array, Cohort, ModelSpec, Protocol, Transcript
 from testbed.errors import UsageError
-from testbed.federation import compat
+from testbed.federation import compat, secure
 from testbed.federation.apps import Ordered, adversary, client_app, server_app, strategy_for
+from testbed.federation.secure import SecureAggregation
 from testbed.federation.tap import record
+
+CHECK = "consistent_unmasking"
+"""The defence that stands before the protocol; all others stand between it and the training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,7 @@ class Federation:
     seed: int = 0
     defence: Defence | None = None
     tolerate: bool = False
+    secure: SecureAggregation | None = None
 
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
@@ -62,6 +67,20 @@ class Federation:
         mods = [defences.mod(self.defence, self.seed)] if self.defence else []
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
+        if self.secure:
+            # What is done to an update is done before it is masked; what is asked of clients, they check first.
+            checks = self.defence is not None and self.defence.name == CHECK
+            around = secure.mods(model, self.seed)
+            seen = secure.Seen([], {})
+            compat.ENGINES[engine](
+                secure.server_app(
+                    ordered, model, protocol, self.seed, self.secure, [len(p) for p in partitions], act, seen
+                ),
+                client_app(partitions, protocol, self.seed, [*mods, *around] if checks else [*around, *mods]),
+                len(partitions),
+            )
+            made = secure.transcript(seen, model, protocol)
+            return made if act is None else replace(made, act=actor, memory=act.remember)
         compat.ENGINES[engine](
             server_app(tap, ordered, model, protocol, self.seed),
             client_app(partitions, protocol, self.seed, mods),

@@ -161,7 +161,7 @@ class Trial:
         }
         # The two are one recipe, so that what it made for the one attack serves the other.
         recipes["blind"] = recipes["true"]
-        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}), recipes)
+        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}, views), recipes)
 
     def _seen(self, transcript_: Transcript) -> Transcript:
         return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
@@ -193,7 +193,7 @@ class Trial:
         made = attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
         return replace(made, nodes=self.threat.nodes)
 
-    def _truth(self, partitions: Mapping[Cell, list[Cohort]]) -> Truth:
+    def _truth(self, partitions: Mapping[Cell, list[Cohort]], views: Mapping[Cell, Transcript]) -> Truth:
         controls, decoys = self.split.controls, self.split.decoys
         assert isinstance(controls, Cohort)
         assert isinstance(self.split.auxiliary, Cohort)
@@ -208,16 +208,19 @@ class Trial:
             return replace(truth, pooled=pooled)
         assert isinstance(decoys, Cohort)
         held: dict[str, dict[Key, Cohort]] = {
-            "true": self._behind(self.federation, partitions["true"]),
+            "true": self._behind(self.federation, partitions["true"], views["true"]),
         }
         held["control"] = _others(held["true"], controls)
         if self.positive is not None:
-            held["positive"] = self._behind(self.positive, partitions["positive"])
+            held["positive"] = self._behind(self.positive, partitions["positive"], views["positive"])
         crowd = decoys.take(np.arange(min(len(decoys), LARGEST_LINE_UP - 1)))
         return replace(truth, batches=held, decoys=crowd)
 
-    def _behind(self, federation: Federation, partitions: list[Cohort]) -> dict[Key, Cohort]:
-        """The records that each client used in each round, by the client's own rule."""
+    def _behind(self, federation: Federation, partitions: list[Cohort], view: Transcript) -> dict[Key, Cohort]:
+        """The records that each client used in each round, by the client's own rule.
+
+        Behind a sum are everybody's, or those of the client at whom the attack aims.
+        """
         protocol = federation.protocol
         behind: dict[Key, Cohort] = {}
         for round_ in range(1, protocol.rounds + 1):
@@ -226,7 +229,12 @@ class Trial:
                     continue
                 used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
                 behind[round_, client] = people.take(used)
-        return behind
+        apart = len({e.client for e in view.exchanges}) > 1
+        if apart or not (self.sum_only or federation.secure):
+            return behind
+        aimed = self.act_params.get("target")
+        in_sum = range(len(partitions)) if aimed is None else (int(aimed),)
+        return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
 
     def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> Pooled:
         """Members, each with the client that holds it; controls, each with a client who might have.
@@ -237,7 +245,7 @@ class Trial:
         kept = [i for i in range(len(partitions)) if i not in own]
         partitions = [partitions[i] for i in kept]
         people = [*partitions, controls]
-        pooled = Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
+        pooled = _together(people)
         used = np.arange(len(pooled)) < len(pooled) - len(controls)
         holder = np.repeat(kept, [len(p) for p in partitions])
         asked = self.control_party
@@ -277,6 +285,10 @@ def _people_digest(*people: object) -> str:
 def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [people.take(np.arange(a, b)) for a, b in pairwise(starts)]
+
+
+def _together(people: Sequence[Cohort]) -> Cohort:
+    return Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
 
 
 def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:

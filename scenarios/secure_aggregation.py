@@ -1,0 +1,82 @@
+"""What does secure aggregation keep from the coordinator, and what if the coordinator does not follow it?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from testbed.core import Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import CHECK, Defence, Federation
+from testbed.federation.secure import SecureAggregation
+from testbed.findings import Plan
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import hospitals, mlp, prepared
+from testbed.scenario import Scenario, main, scenario
+
+NOT_TESTED = ["clients that collude with the coordinator", "the masks' random numbers", "clients that drop out"]
+SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
+ATTACKS = ("secagg_unmasking", "model_inconsistency")
+READERS = ("analytic_linear", "spear", "cocktail_party")
+
+
+@scenario(question="What can a coordinator read under secure aggregation that it does not follow?", malicious=True)
+def secure_aggregation(
+    data: str = "digits",
+    clients: int = 4,
+    rounds: int = 10,
+    batch: int = 1,
+    hidden: int = 128,
+    attack: str = "secagg_unmasking",
+    reader: str = "spear",
+    check: bool = False,
+    threshold: float = 2 / 3,
+    seed: int = 0,
+) -> Scenario:
+    """A malicious server under Flower's SecAgg+ unmasks clients, or makes all but one send nothing.
+
+    `attack=secagg_unmasking` calls living clients dead as well and rebuilds both their secrets;
+    `attack=model_inconsistency` sends all but client 0 a model whose first layer never fires. `reader` inverts what
+    comes of it. With `check=true` clients refuse requests that contradict themselves, or a `threshold` of shares that
+    two contradicting lists could reach.
+
+    Beside it: what a server that follows the protocol reads of the sums.
+    """
+    known = source(data)
+    if attack not in ATTACKS or reader not in READERS:
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario does not know the attack {attack!r} with the reader {reader!r}.",
+            "A malicious server acts against secure aggregation, and a curious one's attack reads what it gains.",
+            f"Use one of: {', '.join(ATTACKS)}; and of: {', '.join(READERS)}.",
+        )
+    aimed = attack == "model_inconsistency"
+    split = hospitals(known, clients, rounds * batch, seed)
+    spec = mlp(known, hidden)
+    protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    federation = Federation(
+        spec, protocol, seed, Defence(CHECK) if check else None, secure=SecureAggregation(threshold)
+    )
+    unit = "record" if batch == 1 else "batch"
+    trial = Trial(
+        split,
+        federation,
+        Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary", "batch_size"})),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit, params={"reader": reader}),),
+        # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
+        positive=Federation(spec, replace(protocol, batch_size=1), seed),
+        positive_clients=1 if aimed else None,
+        act_params={"target": 0} if aimed else {},
+    )
+    curious = replace(
+        trial,
+        threat=replace(trial.threat, malicious=False),
+        plans=(Plan("TB-RECONSTRUCTION-002", "reconstruction", reader, "line_up_top1", "batch", False, target="sums"),),
+        positive_clients=None,
+        act_params={},
+    )
+    return prepared(known, trial, SEES, NOT_TESTED, curious)
+
+
+if __name__ == "__main__":
+    main(secure_aggregation)

@@ -1,0 +1,81 @@
+"""Unmixing: a linear layer's gradient mixes the batch's records, and what is mixed looks more Gaussian than they do."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+from sklearn.decomposition import FastICA
+from sklearn.exceptions import ConvergenceWarning
+
+from testbed.attacks.inversion.updates import first_linear, gradients
+from testbed.attacks.kit import attack
+from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
+
+ROUNDING = 16 * float(np.finfo(np.float32).eps)
+"""Singular values below this share of the largest are rounding."""
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture"},
+    position="server",
+    reference="https://arxiv.org/abs/2209.05578",
+)
+def cocktail_party(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    iterations: int = 500,
+) -> Reconstruction:
+    """Unmix the first linear layer's gradient by independent component analysis (Kariyappa et al. 2023).
+
+    Threat model: a curious server that knows the architecture; any activation, and batches of up to so many records as
+    the layer has neurons. Without a batch size the gradient's rank is taken for it. Pictures are unmixed by the
+    differences of neighbouring pixels, which are nearer to independent than pixels are. The layer's bias is an input
+    that is 1 for everybody, which gives each record its scale and sign. Not exact: it errs as far as records are
+    alike, and limits are the layer's width and the number of inputs.
+    """
+    width = math.prod(question.shape)
+    sizes = dict(zip(question.keys, question.sizes, strict=True)) if question.sizes is not None else {}
+    rebuilt: dict[tuple[int, int], Array] = {}
+    seed = int(rng.integers(2**31))
+    for key, _, gradient in gradients(view, question):
+        weight, bias = first_linear(gradient, width)
+        found = unmixed(weight, bias, question.shape, sizes.get(key), seed, iterations)
+        rebuilt[key] = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
+    return Reconstruction(rebuilt)
+
+
+def unmixed(weight: Array, bias: Array, shape: tuple[int, ...], size: int | None, seed: int, iterations: int) -> Array:
+    """Records (k, width) behind a layer's gradient: `weight` (neurons, width) and `bias` (neurons,)."""
+    left, values, mixtures = np.linalg.svd(np.asarray(weight, dtype=np.float64), full_matrices=False)
+    rank = int((values > values[0] * ROUNDING).sum()) if len(values) and values[0] > 0 else 0
+    kept = rank if size is None else min(size, rank)
+    if kept == 0:
+        return np.empty((0, weight.shape[1]))
+    mixtures = mixtures[:kept]
+    ones = (left[:, :kept].T @ bias) / values[:kept]
+    components = np.eye(1)
+    if kept > 1:
+        with warnings.catch_warnings():
+            # Where it has not settled, its last step is still the best answer there is.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            analysis = FastICA(kept, whiten="unit-variance", max_iter=iterations, random_state=seed)
+            components = analysis.fit(_independent(mixtures, shape).T).components_
+    scales = components @ ones
+    heard = np.abs(scales) > 1e-9 * max(float(np.abs(scales).max()), 1e-30)
+    return (components @ mixtures)[heard] / scales[heard, None]
+
+
+def _independent(mixtures: Array, shape: tuple[int, ...]) -> Array:
+    """What of each mixture (k, n) is nearest to independent: of pictures, differences of neighbours."""
+    if len(shape) != 3:
+        return mixtures
+    pictures = mixtures.reshape(len(mixtures), *shape)
+    across, down = np.diff(pictures, axis=-1), np.diff(pictures, axis=-2)
+    return np.concatenate([across.reshape(len(mixtures), -1), down.reshape(len(mixtures), -1)], 1)

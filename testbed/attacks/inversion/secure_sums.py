@@ -1,0 +1,78 @@
+"""What a malicious server does against secure aggregation: unmask one client, or make all but one send nothing."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from testbed.attacks.inversion.updates import first_linear_names
+from testbed.attacks.kit import attack, find
+from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript
+
+
+def unmask(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec) -> Act:
+    """Call every living client dead as well, and ask for shares of both its secrets."""
+    return Act(unmask=True)
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture"},
+    position="server",
+    reference="https://arxiv.org/abs/1611.04482",
+    act=unmask,
+)
+def secagg_unmasking(
+    view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
+) -> Reconstruction:
+    """Rebuild each client's masks from shares of both its secrets, and read its own update with `reader`.
+
+    Threat model: a malicious server under secure aggregation that sends inconsistent lists of who dropped out, the
+    case for which Bonawitz et al. 2017 add a consistency round. The update is exact up to the protocol's rounding.
+    Clients that check what they are asked (the defence consistent_unmasking) give no shares, and nothing is claimed.
+    """
+    return _read(reader, view, question, auxiliary, rng)
+
+
+def suppress(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec, *, target: int = 0) -> Act:
+    """Send every client but the target a model whose first layer never fires."""
+    width = math.prod(question.shape)
+
+    def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
+        if client == target:
+            return parameters
+        weight, bias = first_linear_names(parameters, width)
+        silent = np.full_like(parameters[bias], -1.0)
+        return {**parameters, weight: np.zeros_like(parameters[weight]), bias: silent}
+
+    return Act(None, craft, {"target": np.array([target])})
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture"},
+    position="server",
+    reference="https://arxiv.org/abs/2111.07380",
+    act=suppress,
+)
+def model_inconsistency(
+    view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
+) -> Reconstruction:
+    """Read the target's gradient of the first layer off the sum, in which everybody else's is nought.
+
+    Threat model: a malicious server under secure aggregation that sends clients different models (Pasquini et al.
+    2022, gradient suppression): neurons of a ReLU layer that never fire have no gradient. What the sum holds of the
+    layer is the target's own gradient times its weight in the sum; `reader` is the attack that reads it.
+    """
+    return _read(reader, view, question, auxiliary, rng)
+
+
+def _read(name: str, view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Any:
+    if all(e.returned is None for e in view.exchanges):
+        return Reconstruction({})
+    reader = find(name)
+    return reader.read(view, question, auxiliary, rng, **reader.defaults)
