@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, cast
 
@@ -16,10 +17,16 @@ from testbed.models import generative, networks, text
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": networks.mlp,
     "cnn": networks.cnn,
+    "lenet": networks.lenet,
+    "resnet20": networks.resnet20,
     "imprinted": networks.imprinted,
     "autoregressive": generative.Autoregressive,
     "transformer": text.Transformer,
 }
+
+
+DEVICE = os.environ.get("TESTBED_DEVICE", "cpu")
+"""Where gradient matching computes; findings are made on the CPU, whose sums repeat to the bit."""
 
 
 def register(name: str, factory: Callable[..., nn.Module]) -> None:

@@ -22,15 +22,78 @@ def mlp(shape: Sequence[int], classes: int, hidden: Sequence[int] = (64,), activ
     return nn.Sequential(*layers, nn.Linear(widths[-1], classes))
 
 
-def cnn(shape: Sequence[int], classes: int, channels: Sequence[int] = (16, 32), activation: str = "gelu") -> nn.Module:
-    """Convolutions of 5 x 5, each after the first with stride 2, and one linear layer; no normalisation."""
+def normalised(kind: str, channels: int) -> list[nn.Module]:
+    """No layer, group normalisation, or batch normalisation by each batch's own statistics (train mode)."""
+    if kind == "none":
+        return []
+    if kind == "group":
+        return [nn.GroupNorm(math.gcd(8, channels), channels)]
+    if kind == "batch":
+        return [nn.BatchNorm2d(channels, track_running_stats=False)]
+    raise ValueError("norm must be none, group or batch")
+
+
+def cnn(
+    shape: Sequence[int],
+    classes: int,
+    channels: Sequence[int] = (16, 32),
+    activation: str = "gelu",
+    norm: str = "none",
+) -> nn.Module:
+    """Convolutions of 5 x 5, each after the first with stride 2, and one linear layer."""
     depth, height, width = shape
     layers: list[nn.Module] = []
     for i, wide in enumerate(channels):
         stride = 1 if i == 0 else 2
-        layers += [nn.Conv2d(depth, wide, 5, stride=stride, padding=2), ACTIVATIONS[activation]()]
+        layers += [nn.Conv2d(depth, wide, 5, stride=stride, padding=2), *normalised(norm, wide)]
+        layers += [ACTIVATIONS[activation]()]
         depth, height, width = wide, math.ceil(height / stride), math.ceil(width / stride)
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(depth * height * width, classes))
+
+
+def lenet(shape: Sequence[int], classes: int, channels: int = 12) -> nn.Module:
+    """Three convolutions of 5 x 5 behind sigmoids, weights uniform in [-.5, .5] (Zhu et al. 2019, arXiv 1906.08935)."""
+    depth, height, width = shape
+    layers: list[nn.Module] = []
+    for stride in (2, 2, 1):
+        layers += [nn.Conv2d(depth, channels, 5, stride=stride, padding=2), nn.Sigmoid()]
+        depth, height, width = channels, math.ceil(height / stride), math.ceil(width / stride)
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(channels * height * width, classes))
+    for parameter in model.parameters():
+        nn.init.uniform_(parameter, -0.5, 0.5)
+    return model
+
+
+class Residual(nn.Module):
+    """Two convolutions beside their input, which is thinned out and filled up with noughts where sizes differ."""
+
+    def __init__(self, inward: int, outward: int, stride: int, norm: str) -> None:
+        super().__init__()
+        self.stride, self.more = stride, outward - inward
+        self.body = nn.Sequential(
+            nn.Conv2d(inward, outward, 3, stride, 1, bias=norm == "none"),
+            *normalised(norm, outward),
+            nn.ReLU(),
+            nn.Conv2d(outward, outward, 3, 1, 1, bias=norm == "none"),
+            *normalised(norm, outward),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        beside = nn.functional.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.more))
+        return torch.relu(beside + self.body(x))
+
+
+def resnet20(shape: Sequence[int], classes: int, width: int = 16, norm: str = "batch") -> nn.Module:
+    """The residual network of 20 layers for small pictures (He et al. 2016, arXiv 1512.03385, section 4.2)."""
+    layers: list[nn.Module] = [nn.Conv2d(shape[0], width, 3, 1, 1, bias=norm == "none")]
+    layers += [*normalised(norm, width), nn.ReLU()]
+    inward = width
+    for stage in range(3):
+        outward = width * 2**stage
+        for block in range(3):
+            layers.append(Residual(inward, outward, 2 if stage and block == 0 else 1, norm))
+            inward = outward
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inward, classes))
 
 
 class Imprinted(nn.Module):

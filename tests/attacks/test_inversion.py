@@ -13,11 +13,12 @@ from testbed.attacks.inversion.aggregate_difference import others_gradient
 from testbed.attacks.inversion.analytic_linear import solve
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
-from testbed.attacks.inversion.matching import cosine_distance, total_variation
+from testbed.attacks.inversion.matching import Task, cosine_distance, tasks, total_variation, total_variations
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.kit import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.data import load_images
+from testbed.judge import psnr
 from testbed.report.schema import Estimate
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
@@ -188,3 +189,48 @@ def test_positions_stand_beside_each_other_in_one_report() -> None:
         found = run(find_scenario(name), {"data": "digits", "clients": 2, "rounds": 3}, seed=2).result.findings
         assert [f.primary for f in found] == [True, False]
         assert "by the server" in (found[1].target or "")
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "batch"])
+def test_restarts_side_by_side_match_what_each_would_alone(norm: str) -> None:
+    spec = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 3, "channels": [4], "norm": norm})
+    task = matched(spec, 2)
+    x = torch.rand(3, 2, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    alone = torch.stack([task.distance(one) for one in x])
+    assert torch.allclose(task.distances(x), alone, atol=1e-5)
+    assert torch.allclose(total_variations(x), torch.stack([total_variation(one) for one in x]))
+
+
+def matched(spec: ModelSpec, size: int) -> Task:
+    """The task of matching the gradient of `size` random records."""
+    model = models.build(spec, 0)
+    sent = models.get_parameters(model)
+    shape, classes = models.input_of(spec)
+    x, y = torch.rand(size, *shape, generator=torch.Generator().manual_seed(0)), torch.arange(size) % classes
+    models.record_losses(model, model(x), x, y).mean().backward()
+    gradient = {k: p.grad.numpy() for k, p in model.named_parameters() if p.grad is not None}
+    view = Transcript((Exchange(1, 0, sent, gradient),), spec, Protocol("fedsgd", size, rounds=1, clients=1))
+    question = Batch(((1, 0),), shape, classes, (size,), (y.numpy(),))
+    return next(tasks(view, question, None, np.random.default_rng(0)))
+
+
+def test_second_order_matching_works_on_smooth_networks_of_one_record() -> None:
+    spec = ModelSpec("lenet", {"shape": [1, 8, 8], "classes": 4, "channels": 8})
+    model = models.build(spec, 0)
+    sent = models.get_parameters(model)
+    x = torch.rand(1, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    models.record_losses(model, model(x), x, torch.tensor([2])).mean().backward()
+    gradient = {k: p.grad.numpy() for k, p in model.named_parameters() if p.grad is not None}
+    view = Transcript((Exchange(1, 0, sent, gradient),), spec, Protocol("fedsgd", 1, rounds=1, clients=1))
+    knows = Threat("server", knows=frozenset({"architecture", "batch_size"}))
+    claim = find("deep_leakage").run(view, Batch(((1, 0),), (1, 8, 8), 4, (1,)), None, 0, knows)
+    assert claim.labels[1, 0].tolist() == [2]
+    assert psnr(claim.batches[1, 0][0], x[0].numpy()) > 25
+
+
+@pytest.mark.parametrize("norm", ["none", "group", "batch"])
+def test_a_residual_network_has_twenty_layers_and_takes_odd_sizes(norm: str) -> None:
+    model = models.build(ModelSpec("resnet20", {"shape": [3, 15, 15], "classes": 5, "norm": norm, "width": 4}), 0)
+    assert model(torch.rand(2, 3, 15, 15)).shape == (2, 5)
+    weighted = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(weighted) == 20

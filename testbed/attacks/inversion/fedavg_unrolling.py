@@ -53,14 +53,15 @@ def fedavg_unrolling(
         plan = _plan(view.protocol, task.size)
         runs: list[tuple[Tensor, float, Tensor]] = []
         for _ in range(restarts):
-            order = task.y[torch.from_numpy(task.rng.permutation(task.size))]
+            order = task.y[torch.from_numpy(task.rng.permutation(task.size)).to(task.y.device)]
             objective = _retraining(task, order, plan, view.protocol, smooth, epoch_prior)
             drawn = task.rng.uniform(question.low, question.high, (len(plan), task.size, *question.shape))
             start = torch.tensor(drawn, dtype=torch.float32)
-            runs.append((*descend(objective, start, question, iterations, learning_rate), order))
+            found, ended = descend(objective, start, question, iterations, learning_rate)
+            runs.append((found, float(ended), order))
         found, _, order = min(runs, key=lambda r: r[1])
-        rebuilt[task.key] = _merged(found.numpy(), order.numpy())
-        labels[task.key] = order.numpy()
+        rebuilt[task.key] = _merged(found.numpy(), order.cpu().numpy())
+        labels[task.key] = order.cpu().numpy()
     return Reconstruction(rebuilt, labels)
 
 

@@ -18,7 +18,7 @@ def label_counts(
     (auxiliary records, or noise) stands in for it, exactly so for an untrained network.
     """
     with torch.no_grad():
-        predicted = torch.func.functional_call(model, parameters, (inputs,)).softmax(1).mean(0).numpy()
+        predicted = torch.func.functional_call(model, parameters, (inputs,)).softmax(1).mean(0).cpu().numpy()
     expected = np.clip(size * (predicted.astype(np.float64) - bias_gradient), 0, None)
     expected *= size / max(expected.sum(), 1e-12)
     counts = np.floor(expected).astype(int)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -37,6 +38,19 @@ class Task:
         own = torch.autograd.grad(loss, list(self.parameters.values()), create_graph=True)
         return cosine_distance(list(own), self.target)
 
+    def distances(self, x: Tensor) -> Tensor:
+        """The same for several batches (runs, size, ...) side by side, (runs,)."""
+        fixed = {k: v.detach() for k, v in self.parameters.items()}
+
+        def one(records: Tensor) -> Tensor:
+            def loss(parameters: dict[str, Tensor]) -> Tensor:
+                return models.loss_of(self.model, parameters, records, self.y)
+
+            own = cast(dict[str, Tensor], torch.func.grad(loss)(fixed))
+            return cosine_distance([own[k] for k in fixed], self.target)
+
+        return torch.func.vmap(one)(x)
+
 
 def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Iterator[Task]:
     """A task for each exchange asked about whose update is not nought.
@@ -48,14 +62,16 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     if question.sizes is None:
         raise Unavailable("no_batch_size", "a threat that knows the batch size")
-    model = models.build(view.model)
+    model = models.build(view.model).to(models.DEVICE)
     sizes = dict(zip(question.keys, question.sizes, strict=True))
     given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
     seed, found = int(rng.integers(2**31)), 0
     for key, exchange, gradient in gradients(view, question):
         assert exchange.sent is not None
-        parameters = {k: v.requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()}
-        target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in parameters]
+        parameters = {
+            k: v.to(models.DEVICE).requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()
+        }
+        target = [torch.from_numpy(gradient[k].astype(np.float32)).to(models.DEVICE) for k in parameters]
         if not any(bool(t.any()) for t in target):
             continue
         own = keyed_rng(seed, *key)
@@ -64,7 +80,7 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         else:
             y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own)
         found += 1
-        yield Task(key, model, parameters, target, y, sizes[key], own)
+        yield Task(key, model, parameters, target, y.to(models.DEVICE), sizes[key], own)
     if not found:
         raise Unavailable("zero_gradient", "an update that is not zero everywhere")
 
@@ -83,13 +99,20 @@ def _labels(
     noise = rng.uniform(question.low, question.high, (64, *question.shape))
     inputs = noise if auxiliary is None else auxiliary.x[:256]
     fixed = {k: v.detach() for k, v in parameters.items()}
-    counts = label_counts(model, fixed, gradient[name], size, torch.tensor(inputs, dtype=torch.float32))
+    asked = torch.tensor(inputs, dtype=torch.float32, device=models.DEVICE)
+    counts = label_counts(model, fixed, gradient[name], size, asked)
     return torch.from_numpy(np.repeat(np.arange(question.classes), counts))
 
 
 def total_variation(x: Tensor) -> Tensor:
     """Mean absolute difference of neighbours within the picture; nothing is padded, so borders are not pulled."""
-    return (x[..., 1:, :] - x[..., :-1, :]).abs().mean() + (x[..., 1:] - x[..., :-1]).abs().mean()
+    return total_variations(x[None])[0]
+
+
+def total_variations(x: Tensor) -> Tensor:
+    """The same for several batches (runs, ...) side by side, (runs,)."""
+    down, across = (x[..., 1:, :] - x[..., :-1, :]).abs(), (x[..., 1:] - x[..., :-1]).abs()
+    return down.flatten(1).mean(1) + across.flatten(1).mean(1)
 
 
 def cosine_distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
@@ -101,18 +124,21 @@ def cosine_distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
 
 def descend(
     objective: Callable[[Tensor], Tensor], start: Tensor, question: Batch, iterations: int, learning_rate: float
-) -> tuple[Tensor, float]:
-    """Where `iterations` signed Adam steps within the records' range end, and the objective there."""
-    x = start.clone().requires_grad_()
+) -> tuple[Tensor, Tensor]:
+    """Where `iterations` signed Adam steps within the records' range end, and the objective there.
+
+    An objective of several runs side by side gives one value each; their steps do not touch one another.
+    """
+    x = start.to(models.DEVICE).requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)
     drops = [int(iterations * share) for share in (3 / 8, 5 / 8, 7 / 8)]
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, drops, 0.1)
     for _ in range(iterations):
         optimizer.zero_grad()
-        (x.grad,) = torch.autograd.grad(objective(x), [x])
+        (x.grad,) = torch.autograd.grad(objective(x).sum(), [x])
         x.grad.sign_()
         optimizer.step()
         schedule.step()
         with torch.no_grad():
             x.clamp_(question.low, question.high)
-    return x.detach(), float(objective(x).detach())
+    return x.detach().cpu(), objective(x).detach().cpu()
