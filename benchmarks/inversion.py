@@ -243,6 +243,7 @@ JOBS = {"matching": matching, "exact": exact, "imprint": imprint, "restarts": re
 
 def main() -> None:
     one_thread()
+    find("imprint")  # loads every attack
     machine = environment()
     print(f"{machine.system}, {machine.cores} cores, one thread, Python {machine.python}, {machine.packages}")
     for name in sys.argv[1:] or JOBS:

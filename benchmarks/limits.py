@@ -1,6 +1,6 @@
 """How much each reconstruction attack reads, beside what theory or the trap itself allows in the same run.
 
-python benchmarks/limits.py [imprint trap_weights spear unrolling labels]
+python benchmarks/limits.py [imprint trap_weights spear dager cocktail_party unmasking unrolling labels]
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,9 +17,22 @@ from testbed import judge, models, stats
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.updates import first_linear
 from testbed.attacks.kit import find, keyed_rng
-from testbed.core import Batch, Cohort, ModelSpec, Protocol, Reconstruction, Split, Threat
+from testbed.core import (
+    Act,
+    Batch,
+    Cohort,
+    Exchange,
+    ModelSpec,
+    Protocol,
+    Reconstruction,
+    Split,
+    Threat,
+    Transcript,
+)
 from testbed.data import load_images
-from testbed.federation.run import Federation
+from testbed.data.cohorts import sentences
+from testbed.federation.run import CHECK, Defence, Federation
+from testbed.federation.secure import SecureAggregation
 from testbed.findings import Plan
 from testbed.harness.federation import Recorded, Trial
 from testbed.report.results import environment
@@ -169,10 +183,100 @@ def labels(size: int, trained: bool) -> None:
     )
 
 
+def dager(size: int, length: int, width: int, causal: bool) -> None:
+    """Whole sentences of news that come back; the limit is the layer's width."""
+    known, words = sentences("lee-background", length)
+    arguments = {"shape": [length], "classes": 2, "vocabulary": len(words), "width": width, "causal": causal}
+    spec = ModelSpec("transformer", arguments)
+    rates, seconds, certified = [], [], 0
+    for seed in range(RUNS):
+        rows = keyed_rng(seed, "sentences").permutation(len(known.people))[:size]
+        group = known.people.take(rows)
+        model = models.build(spec, seed)
+        x, y = torch.tensor(group.x), torch.tensor(group.y)
+        sent = models.get_parameters(model)
+        models.record_losses(model, model(x), x, y).mean().backward()
+        returned = {k: p.grad.numpy() for k, p in model.named_parameters() if p.grad is not None}
+        view = Transcript((Exchange(1, 0, sent, returned),), spec, Protocol("fedsgd", size, rounds=1, clients=1))
+        start = time.process_time()
+        threat = Threat("server", knows=frozenset({"architecture"}))
+        claim = find("dager").run(view, Batch(((1, 0),), (length,), 2), None, seed, threat)
+        seconds.append(time.process_time() - start)
+        there = {tuple(r) for r in group.x.astype(int).tolist()}
+        found = {tuple(r) for r in claim.batches[1, 0].astype(int).tolist()}
+        rates.append(len(there & found) / len(there))
+        certified += claim.certificate[1, 0] == 1.0
+    kind = "decoder" if causal else "encoder"
+    what = f"dager, {kind}, {size} x {length} of {len(words)} words, d={width}"
+    row(what, np.array(rates), f"certified {certified} of {RUNS}; limit {width - 1} states", float(np.mean(seconds)))
+
+
+def unmixing(size: int, hidden: int) -> None:
+    """PSNR of independent component analysis, by batch size; beside it, other pictures matched."""
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [hidden]})
+    protocol = Protocol("fedsgd", size, learning_rate=0.1, rounds=RUNS, clients=1)
+    made, split, threat = recorded("cocktail_party", "mnist5k", spec, protocol, size, 0)
+    claim, took = claim_of(made, split, threat, "cocktail_party")
+    held, others = made.truth.batches["true"], made.truth.batches["control"]
+    found, chance = (
+        np.array(
+            [np.median([judge.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]) for k, p in people.items()]
+        )
+        for people in (held, others)
+    )
+    row(f"cocktail_party, B={size}, 784-{hidden}", found, f"dB, median; other people's {chance.mean():.1f}", took)
+
+
+def unmasking(batch: int) -> None:
+    """The error of a client's update that secure aggregation gave up, and what is read of it; and of the check."""
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [200]})
+    protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=1, clients=4)
+    rates, errors = [], []
+    start = time.process_time()
+    for seed in range(RUNS):
+        crowd = people("mnist5k", 4 * batch, seed)
+        parts = [crowd.take(np.arange(i, 4 * batch, 4)) for i in range(4)]
+        federation = Federation(spec, protocol, seed)
+        secure = replace(federation, secure=SecureAggregation())
+        bare = secure.run(parts, act=Act(unmask=True), actor="secagg_unmasking")
+        for one, other in zip(bare.exchanges, federation.run(parts).exchanges, strict=True):
+            assert one.returned is not None
+            assert other.returned is not None
+            pairs = [(one.returned[k], v) for k, v in other.returned.items()]
+            norm = sum(float((v**2).sum()) for _, v in pairs)
+            errors.append(np.sqrt(sum(float(((a - v) ** 2).sum()) for a, v in pairs) / norm))
+        question = Batch(tuple(e.key for e in bare.exchanges), (1, 28, 28), 10, (batch,) * 4)
+        threat = Threat("server", malicious=True, knows=frozenset({"architecture", "batch_size"}))
+        claim = find("secagg_unmasking").run(bare, question, None, seed, threat)
+        rates.append(
+            np.mean([np.mean(quality(claim.batches.get((1, c)), p) > LEGIBLE_DB) for c, p in enumerate(parts)])
+        )
+        checked = replace(secure, defence=Defence(CHECK)).run(parts, act=Act(unmask=True), actor="secagg_unmasking")
+        assert {e.status for e in checked.exchanges} == {"refused"}
+    took = (time.process_time() - start) / RUNS
+    beside = f"over 30 dB; updates wrong by {max(errors):.1e} at most; with the check, nothing in {RUNS} runs"
+    row(f"secagg_unmasking, 4 clients of {batch}", np.array(rates), beside, took)
+
+
+LEGIBLE_DB = 30.0
+
+
+def quality(rebuilt: np.ndarray | None, group: Cohort) -> np.ndarray:
+    """PSNR in dB of each record (n,), 0 where nothing matches it."""
+    found = [] if rebuilt is None else [judge.psnr(g, x) for x, g in judge.pairs(rebuilt, group)]
+    return np.array(found + [0.0] * (len(group) - len(found)))
+
+
 JOBS: dict[str, list[Callable[[], None]]] = {
     "imprint": [lambda b=b, k=k: planted("imprint", b, k) for b, k in ((8, 256), (64, 256), (64, 1024), (256, 1024))],
     "trap_weights": [lambda b=b: planted("trap_weights", b, 1000) for b in (8, 20, 100)],
     "spear": [lambda b=b: spear(b) for b in (1, 2, 4, 8)],
+    "dager": [
+        lambda a=a: dager(*a)
+        for a in ((1, 16, 64, True), (4, 15, 128, True), (16, 15, 256, True), (1, 16, 64, False), (4, 16, 128, False))
+    ],
+    "cocktail_party": [lambda b=b: unmixing(b, 512) for b in (4, 16, 64)],
+    "unmasking": [lambda b=b: unmasking(b) for b in (1, 4)],
     "unrolling": [lambda e=e, r=r: unrolling(e, r) for e, r in ((2, 0.1), (4, 0.5), (8, 0.1))],
     "labels": [lambda b=b, t=t: labels(b, t) for t in (False, True) for b in (8, 32, 128)],
 }

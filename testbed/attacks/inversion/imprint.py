@@ -52,7 +52,7 @@ def imprint(
     auxiliary: Cohort | None,
     rng: np.random.Generator,
     *,
-    threshold: float = 1e-3,
+    threshold: float = 1e-5,
 ) -> Reconstruction:
     """Subtract the gradients of neighbouring neurons: what is left is the records between two quantiles.
 
@@ -61,7 +61,7 @@ def imprint(
     known. Physical limit with k equally likely bins and batch B: a share (1 - 1/k)^(B-1) is alone.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
-    for key, _, gradient in gradients(view, question):
+    for key, _, gradient in gradients(view, question, (WEIGHT, BIAS)):
         if WEIGHT not in gradient:
             raise Unavailable("no_imprint", "a federation in which this attack acted")
         rebuilt[key] = read_bins(gradient[WEIGHT], gradient[BIAS], question, threshold)
@@ -70,12 +70,12 @@ def imprint(
 
 def read_bins(weight: Array, bias: Array, question: Batch, threshold: float) -> Array:
     """One record for each bin whose bias gradient stands out, (k, *shape), in range up to rounding."""
-    weights = np.diff(weight, axis=0, append=np.zeros((1, weight.shape[1])))
     biases = np.diff(bias, append=0.0)
-    found = np.abs(biases) > threshold * max(float(np.abs(biases).max()), 1e-30)
-    if not found.any() or not bias.any():
+    found = np.flatnonzero(np.abs(biases) > threshold * max(float(np.abs(biases).max()), 1e-30))
+    if not len(found) or not bias.any():
         return np.empty((0, *question.shape))
-    records = weights[found] / biases[found, None]
+    above = np.where((found + 1 < len(weight))[:, None], weight[np.minimum(found + 1, len(weight) - 1)], 0.0)
+    records = (above - weight[found]) / biases[found, None]
     slack = 0.05 * (question.high - question.low)
     within = (records > question.low - slack).all(1) & (records < question.high + slack).all(1)
     return np.clip(records[within], question.low, question.high).reshape(-1, *question.shape)

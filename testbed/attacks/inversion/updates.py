@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import numpy as np
 
 from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
 
 
-def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
+def gradients(
+    view: Transcript, question: Batch, names: Collection[str] | None = None
+) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
     """Key, exchange and gradient by parameter name of every exchange asked about that carries an answer.
 
-    FedSGD sends the gradient; of FedAvg's new weights the difference to those sent is taken, up to its scale. Raises
-    `Unavailable` where no exchange can be used, and names why.
+    FedSGD sends the gradient; of FedAvg's new weights the difference to those sent is taken, up to its scale. Only the
+    parameters in `names` are looked at, where they are given. Raises `Unavailable` where no exchange can be used, and
+    names why.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
@@ -24,12 +27,15 @@ def gradients(view: Transcript, question: Batch) -> Iterator[tuple[tuple[int, in
         if exchange.returned.keys() != exchange.sent.keys():
             continue
         if view.protocol.kind == "fedsgd":
-            gradient = {k: np.asarray(v, dtype=np.float64) for k, v in exchange.returned.items()}
+            gradient = {
+                k: np.asarray(v, dtype=np.float64) for k, v in exchange.returned.items() if names is None or k in names
+            }
         else:
             scale = (view.protocol.learning_rate or 1.0) * steps(view.protocol, sizes.get(exchange.key))
             gradient = {
                 k: (np.asarray(exchange.sent[k], np.float64) - np.asarray(v, np.float64)) / scale
                 for k, v in exchange.returned.items()
+                if names is None or k in names
             }
         if not all(np.isfinite(g).all() for g in gradient.values()):
             continue
