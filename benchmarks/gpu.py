@@ -1,6 +1,12 @@
 """Large networks and many networks, on a graphics card: PSNR, seconds, ratios and memory. Without one it says so.
 
 python benchmarks/gpu.py [inversion restarts shadows]      TESTBED_CACHE names a folder with the pictures
+
+Printed in November 2026 by one H200, torch 2.11.0+cu130, Python 3.12.3:
+256 CNNs of mnist5k in 7.9 s and 2.55 GiB, 28x one after the other; sixteen restarts side by side 9.2x (LeNet, B=1),
+9.7x (B=8), 10.1x (ResNet-20, B=1), 10.6x (B=8); ResNet-20 of 32 x 32 crops, B=8, four restarts of 800 iterations:
+17.2 dB without normalisation, 8.6 dB with batch statistics, 33 to 49 s and at most 0.31 GiB; at 224 x 224, B=1,
+10.5 dB in 66 s and 0.43 GiB. The last two are no better than other people's pictures: so few iterations do not do it.
 """
 
 from __future__ import annotations
@@ -23,6 +29,8 @@ from testbed.data import load_images
 from testbed.models import ensemble
 from testbed.models.ensemble import Training, losses, train
 
+LARGEST = 224
+"""Pictures are cut to so many pixels, about their middle."""
 KNOWS = Threat("server", knows=frozenset({"architecture", "batch_size", "labels"}))
 
 
@@ -30,7 +38,9 @@ def pictures(name: str, n: int, seed: int) -> Cohort:
     images = load_images(name)
     rows = keyed_rng(seed, "people").permutation(len(images.x))[:n]
     order = rows[np.argsort(images.y[rows], kind="stable")]
-    return Cohort(images.x[order], images.y[order], order.astype(str))
+    edge = max(0, (images.x.shape[-1] - LARGEST) // 2)
+    cut = slice(edge, edge + LARGEST)
+    return Cohort(images.x[order][:, :, cut, cut], images.y[order], order.astype(str))
 
 
 def inverted(spec: ModelSpec, people: Cohort, seed: int, **params: float) -> tuple[float, float, float]:
@@ -54,20 +64,20 @@ def inverted(spec: ModelSpec, people: Cohort, seed: int, **params: float) -> tup
 
 def inversion() -> None:
     for name, size, norm, iterations, runs in (
-        ("crops", 8, "none", 2000, 4),
-        ("crops", 8, "batch", 2000, 4),
-        ("imagenet-samples", 1, "none", 1000, 3),
+        ("crops", 8, "none", 800, 1),
+        ("crops", 8, "batch", 800, 1),
+        ("imagenet-samples", 1, "none", 800, 1),
     ):
         images = load_images(name)
-        shape = list(images.x.shape[1:])
+        shape = list(pictures(name, 1, 0).x.shape[1:])
         spec = ModelSpec("resnet20", {"shape": shape, "classes": int(images.y.max()) + 1, "norm": norm})
         made = [
-            inverted(spec, pictures(name, size, s), s, iterations=iterations, tv=0.02, learning_rate=0.05)
+            inverted(spec, pictures(name, size, s), s, iterations=iterations, tv=0.02, learning_rate=0.05, restarts=4)
             for s in range(runs)
         ]
         quality = [m[0] for m in made]
         print(
-            f"resnet20, norm {norm}, {name} {shape}, B={size}, {iterations} iterations: "
+            f"resnet20, norm {norm}, {name} {shape}, B={size}, 4 restarts of {iterations}: "
             f"PSNR {', '.join(f'{q:.1f}' for q in quality)} dB, {np.mean([m[1] for m in made]):.1f} s, "
             f"{max(m[2] for m in made):.2f} GiB",
             flush=True,

@@ -136,11 +136,11 @@ def _identity() -> Generator[None]:
 
 
 @contextlib.contextmanager
-def quiet() -> Generator[None]:
-    """Flower's progress lines are not this program's; its warnings and errors are."""
+def quiet(below: int = logging.ERROR) -> Generator[None]:
+    """Flower's progress lines are not this program's; its errors are."""
     logger = logging.getLogger("flwr")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(below)
     try:
         yield
     finally:
@@ -327,7 +327,8 @@ def secure_round(
     context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: round_})
     empty = compat_arrays(next(iter(sent.values())))
     context.state.array_records[MAIN_PARAMS_RECORD] = empty
-    with warnings.catch_warnings():
+    # That it halted is said by the answer; its own lines would not say in which run.
+    with warnings.catch_warnings(), quiet(logging.CRITICAL):
         warnings.simplefilter("ignore")
         SecAggPlusWorkflow(1.0, threshold, max_weight=max_weight)(grid, context)
     return found[0] if found else None
