@@ -16,11 +16,12 @@ from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
+from torch import nn
 
 from testbed import models
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
-from testbed.errors import RunError
+from testbed.errors import RunError, UsageError
 from testbed.federation.tap import PARTITION_METRIC, Answer, Craft, Observe, to_parameters, with_parameters
 
 PARTITION = "partition-id"
@@ -101,6 +102,21 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
     return mod
 
 
+def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The client's optimiser, new at each round. Raises `UsageError` for one that is neither sgd nor adam."""
+    rate = protocol.learning_rate or 0.1
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=rate, momentum=protocol.momentum)
+    if protocol.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate)
+    raise UsageError(
+        "TB-RUN-007",
+        f"There is no local optimiser called {protocol.optimizer!r}.",
+        "Clients train by an optimiser that the server can name.",
+        "Use sgd (with momentum, if wanted) or adam.",
+    )
+
+
 def local_update(
     spec: ModelSpec, parameters: Parameters, data: Cohort, protocol: Protocol, steps: list[Array]
 ) -> dict[str, Array]:
@@ -108,7 +124,7 @@ def local_update(
     with one_thread():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
-        optimizer = torch.optim.SGD(model.parameters(), lr=protocol.learning_rate or 0.1, momentum=protocol.momentum)
+        optimizer = optimizer_for(model, protocol)
         x, y = torch.tensor(data.x), torch.tensor(data.y)
         for rows in steps:
             optimizer.zero_grad()
@@ -259,14 +275,21 @@ def strategy_for(protocol: Protocol) -> FedAvg:
     return FedAvg(**everyone)
 
 
-def server_app(strategy: Strategy, ordered: Ordered, model: ModelSpec, protocol: Protocol, seed: int) -> ServerApp:
+def server_app(
+    strategy: Strategy,
+    ordered: Ordered,
+    model: ModelSpec,
+    protocol: Protocol,
+    seed: int,
+    start: Parameters | None = None,
+) -> ServerApp:
     """Meets the clients, then runs the (outermost) strategy; `ordered` is the wrapper somewhere inside it."""
     app = ServerApp()
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         ordered.meet(grid, protocol.clients)
-        initial = with_parameters(RecordDict(), models.get_parameters(models.build(model, seed)))
+        initial = with_parameters(RecordDict(), start or models.get_parameters(models.build(model, seed)))
         told = {"model": json.dumps({"factory": model.factory, "arguments": dict(model.arguments)})}
         strategy.start(
             grid,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -37,6 +37,8 @@ class Federation:
     defence: Defence | None = None
     tolerate: bool = False
     secure: SecureAggregation | None = None
+    start: Mapping[str, Array] | None = field(default=None, repr=False)
+    """Parameters to begin with, of a model that was trained before; else they are drawn by `seed`."""
 
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
@@ -82,7 +84,7 @@ class Federation:
             made = secure.transcript(seen, model, protocol)
             return made if act is None else replace(made, act=actor, memory=act.remember)
         compat.ENGINES[engine](
-            server_app(tap, ordered, model, protocol, self.seed),
+            server_app(tap, ordered, model, protocol, self.seed, self.start),
             client_app(partitions, protocol, self.seed, mods),
             len(partitions),
         )

@@ -264,6 +264,7 @@ def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: 
     parts = [repr(told).encode()]
     parts += [np.ascontiguousarray(a).tobytes() for p in partitions for a in (p.x, p.y)]
     parts += [np.ascontiguousarray(v).tobytes() for v in (act.remember.values() if act else ())]
+    parts += [np.ascontiguousarray(v).tobytes() for v in (federation.start or {}).values()]
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
 
 

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.errors import InputError, UsageError
-from testbed.models import generative, networks, text
+from testbed.models import generative, networks, text, vision
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": networks.mlp,
     "cnn": networks.cnn,
     "lenet": networks.lenet,
     "resnet20": networks.resnet20,
+    "vit": vision.VisionTransformer,
     "imprinted": networks.imprinted,
     "autoregressive": generative.Autoregressive,
     "transformer": text.Transformer,

@@ -1,0 +1,190 @@
+"""How much does gradient inversion owe to the setting it is shown in?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from testbed import models
+from testbed.core import Array, Cohort, Evidence, ModelSpec, Protocol, Split, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Defence, Federation
+from testbed.findings import Plan
+from testbed.harness import truth
+from testbed.harness.assess import assess
+from testbed.harness.federation import Trial
+from testbed.harness.prepare import hospitals
+from testbed.models.ensemble import Training, train
+from testbed.report import results
+from testbed.report.schema import Finding, Series, Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+NOT_TESTED = ["secure aggregation", "a server that changes the model", "deeper networks"]
+SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
+KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
+UNTRAINED = "as commonly shown"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way in which a federation differs from the one that is commonly shown."""
+
+    name: str
+    batch: int = 4
+    norm: str = "none"
+    epochs: int = 0
+    learning_rate: float = 0.1
+    trained: bool = False
+    labels: bool = False
+    noise: float = 0.0
+    attack: str = "cosine_tv"
+    network: str = "cnn"
+    optimizer: str = "sgd"
+    params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+SETTINGS = (
+    Setting(UNTRAINED),
+    Setting("one record", batch=1),
+    Setting("sixteen records", batch=16),
+    Setting("labels known", labels=True),
+    Setting("after training", trained=True),
+    Setting("batch statistics", norm="batch"),
+    Setting("8 steps at .01", epochs=8, learning_rate=0.01),
+    Setting("8 steps at .1", epochs=8),
+    Setting("8 steps at .1, unrolled", epochs=8, attack="fedavg_unrolling"),
+    Setting("8 steps of Adam at .01", epochs=8, learning_rate=0.01, optimizer="adam"),
+    Setting("noise", noise=0.003),
+    Setting("a perceptron", network="mlp"),
+    Setting("LeNet", network="lenet"),
+    Setting("a vision transformer", network="vit"),
+)
+
+
+@scenario(question="How much does gradient inversion owe to the setting in which it is shown?")
+def realism_sweep(
+    data: str = "digits",
+    batches: int = 20,
+    iterations: int = 150,
+    training_epochs: int = 60,
+    only: str = "",
+    seed: int = 0,
+) -> Scenario:
+    """The same attack in the setting that papers show, and with one thing changed at a time, in one report.
+
+    A small convolutional network, four records a batch, untrained, no normalisation, one gradient (FedSGD), classes
+    counted from the last layer; then other batch sizes, known labels, a model trained beforehand, normalisation by
+    the batch's own statistics, local training in several steps (FedAvg, with and without unrolling), noise, and
+    other networks. Every figure stands on `batches` batches. `only` names settings to run, separated by semicolons.
+    """
+    known = source(data)
+    wanted = [s.strip() for s in only.split(";") if s.strip()]
+    chosen = [s for s in SETTINGS if not wanted or s.name in wanted]
+    if len(known.shape) != 3 or (wanted and len(chosen) < len(wanted)):
+        raise UsageError(
+            "TB-SCENARIO-009",
+            "There is nothing to sweep over.",
+            "The sweep needs pictures, and settings that it has.",
+            f"Use digits, mnist5k or crops, and some of: {'; '.join(s.name for s in SETTINGS)}.",
+        )
+
+    def spec(setting: Setting) -> ModelSpec:
+        arguments = {"shape": list(known.shape), "classes": known.classes}
+        own = {"cnn": {"channels": [8, 16], "norm": setting.norm}, "vit": {"patch": 2}}
+        return ModelSpec(setting.network, arguments | own.get(setting.network, {}))
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        findings: list[Finding] = []
+        files: dict[str, bytes] = {}
+        evidence: dict[str, Evidence] = {}
+        for number, setting in enumerate(chosen, 1):
+            progress(f"setting: {setting.name}")
+            clients = batches if setting.epochs else 4
+            rounds = 1 if setting.epochs else -(-batches // clients)
+            split = hospitals(known, clients, rounds * setting.batch, seed)
+            plan = Plan(
+                f"TB-RECONSTRUCTION-{number:03d}",
+                "reconstruction",
+                setting.attack,
+                "line_up_top1",
+                "record" if setting.batch == 1 else "batch",
+                number == 1,
+                params={"iterations": iterations, **setting.params},
+                target=setting.name,
+            )
+            start = _trained(spec(setting), split, training_epochs, seed) if setting.trained else None
+            protocol = Protocol(
+                "fedavg" if setting.epochs else "fedsgd",
+                setting.batch,
+                max(1, setting.epochs),
+                learning_rate=setting.learning_rate,
+                optimizer=setting.optimizer,
+                rounds=rounds,
+                clients=clients,
+            )
+            protection = Defence("gaussian", {"noise": setting.noise, "clip": 1.0}) if setting.noise else None
+            federation = Federation(spec(setting), protocol, seed, protection, start=start)
+            leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
+            trial = Trial(
+                split,
+                federation,
+                Threat("server", knows=KNOWS | {"labels"} if setting.labels else KNOWS),
+                (plan,),
+                positive=Federation(spec(SETTINGS[0]), leaky, seed),
+                positive_members=clients * rounds,
+            )
+            recorded = trial.record(engine, progress, store)
+            made = assess(recorded, progress=progress)
+            findings += made.findings
+            evidence |= made.evidence
+            if number == 1:
+                files = truth.files(recorded, {"subject": subject.model_dump(), "threat": threat.model_dump()})
+        findings[0] = findings[0].model_copy(update={"series": [*findings[0].series, _chart(chosen, evidence)]})
+        return Outcome(findings, evidence, files)
+
+    subject = Subject(
+        type="federation",
+        name=f"{known.title} ({len(chosen)} settings)",
+        data_class=results.data_class(known.data_class),
+        licence=known.licence,
+        size_band=results.size_band(4 * batches),
+    )
+    threat = ThreatModel(
+        position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+    )
+    return Scenario(subject, threat, conduct, [])
+
+
+def _trained(spec: ModelSpec, split: Split, epochs: int, seed: int) -> dict[str, Array]:
+    """The model after `epochs` of training on the attacker's own records, as a federation's later rounds have it."""
+    people = split.auxiliary
+    assert isinstance(people, Cohort)
+    rules = Training(epochs=epochs, batch_size=32, learning_rate=0.05, momentum=0.9)
+    everybody = np.ones((1, len(people)), bool)
+    made = train(lambda: models.build(spec, seed), people.x, people.y, everybody, rules, seed)
+    return {name: v[0].detach().numpy().copy() for name, v in made.parameters.items()}
+
+
+def _chart(settings: list[Setting], evidence: Mapping[str, Evidence]) -> Series:
+    """Each setting's median PSNR, between the quartiles of its records."""
+    cells = [e.cell("true", "used").score for e in evidence.values()]
+    low, middle, high = (([float(np.quantile(c, q)) for c in cells]) for q in (0.25, 0.5, 0.75))
+    return Series(
+        name="Median PSNR, one thing changed at a time",
+        kind="bars",
+        x_label="PSNR in dB, and its quartiles over records",
+        y_label="settings",
+        labels=[s.name for s in settings],
+        x=middle,
+        low=low,
+        high=high,
+    )
+
+
+if __name__ == "__main__":
+    main(realism_sweep)
