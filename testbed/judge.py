@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -95,6 +95,14 @@ def representatives(claim: Representatives, people: Cohort, view: Cell, group: G
     asked = _flat(claim.records)[labels] / scale
     nearest = distance.cdist(asked, means, "sqeuclidean").argmin(1)
     return Evidence.rows(view, group, success=(nearest == np.arange(len(labels))).astype(float), item=labels)
+
+
+def named(
+    claim: Representatives, judge: Callable[[Array], Array], classes: Array, view: Cell, group: Group
+) -> Evidence:
+    """Does an independent classifier, which maps records (n, ...) to classes (n,), name each representative rightly?"""
+    said = judge(claim.records[classes])
+    return Evidence.rows(view, group, success=(said == classes).astype(float), item=classes)
 
 
 # --- reconstruction -------------------------------------------------------------------------------------
@@ -276,17 +284,7 @@ def _match(rebuilt: Array, records: Array) -> dict[int, int]:
 
 
 def _performed(evidence: Evidence, *, requested: int, performed: int) -> Evidence:
-    return Evidence(
-        evidence.view,
-        evidence.group,
-        evidence.item,
-        evidence.cluster,
-        evidence.score,
-        evidence.success,
-        requested,
-        performed,
-        evidence.notes,
-    )
+    return replace(evidence, requested=requested, performed=performed)
 
 
 # --- synthetic releases ---------------------------------------------------------------------------------

@@ -91,6 +91,8 @@ def world(attack: Attack) -> World:
 
 
 def _world(attack: Attack) -> World:
+    if attack.claim is Representatives and attack.position == "client":
+        return _about_classes(attack)
     if attack.claim in (Substitutes, Representatives) or attack.name == "model_attribute_inference":
         return _about_models(attack)
     if ".released." in attack.read.__module__:
@@ -237,6 +239,39 @@ def _about_models(attack: Attack) -> World:
         return claim.models[len(others)].ask(controls).tobytes() if isinstance(claim, Substitutes) else as_bytes(claim)
 
     return World(judged, claimed, threat, view, question(np.arange(400)), others)
+
+
+def _about_classes(attack: Attack) -> World:
+    """A client's view of two others that hold sixteen kinds; the dial is the share of them that are called rightly."""
+    kinds, rng = 16, keyed_rng(13, "kinds")
+    y = np.arange(480) % kinds
+    x = (np.eye(kinds)[y] * 3 + rng.normal(size=(480, kinds))).astype(np.float32)
+    right, wrong = rng.random(480), rng.integers(0, kinds, 480)
+    people = Cohort(x, y, np.arange(480).astype(str))
+    question = Classes(kinds, x.min(0), x.max(0))
+    spec = ModelSpec("mlp", {"shape": [kinds], "classes": kinds, "hidden": [32]})
+    federation = Federation(spec, Protocol("fedavg", 10, 2, learning_rate=0.1, rounds=6, clients=3), 3)
+    threat = Threat("client", malicious=attack.malicious, knows=EVERYTHING, nodes=(0,))
+
+    @cache
+    def view(leak: float) -> Transcript:
+        told = replace(people, y=np.where(right < leak, y, wrong))
+        act = attack.act and replace(attack.act(question, None, keyed_rng(2, attack.name), spec), nodes=(0,))
+        parties = [told.take(np.arange(480)[client::3]) for client in range(3)]
+        return seen_by(federation.run(parties, act=act, actor=attack.name if act else None), threat)
+
+    def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
+        claim = attack.run(view(leak), question, None, seed, threat)
+        truth = people.take(keyed_rng(9, "order").permutation(480)) if shuffled else people
+        renamed = replace(people, y=(y + 1) % kinds)
+        return Evidence.join(
+            judge.representatives(claim, truth, "true", "used"), judge.representatives(claim, renamed, "true", "unused")
+        )
+
+    def claimed(leak: float, seed: int) -> bytes:
+        return as_bytes(attack.run(view(leak), question, None, seed, threat))
+
+    return World(judged, claimed, threat, view, question, None)
 
 
 def _hidden(x: Array) -> Array:

@@ -14,11 +14,11 @@ from testbed.stats import Interval
 from testbed.wording import percent
 
 
-def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int) -> list[Finding]:
+def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int, family: str = "TB-MEMBERSHIP") -> list[Finding]:
     """For each attack of the runs' findings, its measure over runs beside that of the attack `against`.
 
     The excess is the mean of the runs' differences with a t interval at 90 %; these findings inform. Attacks are told
-    apart by name, target and metric; runs must list them alike. Rules are numbered from `rule`.
+    apart by name, target and metric; runs must list them alike. Rules of the `family` are numbered from `rule`.
     """
     made: list[Finding] = []
     for same in zip(*runs, strict=True):
@@ -27,7 +27,7 @@ def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int) -> list[F
             continue
         others = [f for run in runs for f in run if f.attack.name == against and _metric(f) in (None, _metric(first))]
         plan = Plan(
-            f"TB-MEMBERSHIP-{rule + len(made)}",
+            f"{family}-{rule + len(made):03d}",
             first.risk,
             first.attack.name,
             "auc",

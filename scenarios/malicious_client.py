@@ -1,0 +1,115 @@
+"""What does a client learn of kinds of people that it has never seen, and does it help to poison the others?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from testbed.core import Classes, Protocol, Threat
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness.classes import ADVERSARY, FEWEST, ClassWorlds
+from testbed.harness.prepare import cnn, defended, described, mlp
+from testbed.harness.worlds import halves
+from testbed.report import results
+from testbed.report.schema import Subject, ThreatModel
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+KNOWS = frozenset({"architecture"})
+SEES = "the global models that it is sent, and its own records"
+NOT_TESTED = ["collusion of clients", "clients of one class each", "single people's records"]
+ATTACKS = ("class_generator", "class_generator_poisoning")
+
+
+@scenario(
+    question="Does a client learn what classes look like that only others hold?", position="client", malicious=True
+)
+def malicious_client(
+    data: str = "digits",
+    clients: int = 4,
+    each: int = 100,
+    rounds: int = 10,
+    epochs: int = 1,
+    batch: int = 10,
+    learning_rate: float = 0.1,
+    runs: int = 10,
+    steps: int = 40,
+    fakes: int = 64,
+    defence: str = "none",
+    noise: float = 0.0,
+    clip: float = 1.0,
+    seed: int = 0,
+) -> Scenario:
+    """A client trains a generator against the global models, and draws the classes that only others hold.
+
+    In each of `runs` federations a third of all classes is the client's own, a third nobody's, and the rest only
+    others'. Once it only looks, and once it also trains the others astray with `fakes` of its own making a round
+    (Hitaj et al. 2017); the difference is measured in the same federations. Clients return weights (FedAvg).
+    """
+    known = source(data)
+    if known.classes < 3 * FEWEST or clients < 2 or runs < 2 or rounds < 2 or epochs < 1:
+        raise UsageError(
+            "TB-SCENARIO-014",
+            "These parameters make no classes of which only others hold records.",
+            f"It takes {3 * FEWEST} classes or more, and two clients, runs, rounds and one epoch or more.",
+            "Use digits or mnist5k, and larger numbers.",
+        )
+    pictures = len(known.shape) == 3
+    spec = cnn(known) if pictures else mlp(known, 64)
+    spec = replace(spec, arguments={**spec.arguments, "activation": "relu"})  # sigmoids learn nothing here
+    protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    protection = defended(defence, noise, clip)
+    everybody, few = halves(known.people, seed), 500
+    witnesses, people = everybody[1].take(np.arange(min(few, len(everybody[1])))), known.people
+    people = people.take(np.flatnonzero(~np.isin(people.persons, witnesses.persons)))
+    question = Classes(known.classes, people.x.min(0), people.x.max(0))
+    made = ClassWorlds(
+        people,
+        witnesses,
+        Federation(spec, protocol, seed, protection),
+        question,
+        each,
+        runs,
+        {"steps": steps, "fakes": fakes},
+    )
+    threat = Threat("client", malicious=True, knows=KNOWS, nodes=(ADVERSARY,))
+    plans = {
+        name: Plan(
+            f"TB-CLASS_INVERSION-{number:03d}",
+            "class_inversion",
+            name,
+            "rate",
+            "class",
+            number == 1,
+            {"steps": steps},
+            target,
+        )
+        for number, (name, target) in enumerate(zip(ATTACKS, ("by looking", "by poisoning"), strict=True), 1)
+    }
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        return Outcome(*made.conduct(plans, threat, engine, seed, progress))
+
+    return Scenario(
+        Subject(
+            type="federation",
+            name=f"{known.title} ({protocol.kind}, {clients} clients)",
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(each * clients),
+        ),
+        ThreatModel(
+            position="client", malicious=True, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+        ),
+        conduct,
+        [described(protection)] if protection else [],
+    )
+
+
+if __name__ == "__main__":
+    main(malicious_client)

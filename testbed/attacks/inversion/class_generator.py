@@ -1,0 +1,161 @@
+"""What the other clients' classes look like: a generator trained against the global models (Hitaj et al. 2017)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from testbed import models
+from testbed.attacks.kit import attack
+from testbed.core import Act, Array, Classes, Cohort, ModelSpec, Parameters, Representatives, Transcript, Unavailable
+
+LATENT = 32
+BATCH = 64
+
+
+class Generator(nn.Module):
+    """Records of a class from normal draws: pictures by convolutions, all else by two linear layers, within bounds."""
+
+    def __init__(self, question: Classes) -> None:
+        super().__init__()
+        shape = question.low.shape
+        self.low, self.range = (torch.tensor(np.asarray(b, np.float32)) for b in (question.low, _width(question)))
+        self.of_class = nn.Embedding(question.count, LATENT)
+        self.body: nn.Module
+        if len(shape) == 3 and not shape[1] % 4 and not shape[2] % 4:
+            height, width = shape[1] // 4, shape[2] // 4
+            self.body = nn.Sequential(
+                nn.Linear(2 * LATENT, 64 * height * width),
+                nn.ReLU(),
+                nn.Unflatten(1, (64, height, width)),
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(64, 32, 3, padding=1),
+                nn.ReLU(),
+                nn.Upsample(scale_factor=2),
+                nn.Conv2d(32, shape[0], 3, padding=1),
+            )
+        else:
+            self.body = nn.Sequential(
+                nn.Linear(2 * LATENT, 128), nn.ReLU(), nn.Linear(128, int(np.prod(shape))), nn.Unflatten(1, shape)
+            )
+
+    def forward(self, z: Tensor, classes: Tensor) -> Tensor:
+        made = self.body(torch.cat([z, self.of_class(classes)], 1))
+        return self.low + self.range * torch.sigmoid(made)
+
+
+def _width(question: Classes) -> Array:
+    return np.asarray(question.high, np.float64) - np.asarray(question.low, np.float64)
+
+
+def taught(
+    question: Classes, model: ModelSpec, sent: Sequence[Parameters], steps: int, rng: np.random.Generator
+) -> tuple[Generator, torch.Generator]:
+    """A generator trained for `steps` against each of these models in turn to make what the model takes for a class."""
+    network = models.build(model).requires_grad_(requires_grad=False)
+    draw = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**31)))
+        generator = Generator(question)
+    optimizer = torch.optim.Adam(generator.parameters(), 2e-3)
+    for parameters in sent:
+        at = models.to_tensors(parameters, network)
+        for _ in range(steps):
+            classes = torch.randint(question.count, (BATCH,), generator=draw)
+            made = generator(torch.randn(BATCH, LATENT, generator=draw), classes)
+            optimizer.zero_grad()
+            models.loss_of(network, at, made, classes).backward()
+            optimizer.step()
+    return generator, draw
+
+
+def _read(view: Transcript, question: Classes, rng: np.random.Generator, steps: int) -> Representatives:
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
+    seen = [by_round[r] for r in sorted(by_round)][1:]
+    seen += [] if view.final is None else [view.final]
+    if not seen:
+        raise Unavailable("too_few_rounds", "a global model that was trained: a second round, or the final model")
+    generator, _ = taught(question, view.model, seen, steps, rng)
+    with torch.no_grad():
+        return Representatives(generator(torch.zeros(question.count, LATENT), torch.arange(question.count)).numpy())
+
+
+@attack(
+    risk="class_inversion",
+    claim=Representatives,
+    needs={"architecture"},
+    position="client",
+    reference="https://arxiv.org/abs/1702.07464",
+)
+def class_generator(
+    view: Transcript, question: Classes, auxiliary: Cohort | None, rng: np.random.Generator, *, steps: int = 40
+) -> Representatives:
+    """Train a generator against each global model in turn; claim what it makes of each class at its centre.
+
+    Threat model: a curious client that takes part, keeps every global model it is sent, and wants to know what records
+    of classes look like that only others hold (Hitaj et al. 2017, without their poisoning). It knows the bounds of the
+    inputs, and no record of those classes. `steps` a round. Raises `Unavailable` unless it saw a trained model.
+    """
+    return _read(view, question, rng, steps)
+
+
+def _deceive(
+    question: Classes,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    model: ModelSpec,
+    *,
+    fakes: int = 64,
+    learning_rate: float = 0.05,
+    steps: int = 40,
+    wrong: Collection[int] = (0,),
+) -> Act:
+    """Returns its own training and one more step on `fakes` made of all other classes, called one of `wrong`.
+
+    Whoever holds the real class must then tell it from the fakes. The generator is trained anew in each round against
+    the model that was sent, so that a round does not depend on what this process did before.
+    """
+    seed = int(rng.integers(2**31))
+
+    def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
+        own = np.random.default_rng([seed, round_])
+        generator, draw = taught(question, model, [sent], steps, own)
+        others = torch.tensor([c for c in range(question.count) if c not in wrong])
+        called = torch.tensor(own.choice(np.array(sorted(wrong)), fakes))
+        network = models.build(model)
+        at = {k: v.requires_grad_() for k, v in models.to_tensors(returned, network).items()}
+        with torch.no_grad():
+            which = others[torch.randint(len(others), (fakes,), generator=draw)]
+            made = generator(torch.randn(fakes, LATENT, generator=draw), which)
+        parts = torch.autograd.grad(models.loss_of(network, at, made, called), list(at.values()))
+        moved = zip(at.items(), parts, strict=True)
+        return {k: (v.detach() - learning_rate * g).numpy() for (k, v), g in moved}
+
+    return Act(answer=answer)
+
+
+@attack(
+    risk="class_inversion",
+    claim=Representatives,
+    needs={"architecture"},
+    position="client",
+    reference="https://arxiv.org/abs/1702.07464",
+    act=_deceive,
+)
+def class_generator_poisoning(
+    view: Transcript, question: Classes, auxiliary: Cohort | None, rng: np.random.Generator, *, steps: int = 40
+) -> Representatives:
+    """As `class_generator`, and in every round feed the others its fakes under a wrong class (Hitaj et al. 2017).
+
+    Threat model: a malicious client. Its fakes of the others' classes, called a class of its own, are meant to make
+    whoever holds the real ones train harder at telling them apart, and so show more. Clients return weights (FedAvg).
+    Raises `Unavailable` unless it saw a trained model of such a federation.
+    """
+    if view.protocol.kind == "fedsgd":
+        raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
+    return _read(view, question, rng, steps)
