@@ -46,7 +46,11 @@ POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
     ("server", True, ("gradient_ascent",)),
     ("server", True, ("isolation",)),
     ("client", True, ("client_gradient_ascent",)),
+    ("client", True, ("client_mislabelling",)),
 )
+RULES = (601, 621, 641, 661, 681, 781)
+BY_CLIENTS = {a for position, _, attacks in POSITIONS if position == "client" for a in attacks}
+LOOKING = "global_models"
 OVERFITTED = 0.1
 
 
@@ -75,9 +79,9 @@ def federated_membership(
     """Passive and active server, passive and active client, and the final model alone, on an over-fitted federation.
 
     The first run has controls of every kind, and its `update_product` decides. Further `runs`, each with other people,
-    clients and initial weights, give the paired differences between every attack and the final model alone. `view` is
-    updates, or sum: the clients' weighted mean, as secure aggregation would show it. `noise` with `clip` is a Gaussian
-    defence at the clients.
+    clients and initial weights, give the paired differences between every attack and the final model alone, and
+    between clients that poison and one that only looks. `view` is updates, or sum: the clients' weighted mean, as
+    secure aggregation would show it. `noise` with `clip` is a Gaussian defence at the clients.
     """
     known = source(data)
     third = len(known.people) // 3
@@ -141,9 +145,10 @@ def federated_membership(
                     found += assess(trial.record(engine, store=kept, cells=("true",))).findings
                 every.append(found)
         scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
+        clients_only = [[f for f in found if f.attack.name in BY_CLIENTS] for found in every]
         told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         return Outcome(
-            [*every[0], *paired.beside(scored, ALONE, 701)],
+            [*every[0], *paired.beside(scored, ALONE, 701), *paired.beside(clients_only, LOOKING, 741)],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth.files(first[0], told),
         )
@@ -159,7 +164,7 @@ def plans(number: int) -> tuple[Plan, ...]:
     for place, attack in enumerate(attacks):
         metrics: tuple[Metric, ...] = ("rate",) if attack == "source_inference" else ("tpr_at_fpr", "auc")
         for offset, metric in enumerate(metrics):
-            rule = f"TB-MEMBERSHIP-{600 + 20 * number + place + 1 + 10 * offset}"
+            rule = f"TB-MEMBERSHIP-{RULES[number] + place + 10 * offset}"
             target = "which client" if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
             target = "final model alone" if attack == ALONE else target
             primary = number == 0 and place == 0 and offset == 0

@@ -208,8 +208,10 @@ def test_every_position_in_one_report(view: str) -> None:
     found = {f.rule: f for f in run(federated_membership, params).result.findings}
     primary = [f for f in found.values() if f.primary]
     assert [f.attack.name for f in primary] == ["update_product"]
-    beside = [f for f in found.values() if f.rule.startswith("TB-MEMBERSHIP-7")]
-    assert len(beside) == 20
+    beside = [f for f in found.values() if ", beside " in (f.target or "")]
+    assert len(beside) == 26
+    poisoned = {f.attack.name for f in beside if (f.target or "").endswith("beside global_models")}
+    assert poisoned == {"client_gradient_ascent", "client_mislabelling"}
     for finding in beside:
         assert finding.excess == finding.measure or isinstance(finding.excess, Estimate | Unmeasured)
         if isinstance(finding.excess, Estimate):

@@ -131,3 +131,60 @@ def client_gradient_ascent(
         raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
     losses = global_losses(view, question)
     return Scores(-losses[1:].mean(0))
+
+
+def _mislabel(
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    model: ModelSpec,
+    *,
+    learning_rate: float = 0.05,
+    passes: int = 1,
+) -> Act:
+    """Trains on after its own training, `passes` times, on the records in doubt under a wrong class each.
+
+    Each record keeps its wrong class, drawn once; steps are plain gradient descent on eight records.
+    """
+    people = question.people
+    assert isinstance(people, Cohort)
+    classes = models.build(model)(torch.tensor(people.x[:1])).shape[-1]
+    called = torch.tensor((people.y + rng.integers(1, classes, len(people))) % classes)
+    seed = int(rng.integers(2**31))
+
+    def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
+        network = models.build(model)
+        at = models.to_tensors(returned, network)
+        order = np.random.default_rng([seed, round_])
+        for _ in range(passes):
+            for rows in np.array_split(order.permutation(len(people)), -(-len(people) // 8)):
+                at = {k: v.detach().requires_grad_() for k, v in at.items()}
+                loss = models.loss_of(network, at, torch.tensor(people.x[rows]), called[torch.tensor(rows)])
+                parts = torch.autograd.grad(loss, list(at.values()))
+                at = {k: v - learning_rate * g for (k, v), g in zip(at.items(), parts, strict=True)}
+        return {k: v.detach().numpy() for k, v in at.items()}
+
+    return Act(answer=answer)
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records"},
+    position="client",
+    reference="https://arxiv.org/abs/2204.00032",
+    act=_mislabel,
+)
+def client_mislabelling(
+    view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Scores:
+    """Score each record by minus its loss under the later global models, to which it was taught wrongly (Tramer 2022).
+
+    Threat model: a malicious client that also trains on the records in doubt, each under a wrong class. A record that
+    somebody else holds under its right class then stands out from its like, and one that nobody holds is believed to
+    be what the client says. It sees the global models alone. Raises `Unavailable` unless it saw two rounds of weights
+    (FedAvg) or more.
+    """
+    if view.protocol.kind == "fedsgd":
+        raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
+    return Scores(-global_losses(view, question)[1:].mean(0))
