@@ -80,17 +80,21 @@ class World:
     auxiliary: Any
 
 
+ENGINE = "in-process"
+"""On which federations of these worlds run; both engines record the same."""
+
 _MADE: dict[Any, World] = {}
 
 
 def world(attack: Attack) -> World:
     """The world of an attack; what it recorded serves all tests of that attack."""
     if attack.read not in _MADE:
-        _MADE[attack.read] = _world(attack)
+        _MADE[attack.read] = fresh(attack)
     return _MADE[attack.read]
 
 
-def _world(attack: Attack) -> World:
+def fresh(attack: Attack) -> World:
+    """The world of an attack, of which nothing is recorded yet."""
     if attack.claim is Representatives and attack.position == "client":
         return _about_classes(attack)
     if attack.claim in (Substitutes, Representatives) or attack.name == "model_attribute_inference":
@@ -258,7 +262,7 @@ def _about_classes(attack: Attack) -> World:
         told = replace(people, y=np.where(right < leak, y, wrong))
         act = attack.act and replace(attack.act(question, None, keyed_rng(2, attack.name), spec), nodes=(0,))
         parties = [told.take(np.arange(480)[client::3]) for client in range(3)]
-        return seen_by(federation.run(parties, act=act, actor=attack.name if act else None), threat)
+        return seen_by(federation.run(parties, ENGINE, act, attack.name if act else None), threat)
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         claim = attack.run(view(leak), question, None, seed, threat)
@@ -301,7 +305,7 @@ def _worlds(attack: Attack) -> World:
         made: list[Transcript] = []
         for world in range(WORLDS):
             rows = drawn(people, question(leak), question(leak).levels[truth[world]], keyed_rng(world, "world"))
-            made.append(replace(federation, seed=world).run([people.take(r) for r in rows]))
+            made.append(replace(federation, seed=world).run([people.take(r) for r in rows], ENGINE))
         return [seen_by(v, threat) for v in made]
 
     def score(leak: float, world: int, seed: int) -> float:
@@ -493,7 +497,7 @@ def _reconstruction(attack: Attack) -> World:
         acting = ACTING.get(attack.name, {})
         secure = SecureAggregation() if attack.name in UNDER_SUMS else None
         federation = Federation(spec, protocol, 2, _noise(leak), secure=secure)
-        return Trial(split, federation, threat, (plan,), act_params=acting).record("in-process")
+        return Trial(split, federation, threat, (plan,), act_params=acting).record(ENGINE)
 
     def question(truth: Any) -> Batch:
         keys = tuple(truth.batches["true"])
@@ -542,9 +546,7 @@ def _membership(attack: Attack) -> World:
         # What leaks of membership is over-fitting: the dial is how long clients train on few records.
         epochs = max(1, round(20 * leak))
         protocol = Protocol("fedavg", 4, local_epochs=epochs, learning_rate=0.1, rounds=4, clients=clients)
-        return Trial(split, Federation(WIDE, protocol, 2, None if leak else _noise(0)), threat, (plan,)).record(
-            "in-process"
-        )
+        return Trial(split, Federation(WIDE, protocol, 2, None if leak else _noise(0)), threat, (plan,)).record(ENGINE)
 
     def asked(leak: float) -> Any:
         return recorded(leak).truth.pooled["true"]

@@ -63,7 +63,7 @@ def to_bytes(transcript: Transcript) -> bytes:
             for e in transcript.exchanges
         ],
     }
-    return save(dict(sorted(tensors.items())), metadata={"testbed": json.dumps(header, sort_keys=True)})
+    return save(dict(sorted(tensors.items())), metadata={"testbed": json.dumps(header)})
 
 
 def write(path: Path, transcript: Transcript) -> None:

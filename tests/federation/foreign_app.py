@@ -42,13 +42,14 @@ def train(message: Message, context: Context) -> Message:
     return Message(RecordDict(content), reply_to=message)
 
 
-def make_server(wrap) -> tuple[ServerApp, Strategy]:
+def make_server(wrap, rounds: int = 1) -> tuple[ServerApp, Strategy]:
     app = ServerApp()
     strategy = wrap(FedAvg(fraction_evaluate=0.0, min_train_nodes=4, min_available_nodes=4))
 
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         torch.manual_seed(0)
-        strategy.start(grid, ArrayRecord(Triage().state_dict()), num_rounds=1, train_config=ConfigRecord({"lr": 0.1}))
+        first = ArrayRecord(Triage().state_dict())
+        strategy.start(grid, first, num_rounds=rounds, train_config=ConfigRecord({"lr": 0.1}))
 
     return app, strategy

@@ -1,0 +1,150 @@
+"""Every attack on a federation reads a transcript from its file as it reads one in memory; and one of a foreign app."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import testbed
+from testbed import models
+from testbed.attacks.kit import Attack, attacks
+from testbed.core import (
+    Batch,
+    Claim,
+    Classes,
+    Cohort,
+    ModelSpec,
+    Property,
+    Protocol,
+    Reconstruction,
+    Records,
+    Representatives,
+    Scores,
+    Sources,
+    Threat,
+    Transcript,
+    Unavailable,
+)
+from testbed.federation import compat, transcript
+from testbed.federation.tap import seen_by
+from tests import conformance
+from tests.conformance import FAST, as_bytes
+from tests.federation import foreign_app
+
+ON_FEDERATIONS = [a for a in attacks() if a.position != "recipient"]
+QUICK = {**FAST, "property_inference": {"shadows": 10}, "property_from_models": {"shadows": 10}}
+
+
+BY_AGAIN = {"white_box"}
+"""Needs the federation itself, to run it again; a transcript does not hold it, and the attack says so."""
+
+
+def by_name(a: Attack) -> str:
+    return a.name
+
+
+def claimed(a: Attack, made: conformance.World, view: Transcript) -> bytes:
+    """The claim's bytes, or why there is none."""
+
+    def run() -> Claim:
+        return a.run(view, made.question, made.auxiliary, 3, made.threat, QUICK.get(a.name, {}))
+
+    if a.name not in BY_AGAIN:
+        return as_bytes(run())
+    with pytest.raises(Unavailable, match="no_recipe"):
+        run()
+    return b"no_recipe"
+
+
+@pytest.mark.parametrize("a", ON_FEDERATIONS, ids=by_name)
+def test_a_transcript_from_its_file_gives_the_same_claim(a: Attack, tmp_path: Path) -> None:
+    """To the last bit; and the act that it was recorded under is told in the file."""
+    made = conformance.world(a)
+    view = made.view(1.0)
+    transcript.write(tmp_path / "t", view)
+    read = transcript.read(tmp_path / "t")
+    assert read.act == (a.name if a.act else None)
+    assert claimed(a, made, view) == claimed(a, made, read)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("a", ON_FEDERATIONS, ids=by_name)
+def test_a_transcript_of_the_simulation_engine_gives_the_same_claim(
+    a: Attack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flower's simulation runtime records what this process records; the attack reads it from the file."""
+    here = conformance.world(a)
+    monkeypatch.setattr(conformance, "ENGINE", "simulation")
+    monkeypatch.setattr(conformance, "WORLDS", 2)  # of which the first is read
+    transcript.write(tmp_path / "t", conformance.fresh(a).view(1.0))
+    assert claimed(a, here, here.view(1.0)) == claimed(a, here, transcript.read(tmp_path / "t"))
+
+
+# --- an app that is not ours ----------------------------------------------------------------------------
+
+PATIENTS = Cohort(foreign_app.PATIENTS, np.arange(4) % 3, np.arange(4).astype(str))
+TRIAGE = ModelSpec("tests.federation.foreign_app:make_triage")
+WITHIN = {"analytic_linear": 1e-3, "spear": 1e-5, "cocktail_party": 1e-4}
+"""How far off the cells may be on average that an exact attack rebuilds; of others .2, where chance is off by 1/3."""
+REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", "aggregate_difference": "protocol"}
+"""What cannot be read of an app whose clients return the weights of fully connected layers."""
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file that somebody's app wrote, of two rounds, whose model has names of its own."""
+    protocol = Protocol("fedavg", batch_size=1, local_steps=1, learning_rate=0.1, rounds=2, clients=4)
+    with compat.quiet():
+        app, strategy = foreign_app.make_server(lambda inner: testbed.record(inner, protocol=protocol), rounds=2)
+    compat.run_in_process(app, foreign_app.client, 4)
+    path = tmp_path_factory.mktemp("foreign") / "t"
+    transcript.write(path, strategy.transcript())
+    return path
+
+
+def others() -> Cohort:
+    x = np.random.default_rng(1).random((60, 12)).astype(np.float32)
+    return Cohort(x, np.arange(60) % 3, np.arange(60).astype(str))
+
+
+def asked(a: Attack, view: Transcript) -> Any:
+    if a.risk == "property":
+        return Property(0, 4, (0.2, 0.8), (1, 1))
+    if a.claim is Reconstruction:
+        keys = tuple(e.key for e in view.exchanges)
+        return Batch(keys, (12,), 3, (1,) * len(keys))
+    if a.claim is Representatives:
+        return Classes(3, np.zeros(12), np.ones(12))
+    return Records(PATIENTS, np.arange(4))
+
+
+@pytest.mark.parametrize("a", [a for a in ON_FEDERATIONS if not a.act], ids=by_name)
+def test_every_reading_attack_reads_a_foreign_app(a: Attack, recorded: Path) -> None:
+    """One person a client: what is exact is exact, and who is asked about gets a score."""
+    models.register(TRIAGE.factory, foreign_app.make_triage)
+    nodes = (0,) if a.position == "client" else ()
+    threat = Threat(a.position, False, conformance.EVERYTHING | {"recipe"}, nodes=nodes)
+    view = seen_by(replace(transcript.read(recorded), model=TRIAGE), threat)
+    if a.name in REFUSED:
+        with pytest.raises(Unavailable, match=REFUSED[a.name]):
+            a.run(view, asked(a, view), others(), 0, threat)
+        return
+    claim = a.run(view, asked(a, view), others(), 0, threat, QUICK.get(a.name, {}))
+    match claim:
+        case Reconstruction(batches=batches):
+            assert set(batches) == {e.key for e in view.exchanges}
+            for (_, client), rebuilt in batches.items():
+                assert np.abs(rebuilt[0] - PATIENTS.x[client]).mean() < WITHIN.get(a.name, 0.2)
+        case Scores(values=values):
+            assert values.shape == (1 if a.risk == "property" else 4,)
+            assert np.isfinite(values).all()
+        case Sources(clients=clients):
+            assert clients.tolist() == [0, 1, 2, 3]
+        case Representatives(records=made):
+            assert made.shape == (3, 12)
+        case _:
+            pytest.fail(f"{a.name} claims something else")
