@@ -116,6 +116,28 @@ def planted(name: str, size: int, width: int) -> None:
     row(f"{name}, B={size}, {width} neurons", np.array(rates), beside, float(np.mean(seconds)))
 
 
+def fished(size: int, hidden: list[int]) -> None:
+    """Records of one class that fishing reads off a large batch, of those left to make the gradient; none else."""
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": hidden})
+    protocol = Protocol("fedsgd", size, learning_rate=0.1, rounds=1, clients=1)
+    read, left, wrong, seconds = [], [], 0, []
+    for seed in range(RUNS):
+        made, _, threat = recorded("fishing", "mnist5k", spec, protocol, size, seed, {"target": 3, "batch": size})
+        claim, took = claim_of(made, _, threat, "fishing")
+        (exchange,), (group,) = made.views["true"].exchanges, made.truth.batches["true"].values()
+        network = models.build(spec)
+        with torch.no_grad():
+            at = models.to_tensors(exchange.sent or {}, network)
+            chances = torch.softmax(torch.func.functional_call(network, at, (torch.tensor(group.x),)), 1)[:, 3].numpy()
+        left.append(int((np.abs(chances - (group.y == 3)) > 1e-5).sum()))
+        read.append(round(exact(claim.batches[1, 0], group) * size))
+        wrong += len(claim.batches[1, 0]) - read[-1]
+        seconds.append(took)
+    beside = f"of {np.sum(left)} left in {RUNS} batches {np.sum(read)} read, {wrong} claimed wrongly"
+    what = f"fishing, B={size}, 784-{'-'.join(map(str, hidden))}-10"
+    row(what, np.array(read) / np.maximum(left, 1), beside, float(np.mean(seconds)))
+
+
 def spear(size: int) -> None:
     spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [200, 200]})
     protocol = Protocol("fedsgd", size, learning_rate=0.1, rounds=RUNS, clients=1)
@@ -270,6 +292,7 @@ def quality(rebuilt: np.ndarray | None, group: Cohort) -> np.ndarray:
 JOBS: dict[str, list[Callable[[], None]]] = {
     "imprint": [lambda b=b, k=k: planted("imprint", b, k) for b, k in ((8, 256), (64, 256), (64, 1024), (256, 1024))],
     "trap_weights": [lambda b=b: planted("trap_weights", b, 1000) for b in (8, 20, 100)],
+    "fishing": [lambda h=h: fished(64, h) for h in ([200], [200, 200])],
     "spear": [lambda b=b: spear(b) for b in (1, 2, 4, 8)],
     "dager": [
         lambda a=a: dager(*a)

@@ -19,6 +19,7 @@ from testbed.harness.prepare import defended, described, groups, mlp, sited
 from testbed.report import results
 from testbed.report.schema import Finding, Metric, Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.wording import WHICH_CLIENT
 
 SEES = (
     "the server: every global model and what each client returns, or their weighted mean (view=sum); a client: the "
@@ -165,7 +166,7 @@ def plans(number: int) -> tuple[Plan, ...]:
         metrics: tuple[Metric, ...] = ("rate",) if attack == "source_inference" else ("tpr_at_fpr", "auc")
         for offset, metric in enumerate(metrics):
             rule = f"TB-MEMBERSHIP-{RULES[number] + place + 10 * offset}"
-            target = "which client" if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
+            target = WHICH_CLIENT if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
             target = "final model alone" if attack == ALONE else target
             primary = number == 0 and place == 0 and offset == 0
             made.append(Plan(rule, "membership", attack, metric, "record", primary, target=target))

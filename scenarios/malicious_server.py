@@ -17,6 +17,9 @@ NOT_TESTED = ["clients that check the model they are sent", "secure aggregation"
 SEES = "every model that it sends, which it may change, and every gradient that comes back"
 
 
+ACTS = ("imprint", "trap_weights", "fishing")
+
+
 @scenario(question="What can a coordinator read that plants bins in the model?", malicious=True)
 def malicious_server(
     data: str = "heart",
@@ -33,36 +36,40 @@ def malicious_server(
     """A server that sends a changed model reads every record that a part of it answers to alone.
 
     `attack=imprint` changes the architecture, and reads each record that is alone in one of its `bins`;
-    `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people.
+    `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people;
+    `attack=fishing` only the last layer, so that few people of one class, another each round, make the gradient;
+    its figure is the share of batches of which anybody's record came back.
 
     Beside it: what a server that only reads learns of the same federation.
     """
     known = source(data)
-    if attack not in ("imprint", "trap_weights"):
+    if attack not in ACTS:
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r}.",
             "A malicious server acts; others only read.",
-            "Use imprint or trap_weights.",
+            f"Use one of: {', '.join(ACTS)}.",
         )
     split = hospitals(known, clients, rounds * batch, seed)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
-    spec = mlp(known, 32 if attack == "imprint" else bins)
+    acts = {"imprint": {"bins": bins}, "trap_weights": {}, "fishing": {"batch": batch}}
+    spec = mlp(known, bins if attack == "trap_weights" else 32 if attack == "imprint" else 64)
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
     unit = "record" if batch == 1 else "batch"
+    metric = "rate" if attack == "fishing" else "line_up_top1"  # it is after somebody of a batch, not everybody
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"})),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit),),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit),),
         positive=None if batch == 1 and protection is None else undefended,
-        act_params={"bins": bins} if attack == "imprint" else {},
+        act_params=acts[attack],
     )
     honest = replace(
         trial,
         threat=Threat("server", knows=frozenset({"architecture", "auxiliary"})),
-        plans=(by_a_curious_server(unit),),
+        plans=(replace(by_a_curious_server(unit), metric=metric),),
     )
     return prepared(known, trial, SEES, NOT_TESTED, honest)
 

@@ -26,6 +26,10 @@ FLAGS = {
 }
 
 
+WHICH_CLIENT = "which client"
+"""The target of a finding that says whose a record is, not whether it was used."""
+
+
 def percent(measure: Measure) -> str:
     """A rate as a person would say it."""
     if isinstance(measure, Unmeasured):
@@ -51,6 +55,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
             what = f"{target!r}" if target else "the secret"
             text = f"From all else about a person, {what} is guessed rightly for {got} of the people in the data"
             beside = f", and for {control} of people who were not"
+        case "membership" if target == WHICH_CLIENT:
+            text = f"For {got} of members' records the client that trained on them is named"
+            beside = f"; of records that nobody trained on, {control} are laid to the client drawn for them"
         case "membership":
             fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
             alarms = "When the attacker says yes or no"
@@ -65,6 +72,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
         case "reconstruction" if getattr(measures["measure"], "metric", "") == "token_recall":
             text = f"From what they sent in training, {got} of the words of people's sentences are rebuilt"
             beside = f"; sentences that were never sent agree in {control}"
+        case "reconstruction" if getattr(measures["measure"], "metric", "") == "rate":
+            text = f"Of {got} of the batches, somebody's record is picked out of a line-up of look-alikes"
+            beside = f"; of batches that were never sent, {control}"
         case "reconstruction":
             text = (
                 f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -60,6 +60,14 @@ class Evidence:
             self.performed,
             self.notes,
         )
+
+    def best_of_clusters(self) -> Evidence:
+        """Of each cluster's guesses the best alone: did anybody of a batch come back?"""
+        order = np.lexsort((-self.score, -self.success))
+        keys = np.stack([np.unique(c, return_inverse=True)[1] for c in (self.view, self.group, self.cluster)])
+        _, first = np.unique(keys[:, order], axis=1, return_index=True)
+        best = self.where(np.sort(order[first]))
+        return replace(best, requested=len(best), performed=int((best.score != 0).sum()))
 
     @staticmethod
     def rows(

@@ -99,6 +99,8 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     if "positive" not in recorded.views:
         parts.append(judge.reconstruction(claims["true"], truth.batches["true"], line_up, "positive", "used"))
     evidence = Evidence.join(*parts)
+    if plan.metric == "rate":
+        evidence = evidence.best_of_clusters()
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
     finding = findings_.rates(aimed, evidence)
     return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from testbed import judge, models
+from testbed.attacks.inversion import fishing
 from testbed.attacks.inversion.fedavg_unrolling import _merged, _plan  # pyright: ignore[reportPrivateUsage]
 from testbed.attacks.inversion.spear import unmix
 from testbed.attacks.inversion.trap_weights import act, agreeing
@@ -21,6 +23,7 @@ from testbed.scenario import run
 from tests.attacks.test_inversion import digits, gradient_of
 
 EXACT_DB = 60.0
+FISHER = Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"}))
 SERVER = Threat("server", knows=frozenset({"architecture", "batch_size", "hyper_parameters"}))
 
 
@@ -129,6 +132,36 @@ def test_a_layer_that_takes_a_part_of_the_record_cannot_be_trapped() -> None:
         made.craft(1, 0, models.get_parameters(models.build(spec, 0)))
 
 
+# --- fishing ---------------------------------------------------------------------------------------------
+
+
+def test_of_a_batch_of_64_those_left_to_make_the_gradient_are_read_and_nobody_else() -> None:
+    images, spec = load_images("mnist5k"), deep(200)
+    asked, read, left, claimed = Batch(((1, 0),), (1, 28, 28), 10), 0, 0, 0
+    for seed in range(4):
+        rows = np.random.default_rng(seed).permutation(len(images.x))
+        batch, auxiliary = (Cohort(images.x[r], images.y[r], r.astype(str)) for r in (rows[:64], rows[64:2064]))
+        made = fishing.act(asked, auxiliary, np.random.default_rng(seed), spec, target=3, batch=64)
+        assert made.craft is not None
+        first = models.get_parameters(models.build(spec, seed))
+        sent = dict(made.craft(1, 0, first))
+        assert [k for k in sent if not np.array_equal(sent[k], first[k])] == list(sent)[-2:]  # the last layer alone
+        seen = gradient_of(spec, batch, sent)
+        view = Transcript(seen.exchanges, seen.model, seen.protocol, act="fishing", memory=made.remember)
+        claim = find("fishing").run(view, asked, auxiliary, seed, FISHER)
+        network = models.build(spec)
+        with torch.no_grad():
+            logits = torch.func.functional_call(network, models.to_tensors(sent, network), (torch.tensor(batch.x),))
+        chance = torch.softmax(logits, 1)[:, 3].numpy()
+        left += int((np.abs(chance - (batch.y == 3)) > 1e-5).sum())
+        read += round(exact(claim.batches[1, 0], batch) * 64)
+        claimed += len(claim.batches[1, 0])
+        assert (claim.labels[1, 0] == 3).all()
+    assert 0 < read <= left <= 8 * 4
+    assert read >= 0.7 * left
+    assert claimed - read <= 0.2 * claimed
+
+
 # --- several local steps --------------------------------------------------------------------------------
 
 
@@ -178,6 +211,7 @@ def test_a_gradient_has_no_local_training_to_repeat() -> None:
     [
         ("curious_server", {"attack": "spear", "batch": 4, "clients": 2, "rounds": 3, "data": "mnist5k"}),
         ("malicious_server", {"attack": "trap_weights", "batch": 8, "clients": 2, "rounds": 3, "data": "digits"}),
+        ("malicious_server", {"attack": "fishing", "batch": 16, "clients": 2, "rounds": 10, "data": "digits"}),
     ],
 )
 def test_an_exact_attack_reports_an_excess(scenario: str, params: dict[str, object]) -> None:

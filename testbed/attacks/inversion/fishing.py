@@ -1,0 +1,185 @@
+"""Fishing: a server that changes the last layer so that one record of a large batch makes the gradient alone."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from torch import Tensor, nn
+
+from testbed import models
+from testbed.attacks.inversion.matching import cosine_distance, descend, total_variation
+from testbed.attacks.inversion.trap_weights import agreeing
+from testbed.attacks.inversion.updates import first_linear, gradients
+from testbed.attacks.kit import attack, keyed_rng
+from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
+
+SHARPNESS = 1e3
+"""Logits to each standard deviation of a class along the line it is told by: who is above is told with certainty."""
+
+
+def act(
+    question: Batch,
+    auxiliary: Cohort,
+    rng: np.random.Generator,
+    model: ModelSpec,
+    *,
+    target: int | None = None,
+    batch: int = 64,
+) -> Act:
+    """Replace the last layer by a single direction, along which one class lies above a threshold and all else below.
+
+    The direction is a linear discriminant's, of one half of the `auxiliary` records, on the features that the model
+    sent would give them. Records of the class above the threshold, and others' below, are predicted with certainty
+    and give no gradient. The threshold is where the other half says that exactly one record in `batch` is likeliest to
+    be left. `target` is the class, by default each in turn, a round each.
+    """
+    remembered: dict[str, Array] = {}
+
+    def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
+        network = models.build(model)
+        layer, offset = last_linear_names(parameters)
+        fished = (round_ - 1) % question.classes if target is None else target
+        remembered[f"class.{round_}"] = np.array([fished])
+        features = _features(network, models.to_tensors(parameters, network), layer, auxiliary.x)
+        ours, half = auxiliary.y == fished, np.arange(len(auxiliary)) % 2 == 0
+        if any(len(np.unique(ours[part])) < 2 for part in (half, ~half)):
+            return parameters
+        told = LinearDiscriminantAnalysis(solver="lsqr", shrinkage="auto").fit(features[half], ours[half])
+        along = features[~half] @ told.coef_[0]
+        sharp = SHARPNESS / max(float(along[ours[~half]].std()), 1e-12)
+        threshold = _likeliest_alone(along, ours[~half], batch)
+        weight, bias = (np.zeros_like(parameters[name]) for name in (layer, offset))
+        weight[fished], bias[fished] = sharp * told.coef_[0], -sharp * threshold
+        return {**parameters, layer: weight, offset: bias}
+
+    return Act(None, craft, remembered)
+
+
+def _likeliest_alone(along: Array, ours: Array, batch: int) -> float:
+    """The threshold at which a batch likeliest holds one of ours below it and nobody else above (Poisson counts)."""
+    levels = np.sort(along)
+    levels = np.append((levels[1:] + levels[:-1]) / 2, 2 * levels[-1] - levels[0])
+    below = batch * np.array([(ours & (along < level)).mean() for level in levels])
+    above = batch * np.array([(~ours & (along >= level)).mean() for level in levels])
+    return float(levels[np.argmax(below * np.exp(-below - above))])
+
+
+def last_linear_names(parameters: Parameters) -> tuple[str, str]:
+    """The names of the last fully connected layer's weight and bias. Raises `Unavailable` where there is none."""
+    for name, weight in reversed(list(parameters.items())):
+        bias = name.removesuffix("weight") + "bias"
+        if name.endswith("weight") and weight.ndim == 2 and bias in parameters:
+            return name, bias
+    raise Unavailable("no_linear_last_layer", "a model that ends in a fully connected layer with a bias")
+
+
+def _features(network: nn.Module, at: dict[str, Tensor], layer: str, x: Array) -> Array:
+    """What the last layer is given of each record (n, width)."""
+    held: list[Tensor] = []
+
+    def keep(module: nn.Module, given: tuple[Any, ...]) -> None:
+        held.append(given[0])
+
+    hook = network.get_submodule(layer.removesuffix(".weight")).register_forward_pre_hook(keep)
+    with torch.no_grad():
+        torch.func.functional_call(network, at, (torch.tensor(x),))
+    hook.remove()
+    return held[0].double().numpy()
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture", "auxiliary"},
+    position="server",
+    reference="https://arxiv.org/abs/2202.00580",
+    act=act,
+)
+def fishing(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    iterations: int = 300,
+    learning_rate: float = 0.1,
+    tv: float = 0.02,
+    tolerance: float = 1e-3,
+) -> Reconstruction:
+    """Rebuild the few records of a class that were left to make a large batch's gradient (Wen et al. 2022).
+
+    Threat model: a malicious server that chooses the last layer's parameters, not the architecture, and holds
+    auxiliary records of all classes. Behind a fully connected first layer the record is read exactly, and claimed
+    where two neurons agree on it (relative difference below `tolerance`); behind any other it is found by gradient
+    matching, as if it were the whole batch, and no exactness is claimed. Limit: one record a batch, where exactly one
+    of the class lies below the threshold and nobody of another class above.
+    """
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    network = models.build(view.model)
+    seed, rebuilt, labels = int(rng.integers(2**31)), dict[tuple[int, int], Array](), dict[tuple[int, int], Array]()
+    for key, exchange, gradient in gradients(view, question):
+        assert exchange.sent is not None
+        fished = np.asarray(view.memory.get(f"class.{key[0]}", np.zeros(1)), np.int64)
+        try:
+            weight, bias = first_linear(gradient, math.prod(question.shape))
+            found = agreeing(weight, bias, tolerance)
+            slack = tolerance * (question.high - question.low)
+            inside = (found >= question.low - slack).all(1) & (found <= question.high + slack).all(1)
+            found = apart(found[inside], tolerance)
+            made = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
+        except Unavailable:
+            at = models.to_tensors(exchange.sent, network)
+            made = _matched(
+                network, at, gradient, fished, question, keyed_rng(seed, *key), iterations, learning_rate, tv
+            )
+        rebuilt[key], labels[key] = made, np.repeat(fished, len(made))
+    return Reconstruction(rebuilt, labels)
+
+
+MIXTURES = 40
+
+
+def apart(found: Array, tolerance: float) -> Array:
+    """Of these points (n, width), heard loudest first, those that do not lie between two others: no mixtures."""
+    points = found[:MIXTURES]
+    kept: list[Array] = []
+    for i, point in enumerate(points):
+        others = np.delete(points, i, 0) - point
+        lengths = np.linalg.norm(others, axis=1)
+        cosines = (others @ others.T) / np.maximum(np.outer(lengths, lengths), 1e-30)
+        if not (cosines < -1 + tolerance).any():
+            kept.append(point)
+    return np.array(kept).reshape(-1, found.shape[1])
+
+
+def _matched(
+    network: nn.Module,
+    at: dict[str, Tensor],
+    gradient: dict[str, Array],
+    fished: Array,
+    question: Batch,
+    rng: np.random.Generator,
+    iterations: int,
+    learning_rate: float,
+    tv: float,
+) -> Array:
+    """The record (1, ...) whose gradient below the last layer, which all records pull at, points where this does."""
+    below = {k: v.requires_grad_() for k, v in at.items() if k not in last_linear_names(gradient)}
+    target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in below]
+    if not any(bool(t.any()) for t in target):
+        return np.empty((0, *question.shape))
+    y = torch.from_numpy(fished)
+
+    def objective(x: Tensor) -> Tensor:
+        loss = models.loss_of(network, {**at, **below}, x, y)
+        own = torch.autograd.grad(loss, list(below.values()), create_graph=True)
+        value = cosine_distance(list(own), target)
+        return value + tv * total_variation(x) if len(question.shape) == 3 else value
+
+    start = torch.tensor(rng.uniform(question.low, question.high, (1, *question.shape)), dtype=torch.float32)
+    return descend(objective, start, question, iterations, learning_rate)[0].numpy()
