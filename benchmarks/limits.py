@@ -1,6 +1,6 @@
 """How much each reconstruction attack reads, beside what theory or the trap itself allows in the same run.
 
-python benchmarks/limits.py [imprint trap_weights spear dager cocktail_party unmasking unrolling labels]
+python benchmarks/limits.py [imprint trap_weights fishing spear dager tabular_inversion class_generator ...]
 """
 
 from __future__ import annotations
@@ -36,6 +36,9 @@ from testbed.federation.secure import SecureAggregation
 from testbed.findings import Plan
 from testbed.harness.federation import Recorded, Trial
 from testbed.report.results import environment
+from testbed.report.schema import Estimate
+from testbed.scenario import find as by_name
+from testbed.scenario import run
 
 KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
 EXACT_DB = 60.0
@@ -289,6 +292,23 @@ def quality(rebuilt: np.ndarray | None, group: Cohort) -> np.ndarray:
     return np.array(found + [0.0] * (len(group) - len(found)))
 
 
+def scene(name: str, params: dict[str, object]) -> None:
+    """The primary finding of a scenario as it is run by anybody, with its control and its blind guess."""
+    start = time.process_time()
+    finding = run(by_name(name), params, seed=0).result.findings[0]
+    found, control, blind = finding.measure, finding.control, finding.baseline
+    assert isinstance(found, Estimate)
+    assert isinstance(control, Estimate)
+    assert isinstance(blind, Estimate)
+    what = " ".join([finding.attack.name, *(f"{k}={v}" for k, v in params.items())])
+    seconds = time.process_time() - start
+    print(
+        f"{what:44} {found.value:6.3f} ({found.low:.3f} to {found.high:.3f})  of others {control.value:.3f}, "
+        f"blind {blind.value:.3f}  {seconds:8.3f} CPU s",
+        flush=True,
+    )
+
+
 JOBS: dict[str, list[Callable[[], None]]] = {
     "imprint": [lambda b=b, k=k: planted("imprint", b, k) for b, k in ((8, 256), (64, 256), (64, 1024), (256, 1024))],
     "trap_weights": [lambda b=b: planted("trap_weights", b, 1000) for b in (8, 20, 100)],
@@ -298,6 +318,16 @@ JOBS: dict[str, list[Callable[[], None]]] = {
         lambda a=a: dager(*a)
         for a in ((1, 16, 64, True), (4, 15, 128, True), (16, 15, 256, True), (1, 16, 64, False), (4, 16, 128, False))
     ],
+    "tabular_inversion": [
+        lambda p=p: scene("hospital_tables", dict(p))
+        for p in (
+            {"data": "support2"},
+            {"data": "thyroid"},
+            {"data": "heart"},
+            {"data": "heart", "epochs": 1, "rounds": 10},
+        )
+    ],
+    "class_generator": [lambda: scene("malicious_client", {})],
     "cocktail_party": [lambda b=b: unmixing(b, 512) for b in (4, 16, 64)],
     "unmasking": [lambda b=b: unmasking(b) for b in (1, 4)],
     "unrolling": [lambda e=e, r=r: unrolling(e, r) for e, r in ((2, 0.1), (4, 0.5), (8, 0.1))],

@@ -6,50 +6,81 @@ from dataclasses import replace
 
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
+from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
 from testbed.harness.prepare import by_a_curious_server, defended, hospitals, mlp, prepared
 from testbed.scenario import Scenario, main, scenario
 
-NOT_TESTED = ["clients that collude", "a client that poisons the training", "secure aggregation, which hides no sum"]
+NOT_TESTED = ["a client that poisons the training", "secure aggregation, which hides no sum"]
 SEES = "the global models that it receives and its own updates; nothing of another client's messages"
+READERS = ("analytic_linear", "spear", "cosine_tv", "cocktail_party", "fedavg_unrolling")
 
 
 @scenario(question="Can one hospital of this federation see another's records?", position="client")
 def curious_client(
     data: str = "heart",
     clients: int = 2,
+    colluding: int = 1,
     rounds: int = 20,
     batch: int = 1,
+    epochs: int = 0,
+    learning_rate: float = 0.1,
+    hidden: int = 32,
+    reader: str = "analytic_linear",
     defence: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A client subtracts its own gradient from the global model's step; with two clients the rest is the other's.
+    """A client subtracts its own update from the global model's step; with two clients the rest is the other's.
+
+    `colluding` clients subtract all of theirs; `reader` is the server's attack that reads the rest. `epochs=0` is
+    FedSGD; with `epochs`, clients train so often on the same `batch` records in each round and send weights.
 
     Beside it: what the server learns of the same federation, whose updates it sees one by one.
     """
     known = source(data)
-    split = hospitals(known, clients, rounds * batch, seed)
-    protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    if reader not in READERS or not 0 < colluding < clients:
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario knows no {colluding} of {clients} clients that read with {reader!r}.",
+            "One client or more collude, and one or more are left to be read.",
+            f"Use more clients than collude, and one of: {', '.join(READERS)}.",
+        )
+    split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
+    protocol = Protocol("fedsgd", batch_size=batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    if epochs:
+        protocol = replace(protocol, kind="fedavg", local_epochs=epochs)
     protection = defended(defence, noise, clip)
-    # Two undefended clients with one record each: the other's gradient is known exactly.
-    undefended = Federation(mlp(known, 32), Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds), seed)
-    unit = "record" if batch == 1 else "batch"
+    spec = mlp(known, hidden)
+    # Known to leak: all but one collude, nobody defends, and a gradient is of one record.
+    alone = colluding + 1
+    undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=alone), seed)
+    unit = "record" if batch == 1 and not epochs else "batch"
+    knows = frozenset({"architecture", "hyper_parameters", "auxiliary", "batch_size"})
     trial = Trial(
         split,
-        Federation(mlp(known, 32), protocol, seed, protection),
-        Threat("client", knows=frozenset({"architecture", "hyper_parameters"}), nodes=(0,)),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", "aggregate_difference", "line_up_top1", unit),),
-        positive=None if (clients, batch, protection) == (2, 1, None) else undefended,
-        positive_clients=2,
+        Federation(spec, protocol, seed, protection),
+        Threat("client", knows=knows, nodes=tuple(range(colluding))),
+        (
+            Plan(
+                "TB-RECONSTRUCTION-001",
+                "reconstruction",
+                "aggregate_difference",
+                "line_up_top1",
+                unit,
+                params={"reader": reader},
+            ),
+        ),
+        positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, None) else undefended,
+        positive_clients=alone,
     )
     server = replace(
         trial,
-        threat=Threat("server", knows=frozenset({"architecture", "auxiliary"})),
-        plans=(by_a_curious_server(unit),),
+        threat=Threat("server", knows=knows),
+        plans=(replace(by_a_curious_server(unit), attack=reader),),
     )
     return prepared(known, trial, SEES, NOT_TESTED, server)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 
 from testbed import models
-from testbed.attacks.inversion.aggregate_difference import others_gradient
+from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.inversion.analytic_linear import solve
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
@@ -18,6 +19,8 @@ from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.kit import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.data import load_images
+from testbed.federation.run import Federation
+from testbed.federation.tap import seen_by
 from testbed.judge import psnr
 from testbed.report.schema import Estimate
 from testbed.scenario import find as find_scenario
@@ -171,10 +174,39 @@ def test_the_others_gradient_is_what_is_left_of_the_step() -> None:
         Protocol("fedsgd", 1, learning_rate=0.1, rounds=2, clients=2),
         "client",
     )
-    found = others_gradient(view, 1, 0)
-    assert found is not None
-    assert found["w"] == pytest.approx(theirs)
-    assert others_gradient(view, 2, 0) is None  # the model after the last round was not seen
+    found = left_over(view)
+    assert found[1][1]["w"] == pytest.approx(theirs)
+    assert 2 not in found  # the model after the last round was not seen
+
+
+@pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
+@pytest.mark.parametrize(("clients", "colluding"), [(2, (0,)), (4, (0, 1, 3)), (4, (1,))])
+def test_what_colluding_clients_leave_is_the_mean_of_the_others(
+    kind: Literal["fedsgd", "fedavg"], clients: int, colluding: tuple[int, ...]
+) -> None:
+    protocol = Protocol(kind, 4, local_epochs=2, learning_rate=0.1, rounds=2, clients=clients)
+    people = digits(8 * clients)
+    parts = [people.take(np.arange(i, 8 * clients, clients)) for i in range(clients)]
+    everything = Federation(MLP, protocol, 0).run(parts)
+    found = left_over(seen_by(everything, Threat("client", nodes=colluding)))
+    assert set(found) == {1, 2}
+    for round_, (sent, rest) in found.items():
+        answers = [e.returned for e in everything.exchanges if e.round == round_ and e.client not in colluding]
+        for name, value in rest.items():
+            there = np.mean([np.asarray((a or {})[name], np.float64) for a in answers], axis=0)
+            scale = np.abs(there - (sent[name] if kind == "fedavg" else 0)).max()
+            assert np.abs(value - there).max() <= 3e-5 * max(scale, 1e-2)
+
+
+def test_a_client_of_two_reads_the_other_like_the_server_also_from_weights() -> None:
+    params = {"clients": 2, "rounds": 3, "batch": 4, "epochs": 1, "reader": "spear", "hidden": 200, "data": "mnist5k"}
+    found = run(find_scenario("curious_client"), params, seed=1).result.findings
+    assert isinstance(found[0].measure, Estimate)
+    assert found[0].measure.value == 1.0
+    params = {"clients": 3, "colluding": 2, "rounds": 3, "data": "digits"}
+    found = run(find_scenario("curious_client"), params, seed=1).result.findings
+    assert isinstance(found[0].measure, Estimate)
+    assert found[0].measure.value == 1.0
 
 
 def test_the_change_of_weights_is_a_gradient_up_to_its_scale() -> None:

@@ -1,34 +1,46 @@
-"""What one hospital learns of another from the global model alone."""
+"""What one hospital, or several together, learn of the others from the global model alone."""
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 
-from testbed.attacks.inversion.analytic_linear import solve
-from testbed.attacks.inversion.updates import first_linear
-from testbed.attacks.kit import attack
-from testbed.core import Array, Batch, Cohort, Parameters, Reconstruction, Transcript, Unavailable
+from testbed.attacks.kit import attack, find
+from testbed.core import Array, Batch, Cohort, Exchange, Parameters, Reconstruction, Transcript, Unavailable
 
 
-def others_gradient(view: Transcript, round_: int, own: int) -> dict[str, Array] | None:
-    """The summed gradient of all other clients in a round, from two successive global models and one's own update.
+def left_over(view: Transcript) -> dict[int, tuple[Parameters, dict[str, Array]]]:
+    """By round the model that was sent, and the mean of what all clients returned that are not in this view.
 
-    FedSGD with equally weighted clients: sum_j g_j = clients * (w_r - w_{r+1}) / lr - g_own. None where the next
-    global model was not seen.
+    With N clients, of which k are in the view, all equally weighted, that mean is (N m - sum of the k) / (N - k). What
+    was aggregated, m, is in FedAvg the next global model, and in FedSGD (w_r - w_{r+1}) / lr. A round is left out of
+    which the next global model was not seen, or of which one of the k did not answer.
     """
-    sent: dict[int, Parameters] = {e.round: e.sent for e in view.exchanges if e.client == own and e.sent is not None}
-    mine = {e.round: e.returned for e in view.exchanges if e.client == own}.get(round_)
-    after = sent.get(round_ + 1, view.final if round_ == max(sent, default=0) else None)
-    rate, clients = view.protocol.learning_rate, view.protocol.clients
-    if mine is None or after is None or not rate:
-        return None
-    return {
-        k: clients * (np.asarray(sent[round_][k], np.float64) - np.asarray(after[k], np.float64)) / rate
-        - np.asarray(v, np.float64)
-        for k, v in mine.items()
-    }
+    protocol = view.protocol
+    rounds: defaultdict[int, list[Exchange]] = defaultdict(list)
+    for exchange in view.exchanges:
+        rounds[exchange.round].append(exchange)
+    known = {e.client for e in view.exchanges}
+    others = protocol.clients - len(known)
+    made: dict[int, tuple[Parameters, dict[str, Array]]] = {}
+    for round_, mine in rounds.items():
+        sent, answers = mine[0].sent, [e.returned for e in mine if e.returned is not None]
+        following = rounds.get(round_ + 1)
+        after = following[0].sent if following else view.final if round_ == max(rounds) else None
+        if sent is None or after is None or others < 1 or len(answers) < len(known):
+            continue
+        if protocol.kind == "fedsgd":
+            rate = protocol.learning_rate
+            if not rate:
+                continue
+            mean = {k: (np.asarray(sent[k], np.float64) - np.asarray(after[k], np.float64)) / rate for k in answers[0]}
+        else:
+            mean = {k: np.asarray(after[k], np.float64) for k in answers[0]}
+        own = {k: sum(np.asarray(a[k], np.float64) for a in answers) for k in mean}
+        made[round_] = sent, {k: (protocol.clients * v - own[k]) / others for k, v in mean.items()}
+    return made
 
 
 @attack(
@@ -39,25 +51,30 @@ def others_gradient(view: Transcript, round_: int, own: int) -> dict[str, Array]
     reference="https://arxiv.org/abs/1805.04049",
 )
 def aggregate_difference(
-    view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    reader: str = "analytic_linear",
 ) -> Reconstruction:
-    """Subtract one's own update from the aggregate; with two clients the rest is the other's, and is read exactly.
+    """Subtract one's own updates from the aggregate, and read what is left as a server would.
 
-    Threat model: a curious client that sees successive global models and knows the server's learning rate and how
-    many clients take part (Melis et al. 2019 observe the same difference). With N clients the rest is a sum of
-    N - 1 updates, of which one mixture comes back. Limit: float32 rounding of the global model, divided by the
-    learning rate.
+    Threat model: a curious client, or several that collude, who see successive global models and know the protocol,
+    the server's learning rate and how many clients take part, all equally weighted (Melis et al. 2019 observe the same
+    difference). Where all but one collude, or there are two clients, the rest is the other's update; otherwise it is
+    the mean of the others'. `reader` is the server's attack that reads it. Limit: float32 rounding of the global
+    model, in FedSGD divided by the learning rate.
     """
-    if view.protocol.kind != "fedsgd":
-        raise Unavailable("protocol", "a federation that averages gradients (protocol fedsgd)")
-    width = math.prod(question.shape)
-    own = min((e.client for e in view.exchanges), default=0)
-    rebuilt: dict[tuple[int, int], Array] = {}
-    for round_, client in question.keys:
-        gradient = others_gradient(view, round_, own)
-        x = None if gradient is None or client == own else solve(*first_linear(gradient, width))
-        if x is not None:
-            rebuilt[round_, client] = x.reshape(1, *question.shape)
-    if not rebuilt:
+    rest = left_over(view)
+    own = {e.client for e in view.exchanges}
+    exchanges = [
+        Exchange(round_, client, rest[round_][0], rest[round_][1])
+        for round_, client in question.keys
+        if round_ in rest and client not in own
+    ]
+    if not exchanges:
         raise Unavailable("no_aggregate", "two successive global models and one's own update between them")
-    return Reconstruction(rebuilt)
+    reads = find(reader)
+    seen = replace(view, exchanges=tuple(exchanges), position="server")
+    return reads.read(seen, question, auxiliary, rng, **reads.defaults)
