@@ -48,8 +48,9 @@ POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
     ("server", True, ("isolation",)),
     ("client", True, ("client_gradient_ascent",)),
     ("client", True, ("client_mislabelling",)),
+    ("server", True, ("crafted_neurons",)),
 )
-RULES = (601, 621, 641, 661, 681, 781)
+RULES = (601, 621, 641, 661, 681, 781, 801)
 BY_CLIENTS = {a for position, _, attacks in POSITIONS if position == "client" for a in attacks}
 LOOKING = "global_models"
 OVERFITTED = 0.1

@@ -1,0 +1,100 @@
+"""Membership by a server that chooses parameters so that a neuron answers to one record alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from sklearn.covariance import LedoitWolf
+
+from testbed.attacks.inversion.updates import first_linear, first_linear_names, gradients
+from testbed.attacks.kit import attack
+from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Records, Scores, Transcript
+
+NEVER = 1e-24
+"""Squared change, relative to the layer's squared length, below which a neuron counts as untouched."""
+
+
+def _craft(
+    question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec, *, height: float = 10.0
+) -> Act:
+    """Sends each client a first layer whose neurons each fire for one of the records it is suspected of, in turn.
+
+    A neuron looks along the linear discriminant of its record from all records in doubt, with a threshold half-way to
+    the nearest of them; its record lies `height` above.
+    """
+    people = question.people
+    assert isinstance(people, Cohort)
+    x = people.x.reshape(len(people), -1).astype(np.float64)
+    covariance = LedoitWolf().fit(x)
+    centre = np.asarray(covariance.location_, np.float64)
+    along = (x - centre) @ np.asarray(covariance.precision_, np.float64)
+    place = np.lexsort((people.y, *x.T))  # by contents, so that nothing follows the order of the question
+
+    def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
+        mine = place if question.suspected is None else place[question.suspected[place] == client]
+        if not len(mine):
+            return parameters
+        names = first_linear_names(parameters, x.shape[1])
+        weight, bias = (parameters[n].copy() for n in names)
+        now = mine[np.arange((round_ - 1) * len(weight), round_ * len(weight)) % len(mine)][: len(mine)]
+        # How far every record in doubt lies along the direction of each of those whose turn it is.
+        level = (x - centre) @ along[now].T
+        own = level[now, np.arange(len(now))].copy()
+        level[now, np.arange(len(now))] = -np.inf
+        gap = np.maximum(own - level.max(0), 1e-3 * np.abs(own)) / 2 if len(x) > 1 else np.abs(own) / 2
+        scale = height / np.maximum(gap, 1e-12)
+        weight[: len(now)] = scale[:, None] * along[now]
+        bias[: len(now)] = -scale * (own - gap + along[now] @ centre)
+        weight[len(now) :], bias[len(now) :] = 0, -height
+        return {**parameters, names[0]: weight, names[1]: bias}
+
+    return Act(craft=craft, remember={"height": np.array([height])})
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"architecture", "target_records"},
+    position="server",
+    reference="https://arxiv.org/abs/2302.12685",
+    act=_craft,
+)
+def crafted_neurons(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score each record by whether the neuron made for it was moved along that record (after AMI; Nguyen et al. 2023).
+
+    Threat model: a malicious server that chooses the first layer's parameters, not the architecture. A neuron that only
+    one record fires changes if that record is trained on, and then along it: the score is the logarithm of the squared
+    change along the record over that across it. The authors find such weights by training; here a linear discriminant
+    gives them. Limit: as many records a round and client as the layer has neurons; records that no plane parts from
+    the others (few columns) fire together; and activations other than ReLU fire always. Raises `Unavailable` where the
+    first layer is not fully connected.
+    """
+    people = question.people
+    assert isinstance(people, Cohort)
+    shape = people.x.shape[1:]
+    x = people.x.reshape(len(people), -1).astype(np.float64)
+    height = float(np.asarray(view.memory.get("height", 10.0)).ravel()[0])
+    lowest = math.log(1e-6)
+    scores = np.full(len(people), lowest)
+    keys = tuple(e.key for e in view.exchanges)
+    for (_, client), exchange, gradient in gradients(view, Batch(keys, tuple(shape), 2)):
+        assert exchange.sent is not None
+        asked = np.arange(len(people))
+        asked = asked if question.suspected is None else asked[question.suspected == client]
+        if not len(asked):
+            continue
+        weight, bias = (np.asarray(v, np.float64) for v in first_linear(exchange.sent, x.shape[1]))
+        off = np.abs(x[asked] @ weight.T + bias - height)
+        neuron = off.argmin(1)
+        made = off[np.arange(len(asked)), neuron] < 0.01 * height
+        asked, neuron = asked[made], neuron[made]
+        moved_weight, moved_bias = first_linear(gradient, x.shape[1])
+        moved = np.column_stack([moved_weight, moved_bias])[neuron]
+        record = np.column_stack([x[asked], np.ones(len(asked))])
+        along = (moved * record).sum(1) ** 2 / (record**2).sum(1)
+        never = NEVER * float((moved_weight**2).sum() + (moved_bias**2).sum()) + 1e-300
+        across = np.maximum((moved**2).sum(1) - along, 0)
+        told = np.log((along + 1e-6 * never) / (across + never))
+        scores[asked] = np.maximum(scores[asked], told)
+    return Scores(scores)
