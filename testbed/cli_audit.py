@@ -113,7 +113,13 @@ def audit_model(
                 rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
                 recipe = trained.TorchRecipe(build, rules, kind, said.classes, cache, trained.eta(progress))
             subject = Subject(
-                said, groups["members"], groups["controls"], groups.get("reference"), recipe, features=tuple(columns)
+                said,
+                groups["members"],
+                groups["controls"],
+                groups.get("reference"),
+                recipe,
+                build(),
+                tuple(columns),
             )
     result, evidence, people = audit.audit_model(
         subject,

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-from scipy import spatial as _spatial
 from sklearn.ensemble import RandomForestClassifier
 
 from testbed import findings as findings_
 from testbed import judge, stats
 from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.released.shadow_models import Shadows
 from testbed.core import (
     Act,
     Array,
@@ -25,19 +25,11 @@ from testbed.core import (
     Threat,
     Unavailable,
 )
-from testbed.data.trained import named
 from testbed.findings import Plan
-from testbed.harness import model_risks
+from testbed.harness import at_risk, model_risks, structure
 from testbed.harness.generator import Remembered
 from testbed.harness.model_risks import certain
 from testbed.report.schema import Finding, Unmeasured
-
-spatial = cast(Any, _spatial)  # SciPy ships no types
-
-FEW = 10
-"""Groups of fewer people than this are too small to hide in; the usual minimum cell."""
-DISTINCT = 0.9
-ROUNDING = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +115,28 @@ def audit(
         rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
         area = replace(plan, rule=rule, metric="auc", primary=False)
         found.append(findings_.area_under_curve(area, evidence))
+    decides = _plans(subject, shadows)[0]
+    if decides.rule in kept:
+        progress("groups of people, and records at risk")
+        told, rows = at_risk.by_group(decides.attack, kept[decides.rule], pooled, used, subject.described)
+        found += told
+        kept |= rows
+    if subject.recipe is not None:
+        rng = keyed_rng(seed, "recipe")  # as for the attacks, so that the shadows are the same
+        try:
+            made = Shadows.trained(subject.model, Records(pooled), population, rng, recipes["true"], shadows)
+            often, rows = at_risk.records_at_risk(made, pooled, used)
+            kept |= rows
+        except Unavailable as why:
+            often = findings_.unmeasured(at_risk.OFTEN_PLAN, Unmeasured(unmeasured=why.code, needs=why.needs))
+        found.append(often)
     if subject.described:
         further, rows = model_risks.further(subject, views, population, pooled, used, seed, secrets, progress)
         found += further
         kept |= rows
     if not comparable(subject, seed):
         found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
-    return [*found, *structure(subject)], kept
+    return [*found, *structure.checks(subject.model, subject.estimator, subject.members)], kept
 
 
 def comparable(subject: Subject, seed: int) -> bool:
@@ -209,98 +216,3 @@ def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:
     used = np.arange(len(pooled)) < len(subject.members)
     order = keyed_rng(seed, "pool").permutation(len(pooled))
     return pooled.take(order), used[order]
-
-
-# --- what the model's inside gives away -----------------------------------------------------------------
-
-
-def structure(subject: Subject) -> list[Finding]:
-    """Does the model keep records, or groups too small to hide in? From its inside alone; these inform.
-
-    After SACRO-ML's structural checks: small groups with one prediction, small leaves, and stored records.
-    """
-    members = subject.members
-    estimator, x = inside(subject.estimator, members.x)
-    said = np.round(np.asarray(subject.model.ask(members), dtype=np.float64), 12)
-    _, place, count = np.unique(said, axis=0, return_inverse=True, return_counts=True)
-    alike = count[place.ravel()]
-    # A smooth model answers everybody differently, which says nothing.
-    few_valued = len(count) < DISTINCT * len(said)
-    found = [
-        *(
-            [_small("001", "small_prediction_groups", alike, f"share one prediction with fewer than {FEW} in all")]
-            if few_valued
-            else []
-        ),
-        _small(
-            "002",
-            "single_class_groups",
-            np.where((said >= 1 - 1e-9).any(1), alike, FEW),
-            f"are among fewer than {FEW} records whose class the model states as certain",
-        ),
-    ]
-    leaves = _leaves(estimator, x)
-    if leaves is not None:
-        sizes = np.stack([np.bincount(column)[column] for column in leaves.T], 1)
-        small = (sizes < FEW).mean(1)
-        share = stats.proportion(small)
-        found.append(
-            findings_.diagnostic(
-                _structural("003", "small_leaves"),
-                share,
-                None,
-                f"In the average tree {share.value:.0%} of training records lie in a leaf with fewer than {FEW}.",
-            )
-        )
-    stored = _stored(estimator, x)
-    if stored is not None:
-        share = stats.proportion(stored.astype(float))
-        found.append(
-            findings_.diagnostic(
-                _structural("004", "stored_records"),
-                share,
-                None,
-                f"The model file holds {share.value:.0%} of its training records as they are; whoever has it has them.",
-            )
-        )
-    return found
-
-
-def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
-    """The estimator at the end of a pipeline or a search, and the records as they reach it."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
-    if not hasattr(estimator, "steps"):
-        return estimator, x
-    reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
-    dense: Any = reached.toarray() if hasattr(reached, "toarray") else reached
-    return estimator[-1], np.asarray(dense)
-
-
-def _structural(number: str, name: str) -> Plan:
-    return Plan(f"TB-STRUCTURE-{number}", "structure", name, "rate", "record", primary=False)
-
-
-def _small(number: str, name: str, sizes: Array, what: str) -> Finding:
-    share = stats.proportion((sizes < FEW).astype(float))
-    return findings_.diagnostic(
-        _structural(number, name), share, None, f"{share.value:.0%} of training records {what}."
-    )
-
-
-def _leaves(estimator: Any, x: Array) -> Array | None:
-    """The leaf (n, trees) of each record in each tree, of trees, forests and gradient boosting."""
-    if estimator is None or not hasattr(estimator, "apply"):
-        return None
-    leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
-    return leaves.reshape(len(x), -1)
-
-
-def _stored(estimator: Any, x: Array) -> Array | None:
-    """Which records (n,) bool stand in the model itself: support vectors, or a neighbour model's table."""
-    kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X")]
-    tables = [np.asarray(t, float) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
-    if not tables:
-        return None
-    asked = np.asarray(x, dtype=np.float64)
-    near = np.min([spatial.cKDTree(table).query(asked)[0] for table in tables if len(table)], axis=0)
-    return near <= ROUNDING * (1 + np.linalg.norm(asked, axis=1))

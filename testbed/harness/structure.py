@@ -1,0 +1,198 @@
+"""What a released model's inside gives away, before anybody attacks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+from scipy import spatial as _spatial
+
+from testbed import findings as findings_
+from testbed import stats
+from testbed.core import Array, Cohort, Predictor
+from testbed.data.trained import named
+from testbed.findings import Plan
+from testbed.report.schema import Finding
+from testbed.stats import Interval
+
+spatial = cast(Any, _spatial)  # SciPy ships no types
+
+FEW = 10
+"""Groups of fewer people than this are too small to hide in; the usual minimum cell."""
+DISTINCT = 0.9
+ROUNDING = 1e-5
+
+
+def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
+    """Does the model keep records, or groups too small to hide in, or more than it needs? These inform.
+
+    After SACRO-ML's structural and ante-hoc checks (Preen and Smith 2025, arXiv 2502.09396): small groups with one
+    prediction, small leaves, stored records, degrees of freedom that are left over, and hyper-parameters. `made` is the
+    scikit-learn object itself, or a torch module, or None where only answers are at hand.
+    """
+    estimator, x = inside(made, members.x)
+    said = np.round(np.asarray(model.ask(members), dtype=np.float64), 12)
+    _, place, count = np.unique(said, axis=0, return_inverse=True, return_counts=True)
+    alike = count[place.ravel()]
+    # A smooth model answers everybody differently, which says nothing.
+    few_valued = len(count) < DISTINCT * len(said)
+    found = [
+        *(
+            [_small("001", "small_prediction_groups", alike, f"share one prediction with fewer than {FEW} in all")]
+            if few_valued
+            else []
+        ),
+        _small(
+            "002",
+            "single_class_groups",
+            np.where((said >= 1 - 1e-9).any(1), alike, FEW),
+            f"are among fewer than {FEW} records whose class the model states as certain",
+        ),
+    ]
+    leaves = _leaves(estimator, x)
+    if leaves is not None:
+        sizes = np.stack([np.bincount(column)[column] for column in leaves.T], 1)
+        small = (sizes < FEW).mean(1)
+        share = stats.proportion(small)
+        found.append(
+            findings_.diagnostic(
+                _structural("003", "small_leaves"),
+                share,
+                None,
+                f"In the average tree {share.value:.0%} of training records lie in a leaf with fewer than {FEW}.",
+            )
+        )
+    stored = _stored(estimator, x)
+    if stored is not None:
+        share = stats.proportion(stored.astype(float))
+        found.append(
+            findings_.diagnostic(
+                _structural("004", "stored_records"),
+                share,
+                None,
+                f"The model file holds {share.value:.0%} of its training records as they are; whoever has it has them.",
+            )
+        )
+    return [*found, *_freedom(estimator, len(members)), *_hyper_parameters(estimator)]
+
+
+def _freedom(estimator: Any, people: int) -> list[Finding]:
+    """How many parameters there are for each training record; nothing is left over at one or more."""
+    count = parameters(estimator)
+    if count is None or not people:
+        return []
+    share = min(count / people, 1.0)
+    text = (
+        "The model has as many parameters as training records, or more: it has room to keep each of them."
+        if share >= 1
+        else f"The model has {share:.2g} parameters for each training record."
+    )
+    found = Interval(share, share, share, 1.0, "closed form", people)
+    return [findings_.diagnostic(_structural("005", "parameters_per_record"), found, None, text)]
+
+
+def parameters(estimator: Any) -> int | None:
+    """How many numbers were fitted, or None of a kind that is not known.
+
+    Of a tree two for each split and all but one probability for each leaf.
+    """
+    trees = _trees(estimator)
+    if trees:
+        made = 0
+        for tree in trees:
+            leaves = int(tree.n_leaves)
+            each = tree.value.shape[2] - 1 if tree.value.shape[2] > 1 else 1
+            made += 2 * (int(tree.node_count) - leaves) + each * leaves
+        return made
+    if hasattr(estimator, "coefs_"):
+        return sum(int(np.size(c)) for c in [*estimator.coefs_, *estimator.intercepts_])
+    if hasattr(estimator, "dual_coef_"):
+        return int(np.size(estimator.dual_coef_)) + int(np.size(estimator.intercept_))
+    if hasattr(estimator, "coef_"):
+        return int(np.size(estimator.coef_)) + int(np.size(estimator.intercept_))
+    if callable(getattr(estimator, "parameters", None)):
+        return sum(int(p.numel()) for p in estimator.parameters() if p.requires_grad)
+    return None
+
+
+def _trees(estimator: Any) -> list[Any]:
+    """The trees themselves, of a tree, a forest or gradient boosting; none of anything else."""
+    if hasattr(estimator, "tree_"):
+        return [estimator.tree_]
+    members = getattr(estimator, "estimators_", ())
+    return [m.tree_ for m in np.ravel(np.asarray(members, dtype=object)) if hasattr(m, "tree_")]
+
+
+SMALLEST_LEAF = 5
+Rule = tuple[str, Callable[[Any], bool], str]
+LEAF: Rule = (
+    "min_samples_leaf",
+    lambda v: isinstance(v, int | np.integer) and bool(v >= SMALLEST_LEAF),
+    f"{SMALLEST_LEAF} records or more",
+)
+RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
+    ("DecisionTree", (LEAF,)),
+    ("ExtraTree", (LEAF,)),
+    ("RandomForest", (LEAF, ("bootstrap", bool, "true"))),
+    ("HistGradientBoosting", (LEAF,)),
+    ("GradientBoosting", (LEAF,)),
+    ("XGB", (("min_child_weight", lambda v: v is not None and v >= SMALLEST_LEAF, f"{SMALLEST_LEAF} or more"),)),
+    ("KNeighbors", (("n_neighbors", lambda v: v >= FEW, f"{FEW} or more"),)),
+)
+"""By how a class's name begins, what its hyper-parameters should be; of trees after SACRO-ML's rules."""
+
+
+def _hyper_parameters(estimator: Any) -> list[Finding]:
+    """Which hyper-parameters let single records be kept though they need not be; of the kinds that have rules."""
+    name = type(estimator).__name__
+    rules = next((rules for start, rules in RULES if name.startswith(start)), ())
+    given: dict[str, Any] = estimator.get_params() if rules else {}
+    judged = [(key, good(given[key]), wanted) for key, good, wanted in rules if key in given]
+    if not judged:
+        return []
+    broken = [f"{key} should be {wanted}" for key, good, wanted in judged if not good]
+    share = len(broken) / len(judged)
+    found = Interval(share, share, share, 1.0, "closed form", len(judged))
+    text = f"Hyper-parameters that let single records be kept: {'; '.join(broken) or 'none'}."
+    return [findings_.diagnostic(_structural("006", "hyper_parameters"), found, None, text)]
+
+
+def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
+    """The estimator at the end of a pipeline or a search, and the records as they reach it."""
+    estimator = getattr(estimator, "best_estimator_", estimator)
+    if not hasattr(estimator, "steps"):
+        return estimator, x
+    reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
+    dense: Any = reached.toarray() if hasattr(reached, "toarray") else reached
+    return estimator[-1], np.asarray(dense)
+
+
+def _structural(number: str, name: str) -> Plan:
+    return Plan(f"TB-STRUCTURE-{number}", "structure", name, "rate", "record", primary=False)
+
+
+def _small(number: str, name: str, sizes: Array, what: str) -> Finding:
+    share = stats.proportion((sizes < FEW).astype(float))
+    return findings_.diagnostic(
+        _structural(number, name), share, None, f"{share.value:.0%} of training records {what}."
+    )
+
+
+def _leaves(estimator: Any, x: Array) -> Array | None:
+    """The leaf (n, trees) of each record in each tree, of trees, forests and gradient boosting."""
+    if not hasattr(estimator, "apply") or not hasattr(estimator, "fit"):  # a torch module has an `apply` of its own
+        return None
+    leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
+    return leaves.reshape(len(x), -1)
+
+
+def _stored(estimator: Any, x: Array) -> Array | None:
+    """Which records (n,) bool stand in the model itself: support vectors, or a neighbour model's table."""
+    kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X")]
+    tables = [np.asarray(t, float) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
+    if not tables:
+        return None
+    asked = np.asarray(x, dtype=np.float64)
+    near = np.min([spatial.cKDTree(table).query(asked)[0] for table in tables if len(table)], axis=0)
+    return near <= ROUNDING * (1 + np.linalg.norm(asked, axis=1))

@@ -1,0 +1,160 @@
+"""Groups of people beside each other, records recognised time and again, and what a model's inside says of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.neural_network import MLPClassifier
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+
+from testbed.attacks.kit import keyed_rng
+from testbed.attacks.released.shadow_models import Shadows
+from testbed.core import Array, Cohort, Evidence, Predictor
+from testbed.harness import at_risk, structure
+from testbed.report.schema import Estimate, Finding, Unmeasured
+
+
+def shadows(own: float, people: int = 400, models: int = 16) -> Shadows:
+    """Shadow models that are by `own` surer, in logits, of a record that they were trained with."""
+    rng = keyed_rng(3, "shadows")
+    included = np.zeros((models, people), bool)
+    for i in range(models):
+        included[i] = ~included[i - 1] if i % 2 else rng.permutation(people) < people // 2
+    logits = rng.normal(0, 2, people) + rng.normal(0, 1, (models, people)) + own * included
+    said = 1 / (1 + np.exp(-logits))
+    order = rng.permutation(people)
+    return Shadows(said[0], said, included, order, np.empty(0), np.empty((models, 0)), np.zeros(people, int), ())
+
+
+def crowd(n: int) -> tuple[Cohort, Array]:
+    rng = keyed_rng(4, "crowd")
+    x = rng.normal(size=(n, 3)).astype(np.float32)
+    return Cohort(x, (np.arange(n) % 10 == 0).astype(int), np.arange(n).astype(str)), np.arange(n) % 2 == 0
+
+
+def value(finding: Finding, cell: str = "measure") -> float:
+    found = getattr(finding, cell)
+    assert isinstance(found, Estimate)
+    return found.value
+
+
+def test_models_that_treat_all_alike_recognise_nobody_often() -> None:
+    finding, evidence = at_risk.records_at_risk(shadows(0), *crowd(400))
+    assert value(finding) < 0.02
+    assert value(finding, "control") < 0.02
+    assert len(evidence["TB-MEMBERSHIP-840"].cell("true", "used")) == 200
+
+
+def test_records_that_models_keep_are_recognised_often_and_without_them_never() -> None:
+    finding, _ = at_risk.records_at_risk(shadows(4), *crowd(400))
+    assert value(finding) > 0.9
+    assert value(finding, "control") < 0.02
+    assert getattr(finding.excess, "low", 0) > 0.8
+    assert not finding.primary
+
+
+def test_each_record_keeps_its_own_risk_whatever_order_the_shadows_keep() -> None:
+    made = shadows(0, people=40)
+    kept = made.included.copy()
+    said = made.shadow.copy()
+    said[:, 7] = np.where(kept[:, 7], 0.999, 0.3)
+    within, without = at_risk.risk(
+        Shadows(said[0], said, kept, made.order, made.others, made.others_shadow, made.labels, ())
+    )
+    assert within[made.order[7]] == 1
+    assert without[made.order[7]] == 0
+
+
+def scored(score: Array, used: Array) -> Evidence:
+    index = np.arange(len(used))
+    rows = [
+        Evidence.rows("true", group, score=score[mask], item=index[mask], cluster=index[mask])
+        for group, mask in (("used", used), ("unused", ~used))
+    ]
+    return Evidence.join(*rows)
+
+
+def test_one_class_that_is_learnt_by_heart_stands_out_beside_the_other() -> None:
+    pooled, used = crowd(400)
+    pooled = Cohort(pooled.x, (np.arange(400) % 20 < 2).astype(int), pooled.persons)
+    score = keyed_rng(5, "scores").normal(size=400) + 6 * (used & (pooled.y == 1))
+    found, kept = at_risk.by_group("rmia", scored(score, used), pooled, used, True)
+    by_name = {f.target: f for f in found}
+    assert set(by_name) == {"class 1 of 2", "class 2 of 2", "outliers"}
+    assert value(by_name["class 2 of 2"]) > 0.8
+    assert (by_name["class 2 of 2"].adjusted_p or 1) < 0.01
+    assert (by_name["class 1 of 2"].adjusted_p or 0) > 0.05
+    assert all(not f.primary for f in found)
+    assert "TB-MEMBERSHIP-842" in kept
+
+
+def test_a_group_of_few_people_says_nothing() -> None:
+    pooled, used = crowd(100)  # of the second class there are ten members, and no controls
+    score = keyed_rng(6).normal(size=100)
+    found, kept = at_risk.by_group("rmia", scored(score, used), pooled, used, False)
+    assert [isinstance(f.measure, Unmeasured) for f in found] == [False, True]
+    assert list(kept) == ["TB-MEMBERSHIP-841"]
+
+
+# --- the inside -----------------------------------------------------------------------------------------
+
+PEOPLE, _ = crowd(200)
+X, Y = PEOPLE.x, PEOPLE.y
+
+
+def checked(made: Any) -> dict[str, Finding]:
+    fitted = made.fit(X, Y)
+    model = Predictor(lambda people: fitted.predict_proba(people.x), 2)
+    return {f.attack.name: f for f in structure.checks(model, fitted, PEOPLE)}
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_a_fitted_number_is_counted_once() -> None:
+    assert structure.parameters(LogisticRegression().fit(X, Y)) == 4
+    assert structure.parameters(MLPClassifier((5,), max_iter=5).fit(X, Y)) == 3 * 5 + 5 + 5 + 1
+    tree = DecisionTreeClassifier(max_leaf_nodes=4, random_state=0).fit(X, Y)
+    assert structure.parameters(tree) == 3 * 2 + 4
+    forest = RandomForestClassifier(7, max_leaf_nodes=4, random_state=0).fit(X, Y)
+    assert structure.parameters(forest) == 7 * 10
+    boosted = GradientBoostingClassifier(n_estimators=3, max_leaf_nodes=4, random_state=0).fit(X, Y)
+    assert structure.parameters(boosted) == 3 * 10
+    assert structure.parameters(torch.nn.Linear(3, 2)) == 8
+    assert structure.parameters(None) is None
+
+
+def test_a_model_with_room_for_everybody_is_told() -> None:
+    assert value(checked(RandomForestClassifier(50, random_state=0))["parameters_per_record"]) == 1
+    assert value(checked(LogisticRegression())["parameters_per_record"]) == pytest.approx(0.02)
+
+
+@pytest.mark.parametrize(
+    ("made", "broken"),
+    [
+        (RandomForestClassifier(5), 0.5),
+        (RandomForestClassifier(5, min_samples_leaf=5), 0),
+        (RandomForestClassifier(5, bootstrap=False), 1),
+        (DecisionTreeClassifier(min_samples_leaf=0.05), 1),  # a share of an unknown number of people
+        (KNeighborsClassifier(3), 1),
+        (KNeighborsClassifier(12), 0),
+    ],
+)
+def test_hyper_parameters_that_keep_single_records_are_named(made: Any, broken: float) -> None:
+    finding = checked(made)["hyper_parameters"]
+    assert value(finding) == broken
+    assert ("should be" in finding.plain) == (broken > 0)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_has_no_rules_is_not_judged() -> None:
+    assert "hyper_parameters" not in checked(LogisticRegression())
+    assert "hyper_parameters" not in checked(SVC(probability=True, random_state=0))
+    network = torch.nn.Linear(3, 2)
+    model = Predictor(lambda people: np.full((len(people), 2), 0.5), 2)
+    assert {f.attack.name for f in structure.checks(model, network, PEOPLE)} >= {"parameters_per_record"}
