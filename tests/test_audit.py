@@ -385,7 +385,7 @@ def test_a_sigmoid_model_and_its_logits_say_the_same(tmp_path: Path, monkeypatch
 
 def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
     few = table().iloc[:20]
-    found, _ = audit(Subject(*subjects.predictions(few)), 4, 0, lambda _: None)
+    found, _ = audit(Subject(*subjects.predictions(few), described=False), 4, 0, lambda _: None)
     assert getattr(found[0].measure, "unmeasured", "") == "fpr_not_resolvable"
 
 

@@ -191,6 +191,8 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("label_gap", {}, True),
         ("population", {}, subject.others is not None),
         ("quantile_regression", {}, subject.others is not None and subject.described),
+        ("label_noise", {}, subject.described),
+        ("loss_trajectory", trained, subject.recipe is not None and subject.others is not None and subject.described),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):
@@ -200,7 +202,7 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
                     f"TB-MEMBERSHIP-3{number:02d}",
                     "membership",
                     name,
-                    "rate" if find(name).access == "label" else "tpr_at_fpr",
+                    "rate" if name == "label_gap" else "tpr_at_fpr",
                     "record",
                     not plans,
                     find(name).configured(params),

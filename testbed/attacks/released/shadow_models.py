@@ -24,7 +24,7 @@ class Shadows:
 
     `own` (n,) and `shadow` (shadows, n) are probabilities of the true class, by the model under attack and by each
     shadow; `included` (shadows, n) says who was in its training set. `answers` has the probabilities of all classes,
-    (n, classes) of the model and then of each shadow.
+    (n, classes) of the model and then of each shadow; `models` are the shadows themselves.
     """
 
     own: Array
@@ -35,6 +35,7 @@ class Shadows:
     others_shadow: Array
     labels: Array
     answers: tuple[Array, ...]
+    models: tuple[Predictor, ...] = ()
 
     @staticmethod
     def trained(
@@ -63,12 +64,13 @@ class Shadows:
         beside: list[Array] = []
         for i in range(count):
             included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
-        for model in trained(recipe, targets, included, rng):
+        models = trained(recipe, targets, included, rng)
+        for model in models:
             answers.append(asked(model, Records(targets))[1])
             beside.append(_of(model, auxiliary))
         own, *said = (true_class(targets, a) for a in answers)
         others = _of(view, auxiliary), np.stack(beside)
-        return Shadows(own, np.stack(said), included, order, *others, targets.y, tuple(answers))
+        return Shadows(own, np.stack(said), included, order, *others, targets.y, tuple(answers), tuple(models))
 
     def as_asked(self, values: Array) -> Scores:
         scores = np.empty(len(self.order))
