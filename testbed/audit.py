@@ -49,7 +49,11 @@ def audit_model(
         question=QUESTION,
         engine="none",
         seed=seed,
-        params={"shadows": shadows if subject.recipe is not None else None, "reference": subject.others is not None},
+        params={
+            "shadows": shadows if subject.recipe is not None else None,
+            "reference": subject.others is not None,
+            **({"queries": subject.asked()} if subject.asked else {}),
+        },
         started=started,
         subject=Described(
             type="model",

@@ -17,7 +17,11 @@ def audit_model(
     ] = None,
     factory: Annotated[str | None, typer.Option(help="module:function that returns a torch module.")] = None,
     weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
-    outputs: Annotated[str, typer.Option(help="Of a torch module: logits, probabilities, or auto.")] = "auto",
+    api: Annotated[
+        str | None, typer.Option(help="module:function that answers an array of records with a number a class.")
+    ] = None,
+    budget: Annotated[int | None, typer.Option(min=1, help="Of an API: how many records may be asked about.")] = None,
+    outputs: Annotated[str, typer.Option(help="Of a torch module or API: logits, probabilities, or auto.")] = "auto",
     predictions: Annotated[
         Path | None, typer.Option(help="CSV or Parquet with id, arm (member or control), label, p_0, p_1, ...")
     ] = None,
@@ -51,15 +55,18 @@ def audit_model(
     """What does this model give away about the people it was trained on? Membership, and what it stores."""
     from testbed import audit
     from testbed import policy as policy_
+    from testbed.core import Unavailable
     from testbed.data import files, subjects, trained
+    from testbed.data.api import Api, api_predictor
+    from testbed.data.api import function as api_function
     from testbed.harness.released import Subject
     from testbed.models.ensemble import Training
     from testbed.report import results
 
-    if sum(given is not None for given in (model, factory, predictions)) != 1:
+    if sum(given is not None for given in (model, factory, api, predictions)) != 1:
         raise UsageError(
             "TB-SUBJECT-020",
-            "There must be exactly one of --model, --factory and --predictions.",
+            "There must be exactly one of --model, --factory, --api and --predictions.",
             "Each is a way to say which model is meant.",
             "Leave the others out.",
         )
@@ -100,6 +107,27 @@ def audit_model(
                 trained.SklearnRecipe(made),
                 made,
                 tuple(trained_on or (c for c in frames["members"].columns if c not in (label, person))),
+            )
+        elif api is not None:
+            columns = [str(c) for c in frames["members"].columns if c not in (label, person)]
+            counted = Api(api_function(api), budget)
+            try:
+                said = api_predictor(counted, subjects.numbers(frames["members"], "members", columns, [label]), outputs)
+            except Unavailable:
+                raise UsageError(
+                    "TB-SUBJECT-027",
+                    "The query budget does not cover the members.",
+                    "Each record in doubt is asked about once at least.",
+                    "Raise --budget, or give fewer members and controls.",
+                ) from None
+            groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
+            subject = Subject(
+                said,
+                groups["members"],
+                groups["controls"],
+                groups.get("reference"),
+                features=tuple(columns),
+                asked=lambda: counted.asked,
             )
         else:
             assert factory is not None

@@ -154,10 +154,7 @@ def torch_predictor(
     """
     import torch
 
-    if outputs not in ("auto", "logits", "probabilities"):
-        raise UsageError(
-            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
-        )
+    _check(outputs)
     network = build()
     if weights is not None:
         try:
@@ -186,7 +183,7 @@ def torch_predictor(
             ) from None
         return out.reshape(len(x), -1)
 
-    kind = outputs if outputs != "auto" else _kind(said(members))
+    kind = kind_of(said(members), outputs)
     first = as_probabilities(said(members), kind)
     return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
 
@@ -238,7 +235,21 @@ class TorchRecipe:
         return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
 
 
-def _kind(out: Array) -> Outputs:
+def _check(outputs: str) -> None:
+    if outputs not in ("auto", "logits", "probabilities"):
+        raise UsageError(
+            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
+        )
+
+
+def kind_of(out: Array, outputs: str) -> Outputs:
+    """What these outputs (n, outputs) are: what they are said to be, or if that is auto what they look like.
+
+    Raises `InputError` for a single output within [0, 1], which may be either, and `UsageError` for an unknown word.
+    """
+    _check(outputs)
+    if outputs == "logits" or outputs == "probabilities":
+        return outputs
     within = bool((out >= 0).all() and (out <= 1).all())
     if out.shape[1] == 1 and within:
         raise InputError(

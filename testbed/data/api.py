@@ -1,0 +1,88 @@
+"""A model that can only be asked: any function of records, with its questions counted."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from testbed.core import Array, Cohort, Predictor, Unavailable
+from testbed.data.trained import Outputs, as_probabilities, kind_of
+from testbed.errors import InputError, UsageError
+
+Function = Callable[[Array], Any]
+
+
+def function(name: str) -> Function:
+    """The function `module:function`. Raises `UsageError` where there is none."""
+    module, _, attribute = name.partition(":")
+    try:
+        made = getattr(importlib.import_module(module), attribute)
+        assert callable(made)
+    except Exception:
+        raise UsageError(
+            "TB-SUBJECT-025",
+            f"There is no function {name!r}.",
+            "It must be importable, as module:function, and take records (n, features).",
+            "Check the name, and that the module's folder is on PYTHONPATH.",
+        ) from None
+    return made
+
+
+class Api:
+    """Asks `function` about records, each of them once, and no more than `budget` of them in all.
+
+    An attacker keeps the answers, so that a record asked about twice costs one query. `asked` counts them.
+    """
+
+    def __init__(self, function: Function, budget: int | None = None) -> None:
+        self._function, self._budget = function, budget
+        self._answers: dict[bytes, Array] = {}
+
+    @property
+    def asked(self) -> int:
+        return len(self._answers)
+
+    def __call__(self, x: Array) -> Array:
+        """The function's answers (n, outputs). Raises `Unavailable` where the budget does not cover the new records."""
+        keys = [row.tobytes() for row in x]
+        new = {k: row for k, row in zip(keys, x, strict=True) if k not in self._answers}
+        if self._budget is not None and self.asked + len(new) > self._budget:
+            raise Unavailable("query_budget", f"{self.asked + len(new)} queries; the budget is {self._budget}")
+        if new:
+            self._answers |= dict(zip(new, self._ask(np.stack(list(new.values()))), strict=True))
+        return np.stack([self._answers[k] for k in keys])
+
+    def _ask(self, x: Array) -> Array:
+        try:
+            said = np.asarray(self._function(x), dtype=np.float64)
+        except Exception:
+            raise self._error() from None
+        if said.ndim not in (1, 2) or len(said) != len(x):
+            raise self._error()
+        return said.reshape(len(x), -1)
+
+    @staticmethod
+    def _error() -> InputError:
+        return InputError(
+            "TB-SUBJECT-026",
+            "The function does not take these records, or answers with something else than a number a class.",
+            "It is given an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
+            "Return class probabilities or logits for every row, in order.",
+        )
+
+
+def api_predictor(api: Api, members: Array, outputs: str = "auto") -> Predictor:
+    """The function as a model; what its numbers are is decided once, on the `members`, as for a torch module.
+
+    Raises `Unavailable` where the budget does not even cover them.
+    """
+    first = api(members)
+    kind: Outputs = kind_of(first, outputs)
+    return Predictor(lambda people: _said(api, people, kind), as_probabilities(first, kind).shape[1])
+
+
+def _said(api: Api, people: Cohort, kind: Outputs) -> Array:
+    return as_probabilities(api(people.x.reshape(len(people), -1)), kind)
