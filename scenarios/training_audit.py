@@ -8,19 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from testbed import findings as findings_
-from testbed import stats
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, Evidence
 from testbed.data.cohorts import divide, source
 from testbed.errors import UsageError
 from testbed.findings import Plan
-from testbed.harness.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout
+from testbed.harness.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout, told
 from testbed.harness.prepare import mlp
 from testbed.report import results
-from testbed.report.schema import Finding, Subject, ThreatModel, Validity
+from testbed.report.schema import Finding, Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.stats import Interval
 
 KINDS = ("gradient", "noise", "mislabelled")
 NOT_TESTED = ["several runs", "what a client sends in a federation"]
@@ -99,7 +96,7 @@ def training_audit(
                 bound(scores[seen], others, guesses, delta),
                 bound(broken[seen], included, guesses, delta),
             ]
-            found.append(_finding(plan, bounds, claimed, guesses, canaries, delta))
+            found.append(told(plan, bounds, claimed, guesses, canaries, delta))
             evidence[rule] = Evidence.join(
                 Evidence.rows("true", "used", score=scores[seen][included], item=np.flatnonzero(included)),
                 Evidence.rows("true", "unused", score=scores[seen][~included], item=np.flatnonzero(~included)),
@@ -124,29 +121,6 @@ def training_audit(
         ),
         conduct,
         engines=("none",),
-    )
-
-
-def _finding(plan: Plan, bounds: list[Interval], claimed: float, guesses: int, canaries: int, delta: float) -> Finding:
-    measure, null, broken = bounds
-    ceiling = stats.epsilon_one_run(guesses, guesses, canaries, delta).value
-    exceeded = measure.value > claimed
-    flags = (["claim_exceeded"] if exceeded else []) + ([] if broken.value > 0 else ["positive_control_weak"])
-    promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
-    plain = (
-        f"Seen by {plan.target}, epsilon is at least {measure.value:.2f} (delta {delta:g}, 95 % sure); {promise}. "
-        f"So many guesses ({guesses}) can show at most {ceiling:.2f}; with the noise switched off they show "
-        f"{broken.value:.2f}, and about coins that decided nothing {null.value:.2f}."
-    )
-    estimates = [findings_.estimate("epsilon_lower", b, "record", guesses) for b in bounds]
-    return findings_.unmeasured(plan, findings_.NOT_APPLICABLE, guesses, guesses).model_copy(
-        update={
-            "measure": estimates[0],
-            "control": estimates[1],
-            "positive_control": estimates[2],
-            "validity": Validity(ok=not flags, flags=flags),
-            "plain": plain,
-        }
     )
 
 

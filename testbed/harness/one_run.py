@@ -11,10 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from testbed import findings as findings_
 from testbed import models, stats
 from testbed.attacks.kit import keyed_rng
 from testbed.attacks.membership.signals import Signals
 from testbed.core import Array, Cohort, Exchange, ModelSpec, Protocol, Transcript, frozen
+from testbed.findings import Plan
+from testbed.report.schema import Finding, Validity
 from testbed.stats import Interval
 
 
@@ -142,3 +145,27 @@ def bound(scores: Array, included: Array, guesses: int, delta: float) -> Interva
     top, bottom = order[: guesses - guesses // 2], order[len(order) - guesses // 2 :]
     right = int(included[top].sum() + (~included[bottom]).sum())
     return stats.epsilon_one_run(right, guesses, len(scores), delta)
+
+
+def told(plan: Plan, bounds: list[Interval], claimed: float, guesses: int, canaries: int, delta: float) -> Finding:
+    """The bound beside that about coins that decided nothing, and that of the same training without noise."""
+    measure, null, broken = bounds
+    ceiling = stats.epsilon_one_run(guesses, guesses, canaries, delta).value
+    exceeded = measure.value > claimed
+    flags = (["claim_exceeded"] if exceeded else []) + ([] if broken.value > 0 else ["positive_control_weak"])
+    promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
+    plain = (
+        f"Seen by {plan.target}, epsilon is at least {measure.value:.2f} (delta {delta:g}, 95 % sure); {promise}. "
+        f"So many guesses ({guesses}) can show at most {ceiling:.2f}; with the noise switched off they show "
+        f"{broken.value:.2f}, and about coins that decided nothing {null.value:.2f}."
+    )
+    estimates = [findings_.estimate("epsilon_lower", b, "record", guesses) for b in bounds]
+    return findings_.unmeasured(plan, findings_.NOT_APPLICABLE, guesses, guesses).model_copy(
+        update={
+            "measure": estimates[0],
+            "control": estimates[1],
+            "positive_control": estimates[2],
+            "validity": Validity(ok=not flags, flags=flags),
+            "plain": plain,
+        }
+    )

@@ -1,0 +1,126 @@
+"""Does a federation whose clients clip and add noise keep its promise to whole clients? Audited in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from testbed import findings as findings_
+from testbed.attacks.kit import keyed_rng
+from testbed.core import Cohort, Evidence, Protocol
+from testbed.data.cohorts import source
+from testbed.errors import UsageError
+from testbed.federation.run import Federation
+from testbed.findings import Plan
+from testbed.harness import one_shot
+from testbed.harness.federation import by_party
+from testbed.harness.one_run import bound, told
+from testbed.harness.prepare import groups, mlp
+from testbed.report import results
+from testbed.report.schema import Subject, ThreatModel, Validity
+from testbed.scenario import Outcome, Scenario, main, scenario
+
+NOT_TESTED = ["clients drawn anew each round", "what the server sees of each client before it sums", "single records"]
+SEES = "the first model and the last one, and which directions the canary clients may have sent"
+
+
+@scenario(question="Does this federation's noise hide whole clients as well as it is said to?", position="server")
+def federated_audit(
+    data: str = "digits",
+    clients: int = 20,
+    each: int = 20,
+    canaries: int = 200,
+    guesses: int = 50,
+    rounds: int = 5,
+    epochs: int = 1,
+    batch: int = 10,
+    learning_rate: float = 0.1,
+    hidden: int = 32,
+    noise: float = 1.0,
+    clip: float = 1.0,
+    delta: float = 1e-5,
+    claim: float = 0.0,
+    seed: int = 0,
+) -> Scenario:
+    """Canary clients send random directions of the clipping bound's length, each by a fair coin (Andrew et al. 2023).
+
+    `noise` is the sum's standard deviation over `clip`; each of the real clients adds its share of it. Two figures,
+    beside the accountant's epsilon (or another `claim`): a bound that holds at 95 % for a number of `guesses` fixed
+    beforehand (Steinke et al. 2023), and the one-shot estimate, which takes scores to be normal and needs far fewer
+    canaries. The unit is the client. `noise=0` with a claim audits a federation whose noise is broken.
+    """
+    known = source(data)
+    people = clients * each
+    if not 2 <= guesses <= canaries or clients < 2 or rounds < 1 or noise < 0 or clip <= 0 or canaries < 20:
+        raise UsageError(
+            "TB-SCENARIO-015",
+            "These parameters make no audit.",
+            "Canaries are 20 or more, guesses 2 or more and no more than these; there are two clients, and a bound.",
+            "Use more canaries, or fewer guesses.",
+        )
+    split = groups(known, people, people, people, seed)
+    assert isinstance(split.members, Cohort)
+    parts = by_party(split.members, np.arange(people) % clients)
+    protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
+    federation = Federation(mlp(known, hidden), protocol, seed)
+
+    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        progress("the federation with its canaries")
+        shown = one_shot.conduct(federation, parts, canaries, noise, clip, engine)
+        progress("the same without noise")
+        broken = one_shot.conduct(federation, parts, canaries, 0.0, clip, engine) if noise else shown
+        claimed = claim or one_shot.accounted(noise, rounds, delta)
+        others = keyed_rng(seed, "other coins").random(canaries) < 0.5
+        whose = [(shown, shown.included), (shown, others), (broken, broken.included)]
+        first = Plan("TB-EPSILON-201", "epsilon", "one_run_audit", "epsilon_lower", "client", target="the final model")
+        bounds = [bound(s.scores, coins, guesses, delta) for s, coins in whose]
+        decided = told(first, bounds, claimed, guesses, canaries, delta)
+        estimates = [one_shot.estimated(one_shot.Shown(s.scores, coins), delta) for s, coins in whose]
+        second = Plan("TB-EPSILON-202", "epsilon", "one_shot_audit", "epsilon_lower", "client", False, {}, first.target)
+        measures = [findings_.estimate("epsilon_lower", low, "client") for _, low in estimates]
+        flags = ["claim_exceeded"] if estimates[0][1].value > claimed else []
+        promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
+        plain = (
+            f"Taking scores as normal, epsilon is about {estimates[0][0]:.2f}, and at least {measures[0].value:.2f} "
+            f"(delta {delta:g}, 95 % sure); {promise}. With the noise switched off it is about {estimates[2][0]:.2f}, "
+            f"and about coins that decided nothing {estimates[1][0]:.2f}."
+        )
+        informs = findings_.unmeasured(second, findings_.NOT_APPLICABLE, canaries, canaries).model_copy(
+            update={
+                "measure": measures[0],
+                "control": measures[1],
+                "positive_control": measures[2],
+                "validity": Validity(ok=not flags, flags=flags),
+                "plain": plain,
+            }
+        )
+        rows = Evidence.join(
+            Evidence.rows("true", "used", score=shown.scores[shown.included], item=np.flatnonzero(shown.included)),
+            Evidence.rows("true", "unused", score=shown.scores[~shown.included], item=np.flatnonzero(~shown.included)),
+        )
+        return Outcome([decided, informs], {first.rule: rows, second.rule: rows})
+
+    return Scenario(
+        Subject(
+            type="federation",
+            name=f"{known.title} ({protocol.kind}, {clients} clients, noise {noise:g})",
+            data_class=results.data_class(known.data_class),
+            licence=known.licence,
+            size_band=results.size_band(people),
+        ),
+        ThreatModel(
+            position="server",
+            malicious=False,
+            knows=["architecture", "hyper_parameters"],
+            access="white",
+            sees=SEES,
+            not_tested=NOT_TESTED,
+        ),
+        conduct,
+    )
+
+
+if __name__ == "__main__":
+    main(federated_audit)
