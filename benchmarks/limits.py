@@ -1,6 +1,6 @@
 """How much each reconstruction attack reads, beside what theory or the trap itself allows in the same run.
 
-python benchmarks/limits.py [imprint trap_weights fishing spear dager tabular_inversion class_generator ...]
+python benchmarks/limits.py [imprint loki trap_weights fishing spear dager tabular_inversion class_generator ...]
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
 
 from testbed import judge, models, stats
 from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.loki import WINDOW
 from testbed.attacks.inversion.updates import first_linear
 from testbed.attacks.kit import find, keyed_rng
 from testbed.core import (
@@ -59,7 +61,7 @@ def recorded(
     protocol: Protocol,
     each: int,
     seed: int,
-    params: dict[str, int] | None = None,
+    params: dict[str, Any] | None = None,
 ) -> tuple[Recorded, Split, Threat]:
     """A federation of `clients` with `each` records a round, attacked by a server."""
     wanted = each * protocol.clients * (protocol.rounds if protocol.kind == "fedsgd" else 1)
@@ -139,6 +141,37 @@ def fished(size: int, hidden: list[int]) -> None:
     beside = f"of {np.sum(left)} left in {RUNS} batches {np.sum(read)} read, {wrong} claimed wrongly"
     what = f"fishing, B={size}, 784-{'-'.join(map(str, hidden))}-10"
     row(what, np.array(read) / np.maximum(left, 1), beside, float(np.mean(seconds)))
+
+
+def windowed(clients: int, size: int, epochs: int) -> None:
+    """Records over 30 dB that loki reads off the mean of several clients' gradients, or off a client's weights."""
+    spec = ModelSpec("mlp", {"shape": [1, 28, 28], "classes": 10, "hidden": [32]})
+    kind, batch = ("fedavg", size // 4) if epochs else ("fedsgd", size)
+    protocol = Protocol(kind, batch, max(1, epochs), learning_rate=0.1, rounds=1, clients=clients)
+    local: dict[str, Any] = {"learning_rate": 0.1, "steps": 4 * epochs} if epochs else {}
+    rates, alone, seconds = [], [], []
+    for seed in range(RUNS):
+        acting = {"bins": 256, "clients": clients, **local}
+        made, split, threat = recorded("loki", "mnist5k", spec, protocol, size, seed, acting)
+        groups, view = made.truth.batches["true"], made.views["true"]
+        for exchange in view.exchanges:
+            weight, bias = first_linear({k: np.asarray(v, float) for k, v in (exchange.sent or {}).items()}, 784)
+            level = groups[exchange.key].x.reshape(size, -1) @ weight.T + bias
+            fires = (level > 0) & (level < WINDOW)
+            alone.append(float((fires[:, fires.sum(0) == 1]).any(1).mean()))
+        if clients > 1:
+            answers = [e.returned or {} for e in view.exchanges]
+            mean = {k: np.mean([a[k] for a in answers], 0) for k in answers[0]}
+            view = replace(view, exchanges=(replace(view.exchanges[0], returned=mean),))
+        question = Batch(((1, 0),), (1, 28, 28), 10)
+        start = time.process_time()
+        claim = find("loki").run(view, question, split.auxiliary, seed, threat)
+        seconds.append(time.process_time() - start)
+        everybody = Cohort(*(np.concatenate([getattr(g, f) for g in groups.values()]) for f in ("x", "y", "persons")))
+        found = quality(claim.batches[1, 0], everybody)
+        rates.append(float((found > LEGIBLE_DB).mean()))
+    what = f"loki, {clients} x {size}, " + (f"{epochs} epochs of 4 steps" if epochs else "mean gradient")
+    row(what, np.array(rates), f"over 30 dB; alone at first {np.mean(alone):.3f}", float(np.mean(seconds)))
 
 
 def spear(size: int) -> None:
@@ -311,6 +344,7 @@ def scene(name: str, params: dict[str, object]) -> None:
 
 JOBS: dict[str, list[Callable[[], None]]] = {
     "imprint": [lambda b=b, k=k: planted("imprint", b, k) for b, k in ((8, 256), (64, 256), (64, 1024), (256, 1024))],
+    "loki": [lambda a=a: windowed(*a) for a in ((4, 16, 0), (16, 16, 0), (1, 32, 1), (1, 32, 4))],
     "trap_weights": [lambda b=b: planted("trap_weights", b, 1000) for b in (8, 20, 100)],
     "fishing": [lambda h=h: fished(64, h) for h in ([200], [200, 200])],
     "spear": [lambda b=b: spear(b) for b in (1, 2, 4, 8)],

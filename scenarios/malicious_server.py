@@ -17,7 +17,9 @@ NOT_TESTED = ["clients that check the model they are sent", "secure aggregation"
 SEES = "every model that it sends, which it may change, and every gradient that comes back"
 
 
-ACTS = ("imprint", "trap_weights", "fishing")
+STEPS = 4
+"""Local steps an epoch, where clients train for several."""
+ACTS = ("imprint", "loki", "trap_weights", "fishing")
 
 
 @scenario(question="What can a coordinator read that plants bins in the model?", malicious=True)
@@ -28,6 +30,7 @@ def malicious_server(
     batch: int = 1,
     attack: str = "imprint",
     bins: int = 256,
+    epochs: int = 0,
     defence: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
@@ -36,9 +39,11 @@ def malicious_server(
     """A server that sends a changed model reads every record that a part of it answers to alone.
 
     `attack=imprint` changes the architecture, and reads each record that is alone in one of its `bins`;
+    `attack=loki` does so through windows that answer to nobody else, which also hold over local steps;
     `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people;
     `attack=fishing` only the last layer, so that few people of one class, another each round, make the gradient;
-    its figure is the share of batches of which anybody's record came back.
+    its figure is the share of batches of which anybody's record came back. With `epochs`, clients train so often on
+    the same `batch` records in each round and send weights (FedAvg); else they send gradients.
 
     Beside it: what a server that only reads learns of the same federation.
     """
@@ -50,21 +55,24 @@ def malicious_server(
             "A malicious server acts; others only read.",
             f"Use one of: {', '.join(ACTS)}.",
         )
-    split = hospitals(known, clients, rounds * batch, seed)
+    split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
+    if epochs:
+        protocol = replace(protocol, kind="fedavg", batch_size=max(1, batch // STEPS), local_epochs=epochs)
     protection = defended(defence, noise, clip)
-    acts = {"imprint": {"bins": bins}, "trap_weights": {}, "fishing": {"batch": batch}}
-    spec = mlp(known, bins if attack == "trap_weights" else 32 if attack == "imprint" else 64)
+    local = {"learning_rate": 0.1, "steps": STEPS * epochs} if epochs else {}
+    acts = {"imprint": {"bins": bins}, "loki": {"bins": bins, **local}, "fishing": {"batch": batch}}
+    spec = mlp(known, {"trap_weights": bins, "fishing": 64}.get(attack, 32))
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
-    unit = "record" if batch == 1 else "batch"
+    unit = "record" if batch == 1 and not epochs else "batch"
     metric = "rate" if attack == "fishing" else "line_up_top1"  # it is after somebody of a batch, not everybody
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"})),
         (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit),),
-        positive=None if batch == 1 and protection is None else undefended,
-        act_params=acts[attack],
+        positive=None if batch == 1 and not epochs and protection is None else undefended,
+        act_params=acts.get(attack, {}),
     )
     honest = replace(
         trial,

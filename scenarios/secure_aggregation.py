@@ -16,7 +16,8 @@ from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["clients that collude with the coordinator", "the masks' random numbers", "clients that drop out"]
 SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
-ATTACKS = ("secagg_unmasking", "model_inconsistency")
+ATTACKS = ("secagg_unmasking", "model_inconsistency", "loki")
+BINS = 256
 READERS = ("analytic_linear", "spear", "cocktail_party")
 
 
@@ -33,12 +34,13 @@ def secure_aggregation(
     threshold: float = 2 / 3,
     seed: int = 0,
 ) -> Scenario:
-    """A malicious server under Flower's SecAgg+ unmasks clients, or makes all but one send nothing.
+    """A malicious server under Flower's SecAgg+ unmasks clients, silences all but one, or keeps them apart in the sum.
 
     `attack=secagg_unmasking` calls living clients dead as well and rebuilds both their secrets;
     `attack=model_inconsistency` sends all but client 0 a model whose first layer never fires. `reader` inverts what
-    comes of it. With `check=true` clients refuse requests that contradict themselves, or a `threshold` of shares that
-    two contradicting lists could reach.
+    comes of it. `attack=loki` sends each client bins of its own before the model, and reads everybody's records. With
+    `check=true` clients refuse requests that contradict themselves, or a `threshold` of shares that two contradicting
+    lists could reach.
 
     Beside it: what a server that follows the protocol reads of the sums.
     """
@@ -50,6 +52,7 @@ def secure_aggregation(
             "A malicious server acts against secure aggregation, and a curious one's attack reads what it gains.",
             f"Use one of: {', '.join(ATTACKS)}; and of: {', '.join(READERS)}.",
         )
+    reads = {} if attack == "loki" else {"reader": reader}
     aimed = attack == "model_inconsistency"
     split = hospitals(known, clients, rounds * batch, seed)
     spec = mlp(known, hidden)
@@ -62,11 +65,11 @@ def secure_aggregation(
         split,
         federation,
         Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary", "batch_size"})),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit, params={"reader": reader}),),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit, params=reads),),
         # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
         positive=Federation(spec, replace(protocol, batch_size=1), seed),
         positive_clients=1 if aimed else None,
-        act_params={"target": 0} if aimed else {},
+        act_params={"target": 0} if aimed else {"bins": BINS, "clients": clients} if attack == "loki" else {},
     )
     curious = replace(
         trial,

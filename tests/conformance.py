@@ -470,6 +470,7 @@ FAST: dict[str, dict[str, Any]] = {
 
 ACTING: dict[str, dict[str, int]] = {
     "imprint": {"bins": 64},
+    "loki": {"bins": 64},
     "model_inconsistency": {"target": 0},
     "fishing": {"target": 0, "batch": 1},
 }

@@ -99,24 +99,28 @@ def resnet20(shape: Sequence[int], classes: int, width: int = 16, norm: str = "b
 class Imprinted(nn.Module):
     """A network behind a block that a malicious server can fill with bins (Fowl et al. 2022, arXiv 2110.13057).
 
-    The block adds to each input a multiple of one number, the sum of `bins` rectified linear measurements.
+    The block adds to each input a multiple of one number, the sum of `bins` rectified linear measurements. With a
+    `window` each is cut off there from above too, so that a record moves only those measurements that it falls into.
     """
 
-    def __init__(self, shape: Sequence[int], bins: int, inner: nn.Module) -> None:
+    def __init__(self, shape: Sequence[int], bins: int, inner: nn.Module, window: float = 0.0) -> None:
         super().__init__()
         size = math.prod(shape)
+        self.window = window
         self.imprint = nn.Linear(size, bins)
         self.connect = nn.Linear(bins, size, bias=False)
         self.inner = inner
 
     def forward(self, x: Tensor) -> Tensor:
         flat = x.flatten(1)
-        changed = flat + self.connect(torch.relu(self.imprint(flat)))
+        measured = self.imprint(flat)
+        kept = measured.clamp(0, self.window) if self.window else torch.relu(measured)
+        changed = flat + self.connect(kept)
         return self.inner(changed.reshape(x.shape))
 
 
-def imprinted(bins: int, inner: Mapping[str, Any]) -> nn.Module:
+def imprinted(bins: int, inner: Mapping[str, Any], window: float = 0.0) -> nn.Module:
     """An `Imprinted` network around another factory's: `inner` holds its `factory` and `arguments`."""
     factories = {"mlp": mlp, "cnn": cnn}
     arguments = dict(inner["arguments"])
-    return Imprinted(arguments["shape"], bins, factories[inner["factory"]](**arguments))
+    return Imprinted(arguments["shape"], bins, factories[inner["factory"]](**arguments), window)

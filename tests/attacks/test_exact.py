@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from testbed import judge, models
-from testbed.attacks.inversion import fishing
+from testbed.attacks.inversion import fishing, loki
 from testbed.attacks.inversion.fedavg_unrolling import _merged, _plan  # pyright: ignore[reportPrivateUsage]
 from testbed.attacks.inversion.spear import unmix
 from testbed.attacks.inversion.trap_weights import act, agreeing
@@ -132,6 +134,43 @@ def test_a_layer_that_takes_a_part_of_the_record_cannot_be_trapped() -> None:
         made.craft(1, 0, models.get_parameters(models.build(spec, 0)))
 
 
+# --- windows ---------------------------------------------------------------------------------------------
+
+
+def imprinted(clients: int, size: int, protocol: Protocol, **params: float) -> tuple[Transcript, list[Cohort]]:
+    """A federation in which loki acts, and who its clients hold."""
+    spec = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
+    people = digits(clients * size + 400)
+    parts = [people.take(np.arange(i * size, (i + 1) * size)) for i in range(clients)]
+    asked = Batch(((1, 0),), (1, 8, 8), 10)
+    auxiliary = people.take(np.arange(clients * size, len(people)))
+    made = loki.act(asked, auxiliary, np.random.default_rng(0), spec, bins=128, clients=clients, **params)  # type: ignore[arg-type]
+    return Federation(spec, replace(protocol, clients=clients), 0).run(parts, "in-process", made, "loki"), parts
+
+
+def test_a_sum_of_clients_is_read_as_if_each_had_sent_its_own() -> None:
+    view, parts = imprinted(3, 8, Protocol("fedsgd", 8, learning_rate=0.1, rounds=1))
+    answers = [e.returned or {} for e in view.exchanges]
+    mean = {k: np.mean([a[k] for a in answers], 0) for k in answers[0]}
+    summed = replace(view, exchanges=(replace(view.exchanges[0], returned=mean),))
+    asked = Batch(((1, 0),), (1, 8, 8), 10)
+    claim = find("loki").run(summed, asked, None, 0, FISHER).batches[1, 0]
+    together = Cohort(*(np.concatenate([getattr(p, f) for p in parts]) for f in ("x", "y", "persons")))
+    assert exact(claim, together) > 0.7
+    for client, people in enumerate(parts):
+        key = Batch(((1, client),), (1, 8, 8), 10)
+        alone = find("loki").run(view, key, None, 0, FISHER).batches[1, client]
+        assert exact(alone, people) == exact(claim, people)
+
+
+def test_local_steps_leave_records_in_their_windows() -> None:
+    protocol = Protocol("fedavg", 4, local_epochs=3, learning_rate=0.1, rounds=1)
+    view, (people,) = imprinted(1, 16, protocol, learning_rate=0.1, steps=12)
+    claim = find("loki").run(view, Batch(((1, 0),), (1, 8, 8), 10), None, 0, FISHER).batches[1, 0]
+    found = [judge.psnr(g, x) for x, g in judge.pairs(claim, people)]
+    assert np.sum(np.array(found) > 35) >= 10
+
+
 # --- fishing ---------------------------------------------------------------------------------------------
 
 
@@ -211,6 +250,7 @@ def test_a_gradient_has_no_local_training_to_repeat() -> None:
     [
         ("curious_server", {"attack": "spear", "batch": 4, "clients": 2, "rounds": 3, "data": "mnist5k"}),
         ("malicious_server", {"attack": "trap_weights", "batch": 8, "clients": 2, "rounds": 3, "data": "digits"}),
+        ("malicious_server", {"attack": "loki", "batch": 16, "clients": 2, "rounds": 5, "epochs": 2, "data": "digits"}),
         ("malicious_server", {"attack": "fishing", "batch": 16, "clients": 2, "rounds": 10, "data": "digits"}),
     ],
 )

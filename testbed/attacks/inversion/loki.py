@@ -1,0 +1,126 @@
+"""LOKI: bins of its own for every client, so that a sum keeps them apart, and so small that local training fits in."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from testbed import models
+from testbed.attacks.inversion.imprint import BIAS, CONNECT, WEIGHT
+from testbed.attacks.inversion.updates import gradients
+from testbed.attacks.kit import attack
+from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
+
+WINDOW = 1e-4
+"""Measurements are this small, so that what the block adds to a record is small as well."""
+FITS = 0.2
+"""The share of its bin by which local training may move a record."""
+PARTS = 8
+"""One input in so many is measured; the weights of all others begin at 0, where an update is stored exactly."""
+ASKED = 256
+
+
+def act(
+    question: Batch,
+    auxiliary: Cohort,
+    rng: np.random.Generator,
+    model: ModelSpec,
+    *,
+    bins: int = 256,
+    clients: int = 1,
+    learning_rate: float = 0.0,
+    steps: int = 1,
+) -> Act:
+    """Put `bins` neurons for each of the `clients` before the model; of those sent to a client its own alone can fire.
+
+    Neuron i of a block answers to records whose measurement, a random one of the inputs that vary most, lies between
+    its i-th quantile in the auxiliary records and the next. With a `learning_rate`, the block is tied to the model so
+    weakly that `steps` local steps move a record by a fifth of its bin at most; without one (FedSGD) strongly enough
+    to be read out of a rounded sum.
+    """
+    width = math.prod(question.shape)
+    flat = auxiliary.x.reshape(len(auxiliary), -1).astype(np.float64)
+    chosen = np.argsort(-flat.std(0), kind="stable")[: math.ceil(width / PARTS)]
+    centre = flat.mean(0)
+    direction = np.zeros(width)
+    direction[chosen] = rng.normal(size=len(chosen))
+    # Across the mean record, so that edges lie about 0 and biases are stored finely.
+    along = np.where(direction != 0, centre, 0)
+    direction -= along * (direction @ along) / max(float(along @ along), 1e-12)
+    direction /= max(float((flat @ direction).std()), 1e-12)
+    measured = flat @ direction
+    edges = np.quantile(measured, np.arange(bins + 1) / bins)
+    edges += np.concatenate([[-3.0], np.zeros(bins - 1), [3.0]])  # nobody lies beyond the last ones
+    scale = WINDOW / np.maximum(np.diff(edges), 1e-6)
+    silent = -10 * WINDOW - scale.max() * float(np.abs(measured).max() + 10)
+    toward = rng.normal(size=width)
+    toward /= np.linalg.norm(toward)
+    inner = {"factory": model.factory, "arguments": dict(model.arguments)}
+    spec = ModelSpec("imprinted", {"bins": bins * clients, "window": WINDOW, "inner": inner})
+
+    def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
+        bias = np.full(bins * clients, silent)
+        bias[(client % clients) * bins : (client % clients + 1) * bins] = -scale * edges[:-1]
+        made = {
+            **parameters,
+            WEIGHT: np.tile(scale[:, None] * direction, (clients, 1)).astype(np.float32),
+            BIAS: bias.astype(np.float32),
+            CONNECT: np.zeros((width, bins * clients), np.float32),
+        }
+        pull = np.abs(_input_gradients(spec, made, auxiliary) @ toward)
+        tie = 1 / max(float(np.median(pull)), 1e-12)
+        if learning_rate:
+            moves = learning_rate * steps * float(np.quantile(pull, 0.9)) * (float((flat**2).sum(1).mean()) + 1)
+            tie = FITS * WINDOW / max(moves, 1e-30)
+        made[CONNECT] = np.repeat(tie * toward[:, None], bins * clients, 1).astype(np.float32)
+        return made
+
+    return Act(spec, craft)
+
+
+def _input_gradients(spec: ModelSpec, parameters: Parameters, people: Cohort) -> Array:
+    """The gradient of each of some people's losses by the record itself, (n, width)."""
+    network = models.build(spec)
+    few = people.take(np.arange(min(ASKED, len(people))))
+    x = torch.tensor(few.x, requires_grad=True)
+    loss = models.loss_of(network, models.to_tensors(parameters, network), x, torch.tensor(few.y)) * len(few)
+    return torch.autograd.grad(loss, x)[0].flatten(1).double().numpy()
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture", "auxiliary"},
+    position="server",
+    reference="https://arxiv.org/abs/2303.12233",
+    act=act,
+)
+def loki(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    threshold: float = 1e-3,
+) -> Reconstruction:
+    """Read every client's records off the sum of all, each from bins that only this client was sent (Zhao et al. 2023).
+
+    Threat model: a malicious server that chooses the architecture, sends clients different parameters, and holds
+    auxiliary records; it may see the clients' sum alone, and clients may make local steps (the authors scale a
+    convolution up where this ties the block loosely). Records that are alone in a bin come back, exactly but for the
+    rounding of weights: about 60 dB where clients send weights. Of many local steps a record that is alone in a bin
+    over all of them is read, whatever the batches.
+    """
+    rebuilt: dict[tuple[int, int], Array] = {}
+    for key, _, gradient in gradients(view, question, (WEIGHT, BIAS)):
+        if WEIGHT not in gradient:
+            raise Unavailable("no_imprint", "a federation in which this attack acted")
+        weight, bias = gradient[WEIGHT], gradient[BIAS]
+        heard = np.flatnonzero(np.abs(bias) > threshold * max(float(np.abs(bias).max()), 1e-30))
+        records = weight[heard] / bias[heard, None]
+        slack = 0.05 * (question.high - question.low)
+        within = (records > question.low - slack).all(1) & (records < question.high + slack).all(1)
+        rebuilt[key] = np.clip(records[within], question.low, question.high).reshape(-1, *question.shape)
+    return Reconstruction(rebuilt)
