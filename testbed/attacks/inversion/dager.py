@@ -33,7 +33,7 @@ def dager(
     auxiliary: Cohort | None,
     rng: np.random.Generator,
     *,
-    tolerance: float = 1e-2,
+    tolerance: float = 1e-3,
     searches: int = 96,
 ) -> Reconstruction:
     """Keep the words, then the sentences, whose states lie in the span of the attention gradients (DAGER; Petrov et
@@ -195,15 +195,22 @@ def words_in(model: nn.Module, site: Site, span: Span, vocabulary: int, length: 
     return [np.flatnonzero(near[:, place]) for place in range(length)]
 
 
+MOST = 1024
+
+
 def grown(states: Callable[[Array], Array], span: Span, candidates: list[Array], tolerance: float) -> Array:
-    """Sentences (k, length) of a decoder, word by word; one ends where no candidate goes on."""
+    """Sentences (k, length) of a decoder, word by word; one ends where no candidate goes on.
+
+    Where more than `MOST` go on at once, those that lie nearest to the span do.
+    """
     length = len(candidates)
     done: list[Array] = []
     open_ = np.full((1, length), PADDING)
     for place, words in enumerate(candidates):
         longer = np.repeat(open_, len(words), 0)
         longer[:, place] = np.tile(words, len(open_))
-        within = span.distance(states(longer)[:, place]) < tolerance if len(longer) else np.empty(0, bool)
+        away = span.distance(states(longer)[:, place]) if len(longer) else np.empty(0)
+        within = away < (min(tolerance, np.partition(away, MOST)[MOST]) if len(away) > MOST else tolerance)
         goes_on = within.reshape(len(open_), len(words)).any(1)
         done += list(open_[~goes_on])
         open_ = longer[within]
