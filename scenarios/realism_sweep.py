@@ -63,6 +63,7 @@ SETTINGS = (
     Setting("a perceptron", network="mlp"),
     Setting("LeNet", network="lenet"),
     Setting("a vision transformer", network="vit"),
+    Setting("batch statistics, others' known", norm="batch", attack="see_through"),
 )
 
 
@@ -79,8 +80,9 @@ def realism_sweep(
 
     A small convolutional network, four records a batch, untrained, no normalisation, one gradient (FedSGD), classes
     counted from the last layer; then other batch sizes, known labels, a model trained beforehand, normalisation by
-    the batch's own statistics, local training in several steps (FedAvg, with and without unrolling), noise, and
-    other networks. Every figure stands on `batches` batches. `only` names settings to run, separated by semicolons.
+    the batch's own statistics, local training in several steps (FedAvg, with and without unrolling), noise, other
+    networks, and normalisation once more with other people's statistics as a hint. Every figure stands on `batches`
+    batches. `only` names settings to run, separated by semicolons.
     """
     known = source(data)
     wanted = [s.strip() for s in only.split(";") if s.strip()]

@@ -463,6 +463,7 @@ CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
 FAST: dict[str, dict[str, Any]] = {
     "tabular_inversion": {"iterations": 150, "restarts": 1},
     "cosine_tv": {"iterations": 60},
+    "see_through": {"iterations": 60, "seeds": 2},
     "deep_leakage": {"iterations": 40, "restarts": 1},
     "fedavg_unrolling": {"iterations": 40},
 }
@@ -492,7 +493,7 @@ def _reconstruction(attack: Attack) -> World:
         people = people.take(np.flatnonzero(people.y < 2))
     split = _split(clients * rounds, clients, people)
     threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
-    if attack.name in ("fedavg_unrolling", "cosine_tv", "deep_leakage"):
+    if attack.name in ("fedavg_unrolling", "cosine_tv", "deep_leakage", "see_through"):
         spec = CNN
     params = FAST.get(attack.name, {})
     plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)

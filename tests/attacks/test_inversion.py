@@ -15,13 +15,14 @@ from testbed.attacks.inversion.analytic_linear import solve
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.matching import Task, cosine_distance, tasks, total_variation, total_variations
+from testbed.attacks.inversion.see_through import _aligned  # pyright: ignore[reportPrivateUsage]
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.kit import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.data import load_images
 from testbed.federation.run import Federation
 from testbed.federation.tap import seen_by
-from testbed.judge import psnr
+from testbed.judge import pairs, psnr
 from testbed.report.schema import Estimate
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
@@ -266,3 +267,31 @@ def test_a_residual_network_has_twenty_layers_and_takes_odd_sizes(norm: str) -> 
     assert model(torch.rand(2, 3, 15, 15)).shape == (2, 5)
     weighted = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     assert len(weighted) == 20
+
+
+def test_statistics_of_others_tell_what_a_normalisation_hides() -> None:
+    people = digits(220)
+    spec = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [8, 16], "norm": "batch"})
+    question = Batch(((1, 0),), (1, 8, 8), 10, (4,))
+    knows = Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary"}))
+    gained: list[float] = []
+    for i in range(3):
+        group, others = people.take(np.arange(4 * i, 4 * i + 4)), people.take(np.arange(12, 220))
+        view = gradient_of(spec, group)
+        quality = [
+            np.mean([psnr(g, x) for x, g in pairs(claim.batches[1, 0], group)])
+            for name in ("cosine_tv", "see_through")
+            for claim in [find(name).run(view, question, others, 0, knows, {"iterations": 120})]
+        ]
+        gained.append(float(quality[1] - quality[0]))
+    assert np.mean(gained) > 3
+
+
+def test_searches_are_drawn_to_what_they_agree_on_whatever_order_they_hold_it_in() -> None:
+    rng = np.random.default_rng(0)
+    one = torch.tensor(rng.random((4, 1, 3, 3)))
+    swapped = one[[1, 0, 3, 2]] + 0.01
+    y = torch.tensor([0, 0, 1, 1])
+    centre = _aligned(torch.stack([one, swapped]), y)
+    assert torch.allclose(centre[0], one + 0.005)
+    assert torch.allclose(centre[1], one[[1, 0, 3, 2]] + 0.005)

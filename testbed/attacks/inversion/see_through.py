@@ -1,0 +1,132 @@
+"""Gradient matching with two more hints: layers see what they see of other people, and several searches must agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor, nn
+
+from testbed import models
+from testbed.attacks.inversion.matching import Task, descend, tasks, total_variations
+from testbed.attacks.kit import attack
+from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
+
+SEEN = 512
+ALIGNED_EVERY = 25
+NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+
+
+@attack(
+    risk="reconstruction",
+    claim=Reconstruction,
+    needs={"architecture", "batch_size", "auxiliary"},
+    position="server",
+    reference="https://arxiv.org/abs/2104.07586",
+)
+def see_through(
+    view: Transcript,
+    question: Batch,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    iterations: int = 300,
+    learning_rate: float = 0.1,
+    tv: float = 0.02,
+    statistics: float = 0.03,
+    group: float = 0.01,
+    seeds: int = 4,
+) -> Reconstruction:
+    """Match gradients from several starts that keep near their mean and to layers' statistics (Yin et al. 2021).
+
+    Threat model: as `cosine_tv`, and records of other people. The mean and variance of what each normalising layer is
+    given are kept near those of the auxiliary records; the authors take a batch normalisation's running ones, which
+    the parameters sent here do not hold. Behind a normalisation brightness and contrast leave the gradient as it is,
+    so that only this hint can tell them; a network without one gets none. Searches are matched to the first by least
+    squared distance, and drawn to their mean, once half of the iterations are done. The one that matches the gradient
+    best is returned. No exactness is claimed.
+    """
+    if auxiliary is None or not len(auxiliary):
+        raise Unavailable("no_auxiliary", "records of other people")
+    rebuilt: dict[tuple[int, int], Array] = {}
+    labels: dict[tuple[int, int], Array] = {}
+    smooth = tv if len(question.shape) == 3 else 0.0
+    seen = torch.tensor(auxiliary.x[:SEEN], dtype=torch.float32, device=models.DEVICE)
+    for task in tasks(view, question, auxiliary, rng):
+        drawn = task.rng.uniform(question.low, question.high, (seeds, task.size, *question.shape))
+        with torch.no_grad():
+            known = [t.detach() for t in _moments(task, seen)]
+        objective = _objective(task, known, smooth, statistics, group, iterations)
+        found, _ = descend(objective, torch.tensor(drawn, dtype=torch.float32), question, iterations, learning_rate)
+        ended = torch.stack([task.distance(x.to(models.DEVICE)).detach() for x in found])
+        rebuilt[task.key] = found[int(ended.argmin())].numpy()
+        labels[task.key] = task.y.cpu().numpy()
+    return Reconstruction(rebuilt, labels)
+
+
+def _objective(
+    task: Task, known: list[Tensor], tv: float, statistics: float, group: float, iterations: int
+) -> Callable[[Tensor], Tensor]:
+    """Of the searches (seeds, size, ...) one value each; the mean that draws them is found anew now and then."""
+    asked = 0
+    centre: Tensor | None = None
+
+    def objective(x: Tensor) -> Tensor:
+        nonlocal asked, centre
+        value = task.distances(x)
+        if tv:
+            value = value + tv * total_variations(x)
+        if statistics and known:
+            value = value + statistics * torch.stack([_apart(_moments(task, one), known) for one in x])
+        if group and asked >= iterations // 2 and len(x) > 1:
+            if centre is None or asked % ALIGNED_EVERY == 0:
+                centre = _aligned(x.detach(), task.y)
+            value = value + group * (x - centre).pow(2).flatten(1).mean(1)
+        asked += 1
+        return value
+
+    return objective
+
+
+def _aligned(x: Tensor, y: Tensor) -> Tensor:
+    """Where each search's records should be (seeds, size, ...): the mean over searches, each in its own order."""
+    flat = x.flatten(2).cpu().double().numpy()
+    other = (y[:, None] != y[None, :]).cpu().numpy() * 1e12  # records keep their class
+    order = np.stack([linear_sum_assignment(((flat[0][:, None] - one[None]) ** 2).sum(2) + other)[1] for one in flat])
+    mean = torch.stack([one[torch.as_tensor(o, device=x.device)] for one, o in zip(x, order, strict=True)]).mean(0)
+    back = [torch.as_tensor(np.argsort(o), device=x.device) for o in order]
+    return torch.stack([mean[b] for b in back])
+
+
+def _moments(task: Task, x: Tensor) -> list[Tensor]:
+    """Mean and variance over records and places of every channel that a normalising layer is given."""
+    with _watched(task.model) as seen:
+        torch.func.functional_call(task.model, task.parameters, (x,))
+        made: list[Tensor] = []
+        for held in seen:
+            by_channel = held.transpose(0, 1).flatten(1)
+            made += [by_channel.mean(1), by_channel.var(1, unbiased=False)]
+        return made
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Generator[list[Tensor]]:
+    seen: list[Tensor] = []
+
+    def before(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0])
+
+    hooks = [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, NORMALISING)]
+    try:
+        yield seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _apart(own: list[Tensor], known: list[Tensor]) -> Tensor:
+    """The mean over layers of the relative distance of their statistics."""
+    return torch.stack([(a - b).norm() / b.norm().clamp_min(1e-6) for a, b in zip(own, known, strict=True)]).mean()
