@@ -63,7 +63,7 @@ SETTINGS = (
     Setting("a perceptron", network="mlp"),
     Setting("LeNet", network="lenet"),
     Setting("a vision transformer", network="vit"),
-    Setting("batch statistics, others' known", norm="batch", attack="see_through"),
+    Setting("batch statistics, others known", norm="batch", attack="see_through"),
 )
 
 
