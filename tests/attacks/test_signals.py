@@ -209,7 +209,7 @@ def test_every_position_in_one_report(view: str) -> None:
     primary = [f for f in found.values() if f.primary]
     assert [f.attack.name for f in primary] == ["update_product"]
     beside = [f for f in found.values() if ", beside " in (f.target or "")]
-    assert len(beside) == 26
+    assert len(beside) == 28
     poisoned = {f.attack.name for f in beside if (f.target or "").endswith("beside global_models")}
     assert poisoned == {"client_gradient_ascent", "client_mislabelling"}
     for finding in beside:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -103,28 +102,18 @@ def _aligned(x: Tensor, y: Tensor) -> Tensor:
 
 def _moments(task: Task, x: Tensor) -> list[Tensor]:
     """Mean and variance over records and places of every channel that a normalising layer is given."""
-    with _watched(task.model) as seen:
-        torch.func.functional_call(task.model, task.parameters, (x,))
-        made: list[Tensor] = []
-        for held in seen:
-            by_channel = held.transpose(0, 1).flatten(1)
-            made += [by_channel.mean(1), by_channel.var(1, unbiased=False)]
-        return made
-
-
-@contextmanager
-def _watched(model: nn.Module) -> Generator[list[Tensor]]:
     seen: list[Tensor] = []
 
-    def before(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen.append(given[0])
+    def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.append(given[0].transpose(0, 1).flatten(1))
 
-    hooks = [m.register_forward_pre_hook(before) for m in model.modules() if isinstance(m, NORMALISING)]
+    hooks = [m.register_forward_pre_hook(look) for m in task.model.modules() if isinstance(m, NORMALISING)]
     try:
-        yield seen
+        torch.func.functional_call(task.model, task.parameters, (x,))
     finally:
         for hook in hooks:
             hook.remove()
+    return [moment for held in seen for moment in (held.mean(1), held.var(1, unbiased=False))]
 
 
 def _apart(own: list[Tensor], known: list[Tensor]) -> Tensor:
