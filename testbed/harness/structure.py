@@ -105,6 +105,9 @@ def parameters(estimator: Any) -> int | None:
             each = tree.value.shape[2] - 1 if tree.value.shape[2] > 1 else 1
             made += 2 * (int(tree.node_count) - leaves) + each * leaves
         return made
+    if hasattr(estimator, "get_booster"):
+        nodes = estimator.get_booster().trees_to_dataframe()
+        return int(2 * (nodes["Feature"] != "Leaf").sum() + (nodes["Feature"] == "Leaf").sum())
     if hasattr(estimator, "coefs_"):
         return sum(int(np.size(c)) for c in [*estimator.coefs_, *estimator.intercepts_])
     if hasattr(estimator, "dual_coef_"):

@@ -158,3 +158,16 @@ def test_what_has_no_rules_is_not_judged() -> None:
     network = torch.nn.Linear(3, 2)
     model = Predictor(lambda people: np.full((len(people), 2), 0.5), 2)
     assert {f.attack.name for f in structure.checks(model, network, PEOPLE)} >= {"parameters_per_record"}
+
+
+def test_boosted_trees_of_another_package_are_looked_into_as_well() -> None:
+    from xgboost import XGBClassifier  # of wheels that are named after the processor; only the tests want it
+
+    made = XGBClassifier(n_estimators=3, max_leaves=4, grow_policy="lossguide", random_state=0)
+    found = checked(made)
+    leaves = made.apply(X)
+    assert leaves.shape == (200, 3)
+    assert structure.parameters(made) is not None
+    assert (structure.parameters(made) or 0) <= 3 * (2 * 3 + 4)
+    assert {"parameters_per_record", "small_leaves", "hyper_parameters"} <= set(found)
+    assert value(found["hyper_parameters"]) == 1
