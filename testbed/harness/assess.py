@@ -23,6 +23,7 @@ from testbed.core import (
 )
 from testbed.findings import Plan
 from testbed.harness.federation import ABOUT_RECORDS, Key, Progress, Recorded, Truth
+from testbed.likeness import ssim
 from testbed.report.schema import Finding, Series, Unmeasured
 
 BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
@@ -103,7 +104,10 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
         evidence = evidence.best_of_clusters()
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
     finding = findings_.rates(aimed, evidence)
-    return evidence, finding.model_copy(update={"series": [_quality(evidence)]}), claims["true"]
+    series = [_quality(evidence)]
+    if len(truth.decoys.x.shape) == 4:
+        series.append(_similarity(claims["true"], truth.batches["true"], truth.batches["control"]))
+    return evidence, finding.model_copy(update={"series": series}), claims["true"]
 
 
 MOST_PARTS = 16
@@ -193,16 +197,34 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
     )
 
 
+def _similarity(claim: Reconstruction, held: Mapping[Key, Cohort], others: Mapping[Key, Cohort]) -> Series:
+    """SSIM of what was rebuilt with the records it is matched to; of a record without one it is 0."""
+    cells: dict[str, Array] = {}
+    for name, groups in (("sent", held), ("never sent", others)):
+        found: list[float] = []
+        for key, people in groups.items():
+            made = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), np.float64)
+            matched = judge.pairs(made[np.isfinite(made).all((1, 2, 3))], people)
+            found += [ssim(np.clip(guess, 0, 1), record, data_range=1.0) for record, guess in matched]
+            found += [0.0] * (len(people) - len(matched))
+        cells[name] = np.array(found)
+    return _by_quantile("SSIM of reconstructions", "SSIM (100 % is the picture itself)", cells)
+
+
 def _quality(evidence: Evidence) -> Series:
     """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
+    cells = {"sent": evidence.cell("true", "used").score, "never sent": evidence.cell("true", "unused").score}
+    return _by_quantile("PSNR of reconstructions", "PSNR in dB (capped at 160)", cells)
+
+
+def _by_quantile(name: str, x_label: str, cells: Mapping[str, Array]) -> Series:
     levels = [0.1, 0.25, 0.5, 0.75, 0.9]
-    cells = {"sent": evidence.cell("true", "used"), "never sent": evidence.cell("true", "unused")}
-    labels = [f"{name}, {round(100 * q)} % below" for name in cells for q in levels]
-    values = [float(np.quantile(cell.score, q)) for cell in cells.values() for q in levels]
+    labels = [f"{cell}, {round(100 * q)} % below" for cell in cells for q in levels]
+    values = [float(np.quantile(scores, q)) for scores in cells.values() for q in levels]
     return Series(
-        name="PSNR of reconstructions",
+        name=name,
         kind="bars",
-        x_label="PSNR in dB (capped at 160)",
+        x_label=x_label,
         y_label="records",
         labels=labels,
         x=values,
