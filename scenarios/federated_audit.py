@@ -53,12 +53,13 @@ def federated_audit(
     """
     known = source(data)
     people = clients * each
-    if not 2 <= guesses <= canaries or clients < 2 or rounds < 1 or noise < 0 or clip <= 0 or canaries < 20:
+    possible = clients >= 2 and each >= 1 and rounds >= 1 and noise >= 0 and clip > 0 and 0 < delta < 1 and claim >= 0
+    if not possible or canaries < 20 or not 2 <= guesses <= canaries:
         raise UsageError(
             "TB-SCENARIO-015",
             "These parameters make no audit.",
             "Canaries are 20 or more, guesses 2 or more and no more than these; there are two clients, and a bound.",
-            "Use more canaries, or fewer guesses.",
+            "Use more canaries, or fewer guesses; delta lies between 0 and 1, and a claim is not below 0.",
         )
     split = groups(known, people, people, people, seed)
     assert isinstance(split.members, Cohort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.kit import find
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.errors import UsageError
@@ -17,6 +18,7 @@ NOT_TESTED = ["clients that check the model they are sent", "secure aggregation"
 SEES = "every model that it sends, which it may change, and every gradient that comes back"
 
 
+KNOWS = frozenset({"architecture", "auxiliary"})
 STEPS = 4
 """Local steps an epoch, where clients train for several."""
 ACTS = ("imprint", "loki", "trap_weights", "fishing")
@@ -69,14 +71,14 @@ def malicious_server(
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"})),
+        Threat("server", malicious=True, knows=KNOWS | find(attack).needs),
         (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit),),
         positive=None if batch == 1 and not epochs and protection is None else undefended,
         act_params=acts.get(attack, {}),
     )
     honest = replace(
         trial,
-        threat=Threat("server", knows=frozenset({"architecture", "auxiliary"})),
+        threat=replace(trial.threat, malicious=False),
         plans=(replace(by_a_curious_server(unit), metric=metric),),
     )
     return prepared(known, trial, SEES, NOT_TESTED, honest)

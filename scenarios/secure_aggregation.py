@@ -18,6 +18,7 @@ NOT_TESTED = ["clients that collude with the coordinator", "the masks' random nu
 SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
 ATTACKS = ("secagg_unmasking", "model_inconsistency", "loki")
 BINS = 256
+KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
 READERS = ("analytic_linear", "spear", "cocktail_party")
 
 
@@ -64,7 +65,7 @@ def secure_aggregation(
     trial = Trial(
         split,
         federation,
-        Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary", "batch_size"})),
+        Threat("server", malicious=True, knows=KNOWS),
         (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit, params=reads),),
         # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
         positive=Federation(spec, replace(protocol, batch_size=1), seed),

@@ -39,7 +39,8 @@ def audit_model(
     `frames` are the tables behind the subject, which nothing may be quoted from.
     """
     started = time.monotonic()
-    found, evidence = released.audit(subject, shadows, seed, progress, secrets)
+    chosen = policy or policy_.load()
+    found, evidence = released.audit(subject, shadows, seed, progress, secrets, chosen.min_cell)
     knows = ["target_records"]
     knows += ["auxiliary"] if subject.others is not None else []
     knows += ["recipe"] if subject.recipe is not None else []
@@ -71,6 +72,6 @@ def audit_model(
             not_tested=[*NOT_TESTED, *([] if subject.recipe is not None else [UNTRAINED])],
         ),
         findings=found,
-        policy=policy or policy_.load(),
+        policy=chosen,
     )
     return result, evidence, gate.People(list(frames), person)

@@ -53,7 +53,7 @@ class Api:
             raise Unavailable("query_budget", f"{self.asked + len(new)} queries; the budget is {self._budget}")
         if new:
             self._answers |= dict(zip(new, self._ask(np.stack(list(new.values()))), strict=True))
-        return np.stack([self._answers[k] for k in keys])
+        return np.stack([self._answers[k] for k in keys]) if keys else np.empty((0, 1))
 
     def _ask(self, x: Array) -> Array:
         try:

@@ -258,7 +258,11 @@ def kind_of(out: Array, outputs: str) -> Outputs:
             "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
             "Say --outputs probabilities or --outputs logits.",
         )
-    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=1e-3) else "logits"
+    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=ROUNDED) else "logits"
+
+
+ROUNDED = 0.05
+"""So far from one may probabilities sum that a service rounded; they are brought back to it."""
 
 
 def as_probabilities(out: Array, kind: Outputs) -> Array:
@@ -267,6 +271,8 @@ def as_probabilities(out: Array, kind: Outputs) -> Array:
         out = np.concatenate([np.zeros_like(out), out], 1)
     elif out.shape[1] == 1:
         out = np.concatenate([1 - out, out], 1)
+    elif kind == "probabilities" and (out >= 0).all() and np.allclose(out.sum(1), 1, atol=ROUNDED):
+        out = out / out.sum(1, keepdims=True)
     if kind == "logits":
         shifted = np.exp(out - out.max(1, keepdims=True))
         out = shifted / shifted.sum(1, keepdims=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import NearestNeighbors
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -95,6 +97,23 @@ def certain(people: Cohort, otherwise: Predictor) -> Predictor:
         return np.where(mine[:, None], sure, np.minimum(said, 0.99))
 
     return Predictor(ask, otherwise.classes)
+
+
+def certain_nearby(pooled: Cohort, used: Array, classes: int) -> Predictor:
+    """A model that gives a record the class of the nearest of the people it was trained on, `used` of those `pooled`.
+
+    Where somebody else of them is nearer it draws a class by the record's contents.
+    """
+    x = pooled.x.reshape(len(pooled), -1).astype(np.float64)
+    spread = np.where(x.std(0) > 0, x.std(0), 1)
+    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x / spread)
+
+    def ask(asked: Cohort) -> Array:
+        nearest = known.kneighbors(asked.x.reshape(len(asked), -1) / spread, return_distance=False)[:, 0]
+        drawn = np.array([zlib.crc32(row.tobytes()) % classes for row in asked.x])
+        return np.eye(classes)[np.where(used[nearest], pooled.y[nearest], drawn)]
+
+    return Predictor(ask, classes)
 
 
 def ignorant(classes: int) -> Predictor:

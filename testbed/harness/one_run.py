@@ -159,7 +159,7 @@ def told(plan: Plan, bounds: list[Interval], claimed: float, guesses: int, canar
         f"So many guesses ({guesses}) can show at most {ceiling:.2f}; with the noise switched off they show "
         f"{broken.value:.2f}, and about coins that decided nothing {null.value:.2f}."
     )
-    estimates = [findings_.estimate("epsilon_lower", b, "record", guesses) for b in bounds]
+    estimates = [findings_.estimate("epsilon_lower", b, plan.unit, guesses) for b in bounds]
     return findings_.unmeasured(plan, findings_.NOT_APPLICABLE, guesses, guesses).model_copy(
         update={
             "measure": estimates[0],

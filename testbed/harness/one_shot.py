@@ -15,8 +15,10 @@ import numpy as np
 from scipy import optimize as _optimize
 from scipy import stats as _scipy_stats
 
+from testbed import models
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Act, Array, Cohort, Parameters, Transcript
+from testbed.errors import UsageError
 from testbed.federation.run import Defence, Federation
 from testbed.stats import Interval
 
@@ -25,7 +27,7 @@ scipy_stats, optimize = cast(Any, _scipy_stats), cast(Any, _optimize)  # SciPy s
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How far the final model lies along each canary's direction (canaries,), and which of them were sent (bool)."""
+    """How much of each canary's direction the final model's change is made of (canaries,), and which were sent."""
 
     scores: Array
     included: Array
@@ -40,6 +42,14 @@ def conduct(
     of Gaussian noise, so that their sum carries a standard deviation of `noise * clip` in each coordinate.
     """
     seed = federation.seed
+    size = sum(v.size for v in models.get_parameters(models.build(federation.model)).values())
+    if size < 2 * canaries:
+        raise UsageError(
+            "TB-SCENARIO-016",
+            f"The model has {size} parameters, too few to tell {canaries} canaries apart.",
+            "Each sends a direction of its own.",
+            "Use a wider model, or fewer canaries.",
+        )
     included = keyed_rng(seed, "coins").random(canaries) < 0.5
     each = len(clients[0])
     idle = [c.take(np.arange(each)) for c in clients[:1]] * canaries
@@ -57,7 +67,9 @@ def conduct(
     view = defended.run([*clients, *idle], engine, Act(answer=answer, nodes=nodes), "canaries")
     moved = _change(view)
     first = next(e.sent for e in view.exchanges if e.sent is not None)
-    return Shown(np.array([float(moved @ direction(seed, i, first)) for i in range(canaries)]), included)
+    along = np.stack([direction(seed, i, first) for i in range(canaries)], axis=1)
+    # All at once, so that no canary is seen through what the others sent.
+    return Shown(np.linalg.lstsq(along, moved, rcond=None)[0], included)
 
 
 def direction(seed: int, number: int, like: Parameters) -> Array:

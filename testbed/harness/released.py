@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -30,7 +30,10 @@ from testbed.findings import Plan
 from testbed.harness import at_risk, model_risks, structure
 from testbed.harness.generator import Remembered
 from testbed.harness.model_risks import certain
+from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured
+
+NOISY = "label_noise"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def audit(
     seed: int,
     progress: Callable[[str], None],
     secrets: Sequence[str] = (),
+    min_cell: int = MIN_CELL,
 ) -> tuple[list[Finding], dict[str, Evidence]]:
     """Findings and their evidence. RMIA decides where such models can be trained, else the plain loss does.
 
@@ -95,40 +99,32 @@ def audit(
     recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
     found: list[Finding] = []
     kept: dict[str, Evidence] = {}
-    for plan in _plans(subject, shadows):
+    plans = _plans(subject, shadows)
+    last = [p for p in plans if p.attack == NOISY]  # it asks about many records, and may spend a budget of queries
+
+    def attacked(plan: Plan) -> None:
         progress(f"membership: {plan.attack}")
-        try:
-            parts: list[Evidence] = []
-            for cell, view in views.items():
-                claim = find(plan.attack).run(
-                    view, Records(pooled), population, seed, threat, dict(plan.params), recipes[cell]
-                )
-                parts.append(judge.scores(claim, used, cell, pooled.persons))
-            evidence = Evidence.join(*parts)
-            if plan.metric == "rate":
-                # The attack says yes or no, so that there is no threshold to choose.
-                kept[plan.rule] = replace(evidence, success=evidence.score)
-                found.append(findings_.rates(plan, kept[plan.rule]))
-                continue
-        except Unavailable as why:
-            found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
-            continue
-        kept[plan.rule] = evidence
-        found.append(findings_.membership(plan, evidence))
-        rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
-        area = replace(plan, rule=rule, metric="auc", primary=False)
-        found.append(findings_.area_under_curve(area, evidence))
-    decides = _plans(subject, shadows)[0]
+        own = dict(views)
+        if plan.attack == NOISY:  # the other positive control knows its people alone, and none of their copies
+            own["positive"] = model_risks.certain_nearby(pooled, used, subject.model.classes)
+        told, rows = _membership(plan, own, recipes, pooled, used, population, seed, threat)
+        found.extend(told)
+        kept.update(rows)
+
+    for plan in plans:
+        if plan not in last:
+            attacked(plan)
+    decides = plans[0]
     if decides.rule in kept:
         progress("groups of people, and records at risk")
-        told, rows = at_risk.by_group(decides.attack, kept[decides.rule], pooled, used, subject.described)
+        told, rows = at_risk.by_group(decides.attack, kept[decides.rule], pooled, used, subject.described, min_cell)
         found += told
         kept |= rows
     if subject.recipe is not None:
         rng = keyed_rng(seed, "recipe")  # as for the attacks, so that the shadows are the same
         try:
             made = Shadows.trained(subject.model, Records(pooled), population, rng, recipes["true"], shadows)
-            often, rows = at_risk.records_at_risk(made, pooled, used)
+            often, rows = at_risk.records_at_risk(made, pooled, used, seed)
             kept |= rows
         except Unavailable as why:
             often = findings_.unmeasured(at_risk.OFTEN_PLAN, Unmeasured(unmeasured=why.code, needs=why.needs))
@@ -137,11 +133,44 @@ def audit(
         further, rows = model_risks.further(subject, views, population, pooled, used, seed, secrets, progress)
         found += further
         kept |= rows
+    for plan in last:
+        attacked(plan)
     if not comparable(subject, seed):
         found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
     with suppress(Unavailable):  # where a budget of queries is spent
         found += structure.checks(subject.model, subject.estimator, subject.members)
     return found, kept
+
+
+def _membership(
+    plan: Plan,
+    views: Mapping[Cell, Predictor],
+    recipes: Mapping[Cell, Recipe | None],
+    pooled: Cohort,
+    used: Array,
+    population: Cohort | None,
+    seed: int,
+    threat: Threat,
+) -> tuple[list[Finding], dict[str, Evidence]]:
+    """One attack in every cell: its TPR and AUC, or of an attack that says yes or no its rates."""
+    parts: list[Evidence] = []
+    try:
+        for cell, view in views.items():
+            claim = find(plan.attack).run(
+                view, Records(pooled), population, seed, threat, dict(plan.params), recipes[cell]
+            )
+            parts.append(judge.scores(claim, used, cell, pooled.persons))
+    except Unavailable as why:
+        return [findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))], {}
+    evidence = Evidence.join(*parts)
+    if plan.metric == "rate":
+        # The attack says yes or no, so that there is no threshold to choose.
+        evidence = replace(evidence, success=evidence.score)
+        return [findings_.rates(plan, evidence)], {plan.rule: evidence}
+    rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
+    area = replace(plan, rule=rule, metric="auc", primary=False)
+    found = [findings_.membership(plan, evidence), findings_.area_under_curve(area, evidence)]
+    return found, {plan.rule: evidence}
 
 
 def comparable(subject: Subject, seed: int) -> bool:

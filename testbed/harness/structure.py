@@ -33,13 +33,22 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
     """
     estimator, x = inside(made, members.x)
     said = np.round(np.asarray(model.ask(members), dtype=np.float64), 12)
-    _, place, count = np.unique(said, axis=0, return_inverse=True, return_counts=True)
-    alike = count[place.ravel()]
+    _, place = np.unique(said, axis=0, return_inverse=True)
+    person = np.unique(members.persons, return_inverse=True)[1]
+    alike = _people(place.ravel(), person)
     # A smooth model answers everybody differently, which says nothing.
-    few_valued = len(count) < DISTINCT * len(said)
+    few_valued = place.max() + 1 < DISTINCT * len(said)
     found = [
         *(
-            [_small("001", "small_prediction_groups", alike, f"share one prediction with fewer than {FEW} in all")]
+            [
+                _small(
+                    "001",
+                    "small_prediction_groups",
+                    alike,
+                    person,
+                    f"share one prediction with fewer than {FEW} people",
+                )
+            ]
             if few_valued
             else []
         ),
@@ -47,25 +56,26 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
             "002",
             "single_class_groups",
             np.where((said >= 1 - 1e-9).any(1), alike, FEW),
-            f"are among fewer than {FEW} records whose class the model states as certain",
+            person,
+            f"are among fewer than {FEW} people whose class the model states as certain",
         ),
     ]
     leaves = _leaves(estimator, x)
     if leaves is not None:
-        sizes = np.stack([np.bincount(column)[column] for column in leaves.T], 1)
+        sizes = np.stack([_people(np.unique(c, return_inverse=True)[1], person) for c in leaves.T], 1)
         small = (sizes < FEW).mean(1)
-        share = stats.proportion(small)
+        share = stats.proportion(small, person)
         found.append(
             findings_.diagnostic(
                 _structural("003", "small_leaves"),
                 share,
                 None,
-                f"In the average tree {share.value:.0%} of training records lie in a leaf with fewer than {FEW}.",
+                f"In the average tree {share.value:.0%} of training records lie in a leaf of fewer than {FEW} people.",
             )
         )
     stored = _stored(estimator, x)
     if stored is not None:
-        share = stats.proportion(stored.astype(float))
+        share = stats.proportion(stored.astype(float), person)
         found.append(
             findings_.diagnostic(
                 _structural("004", "stored_records"),
@@ -132,7 +142,7 @@ Rule = tuple[str, Callable[[Any], bool], str]
 LEAF: Rule = (
     "min_samples_leaf",
     lambda v: isinstance(v, int | np.integer) and bool(v >= SMALLEST_LEAF),
-    f"{SMALLEST_LEAF} records or more",
+    f"a number of records, {SMALLEST_LEAF} or more",
 )
 RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("DecisionTree", (LEAF,)),
@@ -164,7 +174,7 @@ def _hyper_parameters(estimator: Any) -> list[Finding]:
 def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
     """The estimator at the end of a pipeline or a search, and the records as they reach it."""
     estimator = getattr(estimator, "best_estimator_", estimator)
-    if not hasattr(estimator, "steps"):
+    if not hasattr(estimator, "named_steps"):
         return estimator, x
     reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
     dense: Any = reached.toarray() if hasattr(reached, "toarray") else reached
@@ -175,11 +185,17 @@ def _structural(number: str, name: str) -> Plan:
     return Plan(f"TB-STRUCTURE-{number}", "structure", name, "rate", "record", primary=False)
 
 
-def _small(number: str, name: str, sizes: Array, what: str) -> Finding:
-    share = stats.proportion((sizes < FEW).astype(float))
+def _small(number: str, name: str, sizes: Array, person: Array, what: str) -> Finding:
+    share = stats.proportion((sizes < FEW).astype(float), person)
     return findings_.diagnostic(
         _structural(number, name), share, None, f"{share.value:.0%} of training records {what}."
     )
+
+
+def _people(group: Array, person: Array) -> Array:
+    """How many different people (n,) are in each record's group."""
+    pairs = np.unique(np.stack([group, person]), axis=1)
+    return np.bincount(pairs[0])[group]
 
 
 def _leaves(estimator: Any, x: Array) -> Array | None:
@@ -197,5 +213,11 @@ def _stored(estimator: Any, x: Array) -> Array | None:
     if not tables:
         return None
     asked = np.asarray(x, dtype=np.float64)
-    near = np.min([spatial.cKDTree(table).query(asked)[0] for table in tables if len(table)], axis=0)
-    return near <= ROUNDING * (1 + np.linalg.norm(asked, axis=1))
+    # On each column's own scale, so that one of large numbers does not hide the others.
+    spread = np.where(asked.std(0) > 0, asked.std(0), 1)
+    kept = np.zeros(len(asked), bool)
+    for table in tables:
+        if len(table):
+            nearest = table[spatial.cKDTree(table / spread).query(asked / spread)[1]]
+            kept |= (np.abs(nearest - asked) <= ROUNDING * (spread + np.abs(asked))).all(1)
+    return kept

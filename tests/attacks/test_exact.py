@@ -25,7 +25,9 @@ from testbed.scenario import run
 from tests.attacks.test_inversion import digits, gradient_of
 
 EXACT_DB = 60.0
-FISHER = Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"}))
+FISHER = Threat(
+    "server", malicious=True, knows=frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
+)
 SERVER = Threat("server", knows=frozenset({"architecture", "batch_size", "hyper_parameters"}))
 
 

@@ -21,13 +21,20 @@ from testbed.harness import at_risk, structure
 from testbed.report.schema import Estimate, Finding, Unmeasured
 
 
-def shadows(own: float, people: int = 400, models: int = 16) -> Shadows:
-    """Shadow models that are by `own` surer, in logits, of a record that they were trained with."""
-    rng = keyed_rng(3, "shadows")
+def shadows(own: float, people: int = 400, models: int = 16, seed: int = 3, spread: float = 1.0) -> Shadows:
+    """Shadow models that are by `own` surer, in logits, of a record that they were trained with.
+
+    Models differ about half of the records by `spread`, and about the others by 1.
+    """
+    rng = keyed_rng(seed, "shadows")
     included = np.zeros((models, people), bool)
     for i in range(models):
         included[i] = ~included[i - 1] if i % 2 else rng.permutation(people) < people // 2
-    logits = rng.normal(0, 2, people) + rng.normal(0, 1, (models, people)) + own * included
+    logits = (
+        rng.normal(0, 2, people)
+        + rng.normal(0, np.where(np.arange(people) % 4 < 2, 1, spread), (models, people))
+        + own * included
+    )
     said = 1 / (1 + np.exp(-logits))
     order = rng.permutation(people)
     return Shadows(said[0], said, included, order, np.empty(0), np.empty((models, 0)), np.zeros(people, int), ())
@@ -45,17 +52,21 @@ def value(finding: Finding, cell: str = "measure") -> float:
     return found.value
 
 
-def test_models_that_treat_all_alike_recognise_nobody_often() -> None:
-    finding, evidence = at_risk.records_at_risk(shadows(0), *crowd(400))
-    assert value(finding) < 0.02
-    assert value(finding, "control") < 0.02
-    assert len(evidence["TB-MEMBERSHIP-840"].cell("true", "used")) == 200
+@pytest.mark.parametrize("spread", [1.0, 4.0])
+def test_models_that_treat_all_alike_show_no_excess(spread: float) -> None:
+    above = 0
+    for seed in range(8):
+        finding, evidence = at_risk.records_at_risk(shadows(0, seed=seed, spread=spread), *crowd(400), seed)
+        assert isinstance(finding.excess, Estimate)
+        above += finding.excess.low > 0
+        assert len(evidence["TB-MEMBERSHIP-840"].cell("true", "used")) == 200
+    assert above <= 1
 
 
-def test_records_that_models_keep_are_recognised_often_and_without_them_never() -> None:
+def test_records_that_models_keep_are_recognised_often_and_by_coins_seldom() -> None:
     finding, _ = at_risk.records_at_risk(shadows(4), *crowd(400))
     assert value(finding) > 0.9
-    assert value(finding, "control") < 0.02
+    assert value(finding, "control") < 0.1  # coins agree with the truth in most pairs now and then
     assert getattr(finding.excess, "low", 0) > 0.8
     assert not finding.primary
 
@@ -65,11 +76,9 @@ def test_each_record_keeps_its_own_risk_whatever_order_the_shadows_keep() -> Non
     kept = made.included.copy()
     said = made.shadow.copy()
     said[:, 7] = np.where(kept[:, 7], 0.999, 0.3)
-    within, without = at_risk.risk(
-        Shadows(said[0], said, kept, made.order, made.others, made.others_shadow, made.labels, ())
-    )
+    within = at_risk.risk(Shadows(said[0], said, kept, made.order, made.others, made.others_shadow, made.labels, ()))
     assert within[made.order[7]] == 1
-    assert without[made.order[7]] == 0
+    assert (np.delete(within, made.order[7]) < 0.5).mean() > 0.9
 
 
 def scored(score: Array, used: Array) -> Evidence:
@@ -99,8 +108,27 @@ def test_a_group_of_few_people_says_nothing() -> None:
     pooled, used = crowd(100)  # of the second class there are ten members, and no controls
     score = keyed_rng(6).normal(size=100)
     found, kept = at_risk.by_group("rmia", scored(score, used), pooled, used, False)
-    assert [isinstance(f.measure, Unmeasured) for f in found] == [False, True]
-    assert list(kept) == ["TB-MEMBERSHIP-841"]
+    # Nor does the other of the two, from whose size theirs could be worked out.
+    assert [isinstance(f.measure, Unmeasured) for f in found] == [True, True]
+    assert not kept
+
+
+def test_a_persons_other_rows_do_not_make_anybody_an_inlier() -> None:
+    rng = keyed_rng(8, "visits")
+    x = np.repeat(rng.normal(size=(40, 3)), 10, axis=0) + 0.01 * rng.normal(size=(400, 3))
+    pooled = Cohort(x.astype(np.float32), np.zeros(400, int), np.repeat(np.arange(40), 10).astype(str))
+    used = np.repeat(np.arange(40) % 2 == 0, 10)
+    far = at_risk._neighbour(pooled, used)  # pyright: ignore[reportPrivateUsage]
+    assert np.median(far[used]) == pytest.approx(np.median(far[~used]), rel=0.5)
+
+
+def test_leaves_are_counted_in_people() -> None:
+    x = np.repeat(np.arange(40.0), 12)[:, None].astype(np.float32)
+    people = Cohort(x, np.repeat(np.arange(40) % 2, 12), np.repeat(np.arange(40), 12).astype(str))
+    made = DecisionTreeClassifier(random_state=0).fit(people.x, people.y)
+    model = Predictor(lambda asked: made.predict_proba(asked.x), 2)
+    found = {f.attack.name: f for f in structure.checks(model, made, people)}
+    assert value(found["small_leaves"]) == 1
 
 
 # --- the inside -----------------------------------------------------------------------------------------

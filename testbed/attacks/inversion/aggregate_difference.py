@@ -64,7 +64,7 @@ def aggregate_difference(
     the server's learning rate and how many clients take part, all equally weighted (Melis et al. 2019 observe the same
     difference). Where all but one collude, or there are two clients, the rest is the other's update; otherwise it is
     the mean of the others'. `reader` is the server's attack that reads it. Limit: float32 rounding of the global
-    model, in FedSGD divided by the learning rate.
+    model, in FedSGD divided by the learning rate; where one of the others dropped out, what is left is too large.
     """
     rest = left_over(view)
     own = {e.client for e in view.exchanges}
@@ -76,5 +76,10 @@ def aggregate_difference(
     if not exchanges:
         raise Unavailable("no_aggregate", "two successive global models and one's own update between them")
     reads = find(reader)
+    known = {"architecture", "hyper_parameters"}
+    known |= {"batch_size"} if question.sizes is not None else set()
+    known |= {"auxiliary"} if auxiliary is not None else set()
+    if lacking := sorted(reads.needs - known):
+        raise Unavailable("reader_needs", f"a threat that knows {', '.join(lacking)}, for {reader}")
     seen = replace(view, exchanges=tuple(exchanges), position="server")
     return reads.read(seen, question, auxiliary, rng, **reads.defaults)

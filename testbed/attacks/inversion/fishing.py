@@ -34,8 +34,8 @@ def act(
 
     The direction is a linear discriminant's, of one half of the `auxiliary` records, on the features that the model
     sent would give them. Records of the class above the threshold, and others' below, are predicted with certainty
-    and give no gradient. The threshold is where the other half says that exactly one record in `batch` is likeliest to
-    be left. `target` is the class, by default each in turn, a round each.
+    and give no gradient below the last layer. The threshold is where the other half says that exactly one record in
+    `batch` is likeliest to be left. `target` is the class, by default each in turn, a round each.
     """
     remembered: dict[str, Array] = {}
 
@@ -94,7 +94,7 @@ def _features(network: nn.Module, at: dict[str, Tensor], layer: str, x: Array) -
 @attack(
     risk="reconstruction",
     claim=Reconstruction,
-    needs={"architecture", "auxiliary"},
+    needs={"architecture", "auxiliary", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/2202.00580",
     act=act,

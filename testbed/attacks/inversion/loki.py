@@ -37,8 +37,8 @@ def act(
 
     Neuron i of a block answers to records whose measurement, a random one of the inputs that vary most, lies between
     its i-th quantile in the auxiliary records and the next. With a `learning_rate`, the block is tied to the model so
-    weakly that `steps` local steps move a record by a fifth of its bin at most; without one (FedSGD) strongly enough
-    to be read out of a rounded sum.
+    weakly that `steps` local steps move nine records in ten by a fifth of their bin at most; without one (FedSGD)
+    strongly enough to be read out of a rounded sum.
     """
     width = math.prod(question.shape)
     flat = auxiliary.x.reshape(len(auxiliary), -1).astype(np.float64)
@@ -92,7 +92,7 @@ def _input_gradients(spec: ModelSpec, parameters: Parameters, people: Cohort) ->
 @attack(
     risk="reconstruction",
     claim=Reconstruction,
-    needs={"architecture", "auxiliary"},
+    needs={"architecture", "auxiliary", "hyper_parameters"},
     position="server",
     reference="https://arxiv.org/abs/2303.12233",
     act=act,

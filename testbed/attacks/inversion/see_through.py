@@ -16,7 +16,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unava
 
 SEEN = 512
 ALIGNED_EVERY = 25
-NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm)
+NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)
 
 
 @attack(

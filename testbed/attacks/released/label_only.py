@@ -9,7 +9,7 @@ from testbed.core import Array, Cohort, Predictor, Records, Scores
 
 STRENGTHS = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 KEPT = 0.97
-MOST_TRIED, COPIES_TRIED = 200, 8
+MOST_TRIED, COPIES_TRIED = 100, 4
 
 
 @attack(
