@@ -92,7 +92,8 @@ class Attack:
         runs_it = "recipe" in self.needs
         rng = keyed_rng(seed, "recipe" if runs_it else self.name)
         held = (recipe,) if runs_it else ()
-        claim = self.read(view, unnamed(question), auxiliary, rng, *held, **self.configured(params or {}))
+        granted = auxiliary if "auxiliary" in threat.knows else None
+        claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
         return claim
