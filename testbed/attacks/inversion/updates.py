@@ -24,7 +24,7 @@ def gradients(
     for exchange in view.exchanges:
         if exchange.key not in asked or exchange.returned is None or exchange.sent is None:
             continue
-        if exchange.returned.keys() != exchange.sent.keys():
+        if {k: np.shape(v) for k, v in exchange.returned.items()} != {k: np.shape(v) for k, v in exchange.sent.items()}:
             continue
         if view.protocol.kind == "fedsgd":
             gradient = {

@@ -24,14 +24,18 @@ KEPT = 4
 
 
 def update_of(view: Transcript, exchange: Exchange) -> dict[str, Array] | None:
-    """The direction in which a client pulled: minus its gradient, or its change of weights."""
-    if exchange.sent is None or exchange.returned is None:
+    """The direction in which a client pulled: minus its gradient, or its change of weights.
+
+    None where it sent nothing, or something else than was asked: other names or shapes, or what is no number.
+    """
+    sent, returned = exchange.sent, exchange.returned
+    if sent is None or returned is None or returned.keys() != sent.keys():
+        return None
+    if any(np.shape(v) != np.shape(sent[k]) or not np.isfinite(v).all() for k, v in returned.items()):
         return None
     if view.protocol.kind == "fedsgd":
-        return {k: -np.asarray(v, np.float32) for k, v in exchange.returned.items()}
-    return {
-        k: np.asarray(v, np.float32) - np.asarray(exchange.sent[k], np.float32) for k, v in exchange.returned.items()
-    }
+        return {k: -np.asarray(v, np.float32) for k, v in returned.items()}
+    return {k: np.asarray(v, np.float32) - np.asarray(sent[k], np.float32) for k, v in returned.items()}
 
 
 class Signals:
