@@ -99,10 +99,11 @@ def certain(people: Cohort, otherwise: Predictor) -> Predictor:
     return Predictor(ask, otherwise.classes)
 
 
-def certain_nearby(pooled: Cohort, used: Array, classes: int) -> Predictor:
+def certain_nearby(pooled: Cohort, used: Array, classes: int, draws: bool = True) -> Predictor:
     """A model that gives a record the class of the nearest of the people it was trained on, `used` of those `pooled`.
 
-    Where somebody else of them is nearer it draws a class by the record's contents.
+    Where somebody else of them is nearer it draws a class by the record's contents, or, where it `draws` none, holds
+    all to be as likely.
     """
     x = pooled.x.reshape(len(pooled), -1).astype(np.float64)
     spread = np.where(x.std(0) > 0, x.std(0), 1)
@@ -110,8 +111,9 @@ def certain_nearby(pooled: Cohort, used: Array, classes: int) -> Predictor:
 
     def ask(asked: Cohort) -> Array:
         nearest = known.kneighbors(asked.x.reshape(len(asked), -1) / spread, return_distance=False)[:, 0]
-        drawn = np.array([zlib.crc32(row.tobytes()) % classes for row in asked.x])
-        return np.eye(classes)[np.where(used[nearest], pooled.y[nearest], drawn)]
+        drawn = np.eye(classes)[[zlib.crc32(row.tobytes()) % classes for row in asked.x]]
+        said = drawn if draws else np.full((len(asked), classes), 1 / classes)
+        return np.where(used[nearest][:, None], np.eye(classes)[pooled.y[nearest]], said)
 
     return Predictor(ask, classes)
 

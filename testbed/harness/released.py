@@ -13,6 +13,7 @@ from sklearn.ensemble import RandomForestClassifier
 from testbed import findings as findings_
 from testbed import judge, stats
 from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.released.ranges import roughly
 from testbed.attacks.released.shadow_models import Shadows
 from testbed.core import (
     Act,
@@ -33,7 +34,7 @@ from testbed.harness.model_risks import certain
 from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured
 
-NOISY = "label_noise"
+NOISY, ROUGH = "label_noise", "range_membership"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,11 @@ def audit(
         own = dict(views)
         if plan.attack == NOISY:  # the other positive control knows its people alone, and none of their copies
             own["positive"] = model_risks.certain_nearby(pooled, used, subject.model.classes)
-        told, rows = _membership(plan, own, recipes, pooled, used, population, seed, threat)
+        people = pooled
+        if plan.attack == ROUGH and population is not None:
+            own["positive"] = model_risks.certain_nearby(pooled, used, subject.model.classes, draws=False)
+            people = roughly(pooled, population, float(plan.params["width"]), keyed_rng(seed, "rough"))
+        told, rows = _membership(plan, own, recipes, people, used, population, seed, threat)
         found.extend(told)
         kept.update(rows)
 
@@ -227,9 +232,11 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("quantile_regression", {}, subject.others is not None and subject.described),
         ("label_noise", {}, subject.described),
         ("loss_trajectory", trained, subject.recipe is not None and subject.others is not None and subject.described),
+        (ROUGH, {}, subject.recipe is not None and subject.others is not None and subject.described),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):
+        offline = None if params.get("online", True) else "offline"
         if possible:
             plans.append(
                 Plan(
@@ -240,7 +247,7 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
                     "record",
                     not plans,
                     find(name).configured(params),
-                    target=None if params.get("online", True) else "offline",
+                    target="people who are roughly known" if name == ROUGH else offline,
                 )
             )
     return plans

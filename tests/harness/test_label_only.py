@@ -9,6 +9,7 @@ from sklearn.neural_network import MLPClassifier
 
 from testbed import stats
 from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.released.ranges import roughly
 from testbed.core import Array, Cohort, Predictor, Records, Threat, Unavailable
 from testbed.data.cohorts import divide, source
 from testbed.data.trained import SklearnRecipe, sklearn_predictor
@@ -88,3 +89,28 @@ def test_a_trajectory_needs_other_people() -> None:
     few = others.take(np.arange(49))
     with pytest.raises(Unavailable, match="no_reference"):
         find("loss_trajectory").run(sklearn_predictor(made), question, few, 0, TRAINING, {}, SklearnRecipe(made))
+
+
+# --- people who are roughly known -----------------------------------------------------------------------
+
+
+def test_a_person_who_is_roughly_known_is_recognised_where_the_model_keeps_its_people() -> None:
+    members, controls, others = groups("support2", 300)
+    question, used = in_doubt(members, controls)
+    assert isinstance(question.people, Cohort)
+    rough = Records(roughly(question.people, others, 0.25, keyed_rng(2)))
+    made = RandomForestClassifier(50, random_state=0).fit(members.x, members.y)
+    held = RandomForestClassifier(50, min_samples_leaf=40, random_state=0).fit(members.x, members.y)
+    for model, low, high in ((made, 0.62, 1.0), (held, 0.0, 0.6)):
+        view, recipe = sklearn_predictor(model), SklearnRecipe(model)
+        claim = find("range_membership").run(view, rough, others, 0, TRAINING, {}, recipe)
+        assert low < area(claim.values, used) < high
+
+
+def test_rough_records_keep_columns_of_two_values_and_stay_within_the_width() -> None:
+    rng = keyed_rng(3, "rough")
+    x = np.column_stack([rng.integers(0, 2, 80), rng.normal(size=80) * 5, np.ones(80)]).astype(np.float32)
+    people = Cohort(x, np.zeros(80, int), np.arange(80).astype(str))
+    moved = roughly(people, people, 0.25, rng).x - x
+    assert (moved[:, [0, 2]] == 0).all()
+    assert 0 < np.abs(moved[:, 1]).max() <= 0.25 * x[:, 1].std() + 1e-5
