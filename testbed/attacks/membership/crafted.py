@@ -67,8 +67,8 @@ def crafted_neurons(view: Transcript, question: Records, auxiliary: Cohort | Non
     one record fires changes if that record is trained on, and then along it: the score is the logarithm of the squared
     change along the record over that across it. The authors find such weights by training; here a linear discriminant
     gives them. Limit: as many records a round and client as the layer has neurons; records that no plane parts from
-    the others (few columns) fire together; and activations other than ReLU fire always. Raises `Unavailable` where the
-    first layer is not fully connected.
+    the others (few columns) fire together; inputs far from 0 on a large scale are blurred by rounding; and activations
+    other than ReLU fire always. Raises `Unavailable` where the first layer is not fully connected.
     """
     people = question.people
     assert isinstance(people, Cohort)
