@@ -21,7 +21,7 @@ os.environ.setdefault("TESTBED_DEVICE", "cuda")
 import numpy as np
 import torch
 
-from testbed import judge, models, stats
+from testbed import judge, likeness, models, stats
 from testbed.attacks.inversion.cosine_tv import cosine_tv
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript
@@ -58,7 +58,7 @@ def inverted(spec: ModelSpec, people: Cohort, seed: int, **params: float) -> tup
     claim = cosine_tv.run(view, question, None, seed, KNOWS, params)
     torch.cuda.synchronize()
     spent = time.monotonic() - start
-    found = [judge.psnr(g, t) for t, g in judge.pairs(claim.batches[1, 0], people)]
+    found = [likeness.psnr(g, t) for t, g in judge.pairs(claim.batches[1, 0], people)]
     return float(np.mean(found)), spent, torch.cuda.max_memory_allocated() / 2**30
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from peers import one_thread
 
-from testbed import judge, models, stats
+from testbed import judge, likeness, models, stats
 from testbed.attacks.inversion import cosine_tv
 from testbed.attacks.inversion.imprint import BIAS, CONNECT, WEIGHT, act
 from testbed.attacks.kit import find, keyed_rng
@@ -118,7 +118,7 @@ def peers(updates: list[Update], attack: str, iterations: int = 0, tv: float = 0
 
 def quality(records: np.ndarray, people: Cohort) -> tuple[float, float]:
     """Mean PSNR in dB of matched records, and the share that is exact; a record that nothing matches has 0 dB."""
-    values = [judge.psnr(g, x) for x, g in judge.pairs(np.clip(records, 0, 1), people)]
+    values = [likeness.psnr(g, x) for x, g in judge.pairs(np.clip(records, 0, 1), people)]
     return sum(values) / len(people), sum(v > EXACT_DB for v in values) / len(people)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from testbed import judge, models, stats
+from testbed import judge, likeness, models, stats
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.loki import WINDOW
 from testbed.attacks.inversion.updates import first_linear
@@ -85,7 +85,7 @@ def claim_of(made: Recorded, split: Split, threat: Threat, name: str, **params: 
 
 
 def exact(rebuilt: np.ndarray, group: Cohort) -> float:
-    return sum(judge.psnr(g, x) > EXACT_DB for x, g in judge.pairs(rebuilt, group)) / len(group)
+    return sum(likeness.psnr(g, x) > EXACT_DB for x, g in judge.pairs(rebuilt, group)) / len(group)
 
 
 def row(what: str, measured: np.ndarray, beside: str, seconds: float) -> None:
@@ -197,7 +197,7 @@ def unrolling(epochs: int, rate: float) -> None:
         claim, seconds = claim_of(made, split, threat, name, iterations=300)
         found[name] = np.array(
             [
-                np.mean([judge.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)])
+                np.mean([likeness.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)])
                 for k, p in made.truth.batches["true"].items()
             ]
         )
@@ -278,7 +278,7 @@ def unmixing(size: int, hidden: int) -> None:
     held, others = made.truth.batches["true"], made.truth.batches["control"]
     found, chance = (
         np.array(
-            [np.median([judge.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]) for k, p in people.items()]
+            [np.median([likeness.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]) for k, p in people.items()]
         )
         for people in (held, others)
     )
@@ -321,7 +321,7 @@ LEGIBLE_DB = 30.0
 
 def quality(rebuilt: np.ndarray | None, group: Cohort) -> np.ndarray:
     """PSNR in dB of each record (n,), 0 where nothing matches it."""
-    found = [] if rebuilt is None else [judge.psnr(g, x) for x, g in judge.pairs(rebuilt, group)]
+    found = [] if rebuilt is None else [likeness.psnr(g, x) for x, g in judge.pairs(rebuilt, group)]
     return np.array(found + [0.0] * (len(group) - len(found)))
 
 

@@ -33,6 +33,7 @@ def curious_server(
     defence: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
+    perceptual: bool = False,
     seed: int = 0,
 ) -> Scenario:
     """A server that follows the protocol inverts what each client sends.
@@ -43,6 +44,7 @@ def curious_server(
     unmixes larger ones there; `attack=cosine_tv` matches gradients on a small convolutional network, and
     `attack=fedavg_unrolling` whole local trainings.
     `defence=random_update` sends noise instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
+    With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
     """
     known = source(data)
     if attack not in ATTACKS:
@@ -80,6 +82,7 @@ def curious_server(
         "line_up_top1",
         "record" if batch == 1 else "batch",
         params={} if linear else {"iterations": iterations},
+        perceptual=perceptual,
     )
     trial = Trial(
         split,

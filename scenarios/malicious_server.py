@@ -36,6 +36,7 @@ def malicious_server(
     defence: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
+    perceptual: bool = False,
     seed: int = 0,
 ) -> Scenario:
     """A server that sends a changed model reads every record that a part of it answers to alone.
@@ -46,6 +47,7 @@ def malicious_server(
     `attack=fishing` only the last layer, so that few people of one class, another each round, make the gradient;
     its figure is the share of batches of which anybody's record came back. With `epochs`, clients train so often on
     the same `batch` records in each round and send weights (FedAvg); else they send gradients.
+    With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
 
     Beside it: what a server that only reads learns of the same federation.
     """
@@ -72,7 +74,7 @@ def malicious_server(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=KNOWS | find(attack).needs),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit),),
+        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit, perceptual=perceptual),),
         positive=None if batch == 1 and not epochs and protection is None else undefended,
         act_params=acts.get(attack, {}),
     )

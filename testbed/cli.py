@@ -351,11 +351,12 @@ def data_list(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 @data_app.command("fetch")
 def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")]) -> None:
-    """Download, check and cache data sets."""
+    """Download, check and cache data sets, and the weights (efficientnet-lite0) that judge pictures."""
     from testbed import data
+    from testbed.data import weights
 
-    for name in [d.name for d in data.datasets()] if names == ["all"] else names:
-        path = data.fetch(name)
+    for name in [*(d.name for d in data.datasets()), weights.NAME] if names == ["all"] else names:
+        path = weights.fetch() if name == weights.NAME else data.fetch(name)
         typer.echo(f"{name}: {path or 'ships with scikit-learn; nothing to fetch'}")
 
 

@@ -67,6 +67,8 @@ class Plan:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     target: str | None = None
     fpr: float | None = None
+    perceptual: bool = False
+    """Whether pictures that came back are also compared in a network's features, which needs its weights."""
 
 
 def estimate(

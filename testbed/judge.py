@@ -30,13 +30,11 @@ from testbed.core import (
     Sources,
     Table,
 )
+from testbed.likeness import psnr
 from testbed.matching import Index, numbered
 
 optimize = cast(Any, _optimize)  # SciPy ships no types
 distance = cast(Any, _distance)
-
-PSNR_CAP_DB = 160.0
-"""Beyond float32; an exact record must not make a mean infinite."""
 
 
 # --- membership -----------------------------------------------------------------------------------------
@@ -117,12 +115,6 @@ class LineUp:
     @property
     def size(self) -> int:
         return len(self.decoys) + 1
-
-
-def psnr(reconstructed: Array, record: Array, peak: float = 1.0) -> float:
-    """Peak signal-to-noise ratio in dB of one record in [0, peak], clipped there first, capped at 160."""
-    error = float(np.mean((np.clip(reconstructed, 0, peak) - record) ** 2, dtype=np.float64))
-    return PSNR_CAP_DB if error <= 0 else min(PSNR_CAP_DB, float(10 * np.log10(peak**2 / error)))
 
 
 def reconstruction(
@@ -264,10 +256,17 @@ def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
     return np.array(made, dtype=np.float64)
 
 
-def pairs(rebuilt: Array, people: Cohort) -> list[tuple[Array, Array]]:
-    """Each record with the reconstruction that is matched to it, for people to look at."""
+def pairs(rebuilt: Array, people: Cohort, otherwise: float | None = None) -> list[tuple[Array, Array]]:
+    """Each record with the reconstruction that is matched to it, for people to look at.
+
+    Records with none are left out, or stand beside one that is `otherwise` everywhere.
+    """
     matched = _match(_flat(rebuilt), _flat(people.x))
-    return [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]
+    made = [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]
+    if otherwise is not None:
+        left = (x for record, x in enumerate(people.x) if record not in matched)
+        made += [(x, np.full(x.shape, otherwise)) for x in left]
+    return made
 
 
 def _flat(x: Array) -> Array:

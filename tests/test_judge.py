@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from testbed import judge
+from testbed import judge, likeness
 from testbed.core import (
     Cohort,
     Column,
@@ -40,7 +40,7 @@ def test_matching_undoes_any_order_including_a_cycle_of_five() -> None:
     shuffled = people.x[[1, 2, 3, 4, 0]]
     evidence = judge.reconstruction(Reconstruction({(1, 0): shuffled}), {(1, 0): people}, CROWD, "true", "used")
     assert evidence.success.tolist() == [1.0] * 5
-    assert evidence.score.tolist() == [judge.PSNR_CAP_DB] * 5
+    assert evidence.score.tolist() == [likeness.PSNR_CAP_DB] * 5
 
 
 def test_a_missing_reconstruction_is_a_failure_and_not_left_out_of_the_mean() -> None:
@@ -71,9 +71,9 @@ def test_a_reconstruction_that_is_not_finite_is_not_performed() -> None:
 
 
 def test_psnr_by_hand_and_capped() -> None:
-    assert judge.psnr(np.array([0.1, 0.0]), np.array([0.0, 0.0])) == pytest.approx(10 * np.log10(1 / 0.005))
-    assert judge.psnr(np.zeros(2), np.zeros(2)) == judge.PSNR_CAP_DB
-    assert judge.psnr(np.array([7.0]), np.array([1.0])) == judge.PSNR_CAP_DB  # clipped to the range first
+    assert likeness.psnr(np.array([0.1, 0.0]), np.array([0.0, 0.0])) == pytest.approx(10 * np.log10(1 / 0.005))
+    assert likeness.psnr(np.zeros(2), np.zeros(2)) == likeness.PSNR_CAP_DB
+    assert likeness.psnr(np.array([7.0]), np.array([1.0])) == likeness.PSNR_CAP_DB  # clipped to the range first
 
 
 def test_scores_must_be_finite_and_complete() -> None:

@@ -178,7 +178,7 @@ def _mnist(found: dict[str, bytes]) -> Images:
     return Images(x, rows[:, -1].astype(np.int64), np.arange(len(x)))
 
 
-def _picture(content: bytes) -> Any:
+def picture(content: bytes) -> Any:
     from PIL import Image
 
     return Image.open(io.BytesIO(content)).convert("RGB")
@@ -187,7 +187,7 @@ def _picture(content: bytes) -> Any:
 def _samples(found: dict[str, bytes]) -> Images:
     """Named as collection_number_class; brought to the size of the smallest where sizes differ."""
     names = sorted(found)
-    pictures = [_picture(found[n]) for n in names]
+    pictures = [picture(found[n]) for n in names]
     side = min(min(p.size) for p in pictures)
     x = np.stack([np.asarray(p.resize((side, side)), dtype=np.float32) / 255 for p in pictures])
     y = np.array([int(Path(n).stem.split("_")[2]) for n in names], dtype=np.int64)
@@ -199,7 +199,7 @@ def _crops(found: dict[str, bytes]) -> Images:
     x: list[Array] = []
     y: list[int] = []
     for number, name in enumerate(PHOTOGRAPHS):
-        photograph = _picture(found[f"skimage/data/{name}"])
+        photograph = picture(found[f"skimage/data/{name}"])
         for scale in (2, 4):
             small = photograph.resize((photograph.width // scale, photograph.height // scale))
             pixels = np.asarray(small, dtype=np.float32) / 255

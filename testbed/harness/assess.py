@@ -106,7 +106,7 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     finding = findings_.rates(aimed, evidence)
     series = [_quality(evidence)]
     if len(truth.decoys.x.shape) == 4:
-        series.append(_similarity(claims["true"], truth.batches["true"], truth.batches["control"]))
+        series += _likeness(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
     return evidence, finding.model_copy(update={"series": series}), claims["true"]
 
 
@@ -197,18 +197,37 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
     )
 
 
-def _similarity(claim: Reconstruction, held: Mapping[Key, Cohort], others: Mapping[Key, Cohort]) -> Series:
-    """SSIM of what was rebuilt with the records it is matched to; of a record without one it is 0."""
-    cells: dict[str, Array] = {}
+GREY = 0.5
+"""A record with nothing rebuilt is compared with a picture of this everywhere."""
+PERCEPTUAL = "distance in EfficientNet-Lite0's features (0 % is the picture itself; not LPIPS)"
+
+
+def _likeness(
+    claim: Reconstruction, held: Mapping[Key, Cohort], others: Mapping[Key, Cohort], perceptual: bool
+) -> list[Series]:
+    """SSIM, and where asked for the perceptual distance, of what was rebuilt to the pictures it is matched to."""
+    similarity: dict[str, Array] = {}
+    distance: dict[str, Array] = {}
     for name, groups in (("sent", held), ("never sent", others)):
-        found: list[float] = []
-        for key, people in groups.items():
-            made = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), np.float64)
-            matched = judge.pairs(made[np.isfinite(made).all((1, 2, 3))], people)
-            found += [ssim(np.clip(guess, 0, 1), record, data_range=1.0) for record, guess in matched]
-            found += [0.0] * (len(people) - len(matched))
-        cells[name] = np.array(found)
-    return _by_quantile("SSIM of reconstructions", "SSIM (100 % is the picture itself)", cells)
+        pairs = [pair for key, people in groups.items() for pair in _pairs(claim.batches.get(key), people)]
+        records, guesses = (np.stack(pictures) for pictures in zip(*pairs, strict=True))
+        alike = [ssim(guess, record, data_range=1.0) for record, guess in zip(records, guesses, strict=True)]
+        similarity[name] = np.array(alike)
+        if perceptual:
+            from testbed.perceptual import perceptual_distances
+
+            distance[name] = perceptual_distances(guesses, records)
+    made = [_by_quantile("SSIM of reconstructions", "SSIM (100 % is the picture itself)", similarity)]
+    if perceptual:
+        made.append(_by_quantile("Perceptual distance of reconstructions", PERCEPTUAL, distance))
+    return made
+
+
+def _pairs(made: Array | None, people: Cohort) -> list[tuple[Array, Array]]:
+    """Every picture with what was rebuilt of it, in [0, 1]."""
+    rebuilt = np.empty((0, *people.x.shape[1:])) if made is None else np.asarray(made, np.float64)
+    rebuilt = np.clip(rebuilt[np.isfinite(rebuilt).all((1, 2, 3))], 0, 1)
+    return judge.pairs(rebuilt, people, otherwise=GREY)
 
 
 def _quality(evidence: Evidence) -> Series:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testbed import judge
+from testbed import judge, likeness
 from testbed.attacks.kit import find
 from testbed.core import (
     Array,
@@ -83,7 +83,7 @@ def test_a_compressed_update_gives_finite_claims_and_no_false_certificate(
     if claim.certificate and claim.certificate[1, 0] == 1.0:
         pairs = judge.pairs(rebuilt, people)
         assert len(pairs) == 3
-        assert min(judge.psnr(guess, record) for record, guess in pairs) > 30
+        assert min(likeness.psnr(guess, record) for record, guess in pairs) > 30
 
 
 def claimed(name: str, view: Transcript, others: Cohort, params: dict[str, Any], size: int) -> Reconstruction | None:
@@ -98,7 +98,7 @@ def test_one_record_is_still_read_from_eight_bits_and_from_half_precision() -> N
     for change, least in ((coarse, 15), (half, 40)):
         claim = claimed("analytic_linear", changed(gradient_of(SPEC, people), change), others, {}, 1)
         assert claim is not None
-        assert judge.psnr(claim.batches[1, 0][0], people.x[0]) > least
+        assert likeness.psnr(claim.batches[1, 0][0], people.x[0]) > least
 
 
 def test_parts_of_an_update_that_are_missing_or_of_another_shape_are_no_update() -> None:

@@ -22,7 +22,8 @@ from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, T
 from testbed.data import load_images
 from testbed.federation.run import Federation
 from testbed.federation.tap import seen_by
-from testbed.judge import pairs, psnr
+from testbed.judge import pairs
+from testbed.likeness import psnr
 from testbed.report.schema import Estimate
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
