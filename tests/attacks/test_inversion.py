@@ -200,6 +200,24 @@ def test_what_colluding_clients_leave_is_the_mean_of_the_others(
             assert np.abs(value - there).max() <= 3e-5 * max(scale, 1e-2)
 
 
+@pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
+def test_clients_of_unequal_size_are_weighted_as_the_server_weights_them(kind: Literal["fedsgd", "fedavg"]) -> None:
+    people, sizes = digits(28), (4, 8, 16)
+    ends = np.cumsum(sizes)
+    parts = [people.take(np.arange(end - size, end)) for end, size in zip(ends, sizes, strict=True)]
+    protocol = Protocol(kind, 4, learning_rate=0.1, rounds=1, clients=3)
+    everything = Federation(MLP, protocol, 0).run(parts)
+    mine = seen_by(everything, Threat("client", nodes=(0,)))
+    others = [e.returned or {} for e in everything.exchanges if e.client != 0]
+    for examples, right in ((28, True), (0, False)):
+        ((_, rest),) = left_over(mine, examples).values()
+        apart = max(
+            np.abs(v - np.average([o[k].astype(float) for o in others], 0, (8, 16))).max() for k, v in rest.items()
+        )
+        assert bool(apart < 1e-5) == right
+    assert not left_over(mine, 4)  # a client that holds everything has nobody to read
+
+
 def test_a_client_of_two_reads_the_other_like_the_server_also_from_weights() -> None:
     params = {"clients": 2, "rounds": 3, "batch": 4, "epochs": 1, "reader": "spear", "hidden": 200, "data": "mnist5k"}
     found = run(find_scenario("curious_client"), params, seed=1).result.findings

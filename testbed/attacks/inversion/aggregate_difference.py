@@ -11,12 +11,14 @@ from testbed.attacks.kit import attack, find
 from testbed.core import Array, Batch, Cohort, Exchange, Parameters, Reconstruction, Transcript, Unavailable
 
 
-def left_over(view: Transcript) -> dict[int, tuple[Parameters, dict[str, Array]]]:
+def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Parameters, dict[str, Array]]]:
     """By round the model that was sent, and the mean of what all clients returned that are not in this view.
 
-    With N clients, of which k are in the view, all equally weighted, that mean is (N m - sum of the k) / (N - k). What
-    was aggregated, m, is in FedAvg the next global model, and in FedSGD (w_r - w_{r+1}) / lr. A round is left out of
-    which the next global model was not seen, or of which one of the k did not answer.
+    Clients are weighted by their numbers of examples, `examples` all together. The mean of the others is then
+    (examples m - sum of n_i u_i) / (examples - sum of n_i) over the clients of this view; where `examples` is 0, all
+    clients are taken to hold what these do on average. What was aggregated, m, is in FedAvg the next global model, and
+    in FedSGD (w_r - w_{r+1}) / lr. A round is left out of which the next global model was not seen, of which one of
+    these clients did not answer, or in which they hold all the examples.
     """
     protocol = view.protocol
     rounds: defaultdict[int, list[Exchange]] = defaultdict(list)
@@ -29,7 +31,9 @@ def left_over(view: Transcript) -> dict[int, tuple[Parameters, dict[str, Array]]
         sent, answers = mine[0].sent, [e.returned for e in mine if e.returned is not None]
         following = rounds.get(round_ + 1)
         after = following[0].sent if following else view.final if round_ == max(rounds) else None
-        if sent is None or after is None or others < 1 or len(answers) < len(known):
+        held = np.array([e.metrics.get("num-examples", 1.0) for e in mine])
+        total = examples or protocol.clients * held.mean()
+        if sent is None or after is None or others < 1 or len(answers) < len(known) or total <= held.sum():
             continue
         if protocol.kind == "fedsgd":
             rate = protocol.learning_rate
@@ -38,8 +42,8 @@ def left_over(view: Transcript) -> dict[int, tuple[Parameters, dict[str, Array]]
             mean = {k: (np.asarray(sent[k], np.float64) - np.asarray(after[k], np.float64)) / rate for k in answers[0]}
         else:
             mean = {k: np.asarray(after[k], np.float64) for k in answers[0]}
-        own = {k: sum(np.asarray(a[k], np.float64) for a in answers) for k in mean}
-        made[round_] = sent, {k: (protocol.clients * v - own[k]) / others for k, v in mean.items()}
+        own = {k: sum(n * np.asarray(a[k], np.float64) for n, a in zip(held, answers, strict=True)) for k in mean}
+        made[round_] = sent, {k: (total * v - own[k]) / (total - held.sum()) for k, v in mean.items()}
     return made
 
 
@@ -57,16 +61,18 @@ def aggregate_difference(
     rng: np.random.Generator,
     *,
     reader: str = "analytic_linear",
+    examples: int = 0,
 ) -> Reconstruction:
     """Subtract one's own updates from the aggregate, and read what is left as a server would.
 
     Threat model: a curious client, or several that collude, who see successive global models and know the protocol,
-    the server's learning rate and how many clients take part, all equally weighted (Melis et al. 2019 observe the same
-    difference). Where all but one collude, or there are two clients, the rest is the other's update; otherwise it is
-    the mean of the others'. `reader` is the server's attack that reads it. Limit: float32 rounding of the global
-    model, in FedSGD divided by the learning rate; where one of the others dropped out, what is left is too large.
+    the server's learning rate, how many clients take part, and where these hold unequal numbers of `examples`, how
+    many they hold together (Melis et al. 2019 observe the same difference). Where all but one collude, or there are
+    two clients, the rest is the other's update; otherwise it is the mean of the others'. `reader` is the server's
+    attack that reads it. Limit: float32 rounding of the global model, in FedSGD divided by the learning rate; where
+    one of the others dropped out, what is left is too large.
     """
-    rest = left_over(view)
+    rest = left_over(view, examples)
     own = {e.client for e in view.exchanges}
     exchanges = [
         Exchange(round_, client, rest[round_][0], rest[round_][1])
