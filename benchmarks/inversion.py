@@ -32,6 +32,8 @@ KNOWS = Threat("server", knows=frozenset({"architecture", "batch_size", "labels"
 MALICIOUS = Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"}))
 EXACT_DB = 60.0
 SHAPE = (3, 32, 32)
+PRESET = 24_000
+"""The iterations of breaching's preset invertinggradients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,22 +151,23 @@ def matching() -> None:
 
 
 def exact() -> None:
-    """Exact unmixing against an optimiser on the same update of a ReLU network."""
-    iterations = 2000
+    """Exact unmixing, and breaching's optimiser for as long as its preset says, on an update of a ReLU network.
+
+    Time to the same recovery would be longer: the optimiser does not reach an exact record.
+    """
     classes = int(load_images("crops").y.max()) + 1
     spec = ModelSpec("mlp", {"shape": list(SHAPE), "classes": classes, "hidden": [200, 200]})
     for size in (1, 2, 4, 8):
         updates = [update(spec, crops(size, s), s) for s in range(3)]
         mine = [ours("spear", u, KNOWS, True) for u in updates]
-        theirs = peers(updates, "optimisation", iterations, 0.02)
         seconds = float(np.mean([s for _, s in mine]))
         share = np.mean([quality(r, u.people)[1] for (r, _), u in zip(mine, updates, strict=True)])
-        print(f"spear, B={size}, 3072-200-200: {share:.2f} exact in {seconds:.2f} CPU s", end="")
-        if theirs:
-            found = [quality(r, u.people) for (r, _), u in zip(theirs, updates, strict=True)]
-            spent = float(np.mean([s for _, s in theirs]))
-            print(f"; breaching after {iterations} iterations: {np.mean([f[0] for f in found]):.1f} dB, ", end="")
-            print(f"{np.mean([f[1] for f in found]):.2f} exact, {spent:.1f} CPU s ({spent / seconds:.0f}x)", flush=True)
+        print(f"spear, B={size}, 3072-200-200, 3 updates: {share:.2f} exact in {seconds:.2f} CPU s", end="")
+        if theirs := peers(updates[:1], "optimisation", PRESET, 0.02):
+            (records, spent) = theirs[0]
+            decibels, share = quality(records, updates[0].people)
+            print(f"; breaching, the first, {PRESET} iterations: {decibels:.1f} dB, {share:.2f} exact, ", end="")
+            print(f"{spent:.1f} CPU s ({spent / mine[0][1]:.0f}x of ours on it)", flush=True)
         else:
             print("; breaching: not run", flush=True)
 
