@@ -16,6 +16,7 @@ from testbed.report.schema import Subject as Described
 
 QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
+SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, whose true number is known"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
 UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
 
@@ -68,7 +69,7 @@ def audit_model(
             malicious=False,
             knows=sorted(knows),
             access="score",
-            sees=SEES,
+            sees=SEES if subject.model.numbers is None else SEES_NUMBERS,
             not_tested=[*NOT_TESTED, *([] if subject.recipe is not None else [UNTRAINED])],
         ),
         findings=found,

@@ -13,7 +13,7 @@ from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for
 
 def audit_model(
     model: Annotated[
-        Path | None, typer.Option(help="A scikit-learn classifier (joblib). Loading it runs its code: only your own.")
+        Path | None, typer.Option(help="A scikit-learn estimator (joblib). Loading it runs its code: only your own.")
     ] = None,
     factory: Annotated[str | None, typer.Option(help="module:function that returns a torch module.")] = None,
     weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
@@ -21,16 +21,19 @@ def audit_model(
         str | None, typer.Option(help="module:function that answers an array of records with a number a class.")
     ] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Of an API: how many records may be asked about.")] = None,
-    outputs: Annotated[str, typer.Option(help="Of a torch module or API: logits, probabilities, or auto.")] = "auto",
+    outputs: Annotated[
+        str, typer.Option(help="Of a torch module or API: logits, probabilities, number, or auto.")
+    ] = "auto",
     predictions: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet with id, arm (member or control), label, p_0, p_1, ...")
+        Path | None,
+        typer.Option(help="CSV or Parquet: id, arm (member or control), label, and p_0, p_1, ... or prediction."),
     ] = None,
     members: Annotated[Path | None, typer.Option(help="The people it was trained on, CSV or Parquet.")] = None,
     controls: Annotated[Path | None, typer.Option(help="People like them whom it was not trained on.")] = None,
     reference: Annotated[
         Path | None, typer.Option(help="Further people, the attacker's own; with them a blind cell is possible.")
     ] = None,
-    label: Annotated[str, typer.Option(help="The column with the class.")] = "label",
+    label: Annotated[str, typer.Option(help="The column with the class, or the number.")] = "label",
     person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Of a torch module: how it was trained, so that more can be.")
@@ -55,15 +58,14 @@ def audit_model(
     """What does this model give away about the people it was trained on? Membership, and what it stores."""
     from testbed import audit
     from testbed import policy as policy_
-    from testbed.core import Unavailable
-    from testbed.data import files, subjects, trained
-    from testbed.data.api import Api, api_predictor
+    from testbed.data import files, trained
+    from testbed.data.api import Api
     from testbed.data.api import function as api_function
-    from testbed.harness.released import Subject
+    from testbed.harness import given
     from testbed.models.ensemble import Training
     from testbed.report import results
 
-    if sum(given is not None for given in (model, factory, api, predictions)) != 1:
+    if sum(way is not None for way in (model, factory, api, predictions)) != 1:
         raise UsageError(
             "TB-SUBJECT-020",
             "There must be exactly one of --model, --factory, --api and --predictions.",
@@ -83,8 +85,7 @@ def audit_model(
     results.data_class(data_class)
     if predictions is not None:
         frames = {"predictions": files.read_file(predictions, "predictions")}
-        said, used, unused = subjects.predictions(frames["predictions"])
-        subject, person = Subject(said, used, unused, described=False), "id"
+        subject, person = given.from_predictions(frames["predictions"]), "id"
     else:
         if members is None or controls is None:
             raise UsageError(
@@ -96,59 +97,14 @@ def audit_model(
         paths = {"members": members, "controls": controls} | ({"reference": reference} if reference else {})
         frames = {role: files.read_file(path, role, person) for role, path in paths.items()}
         if model is not None:
-            made = trained.estimator(model)
-            trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
-            groups = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
-            subject = Subject(
-                trained.sklearn_predictor(made),
-                groups["members"],
-                groups["controls"],
-                groups.get("reference"),
-                trained.SklearnRecipe(made),
-                made,
-                tuple(trained_on or (c for c in frames["members"].columns if c not in (label, person))),
-            )
+            subject = given.from_estimator(trained.estimator(model), frames, label, person)
         elif api is not None:
-            columns = [str(c) for c in frames["members"].columns if c not in (label, person)]
-            counted = Api(api_function(api), budget)
-            try:
-                said = api_predictor(counted, subjects.numbers(frames["members"], "members", columns, [label]), outputs)
-            except Unavailable:
-                raise UsageError(
-                    "TB-SUBJECT-027",
-                    "The query budget does not cover the members.",
-                    "Each record in doubt is asked about once at least.",
-                    "Raise --budget, or give fewer members and controls.",
-                ) from None
-            groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
-            subject = Subject(
-                said,
-                groups["members"],
-                groups["controls"],
-                groups.get("reference"),
-                features=tuple(columns),
-                asked=lambda: counted.asked,
-            )
+            subject = given.from_api(Api(api_function(api), budget), outputs, frames, label, person)
         else:
             assert factory is not None
+            rules = epochs and Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
             build = trained.torch_factory(factory)
-            columns = [str(c) for c in frames["members"].columns if c not in (label, person)]
-            x = subjects.numbers(frames["members"], "members", columns, [label])
-            said, kind = trained.torch_predictor(build, weights, x, outputs)
-            groups = subjects.cohorts(frames, label, list(range(said.classes)), person)
-            recipe = None
-            if epochs is not None:
-                rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
-                recipe = trained.TorchRecipe(build, rules, kind, said.classes, cache, trained.eta(progress))
-            subject = Subject(
-                said,
-                groups["members"],
-                groups["controls"],
-                groups.get("reference"),
-                recipe,
-                build(),
-                tuple(columns),
-            )
+            subject = given.from_factory(build, weights, outputs, frames, label, person, rules or None, cache, progress)
     result, evidence, people = audit.audit_model(
         subject,
         list(frames.values()),

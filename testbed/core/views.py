@@ -118,10 +118,15 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records."""
+    """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records.
+
+    A model that predicts a number also has `numbers`, predictions (n,) of inputs (n, features). The true number is then
+    the last value of each record, and class 1 of two that of the truth (`testbed.data.regression`).
+    """
 
     ask: Callable[[Cohort], Array]
     classes: int
+    numbers: Callable[[Array], Array] | None = None
 
 
 View: TypeAlias = Transcript | Release | Predictor

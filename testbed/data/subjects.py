@@ -10,33 +10,32 @@ import pandas as pd
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, Predictor
+from testbed.data.regression import as_predictor, usual_error
 from testbed.errors import InputError
 
 ARMS = ("member", "control")
 
 
 def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
-    """The model that a table `id,arm,label,p_0..p_k` tells of, its members and its controls.
+    """The model that a table of predictions tells of, its members and its controls.
 
-    A record is known by its row alone, so that nothing but these predictions can be asked. Raises `InputError` for a
-    table that does not hold probabilities of two arms.
+    The table is `id,arm,label,p_0..p_k` with a class and probabilities, or `id,arm,label,prediction` with a number. A
+    record is known by its row alone, so that nothing but these predictions can be asked. Raises `InputError` for a
+    table that does not hold predictions of two arms.
     """
     names = sorted(
         (c for c in frame.columns if str(c).startswith("p_")), key=lambda c: int(c[2:]) if c[2:].isdigit() else -1
     )
-    if (
-        not {"id", "arm", "label"} <= set(frame.columns)
-        or names != [f"p_{i}" for i in range(len(names))]
-        or len(names) < 2
+    numeric = not names and "prediction" in frame.columns
+    if not {"id", "arm", "label"} <= set(frame.columns) or not (
+        numeric or (len(names) > 1 and names == [f"p_{i}" for i in range(len(names))])
     ):
         raise InputError(
             "TB-SUBJECT-001",
             "The predictions have other columns than they must.",
             "They are read by name: id, arm, label, and the probability of each class as p_0, p_1, ...",
-            "Rename them; a model with one output p has p_0 = 1 - p and p_1 = p.",
+            "Rename them; a model with one output p has p_0 = 1 - p and p_1 = p, one of a number has prediction.",
         )
-    values = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
-    probabilities(values)
     arm = frame["arm"].astype(str).str.strip()
     if set(arm) != set(ARMS):
         raise InputError(
@@ -48,12 +47,27 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     persons = frame["id"].astype(str).to_numpy()
     member = (arm == "member").to_numpy()
     disjoint(persons[member], persons[~member])
-    labels = classes(frame["label"], len(names))
     # Files list one arm after the other: a record's number must not tell where in the file it stood.
     number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
-    by_number = values[np.argsort(number)]
+    place = np.argsort(number)
     x = number.astype(np.float32)[:, None]
-    model = Predictor(lambda people: by_number[people.x[:, 0].astype(int)], len(names))
+    if numeric:
+        said, truth = numbers(frame, "predictions", ["prediction", "label"], []).astype(np.float64).T
+        _varied(truth)
+        by_number = said[place]
+
+        def predict(asked: Array) -> Array:
+            return by_number[asked[:, 0].astype(int)]
+
+        x, labels = np.column_stack([x, truth.astype(np.float32)]), np.ones(len(frame), np.int64)
+        model = as_predictor(predict, usual_error(said, truth))
+        groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
+        return model, groups[0], groups[1]
+    values = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
+    probabilities(values)
+    labels = classes(frame["label"], len(names))
+    chances = values[place]
+    model = Predictor(lambda people: chances[people.x[:, 0].astype(int)], len(names))
     groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
     return model, groups[0], groups[1]
 
@@ -89,7 +103,7 @@ def classes(values: Any, count: int) -> Array:
             "TB-SUBJECT-005",
             f"Some labels are no class numbers from 0 to {count - 1}.",
             "The label says which of the probabilities is that of the truth.",
-            "Number the classes as the model's outputs are numbered.",
+            "Number the classes as the model's outputs are numbered; of one that predicts a number, --outputs number.",
         )
     if len(np.unique(numbers)) < 2:
         raise InputError(
@@ -99,6 +113,16 @@ def classes(values: Any, count: int) -> Array:
             "Give records of every class.",
         )
     return numbers.astype(np.int64)
+
+
+def _varied(values: Array) -> None:
+    if len(np.unique(values)) < 2:
+        raise InputError(
+            "TB-SUBJECT-029",
+            "All records have the same number to predict.",
+            "A model of one number knows nothing that could be told from it.",
+            "Name the column that the model predicts with --label.",
+        )
 
 
 def disjoint(members: Array, controls: Array) -> None:
@@ -115,18 +139,26 @@ def disjoint(members: Array, controls: Array) -> None:
 def cohorts(
     frames: dict[str, pd.DataFrame],
     label: str,
-    known: list[Any],
+    known: list[Any] | None,
     person: str | None,
     features: list[str] | None = None,
 ) -> dict[str, Cohort]:
     """The tables as a model takes them: the columns named in `features`, else all but `label` and `person`.
 
-    `known` are the model's classes in the order of its outputs.
+    `known` are the model's classes in the order of its outputs, or None of a model that predicts a number, which is
+    then each record's last value (`testbed.data.regression`).
     """
     names = features or [c for c in frames["members"].columns if c not in (label, person)]
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
-        x = numbers(frame, role, [*names], [label, *([person] if person else [])])
+        persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
+        beside = [label, *([person] if person else [])]
+        if known is None:
+            x = numbers(frame, role, [*names, label], beside)
+            _varied(x[:, -1])
+            made[role] = Cohort(x, np.ones(len(x), np.int64), persons.to_numpy())
+            continue
+        x = numbers(frame, role, [*names], beside)
         place = {v: i for i, v in enumerate(known)}
         y = np.array([place.get(v, -1) for v in frame[label].tolist()])
         if (y < 0).any():
@@ -136,7 +168,6 @@ def cohorts(
                 "The label says which of the model's probabilities is that of the truth.",
                 "Write labels as they were in training, or number them as the model's outputs are numbered.",
             )
-        persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
         made[role] = Cohort(x, classes(y, len(known)), persons.to_numpy())
     for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
         if other not in made:

@@ -16,17 +16,18 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.data.regression import Predict, as_predictor, inputs_and_truth, likelihoods
 from testbed.data.subjects import probabilities
 from testbed.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
 
-Outputs = Literal["logits", "probabilities"]
+Outputs = Literal["logits", "probabilities", "number"]
 
 
 def estimator(path: Path) -> Any:
-    """A fitted scikit-learn classifier from a joblib or pickle file, which runs code: only files one trusts."""
+    """A fitted scikit-learn estimator from a joblib or pickle file, which runs code: only files one trusts."""
     import joblib
 
     try:
@@ -37,21 +38,33 @@ def estimator(path: Path) -> Any:
         raise InputError(
             "TB-SUBJECT-011",
             f"The model file {path.name} cannot be loaded.",
-            "It must be a fitted scikit-learn classifier written by joblib or pickle, with this version or a near one.",
+            "It must be a fitted scikit-learn estimator written by joblib or pickle, with this version or a near one.",
             "Write it anew with joblib.dump, or give its predictions with --predictions.",
         ) from None
-    if not hasattr(made, "predict_proba") or np.ndim(getattr(made, "classes_", [[]])) != 1:
+    classifies = hasattr(made, "predict_proba") and np.ndim(getattr(made, "classes_", [[]])) == 1
+    if not classifies and not predicts_numbers(made):
         raise InputError(
             "TB-SUBJECT-012",
-            "The model gives no class probabilities.",
-            "Membership is read from the confidence of one prediction a record (predict_proba).",
+            "The model gives no class probabilities, and is no regressor.",
+            "Membership is read from the confidence (predict_proba) or the error of one prediction a record.",
             "Use a classifier with predict_proba; for an SVC that is probability=True.",
         )
     return made
 
 
+def predicts_numbers(made: Any) -> bool:
+    from sklearn.base import is_regressor
+
+    return bool(is_regressor(made))
+
+
 def sklearn_predictor(made: Any) -> Predictor:
     return Predictor(lambda people: _asked(made, people.x), len(made.classes_))
+
+
+def sklearn_numbers(made: Any) -> Predict:
+    """What a regressor predicts (n,) for inputs (n, features). Raises `InputError` for inputs that it does not take."""
+    return lambda x: _answered(made, x, made.predict)
 
 
 def named(made: Any, x: Array) -> Any:
@@ -61,6 +74,12 @@ def named(made: Any, x: Array) -> Any:
 
 
 def _asked(made: Any, x: Array) -> Array:
+    said = _answered(made, x, made.predict_proba)
+    probabilities(said)
+    return said
+
+
+def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
     bad = InputError(
         "TB-SUBJECT-013",
         "The model does not take these records.",
@@ -70,19 +89,21 @@ def _asked(made: Any, x: Array) -> Array:
     if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
         raise bad
     try:
-        said = np.asarray(made.predict_proba(named(made, x)), dtype=np.float64)
+        return np.asarray(ask(named(made, x)), dtype=np.float64)
     except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
         raise bad from None
-    probabilities(said)
-    return said
 
 
 @dataclass(frozen=True, slots=True)
 class SklearnRecipe:
-    """Trains copies of an estimator, with its hyper-parameters, on people given; several at once in threads."""
+    """Trains copies of an estimator, with its hyper-parameters, on people given; several at once in threads.
+
+    Of a regressor `scale` is the size of its usual errors.
+    """
 
     estimator: Any
     workers: int = 2
+    scale: float | None = None
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -98,8 +119,13 @@ class SklearnRecipe:
             seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
             ready.append(fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds}))
 
+        if self.scale is None:
+            x, y = people.x, np.asarray(self.estimator.classes_)[people.y]
+        else:
+            x, y = inputs_and_truth(people)
+
         def fit(fresh: Any, rows: Array) -> Any:
-            return fresh.fit(named(self.estimator, people.x[rows]), np.asarray(self.estimator.classes_)[people.y[rows]])
+            return fresh.fit(named(self.estimator, x[rows]), y[rows])
 
         try:
             with warnings.catch_warnings():
@@ -112,6 +138,8 @@ class SklearnRecipe:
         return [self._predictor(made) for made in fitted]
 
     def _predictor(self, made: Any) -> Predictor:
+        if self.scale is not None:
+            return as_predictor(sklearn_numbers(made), self.scale)
         total = len(self.estimator.classes_)
         seen = np.searchsorted(self.estimator.classes_, made.classes_)
 
@@ -152,9 +180,17 @@ def torch_predictor(
     That is decided once, on the `members`: probabilities if they are told to be or sum to one in each row, else
     logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
     """
+    _check(outputs)
+    said = torch_outputs(build, weights)
+    kind = kind_of(said(members), outputs)
+    first = as_probabilities(said(members), kind)
+    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
+
+
+def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[Array], Array]:
+    """What the module that `build` makes, with these weights, answers (n, outputs) to records (n, features)."""
     import torch
 
-    _check(outputs)
     network = build()
     if weights is not None:
         try:
@@ -183,14 +219,25 @@ def torch_predictor(
             ) from None
         return out.reshape(len(x), -1)
 
-    kind = kind_of(said(members), outputs)
-    first = as_probabilities(said(members), kind)
-    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
+    return said
+
+
+def numbers_of(outputs: Callable[[Array], Array]) -> Predict:
+    """Outputs (n, 1) as numbers (n,); several a record stay as they are, and are refused beside the truth."""
+
+    def predict(x: Array) -> Array:
+        out = outputs(x)
+        return out[:, 0] if out.shape[1] == 1 else out
+
+    return predict
 
 
 @dataclass(frozen=True, slots=True)
 class TorchRecipe:
-    """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`)."""
+    """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`).
+
+    Of modules whose outputs are a number `scale` is the size of their usual errors.
+    """
 
     build: Callable[[], Any]
     training: Training
@@ -198,6 +245,7 @@ class TorchRecipe:
     classes: int
     cache: Path | None = None
     progress: Callable[[int, int], None] = lambda _, __: None
+    scale: float = 1.0
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -207,11 +255,12 @@ class TorchRecipe:
         from testbed.models import ensemble
 
         seed = int(rng.integers(2**31))
+        x, y = inputs_and_truth(people) if self.outputs == "number" else (people.x, people.y)
         try:
             made = ensemble.train(
                 self.build,
-                people.x,
-                people.y,
+                x,
+                y,
                 included,
                 self.training,
                 seed,
@@ -225,20 +274,27 @@ class TorchRecipe:
 
         def ask(number: int, asked: Cohort) -> Array:
             # All models answer at once; what they said of these records is kept until others are asked about.
-            key = hashlib.sha256(asked.x.tobytes()).digest()
+            x, truth = inputs_and_truth(asked) if self.outputs == "number" else (asked.x, asked.y)
+            key = hashlib.sha256(x.tobytes()).digest()
             if key not in answered:
                 while len(answered) > 1:
                     answered.pop(next(iter(answered)))
-                answered[key] = made.outputs(asked.x)
-            return as_probabilities(answered[key][number].astype(np.float64).reshape(len(asked), -1), self.outputs)
+                answered[key] = made.outputs(x)
+            said = answered[key][number].astype(np.float64).reshape(len(asked), -1)
+            if self.outputs == "number":
+                return likelihoods(said[:, 0], truth, self.scale)
+            return as_probabilities(said, self.outputs)
 
         return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
 
 
 def _check(outputs: str) -> None:
-    if outputs not in ("auto", "logits", "probabilities"):
+    if outputs not in ("auto", "logits", "probabilities", "number"):
         raise UsageError(
-            "TB-SUBJECT-022", f"There are no outputs {outputs!r}.", "They say what the numbers are.", "Use logits."
+            "TB-SUBJECT-022",
+            f"There are no outputs {outputs!r}.",
+            "They say what the numbers are.",
+            "Use logits, probabilities or number.",
         )
 
 
@@ -248,7 +304,7 @@ def kind_of(out: Array, outputs: str) -> Outputs:
     Raises `InputError` for a single output within [0, 1], which may be either, and `UsageError` for an unknown word.
     """
     _check(outputs)
-    if outputs == "logits" or outputs == "probabilities":
+    if outputs == "logits" or outputs == "probabilities" or outputs == "number":
         return outputs
     within = bool((out >= 0).all() and (out <= 1).all())
     if out.shape[1] == 1 and within:

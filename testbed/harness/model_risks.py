@@ -44,7 +44,7 @@ def further(
     secrets: Sequence[str],
     progress: Progress,
 ) -> tuple[list[Finding], dict[str, Evidence]]:
-    """Attribute inference, class inversion and stealing, all of which inform."""
+    """Attribute inference, and of a model with classes class inversion and stealing, all of which inform."""
     nothing = ignorant(subject.model.classes)
     views = {"blind": nothing, **views, "positive": certain(subject.members, nothing)}
     found: list[Finding] = []
@@ -65,16 +65,19 @@ def further(
                 lambda plan, c=column: _attribute(plan, subject, views, population, pooled, used, seed, c),
             )
             for number, column in chosen
-        ),
-        (
-            Plan("TB-CLASS_INVERSION-301", "class_inversion", "class_inversion", "rate", "class", False),
-            lambda plan: _classes(plan, subject, views, seed),
-        ),
-        (
-            Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False),
-            lambda plan: _stolen(plan, subject, population, seed),
-        ),
+        )
     ]
+    if subject.model.numbers is None:
+        jobs += [
+            (
+                Plan("TB-CLASS_INVERSION-301", "class_inversion", "class_inversion", "rate", "class", False),
+                lambda plan: _classes(plan, subject, views, seed),
+            ),
+            (
+                Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False),
+                lambda plan: _stolen(plan, subject, population, seed),
+            ),
+        ]
     for plan, job in jobs:
         progress(f"{plan.risk.replace('_', ' ')}: {plan.target or plan.attack}")
         try:

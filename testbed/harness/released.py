@@ -27,6 +27,7 @@ from testbed.core import (
     Threat,
     Unavailable,
 )
+from testbed.data.regression import inputs_and_truth
 from testbed.findings import Plan
 from testbed.harness import at_risk, model_risks, structure
 from testbed.harness.generator import Remembered
@@ -143,8 +144,18 @@ def audit(
     if not comparable(subject, seed):
         found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
     with suppress(Unavailable):  # where a budget of queries is spent
-        found += structure.checks(subject.model, subject.estimator, subject.members)
+        found += structure.checks(*_bare(subject))
     return found, kept
+
+
+def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
+    """The model's own answers, its inside, and its people without the number that it predicts, if it predicts one."""
+    predict = subject.model.numbers
+    if predict is None:
+        return subject.model, subject.estimator, subject.members
+    members = subject.members
+    x, _ = inputs_and_truth(members)
+    return Predictor(lambda p: predict(p.x)[:, None], 1), subject.estimator, Cohort(x, members.y, members.persons)
 
 
 def _membership(
@@ -216,6 +227,8 @@ def _knowledge(subject: Subject) -> frozenset[str]:
 
 def _plans(subject: Subject, shadows: int) -> list[Plan]:
     trained = {"shadows": shadows}
+    classifies = subject.model.numbers is None
+    taught = subject.recipe is not None and subject.others is not None and subject.described
     every: tuple[tuple[str, dict[str, Any], bool], ...] = (
         ("rmia", trained, subject.recipe is not None),
         ("rmia", {**trained, "online": False}, subject.recipe is not None),
@@ -226,13 +239,13 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("base", trained, subject.recipe is not None),
         ("bavaria", trained, subject.recipe is not None),
         ("prediction_loss", {}, True),
-        ("modified_entropy", {}, True),
+        ("modified_entropy", {}, classifies),  # of a number it orders people as the loss does
         ("label_gap", {}, True),
         ("population", {}, subject.others is not None),
         ("quantile_regression", {}, subject.others is not None and subject.described),
-        ("label_noise", {}, subject.described),
-        ("loss_trajectory", trained, subject.recipe is not None and subject.others is not None and subject.described),
-        (ROUGH, {}, subject.recipe is not None and subject.others is not None and subject.described),
+        ("label_noise", {}, subject.described and classifies),
+        ("loss_trajectory", trained, taught and classifies),
+        (ROUGH, {}, taught and classifies),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):

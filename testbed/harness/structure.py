@@ -52,12 +52,18 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
             if few_valued
             else []
         ),
-        _small(
-            "002",
-            "single_class_groups",
-            np.where((said >= 1 - 1e-9).any(1), alike, FEW),
-            person,
-            f"are among fewer than {FEW} people whose class the model states as certain",
+        *(
+            [
+                _small(
+                    "002",
+                    "single_class_groups",
+                    np.where((said >= 1 - 1e-9).any(1), alike, FEW),
+                    person,
+                    f"are among fewer than {FEW} people whose class the model states as certain",
+                )
+            ]
+            if model.classes > 1
+            else []
         ),
     ]
     leaves = _leaves(estimator, x)

@@ -26,7 +26,7 @@ from testbed.core import Array
 from testbed.errors import UsageError
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
-Outputs = Literal["logits", "probabilities"]
+Outputs = Literal["logits", "probabilities", "number"]
 ELEMENTWISE = (
     nn.ReLU,
     nn.GELU,
@@ -255,7 +255,12 @@ def _batches(
 
 
 def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
-    """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes."""
+    """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes.
+
+    Of outputs that are a number, the squared error.
+    """
+    if outputs == "number":
+        return (answers[..., 0] - y) ** 2
     if outputs == "logits":
         two = torch.cat([torch.zeros_like(answers), answers], -1) if answers.shape[-1] == 1 else answers
         logs = two.log_softmax(-1)

@@ -1,0 +1,116 @@
+"""Subjects of an audit from what their owners have: an estimator, a torch module, a function, or predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Cohort, Predictor, Recipe, Unavailable
+from testbed.data import subjects, trained
+from testbed.data.api import Api, api_predictor
+from testbed.data.regression import as_predictor, inputs_and_truth, usual_error
+from testbed.errors import UsageError
+from testbed.harness.released import Subject
+
+if TYPE_CHECKING:
+    from testbed.models.ensemble import Training
+
+Frames = dict[str, pd.DataFrame]
+
+
+def from_predictions(frame: pd.DataFrame) -> Subject:
+    """A model known by a table alone; see `testbed.data.subjects.predictions`."""
+    return Subject(*subjects.predictions(frame), described=False)
+
+
+def from_estimator(made: Any, frames: Frames, label: str, person: str | None) -> Subject:
+    """A scikit-learn classifier or regressor, and the tables `members`, `controls` and perhaps `reference`."""
+    trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
+    features = tuple(trained_on or _inputs(frames, label, person))
+    if not trained.predicts_numbers(made):
+        people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
+        return _subject(trained.sklearn_predictor(made), people, trained.SklearnRecipe(made), made, features)
+    people = subjects.cohorts(frames, label, None, person, trained_on)
+    predict = trained.sklearn_numbers(made)
+    scale = _scale(predict, people)
+    recipe = trained.SklearnRecipe(made, scale=scale)
+    return _subject(as_predictor(predict, scale), people, recipe, made, features)
+
+
+def from_factory(
+    build: Callable[[], Any],
+    weights: Path | None,
+    outputs: str,
+    frames: Frames,
+    label: str,
+    person: str | None,
+    training: Training | None = None,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Subject:
+    """A torch module that `build` makes; with `training` more of its kind can be trained."""
+    features = _inputs(frames, label, person)
+    scale = 1.0
+    if outputs == "number":
+        people = subjects.cohorts(frames, label, None, person)
+        predict = trained.numbers_of(trained.torch_outputs(build, weights))
+        scale = _scale(predict, people)
+        model, kind = as_predictor(predict, scale), "number"
+    else:
+        x = subjects.numbers(frames["members"], "members", [*features], [label])
+        model, kind = trained.torch_predictor(build, weights, x, outputs)
+        people = subjects.cohorts(frames, label, list(range(model.classes)), person)
+    recipe = None
+    if training is not None:
+        eta = trained.eta(progress)
+        recipe = trained.TorchRecipe(build, training, kind, model.classes, cache, eta, scale)
+    return _subject(model, people, recipe, build(), features)
+
+
+def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:
+    """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the members."""
+    features = _inputs(frames, label, person)
+    try:
+        if outputs == "number":
+            people = subjects.cohorts(frames, label, None, person)
+            predict = trained.numbers_of(api)
+            model = as_predictor(predict, _scale(predict, people))
+        else:
+            x = subjects.numbers(frames["members"], "members", [*features], [label])
+            model = api_predictor(api, x, outputs)
+            people = subjects.cohorts(frames, label, list(range(model.classes)), person)
+    except Unavailable:
+        raise UsageError(
+            "TB-SUBJECT-027",
+            "The query budget does not cover the members.",
+            "Each record in doubt is asked about once at least.",
+            "Raise --budget, or give fewer members and controls.",
+        ) from None
+    return _subject(model, people, None, None, features, asked=lambda: api.asked)
+
+
+def _subject(
+    model: Predictor,
+    people: Mapping[str, Cohort],
+    recipe: Recipe | None,
+    inside: Any,
+    features: tuple[str, ...],
+    asked: Callable[[], int] | None = None,
+) -> Subject:
+    groups = people["members"], people["controls"], people.get("reference")
+    return Subject(model, *groups, recipe, inside, features, asked)
+
+
+def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
+    return tuple(str(c) for c in frames["members"].columns if c not in (label, person))
+
+
+def _scale(predict: Callable[[Any], Any], people: Mapping[str, Cohort]) -> float:
+    """The usual error over members and controls together, so that it does not tell which is which."""
+    (x, truth), (others, theirs) = (inputs_and_truth(people[role]) for role in ("members", "controls"))
+    said, true = predict(np.concatenate([x, others])), np.concatenate([truth, theirs])
+    return usual_error(said, true) if said.shape == true.shape else 1.0
