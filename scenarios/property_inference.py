@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from testbed.attacks.kit import find
 from testbed.core import Property, Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.errors import UsageError
@@ -17,8 +18,8 @@ from testbed.report.schema import Subject, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 KNOWS = frozenset({"architecture", "auxiliary", "hyper_parameters"})
-SEES = "the server: a client's updates; another client: the global models alone"
-NOT_TESTED = ["a client that trains on a second task to sharpen the answer", "properties of single rounds"]
+SEES = "the server: a client's updates; another client: the global models alone, which one of them trains on a task"
+NOT_TESTED = ["properties of single rounds"]
 
 
 @scenario(question="Can the coordinator, or another hospital, tell what a hospital's patients are like as a whole?")
@@ -44,7 +45,8 @@ def property_inference(
     """In each world a coin decides whether `few` or `many` of a client's records have the property.
 
     The property is a column's commonest category, or a number in the upper half of its range. Half of all people are
-    the attacker's, and the worlds are drawn from the others. `epochs=0` is FedSGD.
+    the attacker's, and the worlds are drawn from the others. `epochs=0` is FedSGD; in FedAvg another client also acts:
+    it trains the global model on a second task, to tell the property.
     """
     known = source(data)
     names = [n for n, _ in known.columns]
@@ -65,11 +67,15 @@ def property_inference(
     protection = defended(defence, noise, clip)
     made = Worlds(people, others, Federation(mlp(known, hidden), protocol, seed, protection), question, worlds)
     params = {"shadows": shadows}
-    by = (("property_inference", "by the server", ()), ("property_from_models", "by a client", (1,)))
+    by = [
+        ("property_inference", "by the server", ()),
+        ("property_from_models", "by a client", (1,)),
+        *([("property_two_tasks", "by a client that trains on it", (1,))] if epochs else []),
+    ]
     plans = [
         (
             Plan(f"TB-PROPERTY-{number:03d}", "property", attack, "rate", "run", number == 1, params, target),
-            Threat("client" if nodes else "server", knows=KNOWS, nodes=nodes),
+            Threat("client" if nodes else "server", find(attack).malicious, KNOWS, nodes=nodes),
         )
         for number, (attack, target, nodes) in enumerate(by, 1)
     ]

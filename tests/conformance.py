@@ -294,7 +294,7 @@ def _worlds(attack: Attack) -> World:
     people, others = everybody.take(np.arange(200)), everybody.take(np.arange(200, 400))
     spec = ModelSpec("mlp", {"shape": [5], "classes": 2, "hidden": [8]})
     federation = Federation(spec, Protocol("fedavg", 10, 2, learning_rate=0.2, rounds=2), 3)
-    threat = Threat(attack.position, knows=EVERYTHING, nodes=(1,) if attack.position == "client" else ())
+    threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(1,) if attack.position == "client" else ())
     truth = np.arange(WORLDS) % 2
 
     def question(leak: float) -> Property:
@@ -305,12 +305,16 @@ def _worlds(attack: Attack) -> World:
         made: list[Transcript] = []
         for world in range(WORLDS):
             rows = drawn(people, question(leak), question(leak).levels[truth[world]], keyed_rng(world, "world"))
-            made.append(replace(federation, seed=world).run([people.take(r) for r in rows], ENGINE))
+            act = attack.act and replace(
+                attack.act(question(leak or 0.5), others, keyed_rng(world, "act"), spec), nodes=threat.nodes
+            )
+            parties = [people.take(r) for r in rows]
+            made.append(replace(federation, seed=world).run(parties, ENGINE, act, act and attack.name))
         return [seen_by(v, threat) for v in made]
 
     def score(leak: float, world: int, seed: int) -> float:
         asked = question(leak or 0.5)  # where nothing differs, the attacker still expects that it may
-        claim = attack.run(views(leak)[world], asked, others, seed, threat, {"shadows": 20})
+        claim = attack.run(views(leak)[world], asked, others, seed, threat, {"shadows": 16})
         return float(claim.values[0])
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:

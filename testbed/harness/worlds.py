@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from testbed import findings as findings_
-from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.attacks.properties.updates import drawn
-from testbed.core import Array, Cell, Cohort, Evidence, Property, Threat, Unavailable
+from testbed.core import Act, Array, Cell, Cohort, Evidence, Property, Threat, Transcript, Unavailable
 from testbed.federation.run import Federation
 from testbed.federation.tap import seen_by
 from testbed.findings import Plan
@@ -55,13 +55,18 @@ class Worlds:
             }
             for cell, share in shares.items():
                 parties = [self.people.take(r) for r in drawn(self.people, self.question, share, rng)]
-                seen = replace(self.federation, seed=seed + world).run(parties, engine)
                 asked = replace(self.question, levels=EXTREME) if cell == "positive" else self.question
+                recorded: dict[str | None, Transcript] = {}
                 for plan, threat in plans:
+                    attack = find(plan.attack)
+                    actor = attack.name if attack.act else None
                     try:
-                        claim = find(plan.attack).run(
-                            seen_by(seen, threat), asked, self.auxiliary, seed + world, threat, dict(plan.params)
-                        )
+                        if actor not in recorded:
+                            act = self._act(attack, asked, threat, seed + world)
+                            federation = replace(self.federation, seed=seed + world)
+                            recorded[actor] = federation.run(parties, engine, act, actor)
+                        view = seen_by(recorded[actor], threat)
+                        claim = attack.run(view, asked, self.auxiliary, seed + world, threat, dict(plan.params))
                     except Unavailable as why:
                         missing[plan.rule] = why
                         continue
@@ -79,6 +84,13 @@ class Worlds:
             kept[plan.rule] = _joined(rows[plan.rule], self.count)
             found.append(_told(findings_.rates(plan, kept[plan.rule]), self.question))
         return found, kept
+
+    def _act(self, attack: Attack, asked: Property, threat: Threat, seed: int) -> Act | None:
+        if attack.act is None:
+            return None
+        attack.permit(threat)
+        rng = keyed_rng(seed, attack.name, "act")
+        return replace(attack.act(asked, self.auxiliary, rng, self.federation.model), nodes=threat.nodes)
 
 
 def _row(cell: Cell, group: str, right: bool, world: int) -> Evidence:

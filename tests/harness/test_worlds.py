@@ -33,8 +33,8 @@ def test_clients_are_different_people_and_one_has_its_share() -> None:
 
 
 def test_the_server_tells_the_property_and_a_coin_that_decided_nothing_is_not_told() -> None:
-    params: dict[str, Any] = {"data": "heart", "few": 0.4, "many": 0.95, "each": 40, "clients": 2, "rounds": 2}
-    result = run(property_inference, {**params, "worlds": 20, "shadows": 40}).result
+    params: dict[str, Any] = {"data": "heart", "few": 0.4, "many": 0.95, "each": 30, "clients": 2, "rounds": 1}
+    result = run(property_inference, {**params, "worlds": 20, "shadows": 20, "hidden": 16}).result
     primary = result.findings[0]
     assert primary.attack.name == "property_inference"
     assert isinstance(primary.measure, Estimate)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from testbed import models
+from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import update_of
 from testbed.core import Array, Cohort, Parameters, Property, Protocol, Scores, Transcript, Unavailable
@@ -44,7 +44,7 @@ def property_inference(
     ]
     if not seen:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
-    return _inferred(view, question, auxiliary, rng, shadows, seen, alone=True)
+    return _inferred(view, question, auxiliary, rng, shadows, seen, [question.client])
 
 
 @attack(
@@ -60,16 +60,19 @@ def property_from_models(
     """As `property_inference`, from how the global model changes from round to round (Melis et al. 2019).
 
     Threat model: a curious client that keeps the models it is sent, and has records of other people. It sees the
-    updates of all clients averaged, asks about one of them, and trains as many shadows of each client. Its own share
-    of the average is not taken out. Raises `Unavailable` as the other does, and unless it saw two rounds or more.
+    updates of all clients averaged, takes its own out, asks about one of the others, and trains as many shadows of each
+    of them. Raises `Unavailable` as the other does, and where it saw no round whole, with the model that followed.
     """
-    by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
-    order = sorted(by_round)
-    if len(order) < 2:
-        raise Unavailable("too_few_rounds", "a client that took part in two rounds or more")
-    sent = [by_round[r] for r in order]
-    seen = [(a, flat(b) - flat(a)) for a, b in pairwise(sent)]
-    return _inferred(view, question, auxiliary, rng, shadows, seen, alone=False)
+    own = {e.client for e in view.exchanges}
+    others = [c for c in range(len(question.sizes)) if c not in own]
+    if question.client not in others:
+        raise Unavailable("own_client", "a question about another client than those that ask")
+    rest = left_over(view, sum(question.sizes))
+    if not rest:
+        raise Unavailable("too_few_rounds", "a client that took part in a round and saw the model after it")
+    sign = -1 if view.protocol.kind == "fedsgd" else 1
+    seen = [(sent, sign * (flat(left) - (0 if sign < 0 else flat(sent)))) for sent, left in rest.values()]
+    return _inferred(view, question, auxiliary, rng, shadows, seen, others)
 
 
 def flat(parameters: Parameters) -> Array:
@@ -83,13 +86,13 @@ def _inferred(
     rng: np.random.Generator,
     shadows: int,
     seen: list[tuple[Parameters, Array]],
-    alone: bool,
+    clients: list[int],
 ) -> Scores:
+    """Learn from shadows of these `clients` what the mean of their updates says, and add up what all rounds say."""
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     if auxiliary is None or shadows < FEWEST or shadows % 2:
         raise Unavailable("few_shadows", f"records of other people, and an even number of shadows, {FEWEST} or more")
-    clients = [question.client] if alone else list(range(len(question.sizes)))
     high = np.arange(shadows) % 2
     total = 0.0
     for start, update in seen:
