@@ -113,7 +113,7 @@ def others() -> Cohort:
 
 def asked(a: Attack, view: Transcript) -> Any:
     if a.risk == "property":
-        return Property(0, 4, (0.2, 0.8), (1, 1))
+        return Property(1, 4, (0.2, 0.8), (1,) * 4)
     if a.claim is Reconstruction:
         keys = tuple(e.key for e in view.exchanges)
         return Batch(keys, (12,), 3, (1,) * len(keys))
