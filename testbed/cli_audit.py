@@ -44,6 +44,9 @@ def audit_model(
     momentum: Annotated[float, typer.Option(help="Its momentum, of sgd.")] = 0.0,
     weight_decay: Annotated[float, typer.Option(help="Its weight decay.")] = 0.0,
     cache: Annotated[Path | None, typer.Option(help="A folder that keeps shadow models, to go on later.")] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Train them on the Ray cluster at this host:port, or on a local one.")
+    ] = None,
     secrets: Annotated[
         str, typer.Option(help="Inputs that are secret, by commas; else those with the fewest values.")
     ] = "",
@@ -63,6 +66,7 @@ def audit_model(
     from testbed.data.api import function as api_function
     from testbed.harness import given
     from testbed.models.ensemble import Training
+    from testbed.models.spread import OnRay
     from testbed.report import results
 
     if sum(way is not None for way in (model, factory, api, predictions)) != 1:
@@ -102,9 +106,10 @@ def audit_model(
             subject = given.from_api(Api(api_function(api), budget), outputs, frames, label, person)
         else:
             assert factory is not None
-            rules = epochs and Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay)
+            rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay) if epochs else None
+            spread = OnRay(ray) if ray else None
             build = trained.torch_factory(factory)
-            subject = given.from_factory(build, weights, outputs, frames, label, person, rules or None, cache, progress)
+            subject = given.from_factory(build, weights, outputs, frames, label, person, rules, cache, progress, spread)
     result, evidence, people = audit.audit_model(
         subject,
         list(frames.values()),

@@ -22,6 +22,7 @@ from testbed.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
+    from testbed.models.spread import Spread
 
 Outputs = Literal["logits", "probabilities", "number"]
 
@@ -246,6 +247,7 @@ class TorchRecipe:
     cache: Path | None = None
     progress: Callable[[int, int], None] = lambda _, __: None
     scale: float = 1.0
+    spread: Spread | None = None
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -253,6 +255,7 @@ class TorchRecipe:
     def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
         """A model for each row of `included` (models, n). Raises `Unavailable` where the module cannot be trained."""
         from testbed.models import ensemble
+        from testbed.models.spread import IN_TURN
 
         seed = int(rng.integers(2**31))
         x, y = inputs_and_truth(people) if self.outputs == "number" else (people.x, people.y)
@@ -267,6 +270,7 @@ class TorchRecipe:
                 outputs=self.outputs,
                 cache=self.cache,
                 progress=self.progress,
+                spread=self.spread or IN_TURN,
             )
         except (RuntimeError, ValueError, TypeError, NotImplementedError):
             raise Unavailable("cannot_retrain", "a module that trains on batches of such records") from None

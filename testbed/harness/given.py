@@ -18,6 +18,7 @@ from testbed.harness.released import Subject
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
+    from testbed.models.spread import Spread
 
 Frames = dict[str, pd.DataFrame]
 
@@ -51,8 +52,9 @@ def from_factory(
     training: Training | None = None,
     cache: Path | None = None,
     progress: Callable[[str], None] = lambda _: None,
+    spread: Spread | None = None,
 ) -> Subject:
-    """A torch module that `build` makes; with `training` more of its kind can be trained."""
+    """A torch module that `build` makes; with `training` more of its kind can be trained, side by side by `spread`."""
     features = _inputs(frames, label, person)
     scale = 1.0
     if outputs == "number":
@@ -67,7 +69,7 @@ def from_factory(
     recipe = None
     if training is not None:
         eta = trained.eta(progress)
-        recipe = trained.TorchRecipe(build, training, kind, model.classes, cache, eta, scale)
+        recipe = trained.TorchRecipe(build, training, kind, model.classes, cache, eta, scale, spread)
     return _subject(model, people, recipe, build(), features)
 
 

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array
 from testbed.errors import UsageError
+from testbed.models.spread import IN_TURN, Spread
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
 Outputs = Literal["logits", "probabilities", "number"]
@@ -137,40 +138,38 @@ def train(
     memory: int = MEMORY,
     start: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, int], None] = lambda _, __: None,
+    spread: Spread = IN_TURN,
 ) -> Ensemble:
     """One network of `build` for each row of `included` (models, n), trained on the records (n, ...) it marks.
 
     Each model's initial weights and order of records follow from `seed` and its own number, whatever else is trained;
     with `start` all go on from these parameters.
-    As many are trained at once as `memory` bytes hold. With a `cache` folder each such part is kept under a digest of
-    all that it depends on, so that an interrupted run goes on, and another data set or recipe never meets its models.
+    As many are trained at once as `memory` bytes hold; `spread` may train several such parts side by side. With a
+    `cache` folder each part is kept under a digest of all that it depends on, so that an interrupted run goes on, and
+    another data set or recipe never meets its models.
     """
     network = build()
     chosen = path_for(network) if path == "auto" else path
     longest = int(included.sum(1).max())
     size = sum(p.numel() for p in network.parameters()) * 4 * 5
-    at_once = max(1, min(len(included), memory // max(1, size))) if chosen != "loop" else 1
-    parts: list[dict[str, Tensor]] = []
-    for place in range(0, len(included), at_once):
-        numbers = range(place, min(place + at_once, len(included)))
-        kept = None
-        if cache:
-            first = _networks(build, seed, [place], start)[0]
-            named = _digest(first, x, y, included[numbers], training, (seed, place, longest, outputs))
-            kept = cache / f"{named}.safetensors"
-        if kept is not None and kept.is_file():
-            parts.append(load_file(kept))
-        else:
-            members = [np.flatnonzero(included[i]) for i in numbers]
-            networks = _networks(build, seed, numbers, start)
-            made = _part(networks, x, y, members, numbers, training, seed, outputs, chosen, device, longest)
-            parts.append(made)
-            if kept is not None:
-                kept.parent.mkdir(parents=True, exist_ok=True)
-                unfinished = kept.with_suffix(".part")
-                save_file({k: v.contiguous() for k, v in made.items()}, unfinished)
-                unfinished.replace(kept)
-        progress(numbers[-1] + 1, len(included))
+    at_once = max(1, min(-(-len(included) // spread.workers), memory // max(1, size))) if chosen != "loop" else 1
+    work = _Work(build, x, y, included, training, seed, outputs, chosen, device, longest, start)
+    ranges = [range(i, min(i + at_once, len(included))) for i in range(0, len(included), at_once)]
+    kept = {r: cache / f"{work.digest(r)}.safetensors" for r in ranges} if cache else {}
+    made = {r: load_file(file) for r, file in kept.items() if file.is_file()}
+    missing = [r for r in ranges if r not in made]
+    if made:
+        progress(sum(map(len, made)), len(included))
+    for number, part in spread(_part, work, missing):
+        numbers = missing[number]
+        made[numbers] = part
+        if file := kept.get(numbers):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = file.with_suffix(".part")
+            save_file({k: v.contiguous() for k, v in part.items()}, unfinished)
+            unfinished.replace(file)
+        progress(sum(map(len, made)), len(included))
+    parts = [made[r] for r in ranges]
     stacked = {k: torch.cat([p[k] for p in parts]).to(device) for k in parts[0]}
     names = {n for n, _ in network.named_parameters()}
     return Ensemble(
@@ -181,22 +180,46 @@ def train(
     )
 
 
-def _part(
-    networks: list[nn.Module],
-    x: Array,
-    y: Array,
-    members: Sequence[Array],
-    numbers: range,
-    training: Training,
-    seed: int,
-    outputs: Outputs,
-    path: str,
-    device: str,
-    longest: int,
-) -> dict[str, Tensor]:
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What all parts of an ensemble have in common."""
+
+    build: Callable[[], nn.Module]
+    x: Array
+    y: Array
+    included: Array
+    training: Training
+    seed: int
+    outputs: Outputs
+    path: str
+    device: str
+    longest: int
+    start: Mapping[str, Tensor] | None
+
+    def digest(self, numbers: range) -> str:
+        """All that the part of these numbers depends on: code, architecture, data, who is in, recipe and numbers.
+
+        The architecture is told by its description, its first weights, and what it answers with them.
+        """
+        first = _networks(self.build, self.seed, numbers[:1], self.start)[0].eval()
+        with torch.no_grad():
+            answers = first(torch.tensor(self.x[:4]))
+        told = (self.seed, numbers[0], self.longest, self.outputs)
+        text = (metadata.version("leakage-testbed"), torch.__version__, repr(first), asdict(self.training), *told)
+        digest = hashlib.sha256(repr(text).encode())
+        state = (t.numpy() for t in (*first.state_dict().values(), answers))
+        for values in (self.x, self.y, self.included[numbers], *state):
+            digest.update(f"{values.dtype}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()[:32]
+
+
+def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     """The trained state of the models of these numbers, stacked, on the CPU."""
-    records, labels = torch.tensor(x, device=device), torch.tensor(y, device=device)
-    if path == "loop":
+    training, seed, outputs, device, longest = work.training, work.seed, work.outputs, work.device, work.longest
+    networks = _networks(work.build, seed, numbers, work.start)
+    members = [np.flatnonzero(work.included[i]) for i in numbers]
+    records, labels = torch.tensor(work.x, device=device), torch.tensor(work.y, device=device)
+    if work.path == "loop":
         for network, rows, number in zip(networks, members, numbers, strict=True):
             network.to(device).train()
             optimizer = _optimizer(list(network.parameters()), training)
@@ -216,12 +239,12 @@ def _part(
     network = networks[0].to(device).train()
     forward = (
         partial(_matrix, network, stacked)
-        if path == "matrix"
+        if work.path == "matrix"
         else partial(torch.func.vmap(partial(_call, network), randomness="different"), stacked)
     )
     optimizer = _optimizer(list(stacked.values()), training)
     pace = _pace(optimizer, training, longest)
-    flat = records.flatten(1) if path == "matrix" else records
+    flat = records.flatten(1) if work.path == "matrix" else records
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for index, weight in _batches(members, numbers, training, seed, longest):
@@ -322,21 +345,3 @@ def _matrix(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Ten
         elif not isinstance(layer, nn.Flatten):
             x = layer(x)
     return x
-
-
-def _digest(
-    network: nn.Module, x: Array, y: Array, included: Array, training: Training, told: tuple[object, ...]
-) -> str:
-    """All that a part of an ensemble depends on: code, architecture, data, who is in, recipe and numbers.
-
-    The architecture is told by its description, its first weights, and what it answers with them.
-    """
-    network.eval()
-    with torch.no_grad():
-        answers = network(torch.tensor(x[:4]))
-    text = (metadata.version("leakage-testbed"), torch.__version__, repr(network), asdict(training), *told)
-    digest = hashlib.sha256(repr(text).encode())
-    state = (t.numpy() for t in (*network.state_dict().values(), answers))
-    for values in (x, y, included, *state):
-        digest.update(f"{values.dtype}{values.shape}".encode() + np.ascontiguousarray(values).tobytes())
-    return digest.hexdigest()[:32]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +19,7 @@ from testbed.core import Array
 from testbed.errors import UsageError
 from testbed.models import ensemble, networks
 from testbed.models.ensemble import Training, train
+from testbed.models.spread import OnRay
 
 N, FEATURES, CLASSES = 90, 16, 3
 RULES = Training(epochs=3, batch_size=8, learning_rate=0.05)
@@ -156,7 +160,7 @@ def test_an_interrupted_run_goes_on(tmp_path: Path) -> None:
     made = train(
         mlp, x, y, included, RULES, 7, cache=tmp_path, memory=memory, progress=lambda done, _: told.append(done)
     )
-    assert told == [2, 4, 5]
+    assert told == [4, 5]
     assert len(list(tmp_path.iterdir())) == 3
     assert made.outputs(x) == pytest.approx(train(mlp, x, y, included, RULES, 7).outputs(x), abs=1e-5)
 
@@ -177,3 +181,62 @@ def test_one_output_is_the_second_class() -> None:
     assert ensemble.losses(one, y, "logits") == pytest.approx(expected)
     assert ensemble.losses(one.sigmoid(), y, "probabilities").numpy() == pytest.approx(expected.numpy(), abs=1e-6)
     assert ensemble.losses(two.softmax(1), y, "probabilities").numpy() == pytest.approx(expected.numpy(), abs=1e-6)
+
+
+class Backwards:
+    """Jobs done last to first, as a cluster may."""
+
+    workers = 2
+
+    def __call__(self, work: Callable[[Any, Any], Any], shared: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for number in reversed(range(len(jobs))):
+            yield number, work(shared, jobs[number])
+
+
+def test_parts_that_are_done_side_by_side_come_back_in_order(tmp_path: Path) -> None:
+    x, y, included = data()
+    told: list[int] = []
+    kept = tmp_path / "models"
+    made = train(
+        mlp, x, y, included, RULES, 7, cache=kept, spread=Backwards(), progress=lambda done, _: told.append(done)
+    )
+    assert told == [2, 5]
+    assert len(list(kept.iterdir())) == 2
+    assert made.outputs(x) == pytest.approx(train(mlp, x, y, included, RULES, 7).outputs(x), abs=1e-5)
+
+
+RAY = """
+import numpy as np
+from pathlib import Path
+from testbed.models import networks
+from testbed.models.ensemble import Training, train
+from testbed.models.spread import IN_TURN, OnRay
+
+rng = np.random.default_rng(0)
+x, y = rng.normal(size=(40, 6)).astype("float32"), rng.integers(0, 3, 40)
+included = rng.random((5, 40)) < 0.5
+made = [
+    train(lambda: networks.mlp([6], 3, [8], "tanh"), x, y, included, Training(3, 8, 0.1), 7, cache=kept, spread=spread)
+    for spread, kept in ((OnRay("local"), Path("models")), (IN_TURN, None))
+]
+print(len(list(Path("models").iterdir())), np.abs(made[0].outputs(x) - made[1].outputs(x)).max() < 1e-5)
+"""
+
+
+@pytest.mark.slow
+def test_ray_trains_the_same_models(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", RAY], cwd=tmp_path, capture_output=True, text=True, check=True)
+    parts, same = done.stdout.split()
+    assert int(parts) == min(5, os.cpu_count() or 1)
+    assert same == "True"
+
+
+def test_a_cluster_that_does_not_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def refused(*_: object, **__: object) -> None:
+        raise ConnectionError("127.0.0.1:1")
+
+    monkeypatch.setattr(ray, "init", refused)
+    with pytest.raises(UsageError, match="TB-TRAINING-002"):
+        _ = OnRay("127.0.0.1:1").workers

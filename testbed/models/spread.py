@@ -1,0 +1,81 @@
+"""Independent parts of a piece of work, one after the other or as tasks of a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from testbed.errors import UsageError
+
+
+class Spread(Protocol):
+    """Yields, as each is done, the number of a job and `work(shared, job)`; `workers` says how many run at once."""
+
+    @property
+    def workers(self) -> int: ...
+
+    def __call__(
+        self, work: Callable[[Any, Any], Any], shared: Any, jobs: Sequence[Any]
+    ) -> Iterator[tuple[int, Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class InTurn:
+    """One job after the other, in this process."""
+
+    workers: int = 1
+
+    def __call__(self, work: Callable[[Any, Any], Any], shared: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for number, job in enumerate(jobs):
+            yield number, work(shared, job)
+
+
+IN_TURN = InTurn()
+
+
+@dataclass(frozen=True, slots=True)
+class OnRay:
+    """Each job a Ray task of one core, on the cluster at `address` or, if that is `local`, on this machine alone.
+
+    What jobs share is sent once. Raises `UsageError` where Ray is missing or the cluster does not answer.
+    """
+
+    address: str
+
+    @property
+    def workers(self) -> int:
+        return max(1, int(self._ray().cluster_resources().get("CPU", 1)))
+
+    def __call__(self, work: Callable[[Any, Any], Any], shared: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        ray = self._ray()
+        task, sent = ray.remote(num_cpus=1)(work), ray.put(shared)
+        waiting = {task.remote(sent, job): number for number, job in enumerate(jobs)}
+        try:
+            while waiting:
+                (done,), _ = ray.wait(list(waiting), num_returns=1)
+                yield waiting.pop(done), ray.get(done)
+        finally:
+            for left in waiting:
+                ray.cancel(left)
+
+    def _ray(self) -> Any:
+        """Ray, connected; a local one listens on loopback only, and none tells its makers of its use."""
+        os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+        try:
+            import ray
+
+            if not ray.is_initialized():
+                quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+                here: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if self.address == "local" else {}
+                ray.init(self.address, include_dashboard=False, **quiet, **here)
+        except (ImportError, ConnectionError, ValueError, RuntimeError):
+            raise UsageError(
+                "TB-TRAINING-002",
+                "There is no Ray cluster to train on.",
+                "Ray is not installed, or nothing answers at the address.",
+                "Install leakage-testbed[simulation]; give --ray local, or a running cluster's host:port.",
+            ) from None
+        return ray
