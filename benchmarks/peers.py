@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import resource
@@ -27,6 +28,32 @@ def module(peer: str, path: str) -> ModuleType | None:
     sys.modules[spec.name] = made
     spec.loader.exec_module(made)
     return made
+
+
+class _Absent(ModuleType):
+    """Stands in for a library that a peer's module imports and the code that is measured never calls."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return object
+
+
+def leakpro() -> type | None:
+    """LeakPro's own handler of pictures, which trains one shadow model after the other; None without the checkout.
+
+    Its packages are entered without their `__init__`, which would import the whole of it and what it needs.
+    """
+    home = Path(os.environ.get("PEERS", "")) / "LeakPro"
+    if not os.environ.get("PEERS") or not (home / "leakpro").is_dir():
+        return None
+    for name in ("leakpro", "leakpro.input_handler", "leakpro.utils", "leakpro.tests", "leakpro.tests.input_handler"):
+        package = ModuleType(name)
+        package.__path__ = [str(home / name.replace(".", "/"))]
+        sys.modules[name] = package
+    if importlib.util.find_spec("optuna") is None:
+        sys.modules["optuna"] = _Absent("optuna")
+    return importlib.import_module("leakpro.tests.input_handler.image_input_handler").ImageInputHandler
 
 
 def cpu_seconds() -> float:

@@ -1,6 +1,7 @@
-"""Shadow models trained at once, beside one after the other: our own loop, and ML Privacy Meter's.
+"""Shadow models trained at once, beside one after the other: our own loop, ML Privacy Meter's and LeakPro's.
 
-PEERS=DIR python benchmarks/shadow.py     (DIR/ml_privacy_meter: a checkout; without it that column says `not run`)
+PEERS=DIR python benchmarks/shadow.py
+DIR/ml_privacy_meter and DIR/LeakPro are checkouts; without one its column says `not run`.
 """
 
 from __future__ import annotations
@@ -105,6 +106,28 @@ def by_peer(spec: ModelSpec, x: Array, y: Array, included: Array, rules: Trainin
     return np.stack(answers)
 
 
+def by_leakpro(spec: ModelSpec, x: Array, y: Array, included: Array, rules: Training) -> Any:
+    """LeakPro's handler as its `create_shadow_models` calls it, with its evaluation on the rest; a constant rate."""
+    handler = peers.leakpro()
+    if handler is None:
+        return None
+    answers: list[Array] = []
+    for number, rows in enumerate(included):
+        network = build(spec, number)
+        optimizer = torch.optim.SGD(network.parameters(), lr=rules.learning_rate, momentum=rules.momentum)
+        criterion, owner = torch.nn.CrossEntropyLoss(), handler(None)
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            mine, others = (
+                DataLoader(handler.UserDataset(torch.tensor(x[part]), torch.tensor(y[part])), rules.batch_size, shuffle)
+                for part, shuffle in ((rows, True), (~rows, False))
+            )
+            trained = owner.train(mine, network, criterion, optimizer, rules.epochs).model
+            owner.eval(others, trained, criterion)
+        with torch.no_grad():
+            answers.append(trained(torch.tensor(x)).numpy())
+    return np.stack(answers)
+
+
 def compare(name: str, spec: ModelSpec, x: Array, y: Array, models: int, rules: Training) -> None:
     included = halves(len(x), models)
 
@@ -118,6 +141,7 @@ def compare(name: str, spec: ModelSpec, x: Array, y: Array, models: int, rules: 
             (f"ML Privacy Meter, {w} workers", lambda w=w: by_peer(spec, x, y, included[:SINGLY], rules, w), SINGLY)
             for w in (4, 0)
         ),
+        ("LeakPro", lambda: by_leakpro(spec, x, y, included[:SINGLY], rules), SINGLY),
     ]
     print(f"{name}: {models} models on {len(x) // 2} of {len(x)} records, {rules}")
     first = None

@@ -18,6 +18,10 @@ QUESTION = "What does this model give away about the people it was trained on, t
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
 SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, whose true number is known"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
+NOT_OF_NUMBERS = [
+    "a stolen copy of the model",
+    "attacks on noisy copies of records, on training's course, or by rough knowledge",
+]
 UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
 
 
@@ -41,10 +45,12 @@ def audit_model(
     """
     started = time.monotonic()
     chosen = policy or policy_.load()
+    numeric = subject.model.numbers is not None
     found, evidence = released.audit(subject, shadows, seed, progress, secrets, chosen.min_cell)
     knows = ["target_records"]
     knows += ["auxiliary"] if subject.others is not None else []
     knows += ["recipe"] if subject.recipe is not None else []
+    untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     result = results.assemble(
         command="audit-model",
         scenario="audit-model",
@@ -69,8 +75,8 @@ def audit_model(
             malicious=False,
             knows=sorted(knows),
             access="score",
-            sees=SEES if subject.model.numbers is None else SEES_NUMBERS,
-            not_tested=[*NOT_TESTED, *([] if subject.recipe is not None else [UNTRAINED])],
+            sees=SEES_NUMBERS if numeric else SEES,
+            not_tested=untested,
         ),
         findings=found,
         policy=chosen,

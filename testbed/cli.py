@@ -356,8 +356,10 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")
     from testbed.data import weights
 
     for name in [*(d.name for d in data.datasets()), weights.NAME] if names == ["all"] else names:
-        path = weights.fetch() if name == weights.NAME else data.fetch(name)
-        typer.echo(f"{name}: {path or 'ships with scikit-learn; nothing to fetch'}")
+        if name == weights.NAME:
+            typer.echo(f"{name}: {weights.fetch() or 'fetched, but the cache cannot be written'}")
+            continue
+        typer.echo(f"{name}: {data.fetch(name) or 'ships with scikit-learn; nothing to fetch'}")
 
 
 # --- the console script ---------------------------------------------------------------------------------

@@ -259,7 +259,7 @@ def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
 def pairs(rebuilt: Array, people: Cohort, otherwise: float | None = None) -> list[tuple[Array, Array]]:
     """Each record with the reconstruction that is matched to it, for people to look at.
 
-    Records with none are left out, or stand beside one that is `otherwise` everywhere.
+    Records with none are left out, or stand last, beside one that is `otherwise` everywhere.
     """
     matched = _match(_flat(rebuilt), _flat(people.x))
     made = [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]

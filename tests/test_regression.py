@@ -10,19 +10,27 @@ import joblib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_diabetes
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import Ridge
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.neighbors import KNeighborsRegressor
+from sklearn.svm import SVR
 from typer.testing import CliRunner
 
 from testbed.cli import app
-from testbed.core import Cohort
-from testbed.data.regression import as_predictor, likelihoods, usual_error
-from testbed.data.subjects import cohorts, predictions
+from testbed.core import Cohort, Predictor
+from testbed.data import trained
+from testbed.data.regression import Scale, as_predictor, inputs_and_truth
+from testbed.data.subjects import numeric_cohorts, predictions
 from testbed.errors import InputError, TestbedError
-from testbed.harness import given
-from testbed.harness.released import audit
-from testbed.report.schema import Estimate, Finding
+from testbed.harness import given, structure
+from testbed.harness.released import Subject, audit, comparable
+from testbed.models.ensemble import Training, train
+from testbed.report.schema import Estimate, Finding, Unmeasured
 
 Patients = dict[str, pd.DataFrame]
 
@@ -50,15 +58,29 @@ def excess(finding: Finding) -> Estimate:
 
 
 def test_likelihoods_fall_with_the_error_and_are_never_certain() -> None:
-    said = likelihoods(np.array([0.0, 1.0, -1.0, 10.0]), np.zeros(4), 1.0)
+    scale = Scale(100.0, 2.0, 0.5)
+    truth = scale.kept(np.full(4, 100.0))
+    said = scale.likelihoods(np.array([100.0, 101.0, 99.0, 110.0]), truth)
     assert said[:, 1] == pytest.approx([1 / 1.1, 1 / 2.1, 1 / 2.1, 1 / 101.1])
     assert said.sum(1) == pytest.approx(1)
-    assert usual_error(np.array([0.0, 1.0, 3.0, 5.0]), np.zeros(4)) == 3.0
-    assert usual_error(np.array([1.0, 3.0]), np.array([1.0, 3.0])) == 1.0
-    for bad in (np.array([np.nan, 0]), np.zeros((2, 2))):
+    assert scale.measured(np.array([100.0, 102.0, 106.0, 110.0]), truth).usual == 3.0
+    assert scale.measured(np.full(4, 100.0), truth).usual == 1.0
+    for bad in (np.array([np.nan, 0, 0, 0]), np.zeros((4, 2))):
         with pytest.raises(InputError) as told:
-            likelihoods(bad, np.zeros(2), 1.0)
+            scale.likelihoods(bad, truth)
         assert told.value.id == "TB-SUBJECT-028"
+
+
+@pytest.mark.parametrize(("offset", "unit"), [(0, 1), (1.7e9, 1), (0, 1e39), (-5, 1e-9)])
+def test_numbers_of_any_size_are_kept_as_finely(offset: float, unit: float) -> None:
+    """float32 cannot tell 1.7e9 from 1.7e9 + 50; what is kept is where a number stands among the others."""
+    plain = np.random.default_rng(0).normal(100, 30, 200)
+    numbers = offset + unit * plain
+    scale = Scale.of(numbers)
+    kept = scale.kept(numbers)
+    assert kept == pytest.approx(Scale.of(plain).kept(plain), abs=1e-4)
+    exact = scale.measured(numbers, kept)
+    assert exact.likelihoods(numbers, kept)[:, 1] == pytest.approx(1 / 1.1)  # rounding is no error
 
 
 def test_the_model_is_asked_about_inputs_alone() -> None:
@@ -71,7 +93,7 @@ def test_the_model_is_asked_about_inputs_alone() -> None:
     people = Cohort(
         np.array([[2.0, 7.0, 2.0], [4.0, 7.0, 5.0]], np.float32), np.ones(2, np.int64), np.array(["a", "b"])
     )
-    said = as_predictor(predict, 1.0).ask(people)
+    said = as_predictor(predict, Scale(0.0, 1.0)).ask(people)
     assert seen[0].tolist() == [[2.0, 7.0], [4.0, 7.0]]
     assert said[0, 1] > said[1, 1]
 
@@ -138,10 +160,6 @@ def test_every_way_to_hand_over_a_model_finds_the_same_loss(
 
 
 def test_a_network_is_trained_again_on_squared_error(patients: Patients) -> None:
-    import torch
-
-    from testbed.models.ensemble import Training
-
     scaled = {role: (f - f.mean()) / f.std() for role, f in patients.items()}
 
     def build() -> torch.nn.Module:
@@ -164,6 +182,7 @@ def test_bad_tables_are_refused_and_no_value_is_told(patients: Patients) -> None
         "TB-SUBJECT-009": frame.assign(prediction=[1.0, 2.0, np.nan, 4.0]),
         "TB-SUBJECT-029": frame.assign(label=7.25, prediction=[1.0, 2.0, 3.0, 4.0]),
         "TB-SUBJECT-001": frame.assign(predicted=1.0),
+        "TB-SUBJECT-030": frame.assign(label=[7.25, np.nan, 1.0, 2.0], prediction=1.0),
     }
     for code, table in bad.items():
         with pytest.raises(TestbedError) as told:
@@ -171,5 +190,92 @@ def test_bad_tables_are_refused_and_no_value_is_told(patients: Patients) -> None
         assert told.value.id == code
         assert "7.25" not in str(told.value)
     with pytest.raises(InputError) as told:
-        cohorts({"members": patients["members"].assign(label="much")}, "label", None, None)
-    assert told.value.id == "TB-SUBJECT-009"
+        numeric_cohorts({**patients, "members": patients["members"].assign(label="much")}, "label", None)
+    assert told.value.id == "TB-SUBJECT-030"
+
+
+def told(members: np.ndarray, controls: np.ndarray, error: float) -> Subject:
+    """A table of predictions that are off by `error` for everybody."""
+    label = np.concatenate([members, controls])
+    off = error * np.random.default_rng(1).normal(size=len(label))
+    arm = ["member"] * len(members) + ["control"] * len(controls)
+    return given.from_predictions(
+        pd.DataFrame({"id": np.arange(len(label)), "arm": arm, "label": label, "prediction": label + off, "p_value": 1})
+    )
+
+
+def test_arms_whose_true_numbers_differ_are_no_comparison() -> None:
+    rng = np.random.default_rng(0)
+    alike = told(rng.normal(100, 20, 400), rng.normal(100, 20, 400), 5.0)
+    apart = told(rng.normal(200, 40, 400), rng.normal(100, 20, 400), 5.0)
+    assert comparable(alike, 0)
+    assert not comparable(apart, 0)
+    found, _ = audit(apart, 4, 0, lambda _: None)
+    assert all("split_differs" in f.validity.flags for f in found)
+
+
+def test_members_predicted_exactly_are_recognised_wherever_the_numbers_lie(patients: Patients) -> None:
+    moved = {role: f.astype(np.float64).assign(label=lambda g: g["label"] + 1.7e9) for role, f in patients.items()}
+    made = fitted(KNeighborsRegressor(1), moved)
+    subject = given.from_estimator(made, {r: moved[r] for r in ("members", "controls")}, "label", None)
+    found, _ = audit(subject, 4, 0, lambda _: None)
+    loss = of(found, "TB-MEMBERSHIP-409").measure
+    assert isinstance(loss, Estimate)
+    assert loss.value > 0.95
+
+
+class Squeezed(torch.nn.Module):
+    """One number a record, without an axis of its own."""
+
+    def __init__(self, norm: bool) -> None:
+        super().__init__()
+        first: list[torch.nn.Module] = [torch.nn.BatchNorm1d(10)] if norm else []
+        self.layers = torch.nn.Sequential(*first, torch.nn.Linear(10, 32), torch.nn.ReLU(), torch.nn.Linear(32, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(x).squeeze(-1)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_module_may_leave_out_the_axis_of_its_one_number(patients: Patients, norm: bool) -> None:
+    x, y = patients["members"].drop(columns="label").to_numpy(), patients["members"]["label"].to_numpy()
+    x, y = (x / x.std(0)).astype(np.float32), ((y - y.mean()) / y.std()).astype(np.float32)
+    included = np.ones((4 if norm else 16, len(x)), bool)  # as many models as records a batch, or one by one
+    made = train(lambda: Squeezed(norm), x, y, included, Training(100, 16, 0.05), 0, outputs="number")
+    errors = ((made.outputs(x).reshape(len(included), -1) - y) ** 2).mean(1)
+    assert (errors < 0.5).all()
+
+
+def test_what_is_no_estimator_and_what_diverges_is_said_in_words(patients: Patients, tmp_path: Path) -> None:
+    joblib.dump({"a": 1}, tmp_path / "dict.joblib")
+    with pytest.raises(InputError) as refused:
+        trained.estimator(tmp_path / "dict.joblib")
+    assert refused.value.id == "TB-SUBJECT-012"
+    frames = {r: patients[r] for r in ("members", "controls")}
+    wild = given.from_factory(lambda: Squeezed(False), None, "number", frames, "label", None, Training(20, 16, 1e6))
+    found, _ = audit(wild, 4, 0, lambda _: None)
+    deciding = of(found, "TB-MEMBERSHIP-301").measure
+    assert isinstance(deciding, Unmeasured)
+    assert deciding.unmeasured == "diverged"
+
+
+@pytest.mark.parametrize(
+    "kind", [KernelRidge(), GaussianProcessRegressor(optimizer=None), KNeighborsRegressor(), SVR()]
+)
+def test_regressors_that_hold_their_training_records_are_told(kind: Any, patients: Patients) -> None:
+    made = fitted(TransformedTargetRegressor(kind), patients)
+    subject = given.from_estimator(made, {r: patients[r] for r in ("members", "controls")}, "label", None)
+    x, _ = inputs_and_truth(subject.members)
+    people = Cohort(x, subject.members.y, subject.members.persons)
+    found = structure.checks(Predictor(lambda p: made.predict(p.x)[:, None], 1), made, people)
+    stored = next(f for f in found if f.attack.name == "stored_records").measure
+    assert isinstance(stored, Estimate)
+    assert stored.value > 0.9
+
+
+def test_a_line_fitted_to_a_column_answers_one_number(patients: Patients) -> None:
+    made = LinearRegression().fit(patients["members"].drop(columns="label").to_numpy(), patients["members"][["label"]])
+    subject = given.from_estimator(made, {r: patients[r] for r in ("members", "controls")}, "label", None)
+    assert subject.model.ask(subject.members).shape == (150, 2)
+    assert subject.recipe is not None
+    assert subject.recipe(subject.members, np.random.default_rng(0)).ask(subject.controls).shape == (150, 2)

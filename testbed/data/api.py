@@ -70,7 +70,7 @@ class Api:
             "TB-SUBJECT-026",
             "The function does not take these records, or answers with something else than a number a class.",
             "It is given an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
-            "Return class probabilities or logits for every row, in order.",
+            "Return class probabilities or logits, or with --outputs number a number, for every row in order.",
         )
 
 

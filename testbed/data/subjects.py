@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -10,7 +11,7 @@ import pandas as pd
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, Predictor
-from testbed.data.regression import as_predictor, usual_error
+from testbed.data.regression import Scale, as_predictor
 from testbed.errors import InputError
 
 ARMS = ("member", "control")
@@ -23,9 +24,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     record is known by its row alone, so that nothing but these predictions can be asked. Raises `InputError` for a
     table that does not hold predictions of two arms.
     """
-    names = sorted(
-        (c for c in frame.columns if str(c).startswith("p_")), key=lambda c: int(c[2:]) if c[2:].isdigit() else -1
-    )
+    names = sorted((c for c in frame.columns if re.fullmatch(r"p_\d+", str(c))), key=lambda c: int(c[2:]))
     numeric = not names and "prediction" in frame.columns
     if not {"id", "arm", "label"} <= set(frame.columns) or not (
         numeric or (len(names) > 1 and names == [f"p_{i}" for i in range(len(names))])
@@ -33,7 +32,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
         raise InputError(
             "TB-SUBJECT-001",
             "The predictions have other columns than they must.",
-            "They are read by name: id, arm, label, and the probability of each class as p_0, p_1, ...",
+            "They are read by name: id, arm, label, and each class's probability as p_0, p_1, ..., or prediction.",
             "Rename them; a model with one output p has p_0 = 1 - p and p_1 = p, one of a number has prediction.",
         )
     arm = frame["arm"].astype(str).str.strip()
@@ -52,16 +51,16 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     place = np.argsort(number)
     x = number.astype(np.float32)[:, None]
     if numeric:
-        said, truth = numbers(frame, "predictions", ["prediction", "label"], []).astype(np.float64).T
-        _varied(truth)
-        by_number = said[place]
+        truth, said = _truth(frame, "label", "predictions"), _columns(frame, ["prediction"], "predictions")[:, 0]
+        scale = Scale.of(truth)
+        kept, by_number = scale.kept(truth), said[place]
 
         def predict(asked: Array) -> Array:
             return by_number[asked[:, 0].astype(int)]
 
-        x, labels = np.column_stack([x, truth.astype(np.float32)]), np.ones(len(frame), np.int64)
-        model = as_predictor(predict, usual_error(said, truth))
-        groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
+        records, labels = np.column_stack([x, kept]), np.ones(len(frame), np.int64)
+        model = as_predictor(predict, scale.measured(said, kept))
+        groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
         return model, groups[0], groups[1]
     values = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
     probabilities(values)
@@ -103,7 +102,7 @@ def classes(values: Any, count: int) -> Array:
             "TB-SUBJECT-005",
             f"Some labels are no class numbers from 0 to {count - 1}.",
             "The label says which of the probabilities is that of the truth.",
-            "Number the classes as the model's outputs are numbered; of one that predicts a number, --outputs number.",
+            "Number the classes as the model's outputs are numbered; of a model of a number leave out the p_ columns.",
         )
     if len(np.unique(numbers)) < 2:
         raise InputError(
@@ -113,16 +112,6 @@ def classes(values: Any, count: int) -> Array:
             "Give records of every class.",
         )
     return numbers.astype(np.int64)
-
-
-def _varied(values: Array) -> None:
-    if len(np.unique(values)) < 2:
-        raise InputError(
-            "TB-SUBJECT-029",
-            "All records have the same number to predict.",
-            "A model of one number knows nothing that could be told from it.",
-            "Name the column that the model predicts with --label.",
-        )
 
 
 def disjoint(members: Array, controls: Array) -> None:
@@ -139,36 +128,56 @@ def disjoint(members: Array, controls: Array) -> None:
 def cohorts(
     frames: dict[str, pd.DataFrame],
     label: str,
-    known: list[Any] | None,
+    known: list[Any],
     person: str | None,
     features: list[str] | None = None,
 ) -> dict[str, Cohort]:
     """The tables as a model takes them: the columns named in `features`, else all but `label` and `person`.
 
-    `known` are the model's classes in the order of its outputs, or None of a model that predicts a number, which is
-    then each record's last value (`testbed.data.regression`).
+    `known` are the model's classes in the order of its outputs.
     """
-    names = features or [c for c in frames["members"].columns if c not in (label, person)]
+    place = {v: i for i, v in enumerate(known)}
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
-        persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
-        beside = [label, *([person] if person else [])]
-        if known is None:
-            x = numbers(frame, role, [*names, label], beside)
-            _varied(x[:, -1])
-            made[role] = Cohort(x, np.ones(len(x), np.int64), persons.to_numpy())
-            continue
-        x = numbers(frame, role, [*names], beside)
-        place = {v: i for i, v in enumerate(known)}
+        x, persons = _inputs(frames, role, label, person, features)
         y = np.array([place.get(v, -1) for v in frame[label].tolist()])
         if (y < 0).any():
             raise InputError(
                 "TB-SUBJECT-018",
                 f"Some labels of the {role} are none of the model's classes.",
                 "The label says which of the model's probabilities is that of the truth.",
-                "Write labels as they were in training, or number them as the model's outputs are numbered.",
+                "Write labels as they were in training, or number them as the model's outputs are numbered; of a module"
+                " or function that predicts a number say --outputs number.",
             )
-        made[role] = Cohort(x, classes(y, len(known)), persons.to_numpy())
+        made[role] = Cohort(x, classes(y, len(known)), persons)
+    return _separate(made, person)
+
+
+def numeric_cohorts(
+    frames: dict[str, pd.DataFrame], label: str, person: str | None, features: list[str] | None = None
+) -> tuple[dict[str, Cohort], Scale]:
+    """The tables as a model of a number takes them, with the number kept as each record's last value."""
+    truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
+    scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
+    made: dict[str, Cohort] = {}
+    for role in frames:
+        x, persons = _inputs(frames, role, label, person, features)
+        made[role] = Cohort(np.column_stack([x, scale.kept(truth[role])]), np.ones(len(x), np.int64), persons)
+    return _separate(made, person), scale
+
+
+def _inputs(
+    frames: dict[str, pd.DataFrame], role: str, label: str, person: str | None, features: list[str] | None
+) -> tuple[Array, Array]:
+    frame = frames[role]
+    names = features or [c for c in frames["members"].columns if c not in (label, person)]
+    x = numbers(frame, role, [*names], [label, *([person] if person else [])])
+    persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
+    return x, persons.to_numpy()
+
+
+def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
+    """Raises `InputError` where tables share people, or more rows than repeat within one."""
     for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
         if other not in made:
             continue
@@ -178,9 +187,28 @@ def cohorts(
     return made
 
 
+def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:
+    """The numbers (n,) float64 that a model should have predicted."""
+    if label in frame.columns:
+        truth = np.asarray(pd.to_numeric(frame[label], errors="coerce"), dtype=np.float64)
+        if not np.isfinite(truth).all():
+            raise InputError(
+                "TB-SUBJECT-030",
+                f"Some labels of the {role} are no numbers.",
+                "They are what the model should have predicted, and an imputed one would say nothing of it.",
+                "Leave out people whose true number is not known; name its column with --label.",
+            )
+        return truth
+    return _columns(frame, [label], role)[:, 0]
+
+
 def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str]) -> Array:
     """The named columns (n, features), float32. Raises `InputError` for missing columns and what is no number."""
-    if missing := [c for c in [*names, *beside] if c not in frame.columns]:
+    return _columns(frame, names, role, beside).astype(np.float32)
+
+
+def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
+    if missing := [c for c in [*names, *(beside or [])] if c not in frame.columns]:
         raise InputError(
             "TB-SUBJECT-008",
             f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
@@ -195,7 +223,7 @@ def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str])
             "The model is asked about columns of numbers, without gaps.",
             "Encode and impute them as before training; of a model that does it itself, give the --predictions.",
         )
-    return x.astype(np.float32)
+    return x
 
 
 MOST_SHARED = 0.05

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Unavailable
-from testbed.data.regression import Predict, as_predictor, inputs_and_truth, likelihoods
+from testbed.data.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
 from testbed.data.subjects import probabilities
 from testbed.errors import InputError, UsageError
 
@@ -42,8 +42,7 @@ def estimator(path: Path) -> Any:
             "It must be a fitted scikit-learn estimator written by joblib or pickle, with this version or a near one.",
             "Write it anew with joblib.dump, or give its predictions with --predictions.",
         ) from None
-    classifies = hasattr(made, "predict_proba") and np.ndim(getattr(made, "classes_", [[]])) == 1
-    if not classifies and not predicts_numbers(made):
+    if not classifies(made) and not _is_regressor(made):
         raise InputError(
             "TB-SUBJECT-012",
             "The model gives no class probabilities, and is no regressor.",
@@ -53,10 +52,18 @@ def estimator(path: Path) -> Any:
     return made
 
 
-def predicts_numbers(made: Any) -> bool:
+def classifies(made: Any) -> bool:
+    """Does it give the probabilities of one set of classes, as scikit-learn's classifiers do?"""
+    return hasattr(made, "predict_proba") and np.ndim(getattr(made, "classes_", [[]])) == 1
+
+
+def _is_regressor(made: Any) -> bool:
     from sklearn.base import is_regressor
 
-    return bool(is_regressor(made))
+    try:
+        return bool(is_regressor(made))
+    except (AttributeError, TypeError):  # it is no estimator at all
+        return False
 
 
 def sklearn_predictor(made: Any) -> Predictor:
@@ -65,7 +72,7 @@ def sklearn_predictor(made: Any) -> Predictor:
 
 def sklearn_numbers(made: Any) -> Predict:
     """What a regressor predicts (n,) for inputs (n, features). Raises `InputError` for inputs that it does not take."""
-    return lambda x: _answered(made, x, made.predict)
+    return lambda x: one_each(_answered(made, x, made.predict))
 
 
 def named(made: Any, x: Array) -> Any:
@@ -99,12 +106,12 @@ def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
 class SklearnRecipe:
     """Trains copies of an estimator, with its hyper-parameters, on people given; several at once in threads.
 
-    Of a regressor `scale` is the size of its usual errors.
+    Of a regressor `scale` says how numbers are kept.
     """
 
     estimator: Any
     workers: int = 2
-    scale: float | None = None
+    scale: Scale | None = None
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -123,7 +130,8 @@ class SklearnRecipe:
         if self.scale is None:
             x, y = people.x, np.asarray(self.estimator.classes_)[people.y]
         else:
-            x, y = inputs_and_truth(people)
+            x, kept = inputs_and_truth(people)
+            y = self.scale.numbers(kept)
 
         def fit(fresh: Any, rows: Array) -> Any:
             return fresh.fit(named(self.estimator, x[rows]), y[rows])
@@ -223,21 +231,14 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
     return said
 
 
-def numbers_of(outputs: Callable[[Array], Array]) -> Predict:
-    """Outputs (n, 1) as numbers (n,); several a record stay as they are, and are refused beside the truth."""
-
-    def predict(x: Array) -> Array:
-        out = outputs(x)
-        return out[:, 0] if out.shape[1] == 1 else out
-
-    return predict
+DIVERGED = Unavailable("diverged", "training rules under which more such models give finite answers")
 
 
 @dataclass(frozen=True, slots=True)
 class TorchRecipe:
     """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`).
 
-    Of modules whose outputs are a number `scale` is the size of their usual errors.
+    Of modules whose outputs are a number `scale` says how numbers are kept.
     """
 
     build: Callable[[], Any]
@@ -246,7 +247,7 @@ class TorchRecipe:
     classes: int
     cache: Path | None = None
     progress: Callable[[int, int], None] = lambda _, __: None
-    scale: float = 1.0
+    scale: Scale | None = None
     spread: Spread | None = None
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
@@ -258,7 +259,10 @@ class TorchRecipe:
         from testbed.models.spread import IN_TURN
 
         seed = int(rng.integers(2**31))
-        x, y = inputs_and_truth(people) if self.outputs == "number" else (people.x, people.y)
+        x, y = people.x, people.y
+        if self.scale is not None:
+            x, kept = inputs_and_truth(people)
+            y = self.scale.numbers(kept).astype(np.float32)
         try:
             made = ensemble.train(
                 self.build,
@@ -278,16 +282,20 @@ class TorchRecipe:
 
         def ask(number: int, asked: Cohort) -> Array:
             # All models answer at once; what they said of these records is kept until others are asked about.
-            x, truth = inputs_and_truth(asked) if self.outputs == "number" else (asked.x, asked.y)
+            x, truth = (asked.x, asked.y) if self.scale is None else inputs_and_truth(asked)
             key = hashlib.sha256(x.tobytes()).digest()
             if key not in answered:
                 while len(answered) > 1:
                     answered.pop(next(iter(answered)))
                 answered[key] = made.outputs(x)
             said = answered[key][number].astype(np.float64).reshape(len(asked), -1)
-            if self.outputs == "number":
-                return likelihoods(said[:, 0], truth, self.scale)
-            return as_probabilities(said, self.outputs)
+            if not np.isfinite(said).all():
+                raise DIVERGED
+            return (
+                as_probabilities(said, self.outputs)
+                if self.scale is None
+                else self.scale.likelihoods(one_each(said), truth)
+            )
 
         return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
 
@@ -316,7 +324,7 @@ def kind_of(out: Array, outputs: str) -> Outputs:
             "TB-SUBJECT-017",
             "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
             "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
-            "Say --outputs probabilities or --outputs logits.",
+            "Say --outputs probabilities or --outputs logits, or of a model that predicts a number --outputs number.",
         )
     return "probabilities" if within and np.allclose(out.sum(1), 1, atol=ROUNDED) else "logits"
 

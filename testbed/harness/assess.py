@@ -42,6 +42,7 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
     findings: list[Finding] = []
     evidence: dict[str, Evidence] = {}
     claims: dict[str, Reconstruction] = {}
+    at_hand(plans or recorded.truth.plans)
     for plan in plans or recorded.truth.plans:
         attack = find(plan.attack)
         progress(f"attack: {plan.attack}")
@@ -198,24 +199,34 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
 
 
 GREY = 0.5
-"""A record with nothing rebuilt is compared with a picture of this everywhere."""
 PERCEPTUAL = "distance in EfficientNet-Lite0's features (0 % is the picture itself; not LPIPS)"
 
 
 def _likeness(
     claim: Reconstruction, held: Mapping[Key, Cohort], others: Mapping[Key, Cohort], perceptual: bool
 ) -> list[Series]:
-    """SSIM, and where asked for the perceptual distance, of what was rebuilt to the pictures it is matched to."""
+    """SSIM, and where asked for the perceptual distance, of what was rebuilt to the pictures it is matched to.
+
+    Of a record with nothing rebuilt, SSIM is 0 and the distance that of a grey picture.
+    """
     similarity: dict[str, Array] = {}
     distance: dict[str, Array] = {}
     for name, groups in (("sent", held), ("never sent", others)):
-        pairs = [pair for key, people in groups.items() for pair in _pairs(claim.batches.get(key), people)]
-        records, guesses = (np.stack(pictures) for pictures in zip(*pairs, strict=True))
-        alike = [ssim(guess, record, data_range=1.0) for record, guess in zip(records, guesses, strict=True)]
+        pairs: list[tuple[Array, Array]] = []
+        alike: list[float] = []
+        for key, people in groups.items():
+            made = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), np.float64)
+            rebuilt = np.clip(made[np.isfinite(made).all((1, 2, 3))], 0, 1)
+            found = judge.pairs(rebuilt, people, otherwise=GREY)
+            there = min(len(rebuilt), len(people))  # the rest, which stand last, have none
+            alike += [ssim(guess, record, data_range=1.0) for record, guess in found[:there]]
+            alike += [0.0] * (len(people) - there)
+            pairs += found
         similarity[name] = np.array(alike)
         if perceptual:
             from testbed.perceptual import perceptual_distances
 
+            records, guesses = (np.stack(pictures) for pictures in zip(*pairs, strict=True))
             distance[name] = perceptual_distances(guesses, records)
     made = [_by_quantile("SSIM of reconstructions", "SSIM (100 % is the picture itself)", similarity)]
     if perceptual:
@@ -223,11 +234,12 @@ def _likeness(
     return made
 
 
-def _pairs(made: Array | None, people: Cohort) -> list[tuple[Array, Array]]:
-    """Every picture with what was rebuilt of it, in [0, 1]."""
-    rebuilt = np.empty((0, *people.x.shape[1:])) if made is None else np.asarray(made, np.float64)
-    rebuilt = np.clip(rebuilt[np.isfinite(rebuilt).all((1, 2, 3))], 0, 1)
-    return judge.pairs(rebuilt, people, otherwise=GREY)
+def at_hand(plans: Sequence[Plan]) -> None:
+    """Have what judging these plans needs before anything runs. Raises `InputError` where it cannot be had."""
+    if any(plan.perceptual for plan in plans):
+        from testbed.data import weights
+
+        weights.fetch()
 
 
 def _quality(evidence: Evidence) -> Series:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from testbed.core import Cohort, Predictor, Recipe, Unavailable
+from testbed.core import Array, Cohort, Predictor, Recipe, Unavailable
 from testbed.data import subjects, trained
 from testbed.data.api import Api, api_predictor
-from testbed.data.regression import as_predictor, inputs_and_truth, usual_error
+from testbed.data.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
 from testbed.errors import UsageError
 from testbed.harness.released import Subject
 
@@ -32,12 +32,12 @@ def from_estimator(made: Any, frames: Frames, label: str, person: str | None) ->
     """A scikit-learn classifier or regressor, and the tables `members`, `controls` and perhaps `reference`."""
     trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
     features = tuple(trained_on or _inputs(frames, label, person))
-    if not trained.predicts_numbers(made):
+    if trained.classifies(made):
         people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
         return _subject(trained.sklearn_predictor(made), people, trained.SklearnRecipe(made), made, features)
-    people = subjects.cohorts(frames, label, None, person, trained_on)
+    people, scale = subjects.numeric_cohorts(frames, label, person, trained_on)
     predict = trained.sklearn_numbers(made)
-    scale = _scale(predict, people)
+    scale = _measured(scale, predict, people)
     recipe = trained.SklearnRecipe(made, scale=scale)
     return _subject(as_predictor(predict, scale), people, recipe, made, features)
 
@@ -56,11 +56,15 @@ def from_factory(
 ) -> Subject:
     """A torch module that `build` makes; with `training` more of its kind can be trained, side by side by `spread`."""
     features = _inputs(frames, label, person)
-    scale = 1.0
+    scale: Scale | None = None
     if outputs == "number":
-        people = subjects.cohorts(frames, label, None, person)
-        predict = trained.numbers_of(trained.torch_outputs(build, weights))
-        scale = _scale(predict, people)
+        people, scale = subjects.numeric_cohorts(frames, label, person)
+        answer = trained.torch_outputs(build, weights)
+
+        def predict(x: Array) -> Array:
+            return one_each(answer(x))
+
+        scale = _measured(scale, predict, people)
         model, kind = as_predictor(predict, scale), "number"
     else:
         x = subjects.numbers(frames["members"], "members", [*features], [label])
@@ -74,13 +78,16 @@ def from_factory(
 
 
 def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:
-    """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the members."""
+    """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the people."""
     features = _inputs(frames, label, person)
     try:
         if outputs == "number":
-            people = subjects.cohorts(frames, label, None, person)
-            predict = trained.numbers_of(api)
-            model = as_predictor(predict, _scale(predict, people))
+            people, scale = subjects.numeric_cohorts(frames, label, person)
+
+            def predict(x: Array) -> Array:
+                return one_each(api(x))
+
+            model = as_predictor(predict, _measured(scale, predict, people))
         else:
             x = subjects.numbers(frames["members"], "members", [*features], [label])
             model = api_predictor(api, x, outputs)
@@ -88,7 +95,7 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
     except Unavailable:
         raise UsageError(
             "TB-SUBJECT-027",
-            "The query budget does not cover the members.",
+            "The query budget does not cover the members and controls.",
             "Each record in doubt is asked about once at least.",
             "Raise --budget, or give fewer members and controls.",
         ) from None
@@ -111,8 +118,7 @@ def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
     return tuple(str(c) for c in frames["members"].columns if c not in (label, person))
 
 
-def _scale(predict: Callable[[Any], Any], people: Mapping[str, Cohort]) -> float:
-    """The usual error over members and controls together, so that it does not tell which is which."""
+def _measured(scale: Scale, predict: Predict, people: Mapping[str, Cohort]) -> Scale:
+    """With the usual error over members and controls together, so that it does not tell which is which."""
     (x, truth), (others, theirs) = (inputs_and_truth(people[role]) for role in ("members", "controls"))
-    said, true = predict(np.concatenate([x, others])), np.concatenate([truth, theirs])
-    return usual_error(said, true) if said.shape == true.shape else 1.0
+    return scale.measured(predict(np.concatenate([x, others])), np.concatenate([truth, theirs]))

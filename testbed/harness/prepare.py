@@ -18,7 +18,7 @@ from testbed.federation.partition import partition
 from testbed.federation.run import Defence
 from testbed.findings import Plan
 from testbed.harness import truth
-from testbed.harness.assess import assess
+from testbed.harness.assess import assess, at_hand
 from testbed.harness.federation import Trial
 from testbed.report import results, schema
 from testbed.report.schema import Unit
@@ -160,6 +160,7 @@ def prepared(
     )
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        at_hand(trial.plans)
         recorded = trial.record(engine, progress, store)
         assessed = assess(recorded, progress=progress)
         further = assess(beside.record(engine, progress, store), progress=progress) if beside else None

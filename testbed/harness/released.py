@@ -192,12 +192,15 @@ def _membership(
 def comparable(subject: Subject, seed: int) -> bool:
     """Can members and controls not be told apart without the model? By a forest's out-of-fold AUC, at 99 %.
 
-    Of a table of predictions only the classes are compared.
+    Of a table of predictions only the classes, or the true numbers, are compared.
     """
     groups = (subject.members, subject.controls)
     classes = np.concatenate([np.eye(subject.model.classes)[g.y] for g in groups])
     x = np.concatenate([g.x.reshape(len(g), -1) for g in groups])
-    features = np.concatenate([x, classes], 1) if subject.described else classes
+    if subject.described:
+        features = np.concatenate([x, classes], 1)
+    else:
+        features = classes if subject.model.numbers is None else x[:, -1:]
     used = np.arange(len(features)) < len(subject.members)
     persons = np.unique(np.concatenate([g.persons for g in groups]), return_inverse=True)[1]
     fold = keyed_rng(seed, "folds").permutation(persons.max() + 1)[persons] % 2

@@ -127,7 +127,7 @@ def parameters(estimator: Any) -> int | None:
     if hasattr(estimator, "coefs_"):
         return sum(int(np.size(c)) for c in [*estimator.coefs_, *estimator.intercepts_])
     if hasattr(estimator, "dual_coef_"):
-        return int(np.size(estimator.dual_coef_)) + int(np.size(estimator.intercept_))
+        return int(np.size(estimator.dual_coef_)) + int(np.size(getattr(estimator, "intercept_", ())))
     if hasattr(estimator, "coef_"):
         return int(np.size(estimator.coef_)) + int(np.size(estimator.intercept_))
     if callable(getattr(estimator, "parameters", None)):
@@ -179,7 +179,8 @@ def _hyper_parameters(estimator: Any) -> list[Finding]:
 
 def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
     """The estimator at the end of a pipeline or a search, and the records as they reach it."""
-    estimator = getattr(estimator, "best_estimator_", estimator)
+    for wrapped in ("best_estimator_", "regressor_"):
+        estimator = getattr(estimator, wrapped, estimator)
     if not hasattr(estimator, "named_steps"):
         return estimator, x
     reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
@@ -213,8 +214,8 @@ def _leaves(estimator: Any, x: Array) -> Array | None:
 
 
 def _stored(estimator: Any, x: Array) -> Array | None:
-    """Which records (n,) bool stand in the model itself: support vectors, or a neighbour model's table."""
-    kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X")]
+    """Which records (n,) bool stand in the model itself: support vectors, or a neighbour or kernel model's table."""
+    kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X", "X_fit_", "X_train_")]
     tables = [np.asarray(t, float) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
     if not tables:
         return None

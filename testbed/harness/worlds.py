@@ -82,7 +82,8 @@ class Worlds:
                 found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
                 continue
             kept[plan.rule] = _joined(rows[plan.rule], self.count)
-            found.append(_told(findings_.rates(plan, kept[plan.rule]), self.question))
+            finding = findings_.rates(plan, kept[plan.rule])
+            found.append(_told(finding, self.question, find(plan.attack).malicious))
         return found, kept
 
     def _act(self, attack: Attack, asked: Property, threat: Threat, seed: int) -> Act | None:
@@ -102,13 +103,14 @@ def _joined(parts: list[Evidence], worlds: int) -> Evidence:
     return replace(made, requested=worlds, performed=worlds)
 
 
-def _told(finding: Finding, question: Property) -> Finding:
+def _told(finding: Finding, question: Property, acts: bool) -> Finding:
     low, high = (100 * level for level in question.levels)
     plain = (
         f"Whether {low:g} or {high:g} of 100 of the client's records have the property is told rightly in "
         f"{findings_.percent(finding.measure)} of federations; a coin that decided nothing, in "
         f"{findings_.percent(finding.control)}, and without the client's records, in "
         f"{findings_.percent(finding.baseline)}. It is a property of the hospital's patients as a whole."
+        + (" Here the one who asks does not keep to the protocol." if acts else "")
     )
     return finding.model_copy(update={"plain": plain})
 

@@ -280,8 +280,9 @@ def _batches(
 def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
     """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes.
 
-    Of outputs that are a number, the squared error.
+    Of outputs that are a number, the squared error. A module may leave the axis of a single output away.
     """
+    answers = answers[..., None] if answers.ndim == y.ndim else answers
     if outputs == "number":
         return (answers[..., 0] - y) ** 2
     if outputs == "logits":

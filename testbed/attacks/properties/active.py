@@ -30,8 +30,8 @@ def _two_tasks(
 ) -> Act:
     """Trains on after its own training, `passes` times, on other people's records, for their class and the property.
 
-    The property is told from what reaches the last layer, by a head that the client keeps; its loss counts `weight`
-    times. Raises `Unavailable` without other people, or for a model without a last linear layer.
+    The property is told from what reaches the last layer, by a head that is learnt anew in each round; its loss counts
+    `weight` times. Raises `Unavailable` without other people, or for a model without a last linear layer.
     """
     if auxiliary is None:
         raise Unavailable("no_reference", "records of other people")
@@ -42,7 +42,6 @@ def _two_tasks(
     people = auxiliary.take(rng.permutation(len(auxiliary))[:MOST_RECORDS])
     x, y = torch.tensor(people.x), torch.tensor(people.y)
     has = (x.flatten(1)[:, question.column] > 0.5).float()
-    head = [torch.zeros(layers[-1].in_features), torch.zeros(())]
     reached: list[Tensor] = []
 
     def catch(_: nn.Module, given: Any) -> None:
@@ -53,17 +52,18 @@ def _two_tasks(
     def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
         hook = layers[-1].register_forward_pre_hook(catch)
         at = models.to_tensors(returned, network)
+        w, b = torch.zeros(layers[-1].in_features), torch.zeros(())
         order = np.random.default_rng([seed, round_, client])
         for _ in range(passes):
             for rows in np.array_split(order.permutation(len(x)), -(-len(x) // BATCH)):
                 reached.clear()
                 at = {k: v.detach().requires_grad_() for k, v in at.items()}
-                w, b = (h.detach().requires_grad_() for h in head)
+                w, b = (h.detach().requires_grad_() for h in (w, b))
                 main = models.loss_of(network, at, x[rows], y[rows])
                 told = functional.binary_cross_entropy_with_logits(reached[-1].flatten(1) @ w + b, has[rows])
                 *parts, by_w, by_b = torch.autograd.grad(main + weight * told, [*at.values(), w, b])
                 at = {k: v - learning_rate * g for (k, v), g in zip(at.items(), parts, strict=True)}
-                head[:] = [w - learning_rate * by_w, b - learning_rate * by_b]
+                w, b = w - learning_rate * by_w, b - learning_rate * by_b
         hook.remove()
         return {k: v.detach().numpy() for k, v in at.items()}
 
