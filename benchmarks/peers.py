@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 import resource
 import sys
@@ -30,13 +31,17 @@ def module(peer: str, path: str) -> ModuleType | None:
     return made
 
 
-class _Absent(ModuleType):
-    """Stands in for a library that a peer's module imports and the code that is measured never calls."""
-
-    def __getattr__(self, name: str) -> Any:
+class _Anything(type):
+    def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
-        return object
+        return Absent
+
+
+class Absent(metaclass=_Anything):
+    """Stands in for what a peer's module imports and the code that is measured never calls."""
+
+    def __init__(self, *_: Any, **__: Any) -> None: ...
 
 
 def leakpro() -> type | None:
@@ -52,8 +57,11 @@ def leakpro() -> type | None:
         package.__path__ = [str(home / name.replace(".", "/"))]
         sys.modules[name] = package
     if importlib.util.find_spec("optuna") is None:
-        sys.modules["optuna"] = _Absent("optuna")
-    return importlib.import_module("leakpro.tests.input_handler.image_input_handler").ImageInputHandler
+        stand_in: Any = Absent
+        sys.modules["optuna"] = stand_in
+    made = importlib.import_module("leakpro.tests.input_handler.image_input_handler")
+    made.logger.setLevel(logging.WARNING)
+    return made.ImageInputHandler
 
 
 def cpu_seconds() -> float:

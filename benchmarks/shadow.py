@@ -115,7 +115,7 @@ def by_leakpro(spec: ModelSpec, x: Array, y: Array, included: Array, rules: Trai
     for number, rows in enumerate(included):
         network = build(spec, number)
         optimizer = torch.optim.SGD(network.parameters(), lr=rules.learning_rate, momentum=rules.momentum)
-        criterion, owner = torch.nn.CrossEntropyLoss(), handler(None)
+        criterion, owner = torch.nn.CrossEntropyLoss(), handler.__new__(handler)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             mine, others = (
                 DataLoader(handler.UserDataset(torch.tensor(x[part]), torch.tensor(y[part])), rules.batch_size, shuffle)
