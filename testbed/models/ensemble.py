@@ -232,10 +232,13 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
                 optimizer.step()
                 pace.step()
         return {k: torch.stack([n.state_dict()[k].detach().cpu() for n in networks]) for k in networks[0].state_dict()}
-    stacked = {
-        name: torch.stack([dict(n.named_parameters())[name].detach() for n in networks]).to(device).requires_grad_()
-        for name, _ in networks[0].named_parameters()
-    }
+    stacked: dict[str, Tensor] = {}
+    for name, _ in networks[0].named_parameters():
+        values = torch.stack([dict(n.named_parameters())[name].detach() for n in networks]).to(device)
+        if work.path == "matrix" and values.ndim == 3:
+            # As the product's gradient comes out, which else is copied into the parameter's layout in every step.
+            values = values.mT.contiguous().mT
+        stacked[name] = values.requires_grad_()
     network = networks[0].to(device).train()
     forward = (
         partial(_matrix, network, stacked)
