@@ -10,6 +10,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -44,6 +45,7 @@ class Absent(metaclass=_Anything):
     def __init__(self, *_: Any, **__: Any) -> None: ...
 
 
+@cache
 def leakpro() -> type | None:
     """LeakPro's own handler of pictures, which trains one shadow model after the other; None without the checkout.
 
