@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from testbed.attacks.kit import find, keyed_rng
-from testbed.core import Cohort, Evidence, Feature, Predictor, Queries
+from testbed.core import Classes, Cohort, Evidence, Feature, Predictor, Queries, Unavailable
 from testbed.data import load_images, trained
 from testbed.errors import UsageError
 from testbed.harness import model_risks
@@ -43,7 +44,7 @@ def told(subject: Subject, secrets: tuple[str, ...] = ()) -> dict[str, tuple[Fin
     used = np.arange(len(pooled)) < len(subject.members)
     views: Any = {"true": subject.model}
     found, kept = further(subject, views, subject.others, pooled, used, 0, secrets, lambda _: None)
-    return {f.risk: (f, kept.get(f.rule)) for f in found}
+    return {f.attack.name: (f, kept.get(f.rule)) for f in found}
 
 
 def of(estimator: Any, groups: tuple[Cohort, Cohort, Cohort], **more: Any) -> Subject:
@@ -65,7 +66,7 @@ def above_blind(finding: Finding) -> bool:
 def test_a_secret_learnt_by_heart_is_found_and_that_of_others_is_not() -> None:
     groups = (patients(300, 1), patients(300, 2), patients(300, 3))
     subject = of(KNeighborsClassifier(1), groups, features=(*"abcdef", "secret"))
-    finding, evidence = told(subject, ("secret",))["attribute_inference"]
+    finding, evidence = told(subject, ("secret",))["model_attribute_inference"]
     assert finding.target == "secret"
     assert lower(finding) > 0
     assert above_blind(finding)
@@ -78,7 +79,7 @@ def test_a_model_that_ignores_the_secret_gives_nothing_away() -> None:
     groups = (patients(300, 1), patients(300, 2), patients(300, 3))
     subject = of(RandomForestClassifier(20, max_depth=2, random_state=0), groups, features=tuple("abcdefs"))
     blind = replace(subject, model=model_risks.ignorant(2))
-    finding, _ = told(blind, ("s",))["attribute_inference"]
+    finding, _ = told(blind, ("s",))["model_attribute_inference"]
     assert lower(finding) <= 0
 
 
@@ -108,14 +109,33 @@ def test_secrets_are_the_inputs_with_few_values_unless_they_are_named() -> None:
         model_risks.chosen_secrets(subject, ("a",))
 
 
-def test_classes_are_inverted_where_the_model_knows_them() -> None:
-    groups = digits()
-    features = tuple(map(str, range(64)))
-    found = told(of(MLPClassifier((64,), max_iter=2000, random_state=0), groups, features=features))
-    finding, evidence = found["class_inversion"]
+@pytest.mark.parametrize("attack", ["class_inversion", "generative_inversion"])
+def test_classes_are_inverted_where_the_model_knows_them(attack: str) -> None:
+    finding, evidence = inverted()[attack]
     assert evidence is not None
     assert above_blind(finding)
     assert evidence.cell("positive", "used").success.mean() >= 0.9
+
+
+@cache
+def inverted() -> dict[str, tuple[Finding, Evidence | None]]:
+    groups = digits()
+    return told(of(MLPClassifier((64,), max_iter=2000, random_state=0), groups, features=tuple(map(str, range(64)))))
+
+
+def test_a_generator_draws_what_looks_like_people() -> None:
+    """The search among other people's records ends nearer to real ones than the search among all that is in bounds."""
+    members, _, others = digits()
+    view = trained.sklearn_predictor(MLPClassifier((64,), max_iter=2000, random_state=0).fit(members.x, members.y))
+    question = Classes(10, members.x.min(0), members.x.max(0))
+    away: list[float] = []
+    for name in ("class_inversion", "generative_inversion"):
+        made = find(name).run(view, question, others, 0, model_risks.ASKING).records
+        means = np.stack([members.x[members.y == c].mean(0) for c in range(10)])
+        away.append(float(((made - means) ** 2).mean()))
+    assert away[1] < 0.5 * away[0]
+    with pytest.raises(Unavailable, match="no_reference"):
+        find("generative_inversion").run(view, question, others.take(np.arange(20)), 0, model_risks.ASKING)
 
 
 def test_stealing_grows_with_the_budget_and_beats_not_asking() -> None:
@@ -125,7 +145,7 @@ def test_stealing_grows_with_the_budget_and_beats_not_asking() -> None:
     other = rng.permutation(10)
     fitted = MLPClassifier((64,), max_iter=2000, random_state=0).fit(groups[0].x, other[groups[0].y])
     subject = Subject(trained.sklearn_predictor(fitted), *groups, features=tuple(map(str, range(64))))
-    finding, _ = told(subject)["extraction"]
+    finding, _ = told(subject)["model_stealing"]
     assert lower(finding) > 0.3
     assert above_blind(finding)
     curve = finding.series[0]

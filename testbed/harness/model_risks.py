@@ -69,9 +69,13 @@ def further(
     ]
     if subject.model.numbers is None:
         jobs += [
-            (
-                Plan("TB-CLASS_INVERSION-301", "class_inversion", "class_inversion", "rate", "class", False),
-                lambda plan: _classes(plan, subject, views, seed),
+            *(
+                (
+                    Plan(f"TB-CLASS_INVERSION-{number}", "class_inversion", attack, "rate", "class", False),
+                    lambda plan: _classes(plan, subject, views, population, seed),
+                )
+                for number, attack in ((301, "class_inversion"), (302, "generative_inversion"))
+                if attack == "class_inversion" or population is not None
             ),
             (
                 Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False),
@@ -178,7 +182,9 @@ def _attribute(
     return evidence, findings_.rates(plan, evidence)
 
 
-def _classes(plan: Plan, subject: Subject, views: Mapping[Cell, Predictor], seed: int) -> tuple[Evidence, Finding]:
+def _classes(
+    plan: Plan, subject: Subject, views: Mapping[Cell, Predictor], population: Cohort | None, seed: int
+) -> tuple[Evidence, Finding]:
     """Representatives judged against members' and controls' classes; the positive control is a nearest-mean model."""
     held = np.concatenate([subject.members.x, subject.controls.x])
     question = Classes(subject.model.classes, held.min(0), held.max(0))
@@ -189,7 +195,7 @@ def _classes(plan: Plan, subject: Subject, views: Mapping[Cell, Predictor], seed
     }
     parts: list[Evidence] = []
     for cell, view in seen.items():
-        claim = find(plan.attack).run(view, question, None, seed, ASKING)
+        claim = find(plan.attack).run(view, question, population, seed, ASKING)
         parts.append(judge.representatives(claim, subject.members, cell, "used"))
         if cell != "positive":
             parts.append(judge.representatives(claim, subject.controls, cell, "unused"))
