@@ -17,9 +17,8 @@ from testbed.findings import Plan
 from testbed.harness import one_shot
 from testbed.harness.federation import by_party
 from testbed.harness.one_run import bound, told
-from testbed.harness.prepare import groups, mlp
-from testbed.report import results
-from testbed.report.schema import Subject, ThreatModel, Validity
+from testbed.harness.prepare import about, groups, mlp
+from testbed.report.schema import ThreatModel, Validity
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 NOT_TESTED = ["clients drawn anew each round", "what the server sees of each client before it sums", "single records"]
@@ -104,13 +103,7 @@ def federated_audit(
         return Outcome([decided, informs], {first.rule: rows, second.rule: rows})
 
     return Scenario(
-        Subject(
-            type="federation",
-            name=f"{known.title} ({protocol.kind}, {clients} clients, noise {noise:g})",
-            data_class=results.data_class(known.data_class),
-            licence=known.licence,
-            size_band=results.size_band(people),
-        ),
+        about(known, f"{known.title} ({protocol.kind}, {clients} clients, noise {noise:g})", people),
         ThreatModel(
             position="server",
             malicious=False,

@@ -15,9 +15,8 @@ from testbed.findings import Plan
 from testbed.harness import paired, truth
 from testbed.harness.assess import assess
 from testbed.harness.federation import Trial
-from testbed.harness.prepare import defended, described, groups, mlp, sited
-from testbed.report import results
-from testbed.report.schema import Finding, Metric, Subject, ThreatModel
+from testbed.harness.prepare import about, defended, described, groups, mlp, sited
+from testbed.report.schema import Finding, Metric, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.wording import WHICH_CLIENT
 
@@ -126,13 +125,7 @@ def federated_membership(
         sees=SEES,
         not_tested=NOT_TESTED,
     )
-    subject = Subject(
-        type="federation",
-        name=f"{known.title} ({protocol.kind}, {clients} clients)",
-        data_class=results.data_class(known.data_class),
-        licence=known.licence,
-        size_band=results.size_band(members),
-    )
+    subject = about(known, f"{known.title} ({protocol.kind}, {clients} clients)", members)
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         with tempfile.TemporaryDirectory() as folder:

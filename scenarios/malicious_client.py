@@ -14,10 +14,9 @@ from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.classes import ADVERSARY, FEWEST, ClassWorlds
-from testbed.harness.prepare import cnn, defended, described, mlp
+from testbed.harness.prepare import about, cnn, defended, described, mlp
 from testbed.harness.worlds import halves
-from testbed.report import results
-from testbed.report.schema import Subject, ThreatModel
+from testbed.report.schema import ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 KNOWS = frozenset({"architecture"})
@@ -96,13 +95,7 @@ def malicious_client(
         return Outcome(*made.conduct(plans, threat, engine, seed, progress))
 
     return Scenario(
-        Subject(
-            type="federation",
-            name=f"{known.title} ({protocol.kind}, {clients} clients)",
-            data_class=results.data_class(known.data_class),
-            licence=known.licence,
-            size_band=results.size_band(each * clients),
-        ),
+        about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),
         ThreatModel(
             position="client", malicious=True, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),

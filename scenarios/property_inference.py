@@ -11,10 +11,9 @@ from testbed.data.cohorts import source
 from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
-from testbed.harness.prepare import defended, described, mlp
+from testbed.harness.prepare import about, defended, described, mlp
 from testbed.harness.worlds import Worlds, column_of, halves
-from testbed.report import results
-from testbed.report.schema import Subject, ThreatModel
+from testbed.report.schema import ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 KNOWS = frozenset({"architecture", "auxiliary", "hyper_parameters"})
@@ -84,13 +83,7 @@ def property_inference(
         return Outcome(*made.conduct(plans, engine, seed, progress))
 
     return Scenario(
-        Subject(
-            type="federation",
-            name=f"{known.title} ({protocol.kind}, {clients} clients)",
-            data_class=results.data_class(known.data_class),
-            licence=known.licence,
-            size_band=results.size_band(each * clients),
-        ),
+        about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),
         ThreatModel(
             position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),

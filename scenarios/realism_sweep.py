@@ -18,10 +18,9 @@ from testbed.findings import Plan
 from testbed.harness import truth
 from testbed.harness.assess import assess
 from testbed.harness.federation import Trial
-from testbed.harness.prepare import hospitals
+from testbed.harness.prepare import about, hospitals
 from testbed.models.ensemble import Training, train
-from testbed.report import results
-from testbed.report.schema import Finding, Series, Subject, ThreatModel
+from testbed.report.schema import Finding, Series, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "deeper networks"]
@@ -149,13 +148,7 @@ def realism_sweep(
         findings[0] = findings[0].model_copy(update={"series": [*findings[0].series, _chart(chosen, evidence)]})
         return Outcome(findings, evidence, files)
 
-    subject = Subject(
-        type="federation",
-        name=f"{known.title} ({len(chosen)} settings)",
-        data_class=results.data_class(known.data_class),
-        licence=known.licence,
-        size_band=results.size_band(4 * batches),
-    )
+    subject = about(known, f"{known.title} ({len(chosen)} settings)", 4 * batches)
     threat = ThreatModel(
         position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
     )

@@ -14,9 +14,8 @@ from testbed.data.cohorts import divide, source
 from testbed.errors import UsageError
 from testbed.findings import Plan
 from testbed.harness.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout, told
-from testbed.harness.prepare import mlp
-from testbed.report import results
-from testbed.report.schema import Finding, Subject, ThreatModel
+from testbed.harness.prepare import about, mlp
+from testbed.report.schema import Finding, ThreatModel
 from testbed.scenario import Outcome, Scenario, main, scenario
 
 KINDS = ("gradient", "noise", "mislabelled")
@@ -104,13 +103,7 @@ def training_audit(
         return Outcome(found, evidence)
 
     return Scenario(
-        Subject(
-            type="model",
-            name=f"{known.title}, trained by DP-SGD with noise {noise:g}",
-            data_class=results.data_class(known.data_class),
-            licence=known.licence,
-            size_band=results.size_band(people),
-        ),
+        about(known, f"{known.title}, trained by DP-SGD with noise {noise:g}", people, "model"),
         ThreatModel(
             position="server",
             malicious=False,

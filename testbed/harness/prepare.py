@@ -6,7 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -132,6 +132,19 @@ def defended(name: str, noise: float, clip: float) -> Defence | None:
     return Defence(name)
 
 
+def about(
+    source: Source, name: str, people: int, kind: Literal["federation", "model"] = "federation"
+) -> schema.Subject:
+    """What a report says of a subject made from this data set, of so many people."""
+    return schema.Subject(
+        type=kind,
+        name=name,
+        data_class=results.data_class(source.data_class),
+        licence=source.licence,
+        size_band=results.size_band(people),
+    )
+
+
 def prepared(
     source: Source,
     trial: Trial,
@@ -143,13 +156,7 @@ def prepared(
 
     The findings of `beside`, the same federation seen from another position, inform and do not decide.
     """
-    subject = schema.Subject(
-        type="federation",
-        name=f"{source.title} ({trial.federation.protocol.kind})",
-        data_class=results.data_class(source.data_class),
-        licence=source.licence,
-        size_band=results.size_band(len(trial.split.members)),
-    )
+    subject = about(source, f"{source.title} ({trial.federation.protocol.kind})", len(trial.split.members))
     threat = schema.ThreatModel(
         position=trial.threat.position,
         malicious=trial.threat.malicious,
