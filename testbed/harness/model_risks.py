@@ -49,39 +49,18 @@ def further(
     views = {"blind": nothing, **views, "positive": certain(subject.members, nothing)}
     found: list[Finding] = []
     kept: dict[str, Evidence] = {}
-    chosen = list(enumerate(chosen_secrets(subject, secrets), 1))
-    jobs: list[tuple[Plan, Callable[[Plan], tuple[Evidence, Finding]]]] = [
-        *(
-            (
-                Plan(
-                    f"TB-ATTRIBUTE_INFERENCE-{300 + number}",
-                    "attribute_inference",
-                    "model_attribute_inference",
-                    "rate",
-                    "record",
-                    False,
-                    target=subject.features[column],
-                ),
-                lambda plan, c=column: _attribute(plan, subject, views, population, pooled, used, seed, c),
-            )
-            for number, column in chosen
-        )
-    ]
+    jobs: list[tuple[Plan, Callable[[Plan], tuple[Evidence, Finding]]]] = []
+    for number, column in enumerate(chosen_secrets(subject, secrets), 301):
+        rule, attack, name = f"TB-ATTRIBUTE_INFERENCE-{number}", "model_attribute_inference", subject.features[column]
+        plan = Plan(rule, "attribute_inference", attack, "rate", "record", False, target=name)
+        jobs.append((plan, lambda p, c=column: _attribute(p, subject, views, population, pooled, used, seed, c)))
     if subject.model.numbers is None:
-        jobs += [
-            *(
-                (
-                    Plan(f"TB-CLASS_INVERSION-{number}", "class_inversion", attack, "rate", "class", False),
-                    lambda plan: _classes(plan, subject, views, population, seed),
-                )
-                for number, attack in ((301, "class_inversion"), (302, "generative_inversion"))
-                if attack == "class_inversion" or population is not None
-            ),
-            (
-                Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False),
-                lambda plan: _stolen(plan, subject, population, seed),
-            ),
-        ]
+        attacks = ["class_inversion", *(["generative_inversion"] if population is not None else [])]
+        for number, attack in enumerate(attacks, 301):
+            plan = Plan(f"TB-CLASS_INVERSION-{number}", "class_inversion", attack, "rate", "class", False)
+            jobs.append((plan, lambda p: _classes(p, subject, views, population, seed)))
+        plan = Plan("TB-EXTRACTION-301", "extraction", "model_stealing", "fidelity", "record", False)
+        jobs.append((plan, lambda p: _stolen(p, subject, population, seed)))
     for plan, job in jobs:
         progress(f"{plan.risk.replace('_', ' ')}: {plan.target or plan.attack}")
         try:

@@ -66,11 +66,13 @@ def audit(
     progress: Callable[[str], None],
     secrets: Sequence[str] = (),
     min_cell: int = MIN_CELL,
+    deciding_only: bool = False,
 ) -> tuple[list[Finding], dict[str, Evidence]]:
     """Findings and their evidence. RMIA decides where such models can be trained, else the plain loss does.
 
-    The blind cell is a model of the same recipe, trained on other people, where both are at hand. The positive
-    control is a model that is certain of its training data, and else says what the audited one says.
+    Of the attacks on membership all that can run do, or with `deciding_only` the one that decides. The blind cell is a
+    model of the same recipe, trained on other people, where both are at hand. The positive control is a model that is
+    certain of its training data, and else says what the audited one says.
     """
     pooled, used = _pool(subject, seed)
     threat = Threat("recipient", knows=_knowledge(subject), access="score")
@@ -101,7 +103,7 @@ def audit(
     recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
     found: list[Finding] = []
     kept: dict[str, Evidence] = {}
-    plans = _plans(subject, shadows)
+    plans = _plans(subject, shadows)[: 1 if deciding_only else None]
     last = [p for p in plans if p.attack == NOISY]  # it asks about many records, and may spend a budget of queries
 
     def attacked(plan: Plan) -> None:
