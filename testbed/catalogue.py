@@ -104,14 +104,18 @@ def one_line(entry: dict[str, Any]) -> str:
 
 def describe(name: str) -> str:
     """Everything known of an entry. Raises `UsageError` for an unknown name."""
-    from testbed import scenario
-
     found = [e for e in entries(None) if e["name"] == name]
     if not found:
         raise UsageError(
             "TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", "See testbed list for all names."
         )
-    entry = found[0]
+    return "\n\n".join(_described(entry) for entry in sorted(found, key=lambda e: e["kind"] != "scenario"))
+
+
+def _described(entry: dict[str, Any]) -> str:
+    from testbed import scenario
+
+    name = entry["name"]
     lines = [f"{entry['kind']} {name}", ""]
     if entry["kind"] == "scenario":
         registered = scenario.find(name)

@@ -27,6 +27,7 @@ NOT_TESTED = [
     "free text, images and other attachments",
     "background knowledge beyond the columns of this table",
 ]
+UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"
 LINKED = "single rows and their order in tables with several rows a person: their summaries a person stand for them"
 SEES = "the released table, whole, and nothing of the generator"
 QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
@@ -91,15 +92,19 @@ class MetaFile:
         return MetaFile(**given)
 
 
-def recipient(linked: bool = False) -> ThreatModel:
-    """The threat of every evaluated release, for the report; `linked` where it was several tables."""
+def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
+    """The threat of every evaluated release, for the report; `linked` where it was several tables.
+
+    `decided` says whether membership was one of the risks that decide.
+    """
+    untested = [*NOT_TESTED, *([LINKED] if linked else []), *([] if decided else [UNDECIDED])]
     return ThreatModel(
         position="recipient",
         malicious=False,
         knows=sorted(RECIPIENT.knows),
         access=RECIPIENT.access,
         sees=SEES,
-        not_tested=[*NOT_TESTED, LINKED] if linked else NOT_TESTED,
+        not_tested=untested,
     )
 
 
@@ -167,6 +172,7 @@ def evaluate(
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control
     useful = utility.utility(encoded.synthetic, real, seed, tuple(secrets))
+    decided = any(f.primary and f.risk == "membership" for f in examined.findings)
     result = results.assemble(
         command=command,
         scenario=scenario,
@@ -192,7 +198,7 @@ def evaluate(
             size_band=results.size_band(len(original)),
             columns=len(encoded.original.columns),
         ),
-        threat=recipient(bool(raw)),
+        threat=recipient(bool(raw), decided),
         findings=examined.findings,
         policy=policy or policy_.load(),
         utility=useful,

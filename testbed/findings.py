@@ -168,7 +168,7 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         flags += ["split_differs"] if apart.low > 0 or apart.high < 0 else []
     roc_x, roc_y = stats.roc(used.score, unused.score)
     series = Series(
-        name="ROC",
+        name=f"ROC of {plan.attack}",
         kind="roc",
         x_label="false-positive rate",
         y_label="true-positive rate",

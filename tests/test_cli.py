@@ -9,7 +9,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from scenarios.curious_server import curious_server
 from testbed import cli
+from testbed.errors import UsageError
 from tests.conftest import Thirds
 
 CANARY = "Zanzibarwort"
@@ -195,6 +197,17 @@ def test_list_and_describe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     for name in ("curious_server", "imprint", "support2", "gaussian"):
         assert invoke(monkeypatch, "describe", name) == 0
     assert "Threat model" in capsys.readouterr().out
+    assert invoke(monkeypatch, "describe", "property_inference") == 0  # an attack and a scenario
+    told = capsys.readouterr().out
+    assert "few = 0.35" in told
+    assert "Threat model" in told
+
+
+@pytest.mark.parametrize("pair", [("gaussian", "0"), ("random_update", "0.01")])
+def test_a_defence_that_would_do_nothing_is_refused(pair: tuple[str, str]) -> None:
+    name, noise = pair
+    with pytest.raises(UsageError, match="TB-SCENARIO-016"):
+        curious_server(data="digits", defence=name, noise=float(noise))
 
 
 def test_schema_and_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

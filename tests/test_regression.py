@@ -26,7 +26,7 @@ from testbed.core import Cohort, Predictor
 from testbed.data import trained
 from testbed.data.regression import Scale, as_predictor, inputs_and_truth
 from testbed.data.subjects import numeric_cohorts, predictions
-from testbed.errors import InputError, TestbedError
+from testbed.errors import InputError, TestbedError, UsageError
 from testbed.harness import given, structure
 from testbed.harness.released import Subject, audit, comparable
 from testbed.models.ensemble import Training, train
@@ -279,3 +279,12 @@ def test_a_line_fitted_to_a_column_answers_one_number(patients: Patients) -> Non
     assert subject.model.ask(subject.members).shape == (150, 2)
     assert subject.recipe is not None
     assert subject.recipe(subject.members, np.random.default_rng(0)).ask(subject.controls).shape == (150, 2)
+
+
+def test_the_label_is_no_input_and_a_missing_model_is_called_missing(patients: Patients, tmp_path: Path) -> None:
+    frames = {r: patients[r] for r in ("members", "controls")}
+    made = LinearRegression().fit(frames["members"].drop(columns="label"), frames["members"]["label"])
+    with pytest.raises(InputError, match="TB-SUBJECT-031"):
+        given.from_estimator(made, frames, "bmi", None)
+    with pytest.raises(UsageError, match="TB-SUBJECT-032"):
+        trained.estimator(tmp_path / "none.joblib")

@@ -213,7 +213,8 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
             "TB-SUBJECT-008",
             f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
             "All tables must have the columns that the model was trained on, the label among them.",
-            "Write all tables by the same export; name the label with --label.",
+            "Write all tables by the same export; name the label with --label. Of its columns these are no inputs: "
+            f"{', '.join(str(c) for c in frame.columns if c not in names)[:200] or 'none'}.",
         )
     x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
     if not np.isfinite(x).all():

@@ -31,6 +31,7 @@ def estimator(path: Path) -> Any:
     """A fitted scikit-learn estimator from a joblib or pickle file, which runs code: only files one trusts."""
     import joblib
 
+    _there(path, "model")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -50,6 +51,13 @@ def estimator(path: Path) -> Any:
             "Use a classifier with predict_proba; for an SVC that is probability=True.",
         )
     return made
+
+
+def _there(path: Path, what: str) -> None:
+    if not path.is_file():
+        raise UsageError(
+            "TB-SUBJECT-032", f"The {what} file does not exist.", f"Nothing is at {path}.", "Check the path."
+        )
 
 
 def classifies(made: Any) -> bool:
@@ -202,6 +210,7 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
 
     network = build()
     if weights is not None:
+        _there(weights, "weights")
         try:
             network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
         except Exception:

@@ -199,7 +199,7 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
 
 
 GREY = 0.5
-PERCEPTUAL = "distance in EfficientNet-Lite0's features (0 % is the picture itself; not LPIPS)"
+PERCEPTUAL = "distance in EfficientNet-Lite0's features (0 is the picture itself; not LPIPS)"
 
 
 def _likeness(

@@ -13,7 +13,7 @@ from testbed.core import Array, Cohort, Predictor, Recipe, Unavailable
 from testbed.data import subjects, trained
 from testbed.data.api import Api, api_predictor
 from testbed.data.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
-from testbed.errors import UsageError
+from testbed.errors import InputError, UsageError
 from testbed.harness.released import Subject
 
 if TYPE_CHECKING:
@@ -32,6 +32,13 @@ def from_estimator(made: Any, frames: Frames, label: str, person: str | None) ->
     """A scikit-learn classifier or regressor, and the tables `members`, `controls` and perhaps `reference`."""
     trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
     features = tuple(trained_on or _inputs(frames, label, person))
+    if {label, person} & set(trained_on or ()):
+        raise InputError(
+            "TB-SUBJECT-031",
+            "The label, or the person's column, is one of the model's inputs.",
+            "The label is what the model was trained to tell; of another column every score would be wrong.",
+            f"Name with --label one that it was not given: {_left(frames['members'], features)}.",
+        )
     if trained.classifies(made):
         people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
         return _subject(trained.sklearn_predictor(made), people, trained.SklearnRecipe(made), made, features)
@@ -112,6 +119,10 @@ def _subject(
 ) -> Subject:
     groups = people["members"], people["controls"], people.get("reference")
     return Subject(model, *groups, recipe, inside, features, asked)
+
+
+def _left(frame: pd.DataFrame, features: tuple[str, ...]) -> str:
+    return ", ".join([str(c) for c in frame.columns if str(c) not in features][:12]) or "none is left"
 
 
 def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:

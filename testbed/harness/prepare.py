@@ -124,9 +124,16 @@ def cnn(source: Source) -> ModelSpec:
 
 
 def defended(name: str, noise: float, clip: float) -> Defence | None:
-    """The defence of a scenario's parameters; noise asks for the Gaussian one."""
+    """The defence of a scenario's parameters; noise asks for the Gaussian one. Raises `UsageError` for an idle one."""
     if name == "none" and noise == 0:
         return None
+    if (name == "gaussian") != (noise > 0) and name != "none":
+        raise UsageError(
+            "TB-SCENARIO-016",
+            f"defence={name} and noise={noise:g} do not go together.",
+            "Noise is the Gaussian defence's, which without any would only clip; a report lists nothing that is idle.",
+            "Use defence=gaussian (or none) with noise above 0, and other defences without.",
+        )
     if name in ("none", "gaussian"):
         return Defence("gaussian", {"noise": noise, "clip": clip})
     return Defence(name)

@@ -16,7 +16,7 @@ from typing import Any, cast
 import numpy as np
 
 from testbed.core import Array, Cell, Cohort, Threat
-from testbed.errors import InputError
+from testbed.errors import InputError, UsageError
 from testbed.federation import transcript
 from testbed.findings import Plan
 from testbed.harness.federation import Pooled, Recorded, Truth
@@ -68,6 +68,8 @@ def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
 
 def read(path: Path) -> tuple[Truth, dict[str, Any]]:
     """The truth and the subject's description. Raises `InputError` where the file is damaged or of another kind."""
+    if not path.is_file():
+        raise UsageError("TB-TRUTH-002", "The truth file does not exist.", f"Nothing is at {path}.", "Check the path.")
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}

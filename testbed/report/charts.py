@@ -179,7 +179,8 @@ def series(given: Series) -> Chart | None:
 def _bars(given: Series) -> Chart | None:
     if not given.labels:
         return None
-    percent = "dB" not in given.x_label
+    apart = "distance" in given.x_label
+    percent = "dB" not in given.x_label and not apart
     ends = [*given.low, *given.high, *given.x, 0.0]
     low, high = min(ends), max(ends)
     high = high + 0.05 * (high - low) if high > low else low + 1
@@ -193,8 +194,9 @@ def _bars(given: Series) -> Chart | None:
                 _line(LEFT + (given.low[i] - low) * scale, y, LEFT + (given.high[i] - low) * scale, y, MUTED, 2)
             )
         parts.append(_mark("circle", LEFT + (given.x[i] - low) * scale, y, COLOURS["control"], 4))
-    caption = f"{given.name}: {given.x_label}, by {given.y_label}. Further right is more."
-    metric = "rate" if percent else "psnr_db"
+    direction = "Further left is more alike." if apart else "Further right is more."
+    caption = f"{given.name}: {given.x_label}, by {given.y_label}. {direction}"
+    metric = "rate" if percent else "auc" if apart else "psnr_db"
     rows = [
         [label, number(given.x[i], metric)]
         + ([number(given.low[i], metric), number(given.high[i], metric)] if given.low else [])

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from testbed.counter import MANY
 from testbed.report import charts
 from testbed.report.schema import Estimate, Finding, Result, Unmeasured
-from testbed.report.words import interval, short
+from testbed.report.words import interval, short, units, what
 from testbed.wording import FLAGS
 
 VERDICTS = {
@@ -36,7 +36,7 @@ def render(result: Result) -> str:
     """The report as one HTML file. Does no arithmetic on findings; everything shown is in the result."""
     environment = Environment(loader=PackageLoader("testbed", "report"), autoescape=True, undefined=StrictUndefined)
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"interval": interval, "short": short}
+    environment.filters |= {"interval": interval, "short": short, "units": units, "what": what}
     template = environment.get_template("report.html.j2")
     css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
     primary = [f for f in result.findings if f.primary]

@@ -13,6 +13,18 @@ def number(value: float, metric: str) -> str:
     return f"{value:.1f} dB" if metric == "psnr_db" else f"{value:.3f}"
 
 
+def what(measure: Measure) -> str:
+    """What kind of number it is, where the same attack may have several."""
+    if isinstance(measure, Estimate) and measure.metric == "tpr_at_fpr" and measure.fpr is not None:
+        return f"TPR at {100 * measure.fpr:g} % FPR"
+    return "AUC" if isinstance(measure, Estimate) and measure.metric == "auc" else ""
+
+
+def units(unit: str) -> str:
+    """The plural."""
+    return {"class": "classes"}.get(unit, unit.replace("_", " ") + "s")
+
+
 def short(measure: Measure) -> str:
     """The value alone, or why there is none."""
     return number(measure.value, measure.metric) if isinstance(measure, Estimate) else f"({measure.unmeasured})"

@@ -9,6 +9,7 @@ import pytest
 from testbed.attacks.kit import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
 from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
+from testbed.attacks.release.trained_inference import _guess  # pyright: ignore[reportPrivateUsage]
 from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
 from testbed.harness.targets import RECIPIENT
@@ -276,3 +277,15 @@ def test_linear_reconstruction_refuses_what_it_cannot_ask() -> None:
     for secret in (CATEGORICAL, NUMERIC):
         with pytest.raises(Unavailable):
             find("linear_reconstruction").run(Release(release), Gaps(release, (secret,)), None, 0, RECIPIENT)
+
+
+def test_a_number_of_two_values_is_guessed_as_one_of_them() -> None:
+    """Coded 0 and 1, as hospitals do, sex is no quantity of which .6 could be right."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"sex": rng.integers(0, 2, 300), "height": rng.normal(170, 8, 300)})
+    frame["height"] += 12 * frame["sex"]
+    people = encode(frame, frame).original
+    sex = next(c for c in people.columns if c.name == "sex")
+    guessed = _guess(sex, people, people.select(("height",)), 20, 0)
+    assert set(np.unique(guessed)) <= {0.0, 1.0}
+    assert (guessed == frame["sex"]).mean() > 0.9

@@ -48,13 +48,17 @@ def trained_inference(
     return Guesses(values, {s.name: tolerance_of(s, view.table, tolerance) for s in question.secrets})
 
 
+FEW_VALUES = 10
+"""Of a number with no more values than this, one of them is guessed, and not something between."""
+
+
 def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) -> Array:
     truth = release.select((secret.name,)).values[0]
     others = release.select(tuple(c.name for c in known.columns))
     learnt, asked = ranked(others, others), ranked(known, others)
     state = int(keyed_rng(seed % 2**32, secret.name).integers(2**31))
-    if secret.kind == "numeric":
-        there = ~np.isnan(truth)
+    there = ~np.isnan(truth)
+    if secret.kind == "numeric" and len(np.unique(truth[there])) > FEW_VALUES:
         if there.mean() <= 0.5:
             return np.full(len(known), np.nan)  # most have none, and that is the best single guess
         scale = Scale.of(release.select((secret.name,)))
@@ -64,7 +68,9 @@ def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) 
         model = ExtraTreesRegressor(trees, random_state=state, max_features=1 / 3)
         model.fit(learnt[there], truth[there] / width - origin / width)
         return (np.asarray(model.predict(asked)) + origin / width) * width
-    levels, counts = np.unique(truth, return_counts=True)
+    if secret.kind == "numeric" and there.mean() <= 0.5:
+        return np.full(len(known), np.nan)
+    levels, counts = np.unique(truth[there] if secret.kind == "numeric" else truth, return_counts=True)
     common = levels[np.argsort(-counts, kind="stable")][:MOST_LEVELS]
     usable = np.isin(truth, common)
     forest = ExtraTreesClassifier(trees, random_state=state)
