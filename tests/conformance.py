@@ -314,7 +314,7 @@ def _worlds(attack: Attack) -> World:
 
     def score(leak: float, world: int, seed: int) -> float:
         asked = question(leak or 0.5)  # where nothing differs, the attacker still expects that it may
-        claim = attack.run(views(leak)[world], asked, others, seed, threat, {"shadows": 16})
+        claim = attack.run(views(leak)[world], asked, others, seed, threat, {"shadows": 10})
         return float(claim.values[0])
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:

@@ -130,7 +130,7 @@ def try_one(case: dict[str, Any]) -> None:
 QUIET = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
 @given(triples())
 def test_any_tables_get_an_answer_that_quotes_nobody(case: dict[str, Any]) -> None:
     try_one(case)

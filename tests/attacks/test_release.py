@@ -280,12 +280,12 @@ def test_linear_reconstruction_refuses_what_it_cannot_ask() -> None:
 
 
 def test_a_number_of_two_values_is_guessed_as_one_of_them() -> None:
-    """Coded 0 and 1, as hospitals do, sex is no quantity of which .6 could be right."""
+    """Coded 0 and 1/2, or 0 and 1 as hospitals do, sex is no quantity of which something between could be right."""
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"sex": rng.integers(0, 2, 300), "height": rng.normal(170, 8, 300)})
-    frame["height"] += 12 * frame["sex"]
+    frame = pd.DataFrame({"sex": rng.integers(0, 2, 300) / 2, "height": rng.normal(170, 8, 300)})
+    frame["height"] += 24 * frame["sex"]
     people = encode(frame, frame).original
     sex = next(c for c in people.columns if c.name == "sex")
     guessed = _guess(sex, people, people.select(("height",)), 20, 0)
-    assert set(np.unique(guessed)) <= {0.0, 1.0}
+    assert set(np.unique(guessed)) <= {0.0, 0.5}
     assert (guessed == frame["sex"]).mean() > 0.9

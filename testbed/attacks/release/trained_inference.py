@@ -76,5 +76,5 @@ def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) 
     forest = ExtraTreesClassifier(trees, random_state=state)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each; the judge will see
-        forest.fit(learnt[usable], truth[usable])
-    return np.asarray(forest.predict(asked), dtype=float)
+        forest.fit(learnt[usable], np.searchsorted(levels, truth[usable]))
+    return levels[np.asarray(forest.predict(asked), dtype=int)].astype(float)
