@@ -286,5 +286,12 @@ def test_the_label_is_no_input_and_a_missing_model_is_called_missing(patients: P
     made = LinearRegression().fit(frames["members"].drop(columns="label"), frames["members"]["label"])
     with pytest.raises(InputError, match="TB-SUBJECT-031"):
         given.from_estimator(made, frames, "bmi", None)
+    with pytest.raises(InputError) as told:
+        given.from_estimator(made, frames, "outcome", None)
+    assert "no inputs: label" in told.value.fix
+    headless = {r: f.set_axis([f"63.2{i}" for i in range(f.shape[1])], axis=1) for r, f in frames.items()}
+    with pytest.raises(InputError) as told:
+        given.from_estimator(made, headless, "label", None)
+    assert "63.2" not in str(told.value) + told.value.fix
     with pytest.raises(UsageError, match="TB-SUBJECT-032"):
         trained.estimator(tmp_path / "none.joblib")

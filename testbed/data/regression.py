@@ -2,8 +2,7 @@
 
 A record's last value is the number in question. Its "probability" is 1 / (1.1 + (error / usual error)^2): so the
 log-odds that attacks compare are -log(.1 + (error / usual error)^2), the order of the loss is that of the squared
-error, no outlier's likelihood vanishes, and an error of 0 is not infinitely telling (with 1 in place of 1.1 LiRA loses
-up to .05 of AUC on a forest). The other class of the two has the rest.
+error, no outlier's likelihood vanishes, and an error of 0 is not infinitely telling. The other class has the rest.
 """
 
 from __future__ import annotations

@@ -157,11 +157,11 @@ def numeric_cohorts(
     frames: dict[str, pd.DataFrame], label: str, person: str | None, features: list[str] | None = None
 ) -> tuple[dict[str, Cohort], Scale]:
     """The tables as a model of a number takes them, with the number kept as each record's last value."""
+    inputs = {role: _inputs(frames, role, label, person, features) for role in frames}
     truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
     scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
     made: dict[str, Cohort] = {}
-    for role in frames:
-        x, persons = _inputs(frames, role, label, person, features)
+    for role, (x, persons) in inputs.items():
         made[role] = Cohort(np.column_stack([x, scale.kept(truth[role])]), np.ones(len(x), np.int64), persons)
     return _separate(made, person), scale
 
@@ -189,17 +189,15 @@ def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
 
 def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:
     """The numbers (n,) float64 that a model should have predicted."""
-    if label in frame.columns:
-        truth = np.asarray(pd.to_numeric(frame[label], errors="coerce"), dtype=np.float64)
-        if not np.isfinite(truth).all():
-            raise InputError(
-                "TB-SUBJECT-030",
-                f"Some labels of the {role} are no numbers.",
-                "They are what the model should have predicted, and an imputed one would say nothing of it.",
-                "Leave out people whose true number is not known; name its column with --label.",
-            )
-        return truth
-    return _columns(frame, [label], role)[:, 0]
+    truth = np.asarray(pd.to_numeric(frame[label], errors="coerce"), dtype=np.float64)
+    if not np.isfinite(truth).all():
+        raise InputError(
+            "TB-SUBJECT-030",
+            f"Some labels of the {role} are no numbers.",
+            "They are what the model should have predicted, and an imputed one would say nothing of it.",
+            "Leave out people whose true number is not known; name its column with --label.",
+        )
+    return truth
 
 
 def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str]) -> Array:
@@ -209,12 +207,15 @@ def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str])
 
 def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
     if missing := [c for c in [*names, *(beside or [])] if c not in frame.columns]:
+        # Where no name is there, the first line may be a record and no header, and is not quoted.
+        headed = any(c in frame.columns for c in names)
+        others = ", ".join(str(c) for c in frame.columns if c not in names)[:200] if headed else ""
         raise InputError(
             "TB-SUBJECT-008",
             f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
             "All tables must have the columns that the model was trained on, the label among them.",
-            "Write all tables by the same export; name the label with --label. Of its columns these are no inputs: "
-            f"{', '.join(str(c) for c in frame.columns if c not in names)[:200] or 'none'}.",
+            "Write all tables by the same export; name the label with --label."
+            + (f" Columns that are no inputs: {others}." if others else ""),
         )
     x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
     if not np.isfinite(x).all():
