@@ -32,6 +32,7 @@ from testbed.core import Fields, Release
 from testbed.data.tables import encode
 from testbed.evaluate import evaluate
 from testbed.harness.targets import RECIPIENT
+from testbed.matching import Index
 from testbed.report.results import environment
 
 SEED, QUERIES, ROWS = 1, 500, 100_000
@@ -102,14 +103,17 @@ def singling_out(peer: Any) -> None:
     wanted = 2000
     tables = [people(ROWS, 20, seed) for seed in range(3)]
     frames = encode(*tables)
-    assert frames.control is not None
+    original, control = frames.original, frames.control
+    assert control is not None
     question, release = Fields(frames.synthetic.columns, wanted), Release(frames.synthetic)
 
     def work() -> int:
         claim = find("singling_out_multivariate").run(release, question, None, SEED, RECIPIENT)
         blind = find("random_predicates").run(release, question, None, SEED, RECIPIENT, {"smallest": 2, "largest": 4})
-        judge.predicates(claim, frames.original, frames.control, "true", wanted)
-        judge.predicates(blind, frames.original, None, "blind", wanted)
+        members, controls = Index.of(original), Index.of(control)
+        judge.predicates(claim, members, controls, "true", wanted)
+        judge.predicates(blind, members, None, "blind", wanted)
+        judge.predicates_design(claim, members, controls, np.random.default_rng(SEED))
         return len(claim.conjunctions)
 
     work()

@@ -41,7 +41,7 @@ def evaluate(
     data_class: Annotated[str | None, typer.Option(help="real, public or synthetic.  [default: real]")] = None,
     instrument: Annotated[str, typer.Option(help="testbed, or anonymeter: its own figures beside ours.")] = "testbed",
     attacks: Annotated[
-        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 2000 predicates]")
+        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 6000 predicates]")
     ] = None,
     policy: PolicyOption = None,
     seed: Seed = 0,

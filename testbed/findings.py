@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from testbed import stats
+from testbed.copying import Copies
 from testbed.core import Cell, Evidence, Group
-from testbed.judge import Copies
 from testbed.report.schema import (
     AttackRun,
     Estimate,
@@ -26,7 +26,7 @@ from testbed.report.schema import (
     Validity,
 )
 from testbed.stats import Interval
-from testbed.wording import FEW_FORMED, FEW_GUESSES, percent, plain_words
+from testbed.wording import FEW_FORMED, FEW_GUESSES, MANY_GUESSES, percent, plain_words
 
 COPY_P = 0.001
 MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
@@ -100,9 +100,7 @@ def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit, design: floa
         ), batches
     found = stats.proportion(cell.success, cell.cluster)
     if design > 1:
-        n = max(1, round(found.n / design))
-        wider = stats.wilson(found.value * n, n, found.level)
-        found = Interval(wider.value, wider.low, wider.high, wider.level, "wilson, n divided by the design effect", n)
+        found = stats.widened(found, design)
     return found, len(cell)
 
 
@@ -132,6 +130,7 @@ def rates(
     if paired and found["control"] is not None:
         link = stats.correlation(evidence.cell("true", "used").success, evidence.cell("true", "unused").success)
     measure, control = found["measure"], found["control"]
+    assert measure is not None
     over = stats.excess(measure[0], control[0], link) if control else None
     return _finding(plan, evidence, found, missing, over, ())
 
@@ -380,9 +379,13 @@ def _flags(evidence: Evidence, controlled: bool) -> list[str]:
     flags = [] if controlled else ["no_control"]
     if evidence.performed < FEW_GUESSES:
         flags.append("few_guesses")
-    if evidence.performed < FEW_FORMED * evidence.requested:
+    if evidence.performed < enough_formed(evidence.requested):
         flags.append("few_formed")
     return flags
+
+
+def enough_formed(requested: int) -> float:
+    return FEW_FORMED * min(requested, MANY_GUESSES)
 
 
 def _residual(over: Interval | None, control: Interval | None, unit: Unit) -> Measure:

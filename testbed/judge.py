@@ -31,7 +31,7 @@ from testbed.core import (
     Table,
 )
 from testbed.likeness import psnr
-from testbed.matching import Index, numbered
+from testbed.matching import Index
 
 optimize = cast(Any, _optimize)  # SciPy ships no types
 distance = cast(Any, _distance)
@@ -325,90 +325,58 @@ def _by_group(view: Cell, used: Array, success: Array, persons: Array) -> Eviden
     return Evidence.join(*parts)
 
 
+FEW_MATCHES = 64
+"""Predicates that fit more people than this are practically never unique, whatever the labels."""
+RELABELLINGS = 400
+
+
 def predicates(
-    claim: Predicates, members: Table, controls: Table | None, view: Cell, requested: int, sample: int | None = None
+    claim: Predicates, members: Index, controls: Index | None, view: Cell, requested: int, sample: int | None = None
 ) -> Evidence:
     """Does each predicate fit exactly one person? Both groups are judged at the same size, the smaller one's.
 
     A predicate's success is the exact probability that a sample of so many people, drawn without replacement, holds
     exactly one match (hypergeometric); at equal sizes that is 0 or 1. Several matching rows of one person are one
-    match. Clusters are column sets; single columns
-    are no clusters, since all of them are used and none is drawn.
+    match. Clusters are column sets; single columns are no clusters, since all of them are used and none is drawn.
     """
-    size = sample or min(people_in(members), people_in(members if controls is None else controls))
+    size = sample or min(members.people, (controls or members).people)
     sets = [tuple(condition.column for condition in c) for c in claim.conjunctions]
     number = {s: i for i, s in enumerate(dict.fromkeys(sets))}
     several = len(number)
     cluster = np.array([number[s] if len(s) > 1 else several + i for i, s in enumerate(sets)], dtype=int)
     parts: list[Evidence] = []
-    groups: tuple[tuple[Group, Table | None], ...] = (("used", members), ("unused", controls))
-    for group, table in groups:
-        if table is None:
+    groups: tuple[tuple[Group, Index | None], ...] = (("used", members), ("unused", controls))
+    for group, index in groups:
+        if index is None:
             continue
         # At its own size a table needs no more than to know whether there is a second match.
-        people = people_in(table)
-        counts = Index.of(table).counts(claim.conjunctions, 2 if size == people else None)
-        success = stats.unique_match_probability(counts, people, size) if len(counts) else np.empty(0)
+        counts = index.counts(claim.conjunctions, 2 if size == index.people else None)
+        success = stats.unique_match_probability(counts, index.people, size)
         parts.append(Evidence.rows(view, group, success=success, cluster=cluster, requested=requested))
     return Evidence.join(*parts)
 
 
-def people_in(table: Table) -> int:
-    return len(np.unique(table.persons))
+def predicates_design(claim: Predicates, members: Index, controls: Index, rng: np.random.Generator) -> float:
+    """By what the excess varies more than predicates would if each were about people of its own; 1 or more.
 
-
-@dataclass(frozen=True, slots=True)
-class Copies:
-    """Unique people whose whole row stands in the release, and what chance says of it."""
-
-    members: int
-    """Persons among the members (or controls) with a row that nobody else of either group has."""
-    controls: int
-    members_reproduced: int
-    controls_reproduced: int
-    p_value: float
-    whole_table: bool
-    """The release equals the original as a multiset, and has 20 or more distinct rows."""
-
-
-DISTINCT_ROWS = 20
-
-
-def copies(release: Table, members: Table, controls: Table | None) -> Copies:
-    """Are unique people of the original reproduced more often than unique people who were not in it?
-
-    Under the null that the release does not depend on who was in the original, group labels are exchangeable:
-    of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
+    Where nothing leaks, who is a member and who a control is exchangeable. Labels are drawn anew and each predicate
+    judged again: the variance of the sum of differences, over the sum of their variances, is the design effect.
     """
-    parts = numbered(release, members) if controls is None else numbered(release, members, controls)
-    released, original = parts[:2]
-    others = parts[2] if controls is not None else np.empty(0, np.int64)
-    size = 1 + max(int(p.max(initial=0)) for p in parts)
-    # How many people have a row; one person may have it several times.
-    held = np.zeros(size, np.int64)
-    for rows, table in ((original, members), (others, controls)):
-        if table is not None:
-            person = np.unique(table.persons, return_inverse=True)[1]
-            held += np.bincount(np.unique(np.stack([rows, person]), axis=1)[0], minlength=size)
-    stands = np.bincount(released, minlength=size) > 0
-
-    def unique_people(rows: Array, table: Table | None, reproduced: bool) -> int:
-        if table is None:
-            return 0
-        alone = held[rows] == 1
-        return len(np.unique(table.persons[alone & stands[rows] if reproduced else alone]))
-
-    found = unique_people(original, members, True)
-    found_control = unique_people(others, controls, True)
-    people = people_in(members)
-    control_people = 0 if controls is None else people_in(controls)
-    p = 1.0 if controls is None else stats.labels_by_chance(found, found + found_control, people, control_people)
-    same = len(release) == len(members) and bool((np.sort(released) == np.sort(original)).all())
-    return Copies(
-        unique_people(original, members, False),
-        unique_people(others, controls, False),
-        found,
-        found_control,
-        p,
-        same and len(np.unique(original)) >= DISTINCT_ROWS,
-    )
+    size = min(members.people, controls.people)
+    of_members, of_controls = (i.matches(claim.conjunctions, FEW_MATCHES) for i in (members, controls))
+    counts = np.stack([of_members[0], of_controls[0]])
+    few = (counts.min(0) >= 0) & (counts.sum(0) > 0)
+    who = np.concatenate([of_members[1], of_controls[1] + members.people])
+    which = np.concatenate([np.repeat(np.arange(counts.shape[1]), np.maximum(c, 0)) for c in counts])
+    who, which = who[few[which]], which[few[which]]
+    people, who = np.unique(who, return_inverse=True)
+    most = np.arange(2 * FEW_MATCHES + 1)
+    unique = [stats.unique_match_probability(most, i.people, size) for i in (members, controls)]
+    difference = np.zeros((RELABELLINGS, counts.shape[1]))
+    for i in range(RELABELLINGS):
+        used = np.zeros(len(people), dtype=bool)
+        used[: rng.hypergeometric(members.people, controls.people, len(people)) if len(people) else 0] = True
+        fits = np.bincount(which, weights=rng.permutation(used)[who], minlength=counts.shape[1]).astype(int)
+        difference[i] = unique[0][fits] - unique[1][np.where(few, counts.sum(0) - fits, 0)]
+    alone = float(difference.var(0).sum())
+    return max(1.0, float(difference.sum(1).var()) / alone) if alone > 0 else 1.0

@@ -50,17 +50,34 @@ class Index:
         person = np.unique(table.persons, return_inverse=True)[1].reshape(-1)
         return Index(values, order, ranked, known, person)
 
+    @property
+    def people(self) -> int:
+        return int(self.person.max(initial=-1)) + 1
+
+    @property
+    def _data(self) -> tuple[Array, Array, Array, Array, Array, bool]:
+        several = self.people < len(self.person)
+        return self.values, self.order, self.ranked, self.known, self.person, several
+
     def counts(self, conjunctions: Sequence[Sequence[Condition]], most: int | None = None) -> Array:
         """Matching persons of each conjunction (m,); counting may stop at `most`."""
-        starts = np.cumsum([0, *(len(c) for c in conjunctions)])
-        flat = [condition for c in conjunctions for condition in c]
-        columns = np.array([c.column for c in flat], dtype=np.int64)
-        ops = np.array([_OPS[c.op] for c in flat], dtype=np.int64)
-        bounds = np.array([c.value for c in flat], dtype=np.float64)
         limit = self.values.shape[1] if most is None else most
-        data = (self.values, self.order, self.ranked, self.known, self.person)
-        several = int(self.person.max(initial=-1)) + 1 < len(self.person)
-        return _count_all(*data, several, columns, ops, bounds, starts, limit)
+        return _count_all(*self._data, *_flat(conjunctions), limit)
+
+    def matches(self, conjunctions: Sequence[Sequence[Condition]], most: int) -> tuple[Array, Array]:
+        """Matching persons of each conjunction (m,), -1 where they are more than `most`; and who the others are."""
+        counts, persons = _match_all(*self._data[:-1], *_flat(conjunctions), most, self.people)
+        return counts, persons[np.arange(most) < counts[:, None]]
+
+
+def _flat(conjunctions: Sequence[Sequence[Condition]]) -> tuple[Array, Array, Array, Array]:
+    """The columns, operations and bounds of all conditions in a row, and where each conjunction starts."""
+    starts = np.cumsum([0, *(len(c) for c in conjunctions)])
+    flat = [condition for c in conjunctions for condition in c]
+    columns = np.array([c.column for c in flat], dtype=np.int64)
+    ops = np.array([_OPS[c.op] for c in flat], dtype=np.int64)
+    bounds = np.array([c.value for c in flat], dtype=np.float64)
+    return columns, ops, bounds, starts
 
 
 @numba.njit(cache=True, nogil=True)
@@ -88,6 +105,28 @@ def count(
     limit: int,
 ) -> int:  # pragma: no cover - compiled
     """Persons with a row that satisfies one conjunction, up to `limit`; `several` says that some have several rows."""
+    first, last, through = _shortest(values, ranked, known, columns, ops, bounds)
+    if columns.shape[0] == 1 and not several:
+        return min(limit, last - first)
+    found = 0
+    met = {np.int64(-1)}
+    for at in range(first, last):
+        row = order[columns[through], at]
+        if not _fits(values, row, columns, ops, bounds, through):
+            continue
+        if several:
+            if person[row] in met:
+                continue
+            met.add(person[row])
+        found += 1
+        if found >= limit:
+            break
+    return found
+
+
+@numba.njit(cache=True, nogil=True)
+def _shortest(values: Any, ranked: Any, known: Any, columns: Any, ops: Any, bounds: Any) -> Any:  # pragma: no cover
+    """Of a conjunction's conditions the one that fewest rows satisfy: their range in its column's order, and which."""
     first, last, through = 0, values.shape[1] + 1, 0
     for c in range(columns.shape[0]):
         j = columns[c]
@@ -101,25 +140,16 @@ def count(
             high = np.searchsorted(whole, bounds[c], "right")
         if high - low < last - first:
             first, last, through = low, high, c
-    if columns.shape[0] == 1 and not several:
-        return min(limit, last - first)
-    found = 0
-    met = {np.int64(-1)}
-    for at in range(first, last):
-        row = order[columns[through], at]
-        kept = True
-        for c in range(columns.shape[0]):
-            if c != through and not _holds(values[columns[c], row], ops[c], bounds[c]):
-                kept = False
-                break
-        if kept and several:
-            kept = person[row] not in met
-            met.add(person[row])
-        if kept:
-            found += 1
-            if found >= limit:
-                break
-    return found
+    return first, last, through
+
+
+@numba.njit(cache=True, nogil=True)
+def _fits(values: Any, row: int, columns: Any, ops: Any, bounds: Any, through: int) -> bool:  # pragma: no cover
+    """Does a row satisfy all conditions but the one through which it was reached?"""
+    for c in range(columns.shape[0]):
+        if c != through and not _holds(values[columns[c], row], ops[c], bounds[c]):
+            return False
+    return True
 
 
 @numba.njit(cache=True, parallel=True)
@@ -141,6 +171,41 @@ def _count_all(
         a, b = starts[i], starts[i + 1]
         made[i] = count(values, order, ranked, known, person, several, columns[a:b], ops[a:b], bounds[a:b], limit)
     return made
+
+
+@numba.njit(cache=True, nogil=True)
+def _match_all(
+    values: Any,
+    order: Any,
+    ranked: Any,
+    known: Any,
+    person: Any,
+    columns: Any,
+    ops: Any,
+    bounds: Any,
+    starts: Any,
+    most: int,
+    people: int,
+) -> Any:  # pragma: no cover - compiled
+    """Counts (m,), -1 above `most`, and the persons (m, most), the first of which count."""
+    made = starts.shape[0] - 1
+    counts, found = np.zeros(made, np.int64), np.zeros((made, most), np.int64)
+    last_met = np.full(people, -1, np.int64)
+    for i in range(made):
+        part = slice(starts[i], starts[i + 1])
+        first, last, through = _shortest(values, ranked, known, columns[part], ops[part], bounds[part])
+        for at in range(first, last):
+            row = order[columns[part][through], at]
+            who = person[row]
+            if last_met[who] == i or not _fits(values, row, columns[part], ops[part], bounds[part], through):
+                continue
+            if counts[i] == most:
+                counts[i] = -1
+                break
+            last_met[who] = i
+            found[i, counts[i]] = who
+            counts[i] += 1
+    return counts, found
 
 
 # --- rows by what they say ------------------------------------------------------------------------------

@@ -190,6 +190,13 @@ def proportion(success: Array, cluster: Array | None = None, level: float = 0.95
     return Interval(found.value, found.low, found.high, level, method, n)
 
 
+def widened(rate: Interval, design: float) -> Interval:
+    """A proportion's Wilson interval for n / `design` guesses; `design` is 1 or more."""
+    n = max(1, round(rate.n / design))
+    wider = wilson(rate.value * n, n, rate.level)
+    return Interval(wider.value, wider.low, wider.high, wider.level, "wilson, n divided by the design effect", n)
+
+
 def t_interval(values: Array, level: float = 0.95) -> Interval:
     """Mean of independent runs with Student's t; a percentile bootstrap of five runs would cover only 85 %."""
     n = len(values)

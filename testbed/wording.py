@@ -9,10 +9,12 @@ from testbed.report.schema import Estimate, Measure, Risk, Unmeasured
 
 FEW_GUESSES = 200
 FEW_FORMED = 0.8
+MANY_GUESSES = 2000
+"""Enough for a bound of two points at a rate of one half; nobody is held to have asked for more."""
 
 FLAGS = {
     "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
-    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for could be formed",
+    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for, or of {MANY_GUESSES}, could be formed",
     "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
     "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
     "positive_control_weak": "on a subject known to leak the attack stays below the limit, so it could not have failed",

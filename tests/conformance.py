@@ -59,6 +59,7 @@ from testbed.federation.tap import seen_by
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
 from testbed.harness.targets import RECIPIENT, Targets
+from testbed.matching import Index
 from tests.conftest import thirds
 
 EVERYTHING = frozenset(
@@ -391,7 +392,7 @@ def _release(attack: Attack) -> World:
             return judge.links(claim, partner, targets.used, "true", persons)
         if isinstance(claim, Guesses):
             return judge.guesses(claim, members.columns[:1], targets.table, targets.used, "true", persons)
-        return judge.predicates(claim, members, controls, "true", 200)
+        return judge.predicates(claim, Index.of(members), Index.of(controls), "true", 200)
 
     members, _, controls = _tables(0.0)
     asked, _ = question(Targets.draw(members, controls, 400, keyed_rng(3, "targets")), members)

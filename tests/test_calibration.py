@@ -12,15 +12,19 @@ import pytest
 from testbed import stats
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Act, Protocol, Release, Split, Table, Threat
+from testbed.data import load_table
 from testbed.data.cohorts import source
+from testbed.data.splits import split_people
 from testbed.data.tables import encode
 from testbed.federation.run import Federation
 from testbed.findings import Plan
+from testbed.harness import risks
 from testbed.harness.assess import assess
 from testbed.harness.federation import Trial
 from testbed.harness.generator import Groups, known_generator
 from testbed.harness.prepare import groups, mlp
 from testbed.harness.release import examine
+from testbed.harness.targets import Setting
 from testbed.report.schema import Estimate, Finding
 from tests.conftest import thirds
 
@@ -59,6 +63,20 @@ def fresh(seed: int) -> list[Finding]:
 @pytest.mark.slow
 def test_attacks_on_a_release_that_leaks_nothing() -> None:
     check(tally(fresh))
+
+
+def fresh_patients(seed: int) -> list[Finding]:
+    """Real people, of whom the same few are rare in many ways, so that many descriptions share their fate."""
+    parts = split_people(load_table("thyroid"), dict.fromkeys("abc", 1 / 3), seed=5000 + seed)
+    frames = encode(parts["a"], parts["b"], parts["c"])
+    return risks.singling_out(
+        Setting(frames.original, frames.control, Release(frames.synthetic), 2000, seed, lambda _: None)
+    )
+
+
+@pytest.mark.slow
+def test_descriptions_of_the_same_people() -> None:
+    check(tally(fresh_patients))
 
 
 def of_a_generator_that_keeps_nothing(seed: int) -> list[Finding]:

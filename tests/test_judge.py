@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from testbed import judge, likeness
+from testbed.copying import copies
 from testbed.core import (
     Cohort,
     Column,
@@ -19,6 +20,7 @@ from testbed.core import (
     Table,
 )
 from testbed.errors import InputError
+from testbed.matching import Index
 
 
 def cohort(*rows: list[float], start: int = 0) -> Cohort:
@@ -105,11 +107,22 @@ def test_numbers_are_right_within_the_tolerance_whatever_their_sign() -> None:
 def test_predicates_are_judged_at_the_size_of_the_smaller_group() -> None:
     members, controls = table([1.0, 2.0, 2.0, 3.0]), table([1.0, 9.0], ["x", "y"])
     claim = Predicates(((Condition(0, "eq", 1.0),), (Condition(0, "eq", 2.0),)))
-    evidence = judge.predicates(claim, members, controls, "true", requested=10)
+    evidence = judge.predicates(claim, Index.of(members), Index.of(controls), "true", requested=10)
     # One match of four, two drawn: 1/2. Two matches of four, two drawn, exactly one: 2*2/6 = 2/3.
     assert evidence.cell("true", "used").success == pytest.approx([1 / 2, 2 / 3])
     assert evidence.cell("true", "unused").success == pytest.approx([1.0, 0.0])
     assert (evidence.requested, evidence.performed) == (10, 2)
+
+
+def test_predicates_about_the_same_person_count_as_fewer() -> None:
+    rng = np.random.default_rng(0)
+    apart = [Index.of(table(rng.permutation(400)[:200].astype(float).tolist())) for _ in range(2)]
+    one_each = Predicates(tuple((Condition(0, "eq", float(v)),) for v in range(400)))
+    assert judge.predicates_design(one_each, *apart, np.random.default_rng(1)) == pytest.approx(1, abs=0.25)
+    eightfold = Predicates(tuple((Condition(0, "eq", float(v // 8)),) for v in range(400)))
+    assert judge.predicates_design(eightfold, *apart, np.random.default_rng(1)) == pytest.approx(8, rel=0.25)
+    unfit = Predicates(((Condition(0, "eq", -1.0),),))
+    assert judge.predicates_design(unfit, *apart, np.random.default_rng(1)) == 1
 
 
 def test_missing_values_satisfy_only_the_missing_condition() -> None:
@@ -121,22 +134,22 @@ def test_missing_values_satisfy_only_the_missing_condition() -> None:
 def test_a_released_table_that_is_the_original_is_found_even_without_a_control() -> None:
     rows = table([float(i) for i in range(20)] * 3)
     shuffled = rows.take(np.random.default_rng(0).permutation(60))
-    assert judge.copies(shuffled, rows, None).whole_table
-    assert not judge.copies(shuffled.take(np.arange(59)), rows, None).whole_table
+    assert copies(shuffled, rows, None).whole_table
+    assert not copies(shuffled.take(np.arange(59)), rows, None).whole_table
     few = table([float(i % 5) for i in range(60)])
-    assert not judge.copies(few, few, None).whole_table  # 5 distinct rows: different people share them
+    assert not copies(few, few, None).whole_table  # 5 distinct rows: different people share them
 
 
 def test_copies_of_unique_members_are_more_than_chance() -> None:
     members, controls = table(list(range(30))), table(list(range(100, 130)), [f"c{i}" for i in range(30)])
-    found = judge.copies(table([*range(12), *range(200, 218)]), members, controls)
+    found = copies(table([*range(12), *range(200, 218)]), members, controls)
     assert (found.members_reproduced, found.controls_reproduced) == (12, 0)
     assert found.p_value < 0.001
 
 
 def test_rows_that_both_groups_share_tell_nothing() -> None:
     members, controls = table([1.0, 2.0, 3.0] * 10), table([1.0, 2.0, 3.0] * 10, [f"c{i}" for i in range(30)])
-    found = judge.copies(table([1.0, 2.0, 3.0] * 10), members, controls)
+    found = copies(table([1.0, 2.0, 3.0] * 10), members, controls)
     assert (found.members_reproduced, found.p_value) == (0, 1.0)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from testbed import policy
+from testbed.copying import Copies
 from testbed.core import Evidence
 from testbed.errors import UsageError
 from testbed.findings import Plan, copying, rates
-from testbed.judge import Copies
 from testbed.report.schema import Finding, Validity
 
 LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09})

@@ -18,8 +18,6 @@ LARGE = ("support2", "thyroid", "framingham", "pbc2")
 """Those with 600 rows or more in a third."""
 FEW_PEOPLE = {"pbc2"}
 """A third holds 104 people in its 650 rows: too few to decide anything by, so that a pass would be wrong too."""
-FEW_DESCRIPTIONS = "thyroid"
-"""Binary columns, mostly: some hundred descriptions fit one row, so that 4 % more of plants is less than the noise."""
 SEEDS = range(20)
 FEWEST_DECIDED = 17
 
@@ -56,19 +54,18 @@ def test_further_people_of_the_same_population_do_not_fail(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LARGE)
 def test_nested_plants_are_ordered_in_every_deciding_finding(name: str) -> None:
-    values: dict[str, list[list[float]]] = {}
-    for seed in range(1, 11) if name == FEW_DESCRIPTIONS else (1,):
+    for seed in (1, 2, 3):
         original, control, fresh = thirds(name, seed)
-        for place, share in enumerate((0.01, 0.05, 0.2)):
+        values: dict[str, list[float]] = {}
+        for share in (0.01, 0.05, 0.2):
             count = round(share * len(fresh))
             leaky = pd.concat([original.head(count), fresh.iloc[count:]], ignore_index=True)
             for f in decided(name, original, leaky, control, seed).result.findings:
                 if f.primary and isinstance(f.excess, Estimate):
-                    values.setdefault(f.risk, [[], [], []])[place].append(f.excess.value)
-    assert len(values) >= 3
-    for risk, found in values.items():
-        one, five, twenty = (np.mean(v) for v in found)
-        assert one <= five <= twenty, risk
+                    values.setdefault(f.risk, []).append(f.excess.value)
+        assert len(values) >= 3
+        for risk, found in values.items():
+            assert found == sorted(found), (risk, seed)
 
 
 @pytest.mark.slow

@@ -43,7 +43,7 @@ def examine(
     """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
 
     The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
-    and 2,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
+    and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
     for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls

@@ -9,9 +9,11 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import judge
 from testbed.attacks.kit import Attack, find, keyed_rng
+from testbed.copying import copies
 from testbed.core import Cell, Evidence, Fields, Halves, Release
 from testbed.findings import Plan
 from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
+from testbed.matching import Index
 from testbed.report.schema import Finding, Unmeasured
 from testbed.stats import Interval
 
@@ -20,16 +22,18 @@ from testbed.stats import Interval
 
 def singling_out(setting: Setting) -> list[Finding]:
     """The univariate attack decides where the release lets it form enough predicates, else the other one."""
-    made: list[tuple[Attack, Evidence]] = []
+    made: list[tuple[Attack, Evidence, float]] = []
+    members = Index.of(setting.members)
+    controls = None if setting.controls is None else Index.of(setting.controls)
     for name in ("singling_out_univariate", "singling_out_multivariate"):
         setting.progress(name)
         attack = find(name)
         widths = {k: v for k, v in attack.defaults.items() if k in ("smallest", "largest")}
-        made.append((attack, _predicates(setting, attack, widths)))
-    enough = max(findings_.FEW_GUESSES, findings_.FEW_FORMED * setting.predicates)
+        made.append((attack, *_predicates(setting, members, controls, attack, widths)))
+    enough = max(findings_.FEW_GUESSES, findings_.enough_formed(setting.predicates))
     first = made[0][1].performed >= enough
     found: list[Finding] = []
-    for number, (attack, evidence) in enumerate(made, 1):
+    for number, (attack, evidence, design) in enumerate(made, 1):
         plan = Plan(
             f"TB-SINGLING_OUT-{number:03d}",
             "singling_out",
@@ -44,21 +48,25 @@ def singling_out(setting: Setting) -> list[Finding]:
             why = Unmeasured(unmeasured="no_guess_formed", needs="a release with rows that differ from all others")
             found.append(findings_.unmeasured(plan, why, setting.predicates, 0))
             continue
-        found.append(findings_.rates(plan, evidence, paired=setting.controls is not None))
+        found.append(findings_.rates(plan, evidence, paired=controls is not None, design=design))
     return found
 
 
-def _predicates(setting: Setting, attack: Attack, widths: dict[str, int]) -> Evidence:
-    members, controls, wanted = setting.members, setting.controls, setting.predicates
+def _predicates(
+    setting: Setting, members: Index, controls: Index | None, attack: Attack, widths: dict[str, int]
+) -> tuple[Evidence, float]:
+    wanted = setting.predicates
     question = Fields(setting.release.table.columns, wanted)
     claim = attack.run(setting.release, question, None, setting.seed, RECIPIENT)
     parts = [judge.predicates(claim, members, controls, "true", wanted)]
-    size = min(judge.people_in(members), judge.people_in(members if controls is None else controls))
+    size = min(members.people, (controls or members).people)
     blind = find("random_predicates").run(setting.release, question, None, setting.seed, RECIPIENT, widths)
     parts.append(judge.predicates(blind, members, None, "blind", wanted, size))
     positive = attack.run(setting.leak, question, None, setting.seed, RECIPIENT)
     parts.append(judge.predicates(positive, members, None, "positive", wanted, size))
-    return Evidence.join(*parts)
+    rng = keyed_rng(setting.seed, "relabelling", attack.name)
+    design = 1.0 if controls is None else judge.predicates_design(claim, members, controls, rng)
+    return Evidence.join(*parts), design
 
 
 # --- linkability ----------------------------------------------------------------------------------------
@@ -127,7 +135,7 @@ def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str
 
 def copying(setting: Setting) -> Finding:
     setting.progress("copies")
-    found = judge.copies(setting.release.table, setting.members, setting.controls)
+    found = copies(setting.release.table, setting.members, setting.controls)
     plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
     people = len(set(setting.members.persons.tolist()))
     others = len(set(setting.controls.persons.tolist())) if setting.controls is not None else 0

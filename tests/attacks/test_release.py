@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,6 +177,13 @@ def test_the_index_counts_what_the_definition_counts() -> None:
     expected = [int(held.matching(c).sum()) for c in conjunctions]
     assert Index.of(held).counts(conjunctions).tolist() == expected
     assert Index.of(held).counts(conjunctions, 2).tolist() == [min(2, e) for e in expected]
+
+    twice = replace(held, persons=np.arange(n) // 2)
+    people = [set((np.flatnonzero(held.matching(c)) // 2).tolist()) for c in conjunctions]
+    counts, persons = Index.of(twice).matches(conjunctions, 5)
+    assert counts.tolist() == [len(p) if len(p) <= 5 else -1 for p in people]
+    parts = np.split(persons, np.cumsum(np.maximum(counts, 0)))
+    assert all(set(part.tolist()) == p for part, p in zip(parts, people, strict=False) if len(p) <= 5)
 
 
 def test_one_pass_over_all_secrets_gives_what_one_search_each_gives() -> None:

@@ -16,6 +16,7 @@ from testbed.data.tables import encode
 from testbed.evaluate import evaluate
 from testbed.harness.peer import _quiet, frame_of
 from testbed.harness.targets import RECIPIENT
+from testbed.matching import Index
 from testbed.report.schema import Estimate
 from tests.conftest import thirds
 
@@ -90,7 +91,7 @@ def test_predicates_single_out_as_often_as_anonymeters() -> None:
         theirs = peer.results().n_success
     left, right = encoded((original, released))
     claim = find("singling_out_univariate").run(Release(right), Fields(right.columns, 10_000), None, 0, RECIPIENT)
-    ours = judge.predicates(claim, left, None, "true", 10_000).success.sum()
+    ours = judge.predicates(claim, Index.of(left), None, "true", 10_000).success.sum()
     assert ours > 40
     assert abs(ours - theirs) <= 4  # the half-lines at the ends are formed differently
 
