@@ -18,7 +18,6 @@ from testbed.report import results
 from testbed.report.schema import Finding, Subject, Utility
 from testbed.scenario import Outcome, Scenario, main, scenario
 from testbed.synthesis import synthesise
-from testbed.synthesis.noisy_marginals import noisy_table
 from testbed.synthesis.planted import planted
 
 PLANTED = 0.2
@@ -39,8 +38,8 @@ def synthesizer_bakeoff(
     """The same patients synthesised by several generators, each release attacked and measured in one report.
 
     `generators` names them (a,b); `planted` is the marginals with a fifth of the original in among them, as the
-    yardstick of a leak, and `noisy_marginals` is differentially private at `epsilon`, with the columns' categories and
-    ranges taken for public. `people` bounds the original and the control.
+    yardstick of a leak; `noisy_marginals`, `mst` and `aim` are differentially private at `epsilon`, with the columns'
+    categories and quantiles taken for public. `people` bounds the original and the control.
     """
     known = dataset(data)
     table = load_table(data)
@@ -57,9 +56,7 @@ def synthesizer_bakeoff(
         if generator == "planted":
             made = synthesise("independent_marginals", rows, len(rows), rng)
             return planted(made, rows, PLANTED, rng)
-        if generator == "noisy_marginals":
-            return noisy_table(rows, len(rows), rng, epsilon=epsilon, public=table)
-        return synthesise(generator, rows, len(rows), rng, epochs=epochs)
+        return synthesise(generator, rows, len(rows), rng, epochs=epochs, epsilon=epsilon, public=table)
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         findings: list[Finding] = []

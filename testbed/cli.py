@@ -129,13 +129,21 @@ def synthesise(
     ],
     out: Annotated[Path, typer.Option(help="The synthetic table to write, CSV or Parquet.")],
     generator: Annotated[
-        str, typer.Option(help="gaussian_copula, ctgan, tvae, copula_gan, par, independent_marginals.")
+        str,
+        typer.Option(
+            help="gaussian_copula, ctgan, tvae, copula_gan, independent_marginals; par and hma for several rows a "
+            "person; mst, aim and noisy_marginals are differentially private."
+        ),
     ],
     rows: Annotated[int | None, typer.Option(help="How many rows.  [default: as many as the original]")] = None,
     person: Annotated[
-        str | None, typer.Option(help="The column that tells people apart; dropped, except by par.")
+        str | None, typer.Option(help="The column that tells people apart; dropped, except by par and hma.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="For generators that train networks.")] = 100,
+    epsilon: Annotated[float, typer.Option(help="For generators that are differentially private.")] = 1.0,
+    public: Annotated[
+        Path | None, typer.Option(help="Their bins: a table whose categories and ranges everybody may know.")
+    ] = None,
     planted: Annotated[float, typer.Option(help="Replace this share of rows by original ones, as a known leak.")] = 0.0,
     plant: Annotated[str, typer.Option(help="How they are planted: exact, jittered or one_changed.")] = "exact",
 ) -> None:
@@ -161,7 +169,9 @@ def synthesise(
             "Correct --person.",
         )
     rng = np.random.default_rng()  # a release's randomness is nobody's to repeat
-    made = make(generator, frame, rows or len(frame), rng, epochs=epochs, person=person)
+    known = None if public is None else files.read_file(public, "public")
+    options = {"epochs": epochs, "person": person, "epsilon": epsilon, "public": known}
+    made = make(generator, frame, rows or len(frame), rng, **options)
     if planted:
         rows_: Any = frame[list(made.columns)]
         made = planting.planted(made, rows_, planted, rng, plant)

@@ -6,24 +6,28 @@ system unless SDV fixes it; nothing of it reaches a report.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.errors import UsageError
+from testbed.synthesis.options import Generator, Options
 
 
-def generators() -> dict[str, Callable[..., pd.DataFrame]]:
-    """`(original, rows, rng, *, epochs, person) -> table`, by the name that scenarios and `synthesise` use."""
-    from testbed.synthesis import marginals, sdv
+def generators() -> dict[str, Generator]:
+    """`(original, rows, rng, options) -> table`, by the name that scenarios and `synthesise` use."""
+    from testbed.synthesis import marginals, noisy_marginals, opendp, sdv
 
     return {
+        "aim": opendp.synthesizer("AIM"),
         "copula_gan": sdv.single_table("CopulaGANSynthesizer"),
         "ctgan": sdv.single_table("CTGANSynthesizer"),
         "gaussian_copula": sdv.single_table("GaussianCopulaSynthesizer"),
+        "hma": sdv.persons_and_visits,
         "independent_marginals": marginals.independent_marginals,
+        "mst": opendp.synthesizer("MST"),
+        "noisy_marginals": noisy_marginals.noisy_table,
         "par": sdv.sequences,
         "tvae": sdv.single_table("TVAESynthesizer"),
     }
@@ -32,7 +36,10 @@ def generators() -> dict[str, Callable[..., pd.DataFrame]]:
 def synthesise(
     generator: str, original: pd.DataFrame, rows: int, rng: np.random.Generator, **options: Any
 ) -> pd.DataFrame:
-    """A synthetic table of `rows` rows. Raises `UsageError` for an unknown generator, `RunError` where it fails."""
+    """A synthetic table of `rows` rows; `options` are those of `Options`.
+
+    Raises `UsageError` for an unknown generator or one that lacks what it needs, `RunError` where it fails.
+    """
     known = generators()
     if generator not in known:
         raise UsageError(
@@ -41,4 +48,4 @@ def synthesise(
             "It makes the release that is evaluated.",
             f"Use one of: {', '.join(known)}.",
         )
-    return known[generator](original, rows, rng, **options)
+    return known[generator](original, rows, rng, Options(**options))

@@ -23,12 +23,15 @@ class Binned:
 
     columns: dict[str, Array | tuple[str, ...]]
     whole: frozenset[str]
+    complete: frozenset[str]
+    """Columns of which each value of that table has a bin or a category."""
 
     @staticmethod
     def of(frame: pd.DataFrame) -> Binned:
         """At most 16 bins of equal counts of a number, and the 20 most frequent categories of anything else."""
         columns: dict[str, Array | tuple[str, ...]] = {}
         whole: set[str] = set()
+        complete: set[str] = set()
         for name in map(str, frame.columns):
             values = frame[name]
             if _numeric(values):
@@ -44,16 +47,23 @@ class Binned:
             else:
                 counts: Any = values.dropna().astype(str).value_counts()
                 columns[name] = tuple(str(v) for v in counts.index[:LEVELS])
-        return Binned(columns, frozenset(whole))
+            if not values.hasnans and (_numeric(values) or values.nunique() <= LEVELS):
+                complete.add(name)
+        return Binned(columns, frozenset(whole), frozenset(complete))
 
     @property
     def blocks(self) -> list[int]:
         """Categories of each column; the last one is a value that is missing or unknown."""
         return [len(c) + 1 if isinstance(c, tuple) else len(c) for c in self.columns.values()]
 
-    def encode(self, frame: pd.DataFrame) -> Array:
-        """One-hot records (n, total), float32."""
-        parts: list[Array] = []
+    @property
+    def drawn(self) -> list[int]:
+        """Categories of each column that a generator should draw: without the last where nobody would need it."""
+        return [w - (name in self.complete) for name, w in zip(self.columns, self.blocks, strict=True)]
+
+    def codes(self, frame: pd.DataFrame) -> Array:
+        """By record and column the bin or category (n, columns), int."""
+        made: list[Array] = []
         for (name, column), width in zip(self.columns.items(), self.blocks, strict=True):
             if isinstance(column, tuple):
                 place = {v: i for i, v in enumerate(column)}
@@ -62,24 +72,33 @@ class Binned:
                 numbers = np.asarray(pd.to_numeric(frame[name], errors="coerce"), dtype=float)
                 codes = np.clip(np.searchsorted(column, numbers, side="right") - 1, 0, len(column) - 2)
                 codes[np.isnan(numbers)] = width - 1
-            parts.append(np.eye(width, dtype=np.float32)[codes])
-        return np.concatenate(parts, 1)
+            made.append(codes)
+        return np.stack(made, 1)
+
+    def table(self, codes: Array, rng: np.random.Generator) -> pd.DataFrame:
+        """A table of codes (n, columns); a number is drawn evenly within its bin."""
+        made: dict[str, Any] = {}
+        for (name, column), width, own in zip(self.columns.items(), self.blocks, codes.T, strict=True):
+            if isinstance(column, tuple):
+                made[name] = [column[c] if c < len(column) else None for c in own]
+                continue
+            inside = np.minimum(own, len(column) - 2)
+            values = column[inside] + rng.random(len(own)) * (column[inside + 1] - column[inside])
+            values = np.floor(values) if name in self.whole else values
+            gaps = own == width - 1
+            whole = name in self.whole and not gaps.any()
+            made[name] = values.astype(np.int64) if whole else np.where(gaps, np.nan, values)
+        return pd.DataFrame(made)
+
+    def encode(self, frame: pd.DataFrame) -> Array:
+        """One-hot records (n, total), float32."""
+        codes = self.codes(frame)
+        return np.concatenate([np.eye(w, dtype=np.float32)[c] for c, w in zip(codes.T, self.blocks, strict=True)], 1)
 
     def decode(self, records: Array, rng: np.random.Generator) -> pd.DataFrame:
-        """A table of one-hot records; a number is drawn evenly within its bin."""
-        made: dict[str, Any] = {}
-        start = 0
-        for (name, column), width in zip(self.columns.items(), self.blocks, strict=True):
-            codes = records[:, start : start + width].argmax(1)
-            start += width
-            if isinstance(column, tuple):
-                made[name] = [column[c] if c < len(column) else None for c in codes]
-                continue
-            inside = np.minimum(codes, len(column) - 2)
-            values = column[inside] + rng.random(len(codes)) * (column[inside + 1] - column[inside])
-            values = np.floor(values) if name in self.whole else values
-            made[name] = np.where(codes == width - 1, np.nan, values)
-        return pd.DataFrame(made)
+        """The table of one-hot records, or of records that favour one category of each column."""
+        parts = np.split(records, np.cumsum(self.blocks)[:-1], axis=1)
+        return self.table(np.stack([p.argmax(1) for p in parts], 1), rng)
 
 
 def _numeric(values: Any) -> bool:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from testbed.synthesis.options import Options
+
 
 def independent_marginals(
-    original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 0, person: str | None = None
+    original: pd.DataFrame, rows: int, rng: np.random.Generator, options: Options
 ) -> pd.DataFrame:
     """Each column drawn from the original's values with replacement, independently of the others.
 
     Rare values are copied as they are, so this is no anonymisation: it shows what univariate singling out finds.
     """
-    table = original.drop(columns=[person] if person else [])
+    table = options.attributes(original)
     return pd.DataFrame({c: table[c].array.take(rng.integers(len(table), size=rows)) for c in table.columns})

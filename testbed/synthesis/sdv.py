@@ -13,23 +13,22 @@ import numpy as np
 import pandas as pd
 
 from testbed.errors import RunError, UsageError
+from testbed.synthesis.options import Generator, Options
 
 FAST = {"CTGANSynthesizer", "TVAESynthesizer", "CopulaGANSynthesizer"}
 """Those that train for a number of epochs."""
 
 
-def single_table(synthesizer: str) -> Callable[..., pd.DataFrame]:
+def single_table(synthesizer: str) -> Generator:
     """A generator of one table, one row a person, by SDV's class name."""
 
-    def generate(
-        original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 100, person: str | None = None
-    ) -> pd.DataFrame:
+    def generate(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
         sdv, Metadata = _installed("sdv.single_table")
-        table = original.drop(columns=[person] if person else [])
+        table = given.attributes(original)
 
         def fitted() -> Any:
             metadata = _metadata(Metadata, table)
-            options: dict[str, Any] = {"epochs": epochs, "enable_gpu": False} if synthesizer in FAST else {}
+            options: dict[str, Any] = {"epochs": given.epochs, "enable_gpu": False} if synthesizer in FAST else {}
             made = getattr(sdv, synthesizer)(metadata, **options)
             made.fit({"table": table})
             return made.sample(num_rows=rows)
@@ -39,17 +38,9 @@ def single_table(synthesizer: str) -> Callable[..., pd.DataFrame]:
     return generate
 
 
-def sequences(
-    original: pd.DataFrame, rows: int, rng: np.random.Generator, *, epochs: int = 30, person: str | None = None
-) -> pd.DataFrame:
+def sequences(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
     """SDV's PAR: several rows a person, drawn as whole sequences; about as many rows as asked for."""
-    if person is None:
-        raise UsageError(
-            "TB-SYNTH-005",
-            "The sequence generator needs the person's column.",
-            "It models the rows of one person together.",
-            "Name it with --person.",
-        )
+    person = _person(given)
     sdv, Metadata = _installed("sdv.sequential")
     persons = max(1, round(rows / max(1.0, len(original) / original[person].nunique())))
 
@@ -57,11 +48,61 @@ def sequences(
         metadata = _metadata(Metadata, original)
         metadata.update_column(table_name="table", column_name=person, sdtype="id")
         metadata.set_sequence_key(table_name="table", column_name=person)
-        made = sdv.PARSynthesizer(metadata, epochs=epochs, enable_gpu=False)
+        made = sdv.PARSynthesizer(metadata, epochs=given.epochs, cuda=False)
         made.fit({"table": original.assign(**{person: original[person].astype(str)})})
-        return made.sample(num_sequences=persons)
+        return made.sample_sequences(num_sequences=persons)
 
     return _sampled(fitted)[list(original.columns)].reset_index(drop=True)
+
+
+def persons_and_visits(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
+    """SDV's HMA: the columns that never change within a person as one table, the others as a second one linked to it.
+
+    What comes back is joined again: several rows a person, about as many as asked for, without an order in time.
+    """
+    person = _person(given)
+    sdv, Metadata = _installed("sdv.multi_table")
+    rest = [c for c in original.columns if c != person]
+    fixed = [c for c in rest if original.groupby(person)[c].nunique(dropna=False).max() == 1]
+    visits = [c for c in rest if c not in fixed]
+    if not fixed or not visits:
+        raise UsageError(
+            "TB-SYNTH-011",
+            "This table does not fall into people and their visits.",
+            f"Within a person {'every column changes' if not fixed else 'no column changes'}.",
+            "Use a generator of one table instead.",
+        )
+    tables = {
+        "people": original.drop_duplicates(person)[[person, *fixed]].reset_index(drop=True),
+        "visits": original[[person, *visits]].reset_index(drop=True),
+    }
+
+    def fitted() -> Any:
+        metadata: Any = Metadata()
+        for name, table in tables.items():
+            metadata.add_table(name)
+            for column in table.columns:
+                kind = "numerical" if pd.api.types.is_numeric_dtype(table[column]) else "categorical"
+                metadata.add_column(table_name=name, column_name=column, sdtype="id" if column == person else kind)
+        metadata.set_primary_key(table_name="people", column_name=person)
+        metadata.add_relationship("people", "visits", person, person)
+        made = sdv.HMASynthesizer(metadata, verbose=False)
+        made.fit({name: table.assign(**{person: table[person].astype(str)}) for name, table in tables.items()})
+        drawn = made.sample(num_rows=rows, main_table_name="visits")
+        return drawn["visits"].merge(drawn["people"], on=person)
+
+    return _sampled(fitted)[list(original.columns)].reset_index(drop=True)
+
+
+def _person(given: Options) -> str:
+    if given.person is None:
+        raise UsageError(
+            "TB-SYNTH-005",
+            "This generator needs the person's column.",
+            "It models the rows of one person together.",
+            "Name it with --person.",
+        )
+    return given.person
 
 
 def _installed(module: str) -> tuple[Any, Any]:

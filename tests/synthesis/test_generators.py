@@ -13,8 +13,7 @@ from testbed.data.files import read_file
 from testbed.data.tables import encode
 from testbed.errors import UsageError
 from testbed.report.schema import Estimate
-from testbed.synthesis import generators, synthesise
-from testbed.synthesis.noisy_marginals import noisy_table
+from testbed.synthesis import synthesise
 from testbed.synthesis.planted import KINDS, planted
 from testbed.utility import utility
 from tests.conftest import Thirds
@@ -50,8 +49,14 @@ def test_unknown_generators_and_plants_are_refused(hospital: Thirds) -> None:
         planted(hospital.fresh, hospital.original, 1.5, rng())
     with pytest.raises(UsageError, match="TB-SYNTH-004"):
         planted(hospital.fresh, hospital.original, 0.5, rng(), "buried")
-    with pytest.raises(UsageError, match="TB-SYNTH-005"):
-        synthesise("par", hospital.original, 10, rng())
+    for name in ("par", "hma"):
+        with pytest.raises(UsageError, match="TB-SYNTH-005"):
+            synthesise(name, hospital.original, 10, rng())
+    for name in ("mst", "aim", "noisy_marginals"):
+        with pytest.raises(UsageError, match="TB-SYNTH-008"):
+            synthesise(name, hospital.original, 10, rng())
+        with pytest.raises(UsageError, match="TB-SYNTH-007"):
+            synthesise(name, hospital.original, 10, rng(), public=hospital.control, epsilon=0.0)
 
 
 def rows(frame: pd.DataFrame) -> set[tuple[object, ...]]:
@@ -77,9 +82,38 @@ def test_jittered_and_changed_plants_are_near_and_not_equal(hospital: Thirds) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ctgan", "tvae", "copula_gan"])
 def test_networks_train_and_keep_the_form(name: str, hospital: Thirds) -> None:
-    made = generators()[name](hospital.original, 100, rng(), epochs=2)
+    made = synthesise(name, hospital.original, 100, rng(), epochs=2)
     assert list(made.columns) == list(hospital.original.columns)
     assert len(made) == 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mst", "aim"])
+def test_private_marginals_keep_relations_and_gaps(name: str) -> None:
+    pytest.importorskip("opendp")
+    x = rng().integers(0, 4, 4000)
+    table = pd.DataFrame({"x": x, "same": np.where(x > 1, "high", "low"), "y": rng(1).normal(size=4000)})
+    table["gap"] = table["y"].where(rng(2).random(4000) < 0.7)
+    made = synthesise(name, table.head(2000), 1500, rng(), epsilon=20.0, public=table.tail(2000))
+    assert made.dtypes.tolist() == table.dtypes.tolist()
+    assert len(made) == 1500
+    assert ((made["x"] > 1) == (made["same"] == "high")).mean() > 0.95
+    assert made["y"].notna().all()
+    assert made["gap"].isna().mean() == pytest.approx(0.3, abs=0.05)
+    assert not set(made["y"]) & set(table["y"])
+
+
+@pytest.mark.slow
+def test_people_and_visits_are_drawn_as_linked_tables() -> None:
+    table = load_table("pbc2")
+    made = synthesise("hma", table, 600, rng(), person="id")
+    assert list(made.columns) == list(table.columns)
+    assert len(made) == pytest.approx(600, rel=0.1)
+    assert made["id"].value_counts().max() > 1
+    assert made.groupby("id")["age"].nunique().max() == 1
+    assert made["age"].mean() == pytest.approx(table["age"].mean(), abs=5)
+    with pytest.raises(UsageError, match="TB-SYNTH-011"):
+        synthesise("hma", table[["id", "age"]], 10, rng(), person="id")
 
 
 @pytest.mark.slow
@@ -144,7 +178,7 @@ def test_marginals_by_hand() -> None:
 def test_noisy_marginals_of_a_mixed_table_keep_kinds_and_hold_no_original_number() -> None:
     table = load_table("support2")
     half = table.head(len(table) // 2)
-    made = noisy_table(half, 2000, rng(), epsilon=50.0, public=table)
+    made = synthesise("noisy_marginals", half, 2000, rng(), epsilon=50.0, public=table)
     frames = encode(half, made)
     assert [c.kind for c in frames.synthetic.columns] == [c.kind for c in encode(half, half).synthetic.columns]
     assert made["age"].mean() == pytest.approx(half["age"].mean(), abs=3)
