@@ -43,6 +43,9 @@ def evaluate(
     attacks: Annotated[
         int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 6000 predicates]")
     ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
+    ] = None,
     policy: PolicyOption = None,
     seed: Seed = 0,
     out: Out = None,
@@ -54,6 +57,7 @@ def evaluate(
     from testbed import policy as policy_
     from testbed.data import files, linked, load
     from testbed.report import results
+    from testbed.spread import IN_TURN, OnRay
 
     folder = folder_for(out)
     results.writable(folder)
@@ -82,6 +86,7 @@ def evaluate(
         policy=chosen,
         seed=seed,
         instrument=instrument,
+        spread=OnRay(ray) if ray else IN_TURN,
         progress=progress,
         raw=raw,
     )

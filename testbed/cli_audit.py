@@ -66,8 +66,8 @@ def audit_model(
     from testbed.data.api import function as api_function
     from testbed.harness import given
     from testbed.models.ensemble import Training
-    from testbed.models.spread import OnRay
     from testbed.report import results
+    from testbed.spread import OnRay
 
     if sum(way is not None for way in (model, factory, api, predictions)) != 1:
         raise UsageError(

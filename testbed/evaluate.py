@@ -13,6 +13,7 @@ import yaml
 
 from testbed import counter, utility
 from testbed import policy as policy_
+from testbed.attacks.release.neighbours import rows_over
 from testbed.core import Evidence, Release, Split
 from testbed.data import tables
 from testbed.errors import UsageError
@@ -20,6 +21,7 @@ from testbed.harness.release import examine
 from testbed.harness.targets import RECIPIENT
 from testbed.report import gate, results
 from testbed.report.schema import Result, Subject, ThreatModel
+from testbed.spread import IN_TURN, Spread
 
 NOT_TESTED = [
     "the generator itself, queried, inspected or run again on other people (shadow models)",
@@ -137,6 +139,7 @@ def evaluate(
     policy: policy_.Policy | None = None,
     seed: int = 0,
     instrument: str = "testbed",
+    spread: Spread = IN_TURN,
     progress: Callable[[str], None] = lambda _: None,
     command: Any = "evaluate",
     scenario: str = "evaluate",
@@ -146,8 +149,9 @@ def evaluate(
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
     `control` holds people like those of `original` who were held out before synthesising; without it nothing can
-    pass. `raw` are the linked tables behind the rows, which nothing may be quoted from either. Raises `InputError` for
-    tables that cannot be compared and `UsageError` for names that do not exist.
+    pass. `spread` says where the released rows are searched, which changes no answer. `raw` are the linked tables
+    behind the rows, which nothing may be quoted from either. Raises `InputError` for tables that cannot be compared
+    and `UsageError` for names that do not exist.
     """
     started = time.monotonic()
     results.data_class(data_class)
@@ -159,16 +163,17 @@ def evaluate(
         checked["original"], checked["synthetic"], checked.get("control"), tables.Meta(person, kinds or {})
     )
     split = Split(encoded.original, encoded.control, None)
-    examined = examine(
-        split,
-        Release(encoded.synthetic),
-        secrets=secrets,
-        links=links,
-        attacks=attacks,
-        seed=seed,
-        instrument=instrument,
-        progress=progress,
-    )
+    with rows_over(spread):
+        examined = examine(
+            split,
+            Release(encoded.synthetic),
+            secrets=secrets,
+            links=links,
+            attacks=attacks,
+            seed=seed,
+            instrument=instrument,
+            progress=progress,
+        )
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control
     useful = utility.utility(encoded.synthetic, real, seed, tuple(secrets))

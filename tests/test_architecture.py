@@ -14,6 +14,7 @@ PACKAGE = ROOT / "testbed"
 ATTACKS_MAY_IMPORT = {
     "testbed.core",
     "testbed.matching",
+    "testbed.spread",
     "testbed.models",
     "testbed.shadow",
     "testbed.attacks",

@@ -17,7 +17,8 @@ TABLES = ("support2", "thyroid", "framingham", "pbc2", "heart", "breast-cancer")
 LARGE = ("support2", "thyroid", "framingham", "pbc2")
 """Those with 600 rows or more in a third."""
 FEW_PEOPLE = {"pbc2"}
-"""A third holds 104 people in its 650 rows: too few to decide anything by, so that a pass would be wrong too."""
+"""A third holds 104 people in its 650 rows: too few to decide anything by, so that a pass would be wrong too. Its
+visits, each taken for a person, are enough."""
 SEEDS = range(20)
 FEWEST_DECIDED = 17
 
@@ -49,6 +50,17 @@ def test_further_people_of_the_same_population_do_not_fail(name: str) -> None:
         verdicts[decided(name, original, fresh, control, seed).result.decision.verdict] += 1
     assert verdicts["fail"] == 0
     assert verdicts["pass"] == 0 if name in FEW_PEOPLE else verdicts["pass"] >= FEWEST_DECIDED
+
+
+@pytest.mark.slow
+def test_further_visits_of_few_people_pass_where_a_visit_is_the_unit() -> None:
+    verdicts: Counter[str] = Counter()
+    for seed in SEEDS:
+        parts = split_people(load_table("pbc2"), dict.fromkeys("abc", 1 / 3), None, seed)
+        done = evaluate(parts["a"], parts["c"], parts["b"], data_class="public", seed=seed)
+        verdicts[done.result.decision.verdict] += 1
+    assert verdicts["fail"] == 0
+    assert verdicts["pass"] >= FEWEST_DECIDED
 
 
 @pytest.mark.slow

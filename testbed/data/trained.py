@@ -22,7 +22,7 @@ from testbed.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
-    from testbed.models.spread import Spread
+    from testbed.spread import Spread
 
 Outputs = Literal["logits", "probabilities", "number"]
 
@@ -265,7 +265,7 @@ class TorchRecipe:
     def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
         """A model for each row of `included` (models, n). Raises `Unavailable` where the module cannot be trained."""
         from testbed.models import ensemble
-        from testbed.models.spread import IN_TURN
+        from testbed.spread import IN_TURN
 
         seed = int(rng.integers(2**31))
         x, y = people.x, people.y

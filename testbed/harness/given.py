@@ -18,7 +18,7 @@ from testbed.harness.released import Subject
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
-    from testbed.models.spread import Spread
+    from testbed.spread import Spread
 
 Frames = dict[str, pd.DataFrame]
 

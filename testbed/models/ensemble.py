@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array
 from testbed.errors import UsageError
-from testbed.models.spread import IN_TURN, Spread
+from testbed.spread import IN_TURN, Spread
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
 Outputs = Literal["logits", "probabilities", "number"]

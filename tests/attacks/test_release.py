@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +15,14 @@ import pytest
 
 from testbed.attacks.kit import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
-from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
+from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each, rows_over
 from testbed.attacks.release.trained_inference import _guess  # pyright: ignore[reportPrivateUsage]
 from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
 from testbed.harness.targets import RECIPIENT
 from testbed.matching import Index
-from tests.conftest import thirds
+from testbed.report import results
+from tests.conftest import Thirds, thirds
 
 NUMERIC, CATEGORICAL = Column("x", "numeric"), Column("w", "categorical", ("a", "b", "c"))
 
@@ -298,3 +304,51 @@ def test_a_number_of_two_values_is_guessed_as_one_of_them() -> None:
     guessed = _guess(sex, people, people.select(("height",)), 20, 0)
     assert set(np.unique(guessed)) <= {0.0, 0.5}
     assert (guessed == frame["sex"]).mean() > 0.9
+
+
+@dataclass
+class InParts:
+    """As a cluster would: parts by themselves, done in any order."""
+
+    workers: int
+
+    def __call__(self, work: Any, shared: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+        for number in reversed(range(len(jobs))):
+            yield number, work(shared, jobs[number])
+
+
+@pytest.mark.parametrize("workers", [1, 3, 7, 500])
+def test_rows_searched_in_parts_give_the_same_answers(workers: int) -> None:
+    rng = np.random.default_rng(4)
+    n = 300  # of few values, so that many rows tie and some are alike
+    rows = pd.DataFrame({"x": rng.integers(0, 4, n).astype(float), "y": rng.integers(0, 9, n).astype(float)})
+    rows["w"] = rng.choice(list("abc"), n)
+    frames = encode(rows.mask(rng.random(rows.shape) < 0.1), rows)
+    release, targets = frames.synthetic, frames.original.take(np.arange(90))
+    scale = Scale.of(release)
+    for k in (1, 5, n + 1):
+        expected = nearest(targets, release, scale, 7, k)
+        with rows_over(InParts(workers)):
+            found = nearest(targets, release, scale, 7, k)
+        for one, other in zip(expected, found, strict=True):
+            assert np.array_equal(one, other)
+    each = nearest_without_each(targets, release, release.columns, scale, 7)
+    with rows_over(InParts(workers)):
+        parts = nearest_without_each(targets, release, release.columns, scale, 7)
+    assert np.array_equal(each[0], parts[0])
+    assert np.array_equal(each[1], parts[1])
+
+
+@pytest.mark.slow
+def test_a_release_is_evaluated_alike_over_ray(hospital: Thirds, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    command = [sys.executable, "-m", "testbed.cli", "evaluate", "--attacks", "100"]
+    for role, frame in vars(hospital).items():
+        frame.to_csv(tmp_path / f"{role}.csv", index=False)
+    for role, file in (("original", "original"), ("synthetic", "fresh"), ("control", "control")):
+        command += [f"--{role}", str(tmp_path / f"{file}.csv")]
+    for name, over in (("here", []), ("there", ["--ray", "local"])):
+        done = subprocess.run([*command, *over, "--out", str(tmp_path / name)], capture_output=True, text=True)
+        assert done.returncode in (0, 1, 3), done.stderr
+    one, other = (results.load(tmp_path / name) for name in ("here", "there"))
+    assert one.findings == other.findings

@@ -19,7 +19,7 @@ from testbed.core import Array
 from testbed.errors import UsageError
 from testbed.models import ensemble, networks
 from testbed.models.ensemble import Training, train
-from testbed.models.spread import OnRay
+from testbed.spread import OnRay
 
 N, FEATURES, CLASSES = 90, 16, 3
 RULES = Training(epochs=3, batch_size=8, learning_rate=0.05)
@@ -210,7 +210,7 @@ import numpy as np
 from pathlib import Path
 from testbed.models import networks
 from testbed.models.ensemble import Training, train
-from testbed.models.spread import IN_TURN, OnRay
+from testbed.spread import IN_TURN, OnRay
 
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(40, 6)).astype("float32"), rng.integers(0, 3, 40)

@@ -10,6 +10,9 @@ by the same released row for everybody.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +22,7 @@ import numpy.typing as npt
 
 from testbed.core import Column, Table
 from testbed.matching import mix, row_keys
+from testbed.spread import IN_TURN, Spread
 
 Array = npt.NDArray[Any]
 BLOCK = 2048
@@ -164,11 +168,12 @@ def _search(
     m, n, p = a_exact.shape[0], exact.shape[0], exact.shape[1]
     found = np.zeros((m, k), np.int64)
     distance = np.full((m, k), np.inf)
+    hashed = np.zeros((m, k), np.uint64)
     tied = np.zeros(m, np.bool_)
     slack = 1e-5 + p * 2e-6
     for i in numba.prange(m):
         total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
-        best, hashes, outside = distance[i], np.zeros(k, np.uint64), 0
+        best, hashes, outside = distance[i], hashed[i], 0
         asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
         for start in range(0, n, BLOCK):
             stop = min(n, start + BLOCK)
@@ -195,7 +200,7 @@ def _search(
                 best[place], hashes[place], found[i, place] = d, h, r
                 outside = outside + 1 if best[k - 1] == bound else 0
         tied[i] = outside > 0
-    return found, distance, tied
+    return found, distance, hashed, tied
 
 
 @numba.njit(cache=True, parallel=True)
@@ -214,11 +219,12 @@ def _search_each(
     """For each column in `out` the nearest row by all other columns, in one pass over the rows."""
     m, n, p, s = a_exact.shape[0], exact.shape[0], exact.shape[1], out.shape[0]
     found = np.zeros((m, s), np.int64)
+    distance, hashed = np.full((m, s), np.inf), np.zeros((m, s), np.uint64)
     tied = np.zeros((m, s), np.bool_)
     slack = 1e-5 + p * 2e-6
     for i in numba.prange(m):
         total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
-        best, hashes, gaps = np.full(s, np.inf), np.zeros(s, np.uint64), np.empty(p)
+        best, hashes, gaps = distance[i], hashed[i], np.empty(p)
         asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
         worst = np.inf
         for start in range(0, n, BLOCK):
@@ -250,7 +256,32 @@ def _search_each(
                     best[t], hashes[t], found[i, t] = d, h, r
                 if changed:
                     worst = best.max()
-    return found, tied
+    return found, distance, hashed, tied
+
+
+# --- in one piece or in parts ---------------------------------------------------------------------------
+
+_spread: ContextVar[Spread] = ContextVar("spread", default=IN_TURN)
+
+
+@contextmanager
+def rows_over(spread: Spread) -> Generator[None]:
+    """Within it the released rows are searched in as many parts as `spread` has workers. The answers are the same."""
+    before = _spread.set(spread)
+    try:
+        yield
+    finally:
+        _spread.reset(before)
+
+
+def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) -> list[tuple[Array, ...]]:
+    """`work(shared, part)` of every part, in order: found, distances, hashes and ties; found as rows of the whole."""
+    spread = _spread.get()
+    if spread is IN_TURN:
+        return [work(shared, release)]
+    parts = [p for p in np.array_split(np.arange(len(release)), spread.workers) if len(p)]
+    done = dict(spread(work, shared, [release.take(p) for p in parts]))
+    return [(done[i][0] + p[0], *done[i][1:]) for i, p in enumerate(parts)]
 
 
 def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1) -> tuple[Array, Array, Array]:
@@ -258,11 +289,25 @@ def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1)
 
     Both tables have the same columns, of which the release's `scale` may know more.
     """
-    pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed + 1)
+    parts = _searched(_nearest_in, (targets, scale, seed, k), release)
+    found, distance, hashes = (np.concatenate(p, 1) for p in list(zip(*parts, strict=True))[:3])
     k = min(k, len(release))
-    return _search(
-        pool.near, pool.low, pool.exact, pool.widths, pool.keys, asked.near, asked.low, asked.exact, asked.keys, k
-    )
+    if len(parts) == 1:
+        return found, distance, parts[0][3]
+    order = np.lexsort((hashes, distance), axis=1)  # stable: of rows alike the first
+    chosen, others = order[:, :k], order[:, k:]
+    last = np.take_along_axis(distance, chosen, 1)[:, -1:]
+    tied = (np.take_along_axis(distance, others, 1) == last).any(1)
+    for _, own, _, own_tied in parts:
+        tied |= own_tied & (own[:, -1:] == last)[:, 0]
+    return np.take_along_axis(found, chosen, 1), np.take_along_axis(distance, chosen, 1), tied
+
+
+def _nearest_in(shared: Any, release: Table) -> tuple[Array, ...]:
+    targets, scale, seed, k = shared
+    pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed + 1)
+    rows = (pool.near, pool.low, pool.exact, pool.widths, pool.keys)
+    return _search(*rows, asked.near, asked.low, asked.exact, asked.keys, min(k, len(release)))
 
 
 def nearest_without_each(
@@ -272,11 +317,20 @@ def nearest_without_each(
 
     The targets' own values of a secret cancel out of the answer for it; `tests/test_conformance.py` replaces them.
     """
+    parts = _searched(_nearest_without_each_in, (targets, secrets, scale, seed), release)
+    found, distance, hashes, tied = (np.stack(p) for p in zip(*parts, strict=True))
+    best = np.lexsort((hashes, distance), axis=0)[:1]
+    nearest_ = np.take_along_axis(distance, best, 0)
+    equal = distance == nearest_
+    return np.take_along_axis(found, best, 0)[0], (equal & tied).any(0) | (equal.sum(0) > 1)
+
+
+def _nearest_without_each_in(shared: Any, release: Table) -> tuple[Array, ...]:
+    targets, secrets, scale, seed = shared
     pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed)
     names = [c.name for c in release.columns]
     left_out = np.array([names.index(s.name) for s in secrets], dtype=np.int64)
     # A key must not depend on the secret either.
     keys = np.stack([row_keys(targets.select(tuple(n for n in names if n != s.name)), seed + 1) for s in secrets])
-    return _search_each(
-        pool.near, pool.low, pool.exact, pool.widths, pool.keys, asked.near, asked.low, asked.exact, keys, left_out
-    )
+    rows = (pool.near, pool.low, pool.exact, pool.widths, pool.keys)
+    return _search_each(*rows, asked.near, asked.low, asked.exact, keys, left_out)

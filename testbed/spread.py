@@ -74,8 +74,8 @@ class OnRay:
         except (ImportError, ConnectionError, ValueError, RuntimeError):
             raise UsageError(
                 "TB-TRAINING-002",
-                "There is no Ray cluster to train on.",
+                "There is no Ray cluster to work on.",
                 "Ray is not installed, or nothing answers at the address.",
-                "Install leakage-testbed[simulation]; give --ray local, or a running cluster's host:port.",
+                "Install leakage-testbed[federated]; give --ray local, or a running cluster's host:port.",
             ) from None
         return ray
