@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from typing import Any
 
@@ -71,7 +72,13 @@ def _defences() -> list[dict[str, Any]]:
     except ModuleNotFoundError:
         return []
     return [
-        _entry("defence", name, position="client", malicious=False, summary=(inspect.getdoc(f) or "").split("\n")[0])
+        _entry(
+            "defence",
+            name,
+            position="client",
+            malicious=False,
+            summary=(inspect.getdoc(f) or "").split("\n")[0],
+        )
         for name, f in sorted(known.items())
     ]
 
@@ -104,16 +111,17 @@ def one_line(entry: dict[str, Any]) -> str:
 
 def describe(name: str) -> str:
     """Everything known of an entry. Raises `UsageError` for an unknown name."""
-    found = [e for e in entries(None) if e["name"] == name]
+    listed = entries(None)
+    found = [e for e in listed if e["name"] == name]
     if not found:
-        raise UsageError(
-            "TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", "See testbed list for all names."
-        )
+        close = difflib.get_close_matches(name, [e["name"] for e in listed], 3, 0.5)
+        remedy = f"Perhaps: {', '.join(close)}." if close else "See testbed list for all names."
+        raise UsageError("TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", remedy)
     return "\n\n".join(_described(entry) for entry in sorted(found, key=lambda e: e["kind"] != "scenario"))
 
 
 def _described(entry: dict[str, Any]) -> str:
-    from testbed import scenario
+    from testbed import defences, scenario
 
     name = entry["name"]
     lines = [f"{entry['kind']} {name}", ""]
@@ -122,6 +130,14 @@ def _described(entry: dict[str, Any]) -> str:
         lines += [registered.question, "", registered.summary, "", "parameters (-s key=value):"]
         lines += [f"  {k} = {v}" for k, v in entry["params"].items()]
         return "\n".join(lines)
+    if entry["kind"] == "defence":
+        factory = defences.factory(name)
+        params = {k: p.default for k, p in inspect.signature(factory).parameters.items() if k != "seed"}
+        lines += [inspect.getdoc(factory) or "", "", "parameters:"]
+        lines += [f"  {k}" + ("" if v is inspect.Parameter.empty else f" = {v}") for k, v in params.items()] or [
+            "  none"
+        ]
+        lines.append("")
     if entry["kind"] == "attack":
         attack = kit.find(name)
         lines += [attack.summary, "", "parameters:"]

@@ -76,6 +76,16 @@ def audit_model(
             "Each is a way to say which model is meant.",
             "Leave the others out.",
         )
+    told = {"members": members, "controls": controls, "reference": reference, "person": person, "weights": weights}
+    told |= {"epochs": epochs, "cache": cache, "ray": ray, "budget": budget, "secrets": secrets or None}
+    told["label"] = label if label != "label" else None
+    if predictions is not None and (idle := [f"--{name}" for name, value in told.items() if value is not None]):
+        raise UsageError(
+            "TB-SUBJECT-035",
+            f"{' and '.join(idle)} {'say' if len(idle) > 1 else 'says'} nothing beside --predictions.",
+            "That table holds all there is: who was used, the label, and what the model said.",
+            "Leave out what does not concern it; name its columns id, arm, label and p_0, p_1, ... or prediction.",
+        )
     if shadows % 2:
         raise UsageError(
             "TB-SUBJECT-023",

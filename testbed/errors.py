@@ -14,6 +14,8 @@ quote. No message holds a value of a record: a column is named by its name, a ro
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 
@@ -64,3 +66,10 @@ class RunError(TestbedError):
 
 class DisclosureError(TestbedError):
     exit_code = Exit.DISCLOSURE
+
+
+def perhaps(name: str, known: Iterable[str]) -> str:
+    """For an error's remedy: the names closest to one that does not exist, else all."""
+    names = list(known)
+    close = difflib.get_close_matches(name, names, 3, 0.5)
+    return f"Perhaps: {', '.join(close)}." if close else f"Known: {', '.join(names)}."

@@ -310,8 +310,11 @@ def _finding(
     flags = [*flags, *_flags(evidence, over is not None)]
     if positive is None:
         flags.append("positive_control_missing")
-    elif stats.excess(positive[0], control[0] if control else stats.wilson(0, positive[0].n)).low <= 0:
-        flags.append("positive_control_failed")
+    else:
+        # What a class is like holds of people who were not used as well.
+        others = found["baseline"] if plan.unit == "class" else control
+        if stats.excess(positive[0], others[0] if others else stats.wilson(0, positive[0].n)).low <= 0:
+            flags.append("positive_control_failed")
     excess: Measure = (
         estimate("excess", over, plan.unit, min(attack[1], control[1])) if over and control else NO_CONTROL
     )

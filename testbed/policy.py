@@ -189,6 +189,8 @@ def _operating(over: Estimate, limit: float) -> str:
 
 def _text(finding: Finding) -> str:
     what = finding.risk.replace("_", " ") + (f" ({finding.target})" if finding.target else "")
+    if isinstance(finding.measure, Estimate) and finding.measure.fpr is not None:
+        what += f" at a false-positive rate of {100 * finding.measure.fpr:g} %"
     flags = [FLAGS[f] for f in finding.validity.flags if f in FLAGS]
     if finding.risk in RULED:
         return finding.plain + (f" But {flags[0]}." if finding.verdict == "review" and flags else "")

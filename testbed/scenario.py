@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.errors import UsageError
+from testbed.errors import UsageError, perhaps
 from testbed.report.schema import Defence, Picture, Result, Subject, ThreatModel, Utility
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def find(name: str) -> Registered:
             "TB-SCENARIO-001",
             f"There is no scenario called {name!r}.",
             "Names are exact.",
-            f"Known: {', '.join(known)}.",
+            f"{perhaps(name, known)} See testbed list scenarios.",
         )
     return known[name]
 

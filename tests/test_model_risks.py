@@ -115,6 +115,7 @@ def test_classes_are_inverted_where_the_model_knows_them(attack: str) -> None:
     assert evidence is not None
     assert above_blind(finding)
     assert evidence.cell("positive", "used").success.mean() >= 0.9
+    assert "positive_control_failed" not in finding.validity.flags
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript, unnamed
-from testbed.errors import ThreatError, UsageError
+from testbed.errors import ThreatError, UsageError, perhaps
 
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
@@ -162,6 +162,6 @@ def find(name: str) -> Attack:
             "TB-ATTACK-001",
             f"There is no attack called {name!r}.",
             "Names are exact, so that a misspelt one cannot pass as having found nothing.",
-            f"Known here: {', '.join(known)}.",
+            f"{perhaps(name, known)} See testbed list attacks.",
         )
     return known[name]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from typing import Literal
 
-from testbed.errors import UsageError
+from testbed.errors import UsageError, perhaps
 
 Modality = Literal["table", "image", "text"]
 
@@ -185,11 +184,10 @@ def dataset(name: str) -> Dataset:
     """The data set of that name. Raises `UsageError` naming the closest ones."""
     known = {d.name: d for d in _ALL}
     if name not in known:
-        close = difflib.get_close_matches(name, known, 3, 0.4) or list(known)
         raise UsageError(
             "TB-DATA-001",
             f"There is no data set called {name!r}.",
             "Only registered ones can be fetched by name.",
-            f"Perhaps: {', '.join(close)}. See testbed data list.",
+            f"{perhaps(name, known)} See testbed data list.",
         )
     return known[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from testbed.errors import UsageError
+from testbed.errors import UsageError, perhaps
 
 if TYPE_CHECKING:
     from flwr.clientapp.typing import Mod
@@ -27,14 +27,19 @@ def known() -> dict[str, Callable[..., Any]]:
     }
 
 
-def mod(defence: Defence, seed: int) -> Mod:
-    """The mod of a defence. Raises `UsageError` for one that does not exist."""
+def factory(name: str) -> Callable[..., Any]:
+    """Of a defence's name. Raises `UsageError` for one that does not exist."""
     factories = known()
-    if defence.name not in factories:
+    if name not in factories:
         raise UsageError(
             "TB-DEFENCE-001",
-            f"There is no defence called {defence.name!r}.",
+            f"There is no defence called {name!r}.",
             "A misspelt one would protect nothing.",
-            f"Known: {', '.join(sorted(factories))}.",
+            perhaps(name, sorted(factories)),
         )
-    return factories[defence.name](seed=seed, **defence.params)
+    return factories[name]
+
+
+def mod(defence: Defence, seed: int) -> Mod:
+    """The mod of a defence. Raises `UsageError` for one that does not exist."""
+    return factory(defence.name)(seed=seed, **defence.params)

@@ -13,6 +13,7 @@ import numpy as np
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, ModelSpec, Reconstruction, Split
 from testbed.data.cohorts import Source, divide
+from testbed.defences import factory
 from testbed.errors import UsageError
 from testbed.federation.partition import partition
 from testbed.federation.run import Defence
@@ -136,6 +137,7 @@ def defended(name: str, noise: float, clip: float) -> Defence | None:
         )
     if name in ("none", "gaussian"):
         return Defence("gaussian", {"noise": noise, "clip": clip})
+    factory(name)  # a misspelt one stops here, before anything is trained
     return Defence(name)
 
 

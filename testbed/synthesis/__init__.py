@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from testbed.errors import UsageError
+from testbed.errors import UsageError, perhaps
 from testbed.synthesis.options import Generator, Options
 
 
@@ -46,6 +46,6 @@ def synthesise(
             "TB-SYNTH-006",
             f"There is no generator called {generator!r}.",
             "It makes the release that is evaluated.",
-            f"Use one of: {', '.join(known)}.",
+            perhaps(generator, known),
         )
     return known[generator](original, rows, rng, Options(**options))

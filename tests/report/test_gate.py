@@ -70,6 +70,15 @@ def test_a_persons_value_is_blocked_however_it_is_written(leak: str, watched: tu
     assert blocked(f"<p>something {leak} else</p>", watched)
 
 
+PICTURE = '<img alt="a" src="data:image/png;base64,AAAA/onload="'
+
+
+def test_a_pictures_bytes_are_no_handler_and_a_handler_beside_them_is(watched: tuple[Result, gate.People]) -> None:
+    assert not blocked(f"{PICTURE}>", watched)
+    assert blocked(f'{PICTURE} onload="alert(1)">', watched)
+    assert blocked(f"{PICTURE[:-1]}' onload='alert(1)'>", watched)
+
+
 @pytest.mark.parametrize("harmless", ["none given", "2020-01-01", "98.7 %", "987.7", "n = 700", "the control group"])
 def test_what_many_share_and_what_the_testbed_says_is_not_blocked(
     harmless: str, watched: tuple[Result, gate.People]
