@@ -22,6 +22,8 @@ from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+FEW_VALUES = 10
+"""A number of at most so many values counts as a category here: most are codes, or yes and no."""
 RARE, MOST_SECRETS = 0.1, 30
 """A value is rare that fewer than a tenth of the original have."""
 
@@ -57,7 +59,7 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
     """Secrets again for those alone whose value is rare; over everybody a leak of few is bounded by their share."""
     made: list[tuple[Plan, Evidence]] = []
     for column, values in zip(setting.members.columns, setting.members.values, strict=True):
-        if column.kind != "categorical" or column.name not in setting.by_secret:
+        if column.name not in setting.by_secret or (column.kind == "numeric" and _distinct(values) > FEW_VALUES):
             continue
         codes, counts = np.unique(values, return_counts=True)
         rare = codes[counts < RARE * len(values)]
@@ -105,8 +107,12 @@ def _outlying(setting: Setting) -> Array:
 def _rare(setting: Setting) -> Array | None:
     """The people asked about with the rarest category or pair of categories, by its frequency in the original."""
     original, asked = setting.members, setting.targets.table
-    coded = [j for j, c in enumerate(original.columns) if c.kind == "categorical"]
-    coded = sorted(coded, key=lambda j: len(original.columns[j].levels))[:MOST_COLUMNS]
+    sizes = {
+        j: len(column.levels) if column.kind == "categorical" else _distinct(values)
+        for j, (column, values) in enumerate(zip(original.columns, original.values, strict=True))
+        if column.kind == "categorical" or _distinct(values) <= FEW_VALUES
+    }
+    coded = sorted(sizes, key=lambda j: sizes[j])[:MOST_COLUMNS]
     if not coded:
         return None
     rarity = np.full(len(asked), np.inf)
@@ -123,5 +129,16 @@ def _rare(setting: Setting) -> Array | None:
 def _combined(table: Table, columns: tuple[int, ...]) -> Array:
     key = np.zeros(len(table), np.int64)
     for j in columns:
-        key = key * 2**31 + table.values[j].astype(np.int64) + 1
+        # A number by its bits in float32, so that gaps and fractions are values like any other.
+        own = table.values[j]
+        codes = own if table.columns[j].kind == "categorical" else _bits(own)
+        key = key * 2**32 + codes.astype(np.int64) + 1
     return key
+
+
+def _bits(numbers: Array) -> Array:
+    return np.where(np.isnan(numbers), np.nan, numbers + 0.0).astype(np.float32).view(np.int32)
+
+
+def _distinct(values: Array) -> int:
+    return len(np.unique(values[~np.isnan(values.astype(float))]))

@@ -159,7 +159,7 @@ def _block(setting: Setting, number: int) -> list[Finding]:
 
 def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -> list[Finding]:
     """The first binary secret, of everybody at once; members and controls each stand as the original's people."""
-    binary = [s for s in secrets if len(s.levels) == 2]
+    binary = [s for s in secrets if len(s.levels) == 2 or (s.kind == "numeric" and _binary(setting.members, s.name))]
     most = linear_reconstruction.MOST_PEOPLE
     if not binary or setting.controls is None or len(setting.members) > most or len(setting.members.columns) < 3:
         return []
@@ -187,6 +187,11 @@ def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -
     everybody = len(setting.members)
     evidence = replace(Evidence.join(*parts), requested=everybody, performed=everybody)
     return [_finding(setting, attack, binary[0].name, evidence, number)]
+
+
+def _binary(table: Table, name: str) -> bool:
+    (values,) = table.select((name,)).values
+    return len(np.unique(values[~np.isnan(values)])) == 2
 
 
 def _secrets_chart(findings: list[Finding]) -> Series:
