@@ -13,7 +13,6 @@ import yaml
 
 from testbed import counter, utility
 from testbed import policy as policy_
-from testbed.attacks.release.neighbours import rows_over
 from testbed.core import Evidence, Release, Split
 from testbed.data import tables
 from testbed.errors import UsageError
@@ -21,7 +20,7 @@ from testbed.harness.release import examine
 from testbed.harness.targets import RECIPIENT
 from testbed.report import gate, results
 from testbed.report.schema import Result, Subject, ThreatModel
-from testbed.spread import IN_TURN, Spread
+from testbed.spread import IN_TURN, Spread, rows_over
 
 NOT_TESTED = [
     "the generator itself, queried, inspected or run again on other people (shadow models)",

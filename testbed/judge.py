@@ -325,8 +325,8 @@ def _by_group(view: Cell, used: Array, success: Array, persons: Array) -> Eviden
     return Evidence.join(*parts)
 
 
-FEW_MATCHES = 64
-"""Predicates that fit more people than this are practically never unique, whatever the labels."""
+FEW_MATCHES, MOST_MATCHES = 64, 2**24
+"""People that a predicate fits, per group at its own size; and all matches that are looked at."""
 RELABELLINGS = 400
 
 
@@ -363,15 +363,20 @@ def predicates_design(claim: Predicates, members: Index, controls: Index, rng: n
     judged again: the variance of the sum of differences, over the sum of their variances, is the design effect.
     """
     size = min(members.people, controls.people)
-    of_members, of_controls = (i.matches(claim.conjunctions, FEW_MATCHES) for i in (members, controls))
+    # What fits more people than this is practically never unique in a sample of that size.
+    limit = MOST_MATCHES // max(1, len(claim.conjunctions))
+    few_of = [min(limit, math.ceil(FEW_MATCHES * i.people / max(1, size))) for i in (members, controls)]
+    of_members, of_controls = (
+        i.matches(claim.conjunctions, most) for i, most in zip((members, controls), few_of, strict=True)
+    )
     counts = np.stack([of_members[0], of_controls[0]])
     few = (counts.min(0) >= 0) & (counts.sum(0) > 0)
     who = np.concatenate([of_members[1], of_controls[1] + members.people])
     which = np.concatenate([np.repeat(np.arange(counts.shape[1]), np.maximum(c, 0)) for c in counts])
     who, which = who[few[which]], which[few[which]]
     people, who = np.unique(who, return_inverse=True)
-    most = np.arange(2 * FEW_MATCHES + 1)
-    unique = [stats.unique_match_probability(most, i.people, size) for i in (members, controls)]
+    up_to = np.arange(sum(few_of) + 1)
+    unique = [stats.unique_match_probability(up_to, i.people, size) for i in (members, controls)]
     difference = np.zeros((RELABELLINGS, counts.shape[1]))
     for i in range(RELABELLINGS):
         used = np.zeros(len(people), dtype=bool)

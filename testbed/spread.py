@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -34,6 +37,21 @@ class InTurn:
 
 
 IN_TURN = InTurn()
+_rows: ContextVar[Spread] = ContextVar("rows", default=IN_TURN)
+
+
+@contextmanager
+def rows_over(spread: Spread) -> Generator[None]:
+    """Within it released rows are searched in as many parts as `spread` has workers. The answers are the same."""
+    before = _rows.set(spread)
+    try:
+        yield
+    finally:
+        _rows.reset(before)
+
+
+def spread_of_rows() -> Spread:
+    return _rows.get()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +86,11 @@ class OnRay:
             import ray
 
             if not ray.is_initialized():
+                _answers(self.address)
                 quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
                 here: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if self.address == "local" else {}
                 ray.init(self.address, include_dashboard=False, **quiet, **here)
-        except (ImportError, ConnectionError, ValueError, RuntimeError):
+        except (ImportError, OSError, ValueError, RuntimeError):
             raise UsageError(
                 "TB-TRAINING-002",
                 "There is no Ray cluster to work on.",
@@ -79,3 +98,10 @@ class OnRay:
                 "Install leakage-testbed[federated]; give --ray local, or a running cluster's host:port.",
             ) from None
         return ray
+
+
+def _answers(address: str) -> None:
+    """Raises `OSError` where nobody listens, of whom Ray would ask for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=5).close()

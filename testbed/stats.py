@@ -283,9 +283,8 @@ def roc(positive: Array, negative: Array, points: int = 40) -> tuple[list[float]
     ranked = np.sort(negative)[::-1]
     grid = np.unique(np.geomspace(1 / len(negative), 1, points - 1))
     thresholds = [threshold_at(float(f), ranked) for f in grid]
-    fpr = [float((negative > t).mean()) for t in thresholds]
-    tpr = [float((positive > t).mean()) for t in thresholds]
-    return fpr, tpr
+    both = dict.fromkeys((float((negative > t).mean()), float((positive > t).mean())) for t in thresholds)
+    return [fpr for fpr, _ in both], [tpr for _, tpr in both]
 
 
 def ppv(tpr: float, fpr: float, prevalence: float) -> float | None:

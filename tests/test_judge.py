@@ -121,6 +121,9 @@ def test_predicates_about_the_same_person_count_as_fewer() -> None:
     assert judge.predicates_design(one_each, *apart, np.random.default_rng(1)) == pytest.approx(1, abs=0.25)
     eightfold = Predicates(tuple((Condition(0, "eq", float(v // 8)),) for v in range(400)))
     assert judge.predicates_design(eightfold, *apart, np.random.default_rng(1)) == pytest.approx(8, rel=0.25)
+    many, few = (Index.of(table(rng.integers(0, 40, n).astype(float).tolist())) for n in (8000, 80))
+    eightfold = Predicates(tuple((Condition(0, "eq", float(v // 8)),) for v in range(320)))
+    assert judge.predicates_design(eightfold, many, few, np.random.default_rng(1)) > 3  # each fits some 200 of the many
     unfit = Predicates(((Condition(0, "eq", -1.0),),))
     assert judge.predicates_design(unfit, *apart, np.random.default_rng(1)) == 1
 

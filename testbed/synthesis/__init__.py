@@ -33,6 +33,10 @@ def generators() -> dict[str, Generator]:
     }
 
 
+PRIVATE = frozenset({"aim", "mst", "noisy_marginals"})
+"""Those that are differentially private."""
+
+
 def synthesise(
     generator: str, original: pd.DataFrame, rows: int, rng: np.random.Generator, **options: Any
 ) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,42 +14,50 @@ from testbed.core import Array
 
 BINS = 16
 LEVELS = 20
+MOST_WHOLE = 2.0**53
+DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Binned:
     """By column either the edges of its bins, or its categories; a missing value is a category of its own.
 
-    They are made of people who are nobody's members, since edges and rare categories would give members away.
+    They are made of people who are nobody's members, since edges and rare categories would give members away. The code
+    of a cell follows from that cell and them alone, whatever else its table holds: in another table `1` may be read as
+    a number, as `1.0` or as text, by what stands below it.
     """
 
-    columns: dict[str, Array | tuple[str, ...]]
+    columns: dict[str, Array | tuple[Any, ...]]
     whole: frozenset[str]
     complete: frozenset[str]
     """Columns of which each value of that table has a bin or a category."""
 
     @staticmethod
     def of(frame: pd.DataFrame) -> Binned:
-        """At most 16 bins of equal counts of a number, and the 20 most frequent categories of anything else."""
-        columns: dict[str, Array | tuple[str, ...]] = {}
+        """Some 16 bins of a number, of equal counts, frequent values by themselves; of anything else 20 categories."""
+        columns: dict[str, Array | tuple[Any, ...]] = {}
         whole: set[str] = set()
         complete: set[str] = set()
         for name in map(str, frame.columns):
             values = frame[name]
+            cells = values.tolist()
             if _numeric(values):
-                known = np.asarray(values.dropna(), dtype=float)
+                known = _numbers(cells)
+                known = known[np.isfinite(known)]
                 known = known if len(known) else np.zeros(1)
-                edges = np.quantile(known, np.linspace(0, 1, BINS + 1))
-                if (known == np.round(known)).all():
+                if (known == np.round(known)).all() and np.abs(known).max() < MOST_WHOLE:
                     whole.add(name)
-                    edges = np.floor(edges)
-                    edges[-1] += 1  # the largest number belongs to the last bin
-                edges = np.unique(edges)
-                columns[name] = edges if len(edges) > 1 else np.array([edges[0], edges[0] + 1])
+                columns[name] = _edges(known, name in whole)
             else:
-                counts: Any = values.dropna().astype(str).value_counts()
-                columns[name] = tuple(str(v) for v in counts.index[:LEVELS])
-            if not values.hasnans and (_numeric(values) or values.nunique() <= LEVELS):
+                held: dict[str, list[Any]] = {}
+                for cell in cells:
+                    if (text := _spelt(cell)) is not None:
+                        held.setdefault(text, []).append(cell)
+                # The most frequent first; of several spellings the first.
+                columns[name] = tuple(v[0] for v in sorted(held.values(), key=len, reverse=True)[:LEVELS])
+                if len(held) > LEVELS:
+                    continue
+            if not values.hasnans:
                 complete.add(name)
         return Binned(columns, frozenset(whole), frozenset(complete))
 
@@ -65,14 +75,15 @@ class Binned:
         """By record and column the bin or category (n, columns), int."""
         made: list[Array] = []
         for (name, column), width in zip(self.columns.items(), self.blocks, strict=True):
+            cells = frame[name].tolist()
             if isinstance(column, tuple):
-                place = {v: i for i, v in enumerate(column)}
-                codes: Array = np.array([place.get(str(v), width - 1) for v in frame[name].tolist()], dtype=int)
+                place = {_spelt(v): i for i, v in enumerate(column)}
+                made.append(np.array([place.get(_spelt(v), width - 1) for v in cells], dtype=int))
             else:
-                numbers = np.asarray(pd.to_numeric(frame[name], errors="coerce"), dtype=float)
+                numbers = _numbers(cells)
                 codes = np.clip(np.searchsorted(column, numbers, side="right") - 1, 0, len(column) - 2)
                 codes[np.isnan(numbers)] = width - 1
-            made.append(codes)
+                made.append(codes)
         return np.stack(made, 1)
 
     def table(self, codes: Array, rng: np.random.Generator) -> pd.DataFrame:
@@ -83,7 +94,8 @@ class Binned:
                 made[name] = [column[c] if c < len(column) else None for c in own]
                 continue
             inside = np.minimum(own, len(column) - 2)
-            values = column[inside] + rng.random(len(own)) * (column[inside + 1] - column[inside])
+            low, high = column[inside], column[inside + 1]
+            values = np.minimum(low + rng.random(len(own)) * (high - low), np.nextafter(high, low))
             values = np.floor(values) if name in self.whole else values
             gaps = own == width - 1
             whole = name in self.whole and not gaps.any()
@@ -103,3 +115,41 @@ class Binned:
 
 def _numeric(values: Any) -> bool:
     return bool(pd.api.types.is_numeric_dtype(values)) and not pd.api.types.is_bool_dtype(values)
+
+
+def _edges(known: Array, whole: bool) -> Array:
+    """Ascending edges of quantiles; a value that fills a bin alone has one from itself to the next number."""
+    edges = np.quantile(known, np.linspace(0, 1, BINS + 1))
+    edges = np.floor(edges) if whole else edges
+    values, counts = np.unique(known, return_counts=True)
+    alone = values[counts >= len(known) / BINS]
+    after = alone + 1 if whole else np.nextafter(alone, np.inf)
+    last = [edges[-1] + 1] if whole else []  # the largest number belongs to the last bin
+    return np.unique(np.concatenate([edges, alone, after, last]))
+
+
+def _numbers(cells: Sequence[Any]) -> Array:
+    """Each cell as a number, NaN where it is none."""
+    return np.array([_number(cell) for cell in cells], dtype=float)
+
+
+def _number(cell: Any) -> float:
+    if isinstance(cell, str) and DECIMAL_COMMA.fullmatch(cell):
+        cell = cell.replace(",", ".")
+    try:
+        return float(cell)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def _spelt(cell: Any) -> str | None:
+    """One spelling of a category, None of a gap: 1, 1.0 and "01" are alike, and so are True and "TRUE"."""
+    if pd.isna(cell):
+        return None
+    if isinstance(cell, (bool, np.bool_)):
+        return str(cell).lower()
+    number = _number(cell)
+    if number == number:
+        return repr(number)
+    text = str(cell).strip().removesuffix(" 00:00:00")
+    return text.lower() if text.lower() in ("true", "false") else text

@@ -30,6 +30,13 @@ def synthesizer(algorithm: str) -> Generator:
     def generate(original: pd.DataFrame, rows: int, rng: np.random.Generator, options: Options) -> pd.DataFrame:
         check_epsilon(options.epsilon)
         binned = Binned.of(options.known_to_all(original))
+        if len(binned.columns) < 2:
+            raise UsageError(
+                "TB-SYNTH-013",
+                f"{algorithm} needs two columns or more.",
+                "It models how they go together.",
+                "Use noisy_marginals for a single one.",
+            )
         codes = binned.codes(original)
         names = [f"c{i}" for i in range(codes.shape[1])]
         widths = dict(zip(names, binned.drawn, strict=True))
@@ -84,7 +91,7 @@ def _release(algorithm: str, data: dict[str, Any], widths: dict[str, int], epsil
                 "TB-SYNTH-010",
                 f"OpenDP's {algorithm} could not model this table.",
                 f"It stopped with {error.variant}.",
-                "Drop columns of many categories, or ask for a larger epsilon.",
+                "Drop columns of many categories, or try another epsilon; 0.01 to 100 is usual.",
             ) from None
     return made.select(list(data)).to_pandas().to_numpy(dtype=float)
 

@@ -17,7 +17,7 @@ class Options:
     """`epochs` for networks; `person` names the column that tells people apart; the rest is for private generators.
 
     `public` is a table of people whose categories, ranges and gaps everybody may know: a private generator's bins are
-    made of it, and its guarantee does not cover it.
+    made of it, and its guarantee covers neither it nor the number of rows asked for.
     """
 
     epochs: int = 100
@@ -31,6 +31,10 @@ class Options:
     def known_to_all(self, table: pd.DataFrame) -> pd.DataFrame:
         """The attributes of `public`. Raises `UsageError` where there is none, or a column of `table` is missing."""
         names = [c for c in table.columns if c != self.person]
+        if not names:
+            raise UsageError(
+                "TB-SYNTH-012", "There is nothing to synthesise.", "No column is left.", "Give a table of attributes."
+            )
         if self.public is None or any(c not in self.public.columns for c in names):
             raise UsageError(
                 "TB-SYNTH-008",
@@ -48,5 +52,7 @@ Generator = Callable[[pd.DataFrame, int, np.random.Generator, Options], pd.DataF
 
 
 def check_epsilon(epsilon: float) -> None:
-    if not epsilon > 0:
-        raise UsageError("TB-SYNTH-007", "Epsilon must be positive.", "It scales the noise.", "Give, for example, 1.0.")
+    if not 0 < epsilon < float("inf"):
+        raise UsageError(
+            "TB-SYNTH-007", "Epsilon must be positive and finite.", "It scales the noise.", "Give, for example, 1.0."
+        )

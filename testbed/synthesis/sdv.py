@@ -82,8 +82,9 @@ def persons_and_visits(original: pd.DataFrame, rows: int, rng: np.random.Generat
         for name, table in tables.items():
             metadata.add_table(name)
             for column in table.columns:
-                kind = "numerical" if pd.api.types.is_numeric_dtype(table[column]) else "categorical"
-                metadata.add_column(table_name=name, column_name=column, sdtype="id" if column == person else kind)
+                metadata.add_column(
+                    table_name=name, column_name=column, sdtype="id" if column == person else _kind(table[column])
+                )
         metadata.set_primary_key(table_name="people", column_name=person)
         metadata.add_relationship("people", "visits", person, person)
         made = sdv.HMASynthesizer(metadata, verbose=False)
@@ -124,11 +125,16 @@ def _metadata(Metadata: Any, table: pd.DataFrame) -> Any:
     for name in table.columns:
         # An attribute whose values happen to be unique, or look like contact data, is still an attribute.
         if metadata.tables["table"].columns[name]["sdtype"] not in ("numerical", "categorical", "boolean", "datetime"):
-            kind = "numerical" if pd.api.types.is_numeric_dtype(table[name]) else "categorical"
-            metadata.update_column(table_name="table", column_name=name, sdtype=kind)
+            metadata.update_column(table_name="table", column_name=name, sdtype=_kind(table[name]))
     if metadata.tables["table"].primary_key is not None:
         metadata.remove_primary_key(table_name="table")
     return metadata
+
+
+def _kind(values: Any) -> str:
+    if pd.api.types.is_bool_dtype(values):
+        return "boolean"
+    return "numerical" if pd.api.types.is_numeric_dtype(values) else "categorical"
 
 
 def _sampled(fitted: Callable[[], Any]) -> Any:

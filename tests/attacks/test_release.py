@@ -15,13 +15,14 @@ import pytest
 
 from testbed.attacks.kit import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
-from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each, rows_over
+from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
 from testbed.attacks.release.trained_inference import _guess  # pyright: ignore[reportPrivateUsage]
 from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
 from testbed.harness.targets import RECIPIENT
 from testbed.matching import Index
 from testbed.report import results
+from testbed.spread import rows_over
 from tests.conftest import Thirds, thirds
 
 NUMERIC, CATEGORICAL = Column("x", "numeric"), Column("w", "categorical", ("a", "b", "c"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -229,6 +230,15 @@ def test_ray_trains_the_same_models(tmp_path: Path) -> None:
     parts, same = done.stdout.split()
     assert int(parts) == min(5, os.cpu_count() or 1)
     assert same == "True"
+
+
+def test_a_port_where_nobody_listens_is_told_at_once() -> None:
+    pytest.importorskip("ray")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(UsageError, match="TB-TRAINING-002"):
+        assert OnRay(address).workers
 
 
 def test_a_cluster_that_does_not_answer_is_an_error_in_words(monkeypatch: pytest.MonkeyPatch) -> None:

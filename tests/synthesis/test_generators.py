@@ -14,6 +14,7 @@ from testbed.data.tables import encode
 from testbed.errors import UsageError
 from testbed.report.schema import Estimate
 from testbed.synthesis import synthesise
+from testbed.synthesis.binned import Binned
 from testbed.synthesis.planted import KINDS, planted
 from testbed.utility import utility
 from tests.conftest import Thirds
@@ -55,8 +56,11 @@ def test_unknown_generators_and_plants_are_refused(hospital: Thirds) -> None:
     for name in ("mst", "aim", "noisy_marginals"):
         with pytest.raises(UsageError, match="TB-SYNTH-008"):
             synthesise(name, hospital.original, 10, rng())
-        with pytest.raises(UsageError, match="TB-SYNTH-007"):
-            synthesise(name, hospital.original, 10, rng(), public=hospital.control, epsilon=0.0)
+        for epsilon in (0.0, float("inf"), float("nan")):
+            with pytest.raises(UsageError, match="TB-SYNTH-007"):
+                synthesise(name, hospital.original, 10, rng(), public=hospital.control, epsilon=epsilon)
+    with pytest.raises(UsageError, match="TB-SYNTH-013"):
+        synthesise("mst", hospital.original[["age"]], 10, rng(), public=hospital.control)
 
 
 def rows(frame: pd.DataFrame) -> set[tuple[object, ...]]:
@@ -87,6 +91,61 @@ def test_networks_train_and_keep_the_form(name: str, hospital: Thirds) -> None:
     assert len(made) == 100
 
 
+@pytest.mark.parametrize("more", ["4,,,", "4,unknown,unknown,unknown", "x,1.5,false,2020-01-01 10:00:00"])
+def test_a_records_code_follows_from_that_record_alone(more: str, tmp_path: Path) -> None:
+    """One record more may change how a whole column is read; where codes changed with it no noise would hide it."""
+    public = pd.DataFrame({"ward": ["1", "2", "A"], "dose": [0.0, 2.0, 5.5], "flag": ["TRUE", "FALSE", "TRUE"]})
+    public["seen"] = ["2020-01-01", "2021-01-01", "2022-01-01"]
+    binned = Binned.of(public)
+    lines = ["ward,dose,flag,seen", '1,"0,5",TRUE,2020-01-01', '2,"5,25",FALSE,2021-01-01', '1,"0,5",TRUE,2021-01-01']
+    made = []
+    for name, rows in (("one", lines), ("more", [*lines, more])):
+        (tmp_path / f"{name}.csv").write_text("\n".join(rows) + "\n")
+        made.append(binned.codes(read_file(tmp_path / f"{name}.csv", "original")))
+    assert np.array_equal(made[0], made[1][:3])
+    assert made[0][:, 0].tolist() == [0, 1, 0]
+    assert made[0][0, 1] < made[0][1, 1]
+    assert made[0][:, 2].tolist() == [0, 1, 0]
+    assert made[0][:, 3].tolist() == [0, 1, 1]
+
+
+def test_bins_keep_kinds_and_frequent_values() -> None:
+    n = 2000
+    table = pd.DataFrame({"cost": np.where(rng().random(n) < 0.95, 0, rng(1).integers(1, 100_000, n))})
+    table["same"], table["huge"], table["flag"] = 7.5, 1e300 * rng(2).random(n), rng(3).random(n) < 0.9
+    table["seen"] = pd.to_datetime(np.where(table["flag"], "2020-01-01", "2021-01-01"))
+    made = synthesise("noisy_marginals", table, n, rng(), epsilon=1000.0, public=table)
+    assert made.dtypes.tolist() == table.dtypes.tolist()
+    assert (made["cost"] == 0).mean() == pytest.approx(0.95, abs=0.03)
+    assert set(made["same"]) == {7.5}
+    assert made["huge"].min() >= 0
+    assert made["flag"].mean() == pytest.approx(0.9, abs=0.03)
+    assert (made["seen"] == "2020-01-01").mean() == pytest.approx(0.9, abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (["--generator", "noisy_marginals", "--public", "p.csv"], "TB-SYNTH-014"),
+        (["--generator", "noisy_marginals", "--public", "o.csv", "--rows", "9"], "TB-SYNTH-015"),
+        (["--generator", "noisy_marginals", "--rows", "9"], "TB-SYNTH-008"),
+    ],
+)
+def test_a_private_generator_is_told_nothing_by_the_original(
+    options: list[str],
+    code: str,
+    hospital: Thirds,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    hospital.original.to_csv("o.csv", index=False)
+    hospital.control.to_csv("p.csv", index=False)
+    assert invoke(monkeypatch, "synthesise", "--original", "o.csv", "--out", "s.csv", *options) == 2
+    assert code in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mst", "aim"])
 def test_private_marginals_keep_relations_and_gaps(name: str) -> None:
@@ -106,6 +165,7 @@ def test_private_marginals_keep_relations_and_gaps(name: str) -> None:
 @pytest.mark.slow
 def test_people_and_visits_are_drawn_as_linked_tables() -> None:
     table = load_table("pbc2")
+    table = table.assign(late=table["age"] > 60)
     made = synthesise("hma", table, 600, rng(), person="id")
     assert list(made.columns) == list(table.columns)
     assert len(made) == pytest.approx(600, rel=0.1)

@@ -10,9 +10,7 @@ by the same released row for everybody.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +20,7 @@ import numpy.typing as npt
 
 from testbed.core import Column, Table
 from testbed.matching import mix, row_keys
-from testbed.spread import IN_TURN, Spread
+from testbed.spread import IN_TURN, spread_of_rows
 
 Array = npt.NDArray[Any]
 BLOCK = 2048
@@ -261,22 +259,10 @@ def _search_each(
 
 # --- in one piece or in parts ---------------------------------------------------------------------------
 
-_spread: ContextVar[Spread] = ContextVar("spread", default=IN_TURN)
-
-
-@contextmanager
-def rows_over(spread: Spread) -> Generator[None]:
-    """Within it the released rows are searched in as many parts as `spread` has workers. The answers are the same."""
-    before = _spread.set(spread)
-    try:
-        yield
-    finally:
-        _spread.reset(before)
-
 
 def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) -> list[tuple[Array, ...]]:
     """`work(shared, part)` of every part, in order: found, distances, hashes and ties; found as rows of the whole."""
-    spread = _spread.get()
+    spread = spread_of_rows()
     if spread is IN_TURN:
         return [work(shared, release)]
     parts = [p for p in np.array_split(np.arange(len(release)), spread.workers) if len(p)]
