@@ -136,6 +136,12 @@ def test_any_tables_get_an_answer_that_quotes_nobody(case: dict[str, Any]) -> No
     try_one(case)
 
 
+def test_numbers_beyond_single_precision_are_told_apart() -> None:
+    rng = np.random.default_rng(0)
+    tables_ = [pd.DataFrame({"a": rng.choice([1e97, -1e283, 2.0], 40), "b": rng.normal(size=40)}) for _ in range(3)]
+    try_one({"tables": tables_, "options": {"attacks": 20}})
+
+
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
 @given(triples())

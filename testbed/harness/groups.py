@@ -14,7 +14,7 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import stats
 from testbed.attacks.release.neighbours import Scale, nearest
-from testbed.core import Array, Evidence, Table
+from testbed.core import Array, Evidence
 from testbed.findings import Plan
 from testbed.harness import inference, risks
 from testbed.harness.targets import Setting
@@ -115,29 +115,22 @@ def _rare(setting: Setting) -> Array | None:
     coded = sorted(sizes, key=lambda j: sizes[j])[:MOST_COLUMNS]
     if not coded:
         return None
+    # Codes of both tables' rows together; a gap is a value like any other.
+    codes = {
+        j: np.unique(np.concatenate([t.values[j] for t in (original, asked)]), return_inverse=True)[1] for j in coded
+    }
     rarity = np.full(len(asked), np.inf)
     for chosen in [*combinations(coded, 1), *combinations(coded, 2)]:
-        keys = [_combined(t, chosen) for t in (original, asked)]
-        values, counts = np.unique(keys[0], return_counts=True)
-        place = np.minimum(np.searchsorted(values, keys[1]), len(values) - 1)
-        frequency = np.where(values[place] == keys[1], counts[place], 0)
+        keys = np.zeros(len(original) + len(asked), np.int64)
+        for j in chosen:
+            keys = keys * 2**31 + codes[j]
+        own, others = keys[: len(original)], keys[len(original) :]
+        values, counts = np.unique(own, return_counts=True)
+        place = np.minimum(np.searchsorted(values, others), len(values) - 1)
+        frequency = np.where(values[place] == others, counts[place], 0)
         # A member counts itself.
         rarity = np.minimum(rarity, frequency - setting.targets.used)
     return rarity <= np.quantile(rarity, SHARE)
-
-
-def _combined(table: Table, columns: tuple[int, ...]) -> Array:
-    key = np.zeros(len(table), np.int64)
-    for j in columns:
-        # A number by its bits in float32, so that gaps and fractions are values like any other.
-        own = table.values[j]
-        codes = own if table.columns[j].kind == "categorical" else _bits(own)
-        key = key * 2**32 + codes.astype(np.int64) + 1
-    return key
-
-
-def _bits(numbers: Array) -> Array:
-    return np.where(np.isnan(numbers), np.nan, numbers + 0.0).astype(np.float32).view(np.int32)
 
 
 def _distinct(values: Array) -> int:
