@@ -7,11 +7,13 @@ from typing import Any
 import numba
 import numpy as np
 
-from testbed.attacks.release.neighbours import Rows, Scale, nearest
+from testbed.attacks.release.neighbours import Scale, in_ranges, nearest
 from testbed.core import Array, Table
 from testbed.matching import row_keys
 
 MOST_ROWS = 5000
+MISSING = 5.0
+"""Where a missing number is put in units of the range: further than 1 from every number, which lie in [-1, 2]."""
 
 
 @numba.njit(cache=True, parallel=True)
@@ -33,6 +35,18 @@ def _kernel_sums(near: Any, asked: Any, width: float, own: Any) -> Any:  # pragm
     return sums
 
 
+def coordinates(table: Table, scale: Scale) -> Array:
+    """Rows as (p, n) float32, between which differences, at most 1 each, sum to Gower's distance but for rounding."""
+    near = np.empty((len(table.columns), len(table)), np.float32)
+    for j, (column, values) in enumerate(zip(table.columns, table.values, strict=True)):
+        if column.kind == "categorical":
+            near[j] = values
+        else:
+            placed = in_ranges(values, scale.origins[column.name], scale.ranges[column.name], -1.0, 2.0)
+            near[j] = np.where(np.isnan(values), MISSING, placed)
+    return near
+
+
 def sampled(table: Table, seed: int, most: int = MOST_ROWS) -> Table:
     """At most so many rows, chosen by what they say and the seed, so that their order plays no part."""
     return table.take(np.argsort(row_keys(table, seed), kind="stable")[:most]) if len(table) > most else table
@@ -50,7 +64,7 @@ def bandwidth(pool: Table, scale: Scale) -> float:
 
 def log_density(targets: Table, pool: Table, scale: Scale, width: float, own: Array | None = None) -> Array:
     """The log of the mean kernel over the pool's rows, floored; row `own[i]` is left out for target i."""
-    near = [Rows.of(t, scale, 0).near for t in (pool, targets)]
+    near = [coordinates(t, scale) for t in (pool, targets)]
     left_out = np.full(len(targets), -1) if own is None else own
     sums = _kernel_sums(near[0], near[1], width, left_out)
     return np.log(np.maximum(sums, 1e-12) / len(pool))

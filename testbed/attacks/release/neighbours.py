@@ -24,10 +24,13 @@ from testbed.spread import IN_TURN, spread_of_rows
 
 Array = npt.NDArray[Any]
 BLOCK = 2048
-MISSING = 5.0
-"""Where a missing number is put in units of the range: further than 1 from every number, which lie in [-1, 2]."""
-MOST_BYTES = 255
-"""Differing categories are counted in a byte."""
+STEPS = 200
+"""Bytes count numbers in this part of their range, from `LEAST` of it on; `GAP` is a missing one."""
+LEAST, MOST, GAP = -0.1, 1.15, 255
+FAR = STEPS + 1
+"""What two categories that differ add, and the most that two numbers do: one step is lost where both are cut off."""
+MOST_BYTES = 65535 // FAR
+"""Columns whose steps can be summed in two bytes; further ones count as equal."""
 
 
 # --- rows made ready ------------------------------------------------------------------------------------
@@ -56,10 +59,10 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows ready to be searched: `near` (p, n) float32 for bounds, `low` (q, n) bytes of codes, `exact` (n, p)."""
+    """Rows ready to be searched: `low` (q, n) bytes for bounds, categories first, and `exact` (n, p)."""
 
-    near: Array
     low: Array
+    categories: int
     exact: Array
     widths: Array
     """(p,): a number's range, 0 where equality is all that counts."""
@@ -68,29 +71,37 @@ class Rows:
     @staticmethod
     def of(table: Table, scale: Scale, seed: int) -> Rows:
         n, p = len(table), len(table.columns)
-        near, exact = np.empty((p, n), np.float32), np.empty((n, p), np.float64)
+        exact = np.empty((n, p), np.float64)
         widths = np.zeros(p)
-        low: list[Array] = []
+        low: tuple[list[Array], list[Array]] = [], []
         for j, (column, values) in enumerate(zip(table.columns, table.values, strict=True)):
             exact[:, j] = values
             if column.kind == "categorical":
-                near[j] = values
-                low.append((values & 0xFF).astype(np.uint8))
+                low[0].append((values & 0xFF).astype(np.uint8))
             else:
                 widths[j] = scale.ranges[column.name]
-                near[j] = _in_ranges(values, scale.origins[column.name], widths[j])
-        bytes_ = np.stack(low[:MOST_BYTES]) if low else np.empty((0, n), np.uint8)
-        return Rows(near, bytes_, exact, widths, row_keys(table, seed))
+                low[1].append(_in_steps(values, scale.origins[column.name], widths[j]))
+        bytes_ = np.stack([*low[0], *low[1]][:MOST_BYTES]) if p else np.empty((0, n), np.uint8)
+        return Rows(bytes_, min(len(low[0]), MOST_BYTES), exact, widths, row_keys(table, seed))
 
 
-def _in_ranges(values: Array, origin: float, width: float) -> Array:
-    """Numbers as multiples of the range from the release's smallest on; what lies a range outside is put there."""
+def in_ranges(values: Array, origin: float, width: float, least: float, most: float) -> Array:
+    """Numbers as multiples of the range from the release's smallest on, cut off at `least` and `most`; gaps as 0."""
+    known = np.where(np.isnan(values), origin, values)
     if width == 0:
-        placed = np.where(values == origin, 0.0, 2.0)
-    else:
-        with np.errstate(over="ignore"):
-            placed = np.clip(values / width - origin / width, -1.0, 2.0)
-    return np.where(np.isnan(values), MISSING, placed)
+        return np.where(known == origin, 0.0, most)
+    with np.errstate(over="ignore"):
+        return np.clip(known / width - origin / width, least, most)
+
+
+def _in_steps(values: Array, origin: float, width: float) -> Array:
+    """Numbers as bytes: steps of the range from the release's smallest on, cut off where they are far outside.
+
+    Neither cutting off nor rounding down brings two numbers further apart than one step, so that the steps between
+    two of them, less one, are a lower bound of their distance.
+    """
+    steps = np.floor((in_ranges(values, origin, width, LEAST, MOST) - LEAST) * STEPS)
+    return np.where(np.isnan(values), GAP, steps).astype(np.uint8)
 
 
 # --- the search -----------------------------------------------------------------------------------------
@@ -106,32 +117,37 @@ def _gap(a: float, b: float, width: float) -> float:  # pragma: no cover - compi
     return d if d < 1.0 else 1.0
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
-def _bounds(near: Any, asked: Any, start: int, stop: int, total: Any) -> None:  # pragma: no cover - compiled
-    """The distances of a block in float32: right but for rounding."""
-    for r in range(stop - start):
-        total[r] = np.float32(0.0)
-    for c in range(near.shape[0]):
-        q = asked[c]
-        column = near[c, start:stop]
-        for r in range(stop - start):
-            total[r] += min(abs(column[r] - q), np.float32(1.0))
+@numba.njit(cache=True, nogil=True)
+def _limit(bound: float, columns: int, p: int) -> int:  # pragma: no cover - compiled
+    """The most steps of a row that may be as near as `bound`: one a column is lost, and rounding is allowed for."""
+    most = STEPS * (bound + 1e-5 + p * 2e-6) + columns
+    return 65535 if most > 65535 else int(most)
 
 
 @numba.njit(cache=True, nogil=True)
-def _differing(low: Any, asked: Any, start: int, stop: int, count: Any, most: int) -> int:  # pragma: no cover
-    """How many categories differ at least, by row of a block; returns how many rows stay at or below `most`."""
-    for r in range(stop - start):
-        count[r] = np.uint8(0)
+def _bounds(
+    low: Any, categories: int, asked: Any, start: int, stop: int, total: Any, limit: int
+) -> bool:  # pragma: no cover - compiled
+    """The steps between a block's rows and the one asked about, in `total`; False where none is within the limit."""
+    n = stop - start
+    for r in range(n):
+        total[r] = np.uint16(0)
     for c in range(low.shape[0]):
-        q = asked[c]
-        column = low[c, start:stop]
-        for r in range(stop - start):
-            count[r] += np.uint8(column[r] != q)
-    left = 0
-    for r in range(stop - start):
-        left += count[r] <= most
-    return left
+        if c == categories and c > 0:
+            least = np.uint16(65535)
+            for r in range(n):
+                least = min(least, total[r])
+            if least > limit:
+                return False
+        q, column = asked[c], low[c, start:stop]
+        if c < categories:
+            for r in range(n):
+                total[r] = np.uint16(total[r] + np.uint16(FAR) * np.uint16(column[r] != q))
+        else:
+            for r in range(n):
+                v = column[r]
+                total[r] = np.uint16(total[r] + np.uint16(min(np.uint8(max(v, q) - min(v, q)), np.uint8(FAR))))
+    return True
 
 
 @numba.njit(cache=True, nogil=True)
@@ -146,40 +162,27 @@ def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float) -> float:  #
     return total
 
 
-@numba.njit(cache=True, nogil=True)
-def _candidates(
-    near: Any, low: Any, asked: Any, asked_low: Any, start: int, stop: int, bound: float, total: Any, count: Any
-) -> bool:  # pragma: no cover - compiled
-    """Bound a block's rows from below, in `count` (returns True) or in `total` (returns False)."""
-    if low.shape[0] and bound < near.shape[0]:
-        left = _differing(low, asked_low, start, stop, count, int(bound + 1e-9))
-        if left * 8 < stop - start:
-            return True
-    _bounds(near, asked, start, stop, total)
-    return False
-
-
 @numba.njit(cache=True, parallel=True)
 def _search(
-    near: Any, low: Any, exact: Any, widths: Any, keys: Any, a_near: Any, a_low: Any, a_exact: Any, a_keys: Any, k: int
+    low: Any, categories: int, exact: Any, widths: Any, keys: Any, a_low: Any, a_exact: Any, a_keys: Any, k: int
 ) -> Any:  # pragma: no cover - compiled
     m, n, p = a_exact.shape[0], exact.shape[0], exact.shape[1]
     found = np.zeros((m, k), np.int64)
     distance = np.full((m, k), np.inf)
     hashed = np.zeros((m, k), np.uint64)
     tied = np.zeros(m, np.bool_)
-    slack = 1e-5 + p * 2e-6
     for i in numba.prange(m):
-        total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+        total = np.empty(BLOCK, np.uint16)
         best, hashes, outside = distance[i], hashed[i], 0
-        asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
+        asked, limit = a_low[:, i].copy(), 65535
         for start in range(0, n, BLOCK):
             stop = min(n, start + BLOCK)
-            by_count = _candidates(near, low, asked, asked_low, start, stop, best[k - 1], total, count)
+            if not _bounds(low, categories, asked, start, stop, total, limit):
+                continue
             for r in range(start, stop):
-                bound = best[k - 1]
-                if (count[r - start] if by_count else total[r - start]) > bound + slack:
+                if total[r - start] > limit:
                     continue
+                bound = best[k - 1]
                 d = _exact(exact[r], a_exact[i], widths, -1, bound)
                 if d > bound:
                     continue
@@ -197,40 +200,31 @@ def _search(
                     place -= 1
                 best[place], hashes[place], found[i, place] = d, h, r
                 outside = outside + 1 if best[k - 1] == bound else 0
+                limit = _limit(best[k - 1], low.shape[0], p)
         tied[i] = outside > 0
     return found, distance, hashed, tied
 
 
 @numba.njit(cache=True, parallel=True)
 def _search_each(
-    near: Any,
-    low: Any,
-    exact: Any,
-    widths: Any,
-    keys: Any,
-    a_near: Any,
-    a_low: Any,
-    a_exact: Any,
-    a_keys: Any,
-    out: Any,
+    low: Any, categories: int, exact: Any, widths: Any, keys: Any, a_low: Any, a_exact: Any, a_keys: Any, out: Any
 ) -> Any:  # pragma: no cover - compiled
     """For each column in `out` the nearest row by all other columns, in one pass over the rows."""
     m, n, p, s = a_exact.shape[0], exact.shape[0], exact.shape[1], out.shape[0]
     found = np.zeros((m, s), np.int64)
     distance, hashed = np.full((m, s), np.inf), np.zeros((m, s), np.uint64)
     tied = np.zeros((m, s), np.bool_)
-    slack = 1e-5 + p * 2e-6
     for i in numba.prange(m):
-        total, count = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.uint8)
+        total = np.empty(BLOCK, np.uint16)
         best, hashes, gaps = distance[i], hashed[i], np.empty(p)
-        asked, asked_low = a_near[:, i].copy(), a_low[:, i].copy()
-        worst = np.inf
+        asked, limit = a_low[:, i].copy(), 65535
         for start in range(0, n, BLOCK):
             stop = min(n, start + BLOCK)
             # Leaving a column out takes at most 1 off the distance.
-            by_count = _candidates(near, low, asked, asked_low, start, stop, worst + 1.0, total, count)
+            if not _bounds(low, categories, asked, start, stop, total, limit):
+                continue
             for r in range(start, stop):
-                if (count[r - start] if by_count else total[r - start]) > worst + 1.0 + slack:
+                if total[r - start] > limit:
                     continue
                 whole = 0.0
                 for j in range(p):
@@ -253,7 +247,7 @@ def _search_each(
                         changed = True
                     best[t], hashes[t], found[i, t] = d, h, r
                 if changed:
-                    worst = best.max()
+                    limit = _limit(best.max() + 1.0, low.shape[0], p)
     return found, distance, hashed, tied
 
 
@@ -292,8 +286,8 @@ def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1)
 def _nearest_in(shared: Any, release: Table) -> tuple[Array, ...]:
     targets, scale, seed, k = shared
     pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed + 1)
-    rows = (pool.near, pool.low, pool.exact, pool.widths, pool.keys)
-    return _search(*rows, asked.near, asked.low, asked.exact, asked.keys, min(k, len(release)))
+    rows = (pool.low, pool.categories, pool.exact, pool.widths, pool.keys)
+    return _search(*rows, asked.low, asked.exact, asked.keys, min(k, len(release)))
 
 
 def nearest_without_each(
@@ -318,5 +312,5 @@ def _nearest_without_each_in(shared: Any, release: Table) -> tuple[Array, ...]:
     left_out = np.array([names.index(s.name) for s in secrets], dtype=np.int64)
     # A key must not depend on the secret either.
     keys = np.stack([row_keys(targets.select(tuple(n for n in names if n != s.name)), seed + 1) for s in secrets])
-    rows = (pool.near, pool.low, pool.exact, pool.widths, pool.keys)
-    return _search_each(*rows, asked.near, asked.low, asked.exact, keys, left_out)
+    rows = (pool.low, pool.categories, pool.exact, pool.widths, pool.keys)
+    return _search_each(*rows, asked.low, asked.exact, keys, left_out)
