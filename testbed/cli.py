@@ -58,12 +58,11 @@ def evaluate(
     from testbed import policy as policy_
     from testbed.data import files, linked, load
     from testbed.report import results
-    from testbed.spread import IN_TURN, OnRay
+    from testbed.spread import over
 
     folder = folder_for(out)
     results.writable(folder)
-    spread = OnRay(ray) if ray else IN_TURN
-    assert spread.workers  # a cluster that does not answer is told before anything is read
+    spread = over(ray)
     told = evaluation.MetaFile.read(meta) if meta else evaluation.MetaFile()
     links = [evaluation.parse_link(text) for text in (link or told.link)]
     chosen = policy_.load(policy or policy_.BUILT_IN)

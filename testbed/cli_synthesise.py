@@ -38,6 +38,7 @@ def synthesise(
     import numpy as np
 
     from testbed.data import files
+    from testbed.data.splits import check_person
     from testbed.synthesis import PRIVATE
     from testbed.synthesis import planted as planting
     from testbed.synthesis import synthesise as make
@@ -63,13 +64,7 @@ def synthesise(
             "Name a published table, or people outside the original.",
         )
     frame = files.read_file(original, "original")
-    if person is not None and person not in frame.columns:
-        raise UsageError(
-            "TB-SPLIT-002",
-            f"There is no column called {person!r}.",
-            "It was named as the person's.",
-            "Correct --person.",
-        )
+    check_person(frame, person)
     rng = np.random.default_rng()  # a release's randomness is nobody's to repeat
     known = None if public is None else files.read_file(public, "public")
     options = {"epochs": epochs, "person": person, "epsilon": epsilon, "public": known}

@@ -37,6 +37,17 @@ class InTurn:
 
 
 IN_TURN = InTurn()
+
+
+def over(address: str | None) -> Spread:
+    """In turn or, with an address, on Ray, connected at once: one that does not answer is told before any work."""
+    if address is None:
+        return IN_TURN
+    spread = OnRay(address)
+    spread.connect()
+    return spread
+
+
 _rows: ContextVar[Spread] = ContextVar("rows", default=IN_TURN)
 
 
@@ -65,10 +76,10 @@ class OnRay:
 
     @property
     def workers(self) -> int:
-        return max(1, int(self._ray().cluster_resources().get("CPU", 1)))
+        return max(1, int(self.connect().cluster_resources().get("CPU", 1)))
 
     def __call__(self, work: Callable[[Any, Any], Any], shared: Any, jobs: Sequence[Any]) -> Iterator[tuple[int, Any]]:
-        ray = self._ray()
+        ray = self.connect()
         task, sent = ray.remote(num_cpus=1)(work), ray.put(shared)
         waiting = {task.remote(sent, job): number for number, job in enumerate(jobs)}
         try:
@@ -79,7 +90,7 @@ class OnRay:
             for left in waiting:
                 ray.cancel(left)
 
-    def _ray(self) -> Any:
+    def connect(self) -> Any:
         """Ray, connected; a local one listens on loopback only, and none tells its makers of its use."""
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
         try:

@@ -9,6 +9,16 @@ from testbed.attacks.kit import keyed_rng
 from testbed.errors import UsageError
 
 
+def check_person(frame: pd.DataFrame, person: str | None) -> None:
+    if person is not None and person not in frame.columns:
+        raise UsageError(
+            "TB-SPLIT-002",
+            f"There is no column called {person!r}.",
+            "It was named as the person's identifier.",
+            "Name an existing column, or leave --person out if each row is one person.",
+        )
+
+
 def split_people(
     frame: pd.DataFrame, fractions: dict[str, float], person: str | None = None, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
@@ -17,13 +27,7 @@ def split_people(
     `fractions` sum to at most 1. Raises `UsageError` for an unknown person column or fractions that leave a part
     empty.
     """
-    if person is not None and person not in frame.columns:
-        raise UsageError(
-            "TB-SPLIT-002",
-            f"There is no column called {person!r}.",
-            "It was named as the person's identifier.",
-            "Name an existing column, or leave --person out if each row is one person.",
-        )
+    check_person(frame, person)
     ids = np.arange(len(frame)) if person is None else np.asarray(frame[person])
     names = pd.unique(ids)
     order = keyed_rng(seed, "split").permutation(len(names))

@@ -14,6 +14,7 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import stats
 from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.trained_inference import FEW_VALUES
 from testbed.core import Array, Evidence
 from testbed.findings import Plan
 from testbed.harness import inference, risks
@@ -22,8 +23,6 @@ from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
-FEW_VALUES = 10
-"""A number of at most so many values counts as a category here: most are codes, or yes and no."""
 RARE, MOST_SECRETS = 0.1, 30
 """A value is rare that fewer than a tenth of the original have."""
 
