@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +19,25 @@ from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for
 
 app = typer.Typer(
     name="testbed",
-    help="What does this federation, this model or this synthetic table give away about the people in it, and to whom?",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(metadata.version("leakage-testbed"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What does this federation, this model or this synthetic table give away about the people in it, and to whom?"""
 
 
 @app.command()

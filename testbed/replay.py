@@ -22,6 +22,7 @@ from testbed.findings import Plan
 from testbed.harness import truth as truths
 from testbed.harness.assess import assess
 from testbed.harness.federation import Recorded
+from testbed.harness.pictures import sheets
 from testbed.policy import Policy
 from testbed.report import results
 from testbed.report.schema import Subject, ThreatModel, Unmeasured
@@ -70,7 +71,10 @@ def replay(
         like = next(p for p in truth.plans if p.risk == attack.risk)
         plans = (replace(like, attack=attack.name, params=params),)
     views = truths.beside(path, view, truth_path)
-    assessed = assess(Recorded(views, truth), plans, progress)
+    recorded = Recorded(views, truth)
+    assessed = assess(recorded, plans, progress)
+    subject = Subject.model_validate({**described["subject"], "type": "transcript"})
+    pictures = sheets(assessed.claims, recorded, subject)
     result = results.assemble(
         command="replay",
         scenario="replay",
@@ -79,12 +83,13 @@ def replay(
         seed=seed,
         params={"attack": attack.name, **params},
         started=started,
-        subject=Subject.model_validate({**described["subject"], "type": "transcript"}),
+        subject=subject,
         threat=ThreatModel.model_validate(described["threat"]),
         findings=assessed.findings,
         policy=policy,
+        pictures=pictures,
     )
-    return Done(result, Outcome(assessed.findings, assessed.evidence, {}))
+    return Done(result, Outcome(assessed.findings, assessed.evidence, {}, pictures))
 
 
 def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:

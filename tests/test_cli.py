@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
+from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -173,6 +176,11 @@ def test_canaries_reach_no_artefact_no_log_and_no_error(
     for text in texts:
         assert CANARY not in text
         assert "987.654" not in text
+
+
+def test_the_module_runs_as_the_command_does() -> None:
+    told = subprocess.run([sys.executable, "-m", "testbed", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == metadata.version("leakage-testbed")
 
 
 def test_split_holds_out_by_person(

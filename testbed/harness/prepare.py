@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Array, Cohort, ModelSpec, Reconstruction, Split
+from testbed.core import Array, Cohort, ModelSpec, Split
 from testbed.data.cohorts import Source, divide
 from testbed.defences import factory
 from testbed.errors import UsageError
@@ -21,6 +19,7 @@ from testbed.findings import Plan
 from testbed.harness import truth
 from testbed.harness.assess import assess, at_hand
 from testbed.harness.federation import Trial
+from testbed.harness.pictures import sheets
 from testbed.report import results, schema
 from testbed.report.schema import Unit
 from testbed.scenario import Outcome, Scenario
@@ -181,16 +180,11 @@ def prepared(
         assessed = assess(recorded, progress=progress)
         further = assess(beside.record(engine, progress, store), progress=progress) if beside else None
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
-        pictures = [
-            picture
-            for rule, claim in assessed.claims.items()
-            if len(source.shape) == 3 and (picture := _picture(rule, claim, recorded, source)) is not None
-        ]
         return Outcome(
             [*assessed.findings, *(further.findings if further else [])],
             {**assessed.evidence, **(further.evidence if further else {})},
             truth.files(recorded, described),
-            pictures if source.data_class != "real" else [],
+            sheets(assessed.claims, recorded, subject),
         )
 
     return Scenario(subject, threat, conduct, [described(trial.federation.defence)] if trial.federation.defence else [])
@@ -214,34 +208,3 @@ def described(defence: Defence) -> schema.Defence:
             n=1,
         )
     return schema.Defence(name=defence.name, params=dict(defence.params), epsilon=epsilon)
-
-
-def _picture(rule: str, claim: Reconstruction, recorded: Any, source: Source, most: int = 8) -> schema.Picture | None:
-    """Records above, their reconstructions below, in the order that the judge matched them."""
-    from testbed import judge
-
-    above: list[Array] = []
-    below: list[Array] = []
-    for key, people in recorded.truth.batches["true"].items():
-        rebuilt = claim.batches.get(key)
-        if rebuilt is None or len(above) >= most:
-            continue
-        for record, guess in judge.pairs(rebuilt, people):
-            above.append(record)
-            below.append(np.clip(guess, 0, 1))
-    if not above:
-        return None
-    rows = [np.concatenate(row[:most], axis=2) for row in (above, below)]
-    sheet = np.concatenate(rows, axis=1).transpose(1, 2, 0)
-    caption = f"{rule}: records that clients used (above) and what the attacker rebuilt of them (below)."
-    return schema.Picture(caption=caption, licence=f"Licence of the data: {source.licence}.", png_base64=_png(sheet))
-
-
-def _png(picture: Array, enlarged: int = 4) -> str:
-    """A picture (height, width, channels) in [0, 1] as PNG, each pixel enlarged, without metadata."""
-    from PIL import Image
-
-    pixels = (np.clip(picture, 0, 1) * 255).astype(np.uint8).repeat(enlarged, 0).repeat(enlarged, 1)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode()

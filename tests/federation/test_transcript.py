@@ -68,12 +68,16 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, content in done.outcome.files.items():
         (path / name).write_bytes(content)
     (path / "finding.json").write_text(done.result.findings[0].model_dump_json())
+    (path / "pictures.json").write_text(json.dumps([p.model_dump() for p in done.result.disclosure.pictures]))
     return path
 
 
 def test_a_replay_gives_the_same_finding(folder: Path) -> None:
     again = replay(folder / "true.transcript", "analytic_linear", truth_path=folder / "truth.npz")
     assert json.loads(again.result.findings[0].model_dump_json()) == json.loads((folder / "finding.json").read_text())
+    pictures = [p.model_dump() for p in again.result.disclosure.pictures]
+    assert pictures
+    assert pictures == json.loads((folder / "pictures.json").read_text())
 
 
 def test_without_the_other_cells_they_are_unmeasured(folder: Path, tmp_path: Path) -> None:
