@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.core import Array
+from testbed.data.tables import DATE_PATTERN
 
 BINS = 16
 LEVELS = 20
@@ -28,21 +30,29 @@ class Binned:
     """
 
     columns: dict[str, Array | tuple[Any, ...]]
+    dates: dict[str, Any]
+    """The dtype of each column whose numbers are days since 1970."""
     whole: frozenset[str]
     complete: frozenset[str]
     """Columns of which each value of that table has a bin or a category."""
 
     @staticmethod
     def of(frame: pd.DataFrame) -> Binned:
-        """Some 16 bins of a number, of equal counts, frequent values by themselves; of anything else 20 categories."""
+        """Some 16 bins of a number or date, of equal counts, frequent values by themselves; else 20 categories.
+
+        Dates of which there are no more than 20 stay categories.
+        """
         columns: dict[str, Array | tuple[Any, ...]] = {}
+        dates: dict[str, Any] = {}
         whole: set[str] = set()
         complete: set[str] = set()
         for name in map(str, frame.columns):
             values = frame[name]
             cells = values.tolist()
-            if _numeric(values):
-                known = _numbers(cells)
+            if _dated(cells):
+                dates[name] = values.dtype
+            if name in dates or _numeric(values):
+                known = _days(cells) if name in dates else _numbers(cells)
                 known = known[np.isfinite(known)]
                 known = known if len(known) else np.zeros(1)
                 if (known == np.round(known)).all() and np.abs(known).max() < MOST_WHOLE:
@@ -59,7 +69,7 @@ class Binned:
                     continue
             if not values.hasnans:
                 complete.add(name)
-        return Binned(columns, frozenset(whole), frozenset(complete))
+        return Binned(columns, dates, frozenset(whole), frozenset(complete))
 
     @property
     def blocks(self) -> list[int]:
@@ -80,14 +90,14 @@ class Binned:
                 place = {_spelt(v): i for i, v in enumerate(column)}
                 made.append(np.array([place.get(_spelt(v), width - 1) for v in cells], dtype=int))
             else:
-                numbers = _numbers(cells)
+                numbers = _days(cells) if name in self.dates else _numbers(cells)
                 codes = np.clip(np.searchsorted(column, numbers, side="right") - 1, 0, len(column) - 2)
                 codes[np.isnan(numbers)] = width - 1
                 made.append(codes)
         return np.stack(made, 1)
 
     def table(self, codes: Array, rng: np.random.Generator) -> pd.DataFrame:
-        """A table of codes (n, columns); a number is drawn evenly within its bin."""
+        """A table of codes (n, columns); a number or date is drawn evenly within its bin."""
         made: dict[str, Any] = {}
         for (name, column), width, own in zip(self.columns.items(), self.blocks, codes.T, strict=True):
             if isinstance(column, tuple):
@@ -98,6 +108,9 @@ class Binned:
             values = np.minimum(low + rng.random(len(own)) * (high - low), np.nextafter(high, low))
             values = np.floor(values) if name in self.whole else values
             gaps = own == width - 1
+            if name in self.dates:
+                made[name] = _moments(values, gaps, self.dates[name], name in self.whole)
+                continue
             whole = name in self.whole and not gaps.any()
             made[name] = values.astype(np.int64) if whole else np.where(gaps, np.nan, values)
         return pd.DataFrame(made)
@@ -115,6 +128,39 @@ class Binned:
 
 def _numeric(values: Any) -> bool:
     return bool(pd.api.types.is_numeric_dtype(values)) and not pd.api.types.is_bool_dtype(values)
+
+
+def _dated(cells: Sequence[Any]) -> bool:
+    """Whether all that is there are dates, and too many to be categories."""
+    known = [cell for cell in cells if not pd.isna(cell)]
+    return len(set(known)) > LEVELS and not np.isnan(_days(known)).any()
+
+
+def _days(cells: Sequence[Any]) -> Array:
+    """Each cell as days since 1970 (UTC), NaN where it is no date."""
+    return np.array([_day(cell) for cell in cells], dtype=float)
+
+
+def _day(cell: Any) -> float:
+    if isinstance(cell, str) and not re.match(DATE_PATTERN, cell):
+        return float("nan")
+    try:
+        moment = datetime.fromisoformat(cell if isinstance(cell, str) else cell.isoformat())
+    except (AttributeError, ValueError):
+        return float("nan")
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(days=1)
+
+
+def _moments(days: Array, gaps: Array, dtype: Any, whole: bool) -> Any:
+    """Dates of that dtype, or ISO 8601 as text, to the second."""
+    seconds = np.where(gaps, 0, np.floor(days * 86400)).astype("datetime64[s]")
+    moments = pd.Series(np.where(gaps, np.datetime64("NaT"), seconds))
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return moments.dt.tz_localize("UTC").astype(dtype)
+    if pd.api.types.is_datetime64_any_dtype(dtype):
+        return moments.astype(dtype)
+    return moments.dt.strftime("%Y-%m-%d" if whole else "%Y-%m-%d %H:%M:%S")
 
 
 def _edges(known: Array, whole: bool) -> Array:

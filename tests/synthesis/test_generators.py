@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,32 @@ def test_a_records_code_follows_from_that_record_alone(more: str, tmp_path: Path
     assert made[0][0, 1] < made[0][1, 1]
     assert made[0][:, 2].tolist() == [0, 1, 0]
     assert made[0][:, 3].tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("form", ["text", "dates", "moments", "zone", "objects"])
+def test_many_dates_are_quantities(form: str, tmp_path: Path) -> None:
+    """A thousand days as twenty categories would lose nearly all of them."""
+    n = 2000
+    days: Any = pd.Series(pd.Timestamp("2020-01-01") + pd.to_timedelta(rng().integers(0, 1000, n), "D"))
+    if form in ("moments", "zone"):
+        days = days + pd.to_timedelta(rng(1).integers(0, 86400, n), "s")
+    forms = {"text": days.dt.strftime("%Y-%m-%d"), "zone": days.dt.tz_localize("Europe/Stockholm", ambiguous="NaT")}
+    column = forms.get(form, days.dt.date if form == "objects" else days).copy()
+    column[::10] = None
+    table = pd.DataFrame({"seen": column, "sex": rng(2).choice(["f", "m"], n)})
+    made = synthesise("noisy_marginals", table, n, rng(), epsilon=1000.0, public=table)
+    kept: Any = pd.to_datetime(made["seen"]).dt.tz_localize(None)
+    there: Any = kept[kept.notna()]
+    assert made["seen"].dtype == table["seen"].dtype
+    assert kept.isna().mean() == pytest.approx(0.1, abs=0.02)
+    assert there.nunique() > 600
+    assert there.between("2019-12-31", "2022-09-28").all()
+    assert (there - pd.Timestamp("2020-01-01")).dt.days.mean() == pytest.approx(500, abs=25)
+    whole = (there == there.dt.normalize()).all()
+    assert whole == (form in ("text", "dates", "objects"))
+    binned, first = Binned.of(table), table[:20]
+    alone = [binned.codes(first[i : i + 1])[0].tolist() for i in range(20)]
+    assert alone == binned.codes(first).tolist()
 
 
 def test_bins_keep_kinds_and_frequent_values() -> None:
