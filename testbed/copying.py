@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from testbed import stats
 from testbed.core import Array, Table
@@ -23,9 +25,14 @@ class Copies:
     p_value: float
     whole_table: bool
     """The release equals the original as a multiset, and has 20 or more distinct rows."""
+    by_chance: int
+    """How many of the unique members as many fresh people of this population would hardly exceed (see `_hit`)."""
 
 
 DISTINCT_ROWS = 20
+NEARLY_ALL = 0.95
+"""The share of different values in a column by which it names its rows and describes nobody."""
+MOST_DECIMALS = 8
 
 
 def copies(release: Table, members: Table, controls: Table | None) -> Copies:
@@ -33,7 +40,23 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
 
     Under the null that the release does not depend on who was in the original, group labels are exchangeable:
     of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
+
+    Numbers are compared as exactly as the coarser of release and people writes them: a copy is one with numbers of 32
+    bits, with fewer decimals, or with noise beyond the original's. Where columns name their rows (numbers given to
+    records, pseudonyms), rows are compared with them and without, and the smaller p-value is doubled.
     """
+    release, members, controls = _alike(release, members, controls)
+    found = _compared(release, members, controls)
+    names = _naming([members] if controls is None else [members, controls])
+    kept = tuple(c.name for c in members.columns if c.name not in names)
+    if not names or not kept:
+        return found
+    without = _compared(release.select(kept), members.select(kept), None if controls is None else controls.select(kept))
+    best = min(found, without, key=lambda c: c.p_value)
+    return replace(best, p_value=min(1.0, 2 * best.p_value), whole_table=found.whole_table or without.whole_table)
+
+
+def _compared(release: Table, members: Table, controls: Table | None) -> Copies:
     parts = numbered(release, members) if controls is None else numbered(release, members, controls)
     released, original = parts[:2]
     others = parts[2] if controls is not None else np.empty(0, np.int64)
@@ -65,8 +88,72 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
         found_control,
         p,
         same and len(np.unique(original)) >= DISTINCT_ROWS,
+        _hit(int((held == 2).sum()), people, people + control_people, len(release)),
     )
+
+
+def _hit(twice: int, members: int, people: int, drawn: int) -> int:
+    """How many unique members `drawn` fresh people would hit, at most (95 %), where `twice` rows are had by two people.
+
+    What all rows of one person would be of the population is 2 `twice` / `people` (Good 1953, Biometrika 40), with
+    Poisson's upper 95 % bound of `twice`.
+    """
+    bound = float(scipy_stats.chi2.ppf(0.95, 2 * (twice + 1))) / 2
+    return int(scipy_stats.poisson.ppf(0.95, drawn * min(1.0, 2 * bound / people) * members / people))
 
 
 def _people_in(table: Table) -> int:
     return len(np.unique(table.persons))
+
+
+# --- what is compared -----------------------------------------------------------------------------------
+
+
+def _alike(release: Table, members: Table, controls: Table | None) -> tuple[Table, Table, Table | None]:
+    """The tables with each number as exact as both the release and all people have it."""
+    tables = [release, members, *([] if controls is None else [controls])]
+    values = [list(t.values) for t in tables]
+    for j, column in enumerate(release.columns):
+        if column.kind != "numeric":
+            continue
+        released, people = values[0][j], [own[j] for own in values[1:]]
+        decimals = [_decimals([released]), _decimals(people)]
+        if decimals[0] == decimals[1] and decimals[0] <= MOST_DECIMALS:
+            continue
+        coarser = min(decimals)
+        if coarser <= MOST_DECIMALS:
+            for own in values:
+                own[j] = np.round(own[j], coarser)
+        elif _in_32_bits([released]) != _in_32_bits(people):
+            for own in values:
+                own[j] = own[j].astype(np.float32).astype(np.float64)
+    made = [replace(t, values=tuple(own)) for t, own in zip(tables, values, strict=True)]
+    return made[0], made[1], None if controls is None else made[2]
+
+
+def _decimals(values: Sequence[Array]) -> int:
+    """How many decimals write all of these numbers; more than `MOST_DECIMALS` where none of so few do."""
+    decimals = 0
+    for own in values:
+        known = own[np.isfinite(own)]
+        for part in (known[:1000], known):  # most columns are told by their first thousand
+            while decimals <= MOST_DECIMALS and (np.round(part, decimals) != part).any():
+                decimals += 1
+    return decimals
+
+
+def _in_32_bits(values: Sequence[Array]) -> bool:
+    with np.errstate(over="ignore"):
+        return all(bool((v.astype(np.float32) == v)[np.isfinite(v)].all()) for v in values)
+
+
+def _naming(tables: Sequence[Table]) -> set[str]:
+    """Columns of text or whole numbers that differ in nearly all rows of each table."""
+    found: set[str] = set()
+    for j, column in enumerate(tables[0].columns):
+        values = [t.values[j] for t in tables]
+        if column.date or (column.kind == "numeric" and _decimals(values) > 0):
+            continue
+        if all(len(v) >= DISTINCT_ROWS and len(np.unique(v)) >= NEARLY_ALL * len(v) for v in values):
+            found.add(column.name)
+    return found

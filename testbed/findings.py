@@ -28,7 +28,7 @@ from testbed.report.schema import (
 from testbed.stats import Interval
 from testbed.wording import FEW_FORMED, FEW_GUESSES, MANY_GUESSES, percent, plain_words
 
-COPY_P = 0.001
+COPY_P, SUSPECT_P = 0.001, 0.05
 MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
 NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
 NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the measure has no meaning here")
@@ -252,13 +252,23 @@ def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
 
 
 def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_persons: int) -> Finding:
-    """The copy rule (DESIGN 7.12): exact test at .001, or the whole table released as it is."""
+    """The copy rule (DESIGN 7.12): exact test at .001, or the whole table released as it is.
+
+    What the test leaves open for want of controls, and fresh people would hardly do, is for a person to look at.
+    """
     measure = stats.wilson(found.members_reproduced, persons)
     control = stats.wilson(found.controls_reproduced, control_persons) if controlled else None
     over = stats.excess(measure, control) if control else None
     flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
+    suspected = not flags and found.p_value < SUSPECT_P and found.members_reproduced > found.by_chance
+    flags += ["copies_suspected"] if suspected else []
     if found.whole_table:
         plain = "The release is the original: the same rows, as often. Everybody in it is exposed."
+    elif suspected:
+        plain = (
+            "Unique people of the original stand in the release, row for row: more than fresh people would hit, but "
+            "too few, or beside too small a control, to be sure that it is no chance."
+        )
     elif flags:
         plain = (
             "Unique people of the original stand in the release, row for row, more often than unique people who were "

@@ -12,6 +12,7 @@ import pandas as pd
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Cohort, Predictor
 from testbed.data.regression import Scale, as_predictor
+from testbed.data.tables import as_numbers
 from testbed.errors import InputError
 
 ARMS = ("member", "control")
@@ -62,7 +63,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
         model = as_predictor(predict, scale.measured(said, kept))
         groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
         return model, groups[0], groups[1]
-    values = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
+    values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
     probabilities(values)
     labels = classes(frame["label"], len(names))
     chances = values[place]
@@ -91,7 +92,7 @@ def probabilities(values: Array) -> None:
 
 def classes(values: Any, count: int) -> Array:
     """Class numbers (n,) from 0 to count - 1. Raises `InputError` for others, or if there is one class only."""
-    numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+    numbers = np.asarray(as_numbers(values), dtype=np.float64)
     if (
         not np.isfinite(numbers).all()
         or (numbers != np.round(numbers)).any()
@@ -189,7 +190,7 @@ def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
 
 def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:
     """The numbers (n,) float64 that a model should have predicted."""
-    truth = np.asarray(pd.to_numeric(frame[label], errors="coerce"), dtype=np.float64)
+    truth = np.asarray(as_numbers(frame[label]), dtype=np.float64)
     if not np.isfinite(truth).all():
         raise InputError(
             "TB-SUBJECT-030",
@@ -217,7 +218,7 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
             "Write all tables by the same export; name the label with --label."
             + (f" Columns that are no inputs: {others}." if others else ""),
         )
-    x = np.asarray(frame[names].apply(pd.to_numeric, errors="coerce"), dtype=np.float64)
+    x = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
     if not np.isfinite(x).all():
         raise InputError(
             "TB-SUBJECT-009",

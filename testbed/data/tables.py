@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import decimal
 import re
 from collections.abc import Iterable
@@ -12,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column, Table
+from testbed.data import dates
 from testbed.errors import InputError, UsageError
 
-DATE_PATTERN = r"^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?)?$"
+EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
 Series: TypeAlias = Any
 """A pandas column; its own annotations are too wide to be of use."""
 KINDS = ("numeric", "categorical", "date", "drop")
@@ -58,10 +60,10 @@ def named(names: Iterable[str], most: int = 5) -> str:
     )
 
 
-def duplicate(role: str, name: str) -> InputError:
+def duplicate(role: str, first: int, second: int) -> InputError:
     return refuse(
         36,
-        f"The {role} table has two columns of one name: {named([name])}.",
+        f"The {role} table has two columns of one name, number {first + 1} and number {second + 1}.",
         "It would be undefined which one is meant.",
         "Rename or drop one of them.",
     )
@@ -70,10 +72,19 @@ def duplicate(role: str, name: str) -> InputError:
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     """A frame with text names, no double ones, and at least two rows. Raises `InputError`."""
     frame = frame.set_axis(frame.columns.map(str), axis=1)
-    if (doubles := frame.columns[frame.columns.duplicated()]).size:
-        raise duplicate(role, str(doubles[0]))
+    names = frame.columns.tolist()
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            raise duplicate(role, names.index(name), i)
     if not len(frame.columns) or not len(frame):
         raise empty(role)
+    if _headless(frame):
+        raise refuse(
+            37,
+            f"The first line of the {role} table seems to be a record, not the names of its columns.",
+            "Several columns hold their own name as a value.",
+            "Write the columns' names in the first line.",
+        )
     if len(frame) == 1:
         raise refuse(
             35,
@@ -82,6 +93,21 @@ def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
             "Give at least two rows; a few hundred make the figures useful.",
         )
     return frame
+
+
+def _headless(frame: pd.DataFrame) -> bool:
+    """Whether two or more columns of text hold their own name: what stands for the header is one more record."""
+    return sum(frame[c].dtype == object and bool((frame[c] == c).any()) for c in frame.columns) > 1
+
+
+def as_numbers(values: Series) -> Series:
+    """Text as numbers, NaN where it is none: and where the exponent has four digits or more, as codes have.
+
+    pandas before 3 crashes on some of those (its issue 63650).
+    """
+    if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
+        values = values.mask(values.map(lambda v: isinstance(v, str) and bool(EXPONENT.search(v))))
+    return pd.to_numeric(values, errors="coerce")
 
 
 def encode(
@@ -190,15 +216,23 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
                 "Values of different kinds are never equal, so every comparison would call the release safe.",
                 "Write both the same way, or give the column's kind in the meta file.",
             )
+    if kinds["original"] == "numeric" and kind is None and any(map(_beyond_floats, series.values())):
+        kinds = dict.fromkeys(series, "categorical")
     if kinds["original"] == "numeric":
         return Column(name, "numeric"), {r: _numbers(name, r, v) for r, v in series.items()}
     if kinds["original"] == "date":
-        return Column(name, "numeric", date=True), {r: _days(name, r, v) for r, v in series.items()}
+        among = pd.concat([v[v.map(lambda text: isinstance(text, str))] for v in series.values()])
+        return Column(name, "numeric", date=True), {r: _days(name, r, v, among) for r, v in series.items()}
     return _categories(name, series)
 
 
+def _beyond_floats(values: Series) -> bool:
+    """Whether these are whole numbers so large that neighbours would become one as floats: codes, no quantities."""
+    return pd.api.types.is_integer_dtype(values) and bool((values.dropna().abs() > 2**53).any())
+
+
 def _plain(values: Series) -> Series:
-    """Spans of time in days, decimals as floats, and what cannot be ordered or hashed as text."""
+    """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
     if pd.api.types.is_timedelta64_dtype(values):
         return values / pd.Timedelta(days=1)
     if pd.api.types.is_complex_dtype(values):
@@ -207,6 +241,8 @@ def _plain(values: Series) -> Series:
         kinds = set(values.dropna().map(type))
         if kinds and kinds <= {int, float, decimal.Decimal}:
             return values.astype(float)
+        if kinds and kinds <= {str, datetime.time}:
+            return dates.hours(values)
     return values
 
 
@@ -224,9 +260,9 @@ def _kind_of(values: Series) -> str:
         return "date"
     if not known.map(lambda v: isinstance(v, str)).all():
         return "categorical"
-    if known.str.match(DATE_PATTERN).all():
+    if dates.looks_dated(known):
         return "date"
-    numbers = np.asarray(pd.to_numeric(known, errors="coerce"), dtype=np.float64)
+    numbers = np.asarray(as_numbers(known), dtype=np.float64)
     return "categorical" if np.isnan(numbers).any() else "numeric"
 
 
@@ -235,7 +271,7 @@ def _all_text(values: Series) -> bool:
 
 
 def _numbers(name: str, role: str, values: Series) -> Array:
-    numbers = np.asarray(pd.to_numeric(values, errors="coerce"), dtype=np.float64)
+    numbers = np.asarray(as_numbers(values), dtype=np.float64)
     if (np.isnan(numbers) & ~np.asarray(values.isna())).any():
         raise refuse(
             48,
@@ -253,13 +289,10 @@ def _numbers(name: str, role: str, values: Series) -> Array:
     return numbers
 
 
-def _days(name: str, role: str, values: Series) -> Array:
+def _days(name: str, role: str, values: Series, among: Series) -> Array:
     """Days since 1970 as float64; a time of day is the fraction."""
     try:
-        if pd.api.types.is_numeric_dtype(values):
-            raise TypeError("a number is no date")
-        known = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
-        moments = pd.to_datetime(known, format="ISO8601", utc=True)
+        return dates.days(values, among)
     except (ValueError, TypeError, OverflowError):
         raise refuse(
             50,
@@ -267,7 +300,6 @@ def _days(name: str, role: str, values: Series) -> Array:
             "It was taken for a date column.",
             "Write dates as YYYY-MM-DD, or give the column's kind as categorical in the meta file.",
         ) from None
-    return np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), dtype=np.float64)
 
 
 def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str, Array]]:

@@ -81,11 +81,11 @@ def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int
     return list(zip(*(c.tolist() for c in columns), strict=True))
 
 
-def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> Interval | None:
-    """Of the people unique by these keys, the share whose keys are unique in the release too (synthpop's repU)."""
+def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> Interval:
+    """The share of people unique by these keys, and in the release as well (synthpop's repU, of all people)."""
     released, own = (_counted(cells(t, release, keys)) for t in (release, people))
     unique = [cell for cell, count in own.items() if count == 1]
-    return stats.wilson(sum(released.get(c, 0) == 1 for c in unique), len(unique)) if unique else None
+    return stats.wilson(sum(released.get(c, 0) == 1 for c in unique), len(people))
 
 
 def disclosive(release: Table, people: Table, keys: tuple[str, ...], target: str) -> Interval:
@@ -114,9 +114,7 @@ def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Fin
         replicated_uniques(setting.release.table, t.take(np.sort(rng.permutation(len(t))[:size])), keys)
         for t in (setting.members, controls)
     ]
-    if rates[0] is None:
-        return findings_.unmeasured(plan, findings_.NOT_APPLICABLE)
-    plain = f"Of the people who are unique by {shorten(keys)}, {rates[0].value:.1%} are unique in the release as well."
+    plain = f"{rates[0].value:.1%} of people are unique by {shorten(keys)}, and so they are in the release."
     return findings_.diagnostic(plan, rates[0], rates[1], plain)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.core import Array
-from testbed.data.tables import DATE_PATTERN
+from testbed.data import dates
 
 BINS = 16
 LEVELS = 20
@@ -142,14 +141,10 @@ def _days(cells: Sequence[Any]) -> Array:
 
 
 def _day(cell: Any) -> float:
-    if isinstance(cell, str) and not re.match(DATE_PATTERN, cell):
-        return float("nan")
     try:
-        moment = datetime.fromisoformat(cell if isinstance(cell, str) else cell.isoformat())
-    except (AttributeError, ValueError):
+        return dates.day(cell.isoformat() if hasattr(cell, "isoformat") else cell)
+    except ValueError:
         return float("nan")
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-    return (moment - datetime(1970, 1, 1, tzinfo=UTC)) / timedelta(days=1)
 
 
 def _moments(days: Array, gaps: Array, dtype: Any, whole: bool) -> Any:

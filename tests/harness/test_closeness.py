@@ -51,11 +51,13 @@ def tables() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def test_replicated_uniques_by_hand() -> None:
-    frames = encode(*tables())
+    people, release = tables()
+    frames = encode(people, release)
     # All five are unique by sex and ward; of these the release holds (f, B) once, (m, B) twice, (f, A) twice.
-    found = replicated_uniques(frames.synthetic, frames.original, KEYS)
-    assert found is not None
-    assert found.value == pytest.approx(1 / 5)
+    assert replicated_uniques(frames.synthetic, frames.original, KEYS).value == pytest.approx(1 / 5)
+    # One more of (f, A): three are unique, and of all six people (f, B) alone is unique in both.
+    more = encode(pd.concat([people, people.head(1)]), release)
+    assert replicated_uniques(more.synthetic, more.original, KEYS).value == pytest.approx(1 / 6)
 
 
 def test_disco_by_hand() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from testbed.copying import copies
 from testbed.core import Release, Split
 from testbed.data.tables import encode
 from testbed.errors import UsageError
@@ -120,7 +123,7 @@ def test_denominators_count_what_was_performed() -> None:
     assert {"few_guesses", "few_formed"} <= set(univariate.validity.flags)
 
 
-def test_the_order_of_rows_changes_no_finding(hospital: Thirds) -> None:
+def test_equal_inputs_give_equal_findings(hospital: Thirds) -> None:
     frames = encode(hospital.original, hospital.leaky(0.3), hospital.control)
     straight = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
     again = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
@@ -249,3 +252,48 @@ def test_a_table_of_many_columns_is_evaluated_and_its_rules_are_unique() -> None
     rules = [f.rule for f in result.findings]
     assert len(set(rules)) == len(rules)
     assert "300 secrets" in next(f for f in result.findings if f.risk == "attribute_inference").plain
+
+
+def in_32_bits(people: Thirds, share: float) -> pd.DataFrame:
+    return people.leaky(share).astype(dict.fromkeys(measured(people), "float32"))
+
+
+def noised(people: Thirds, share: float) -> pd.DataFrame:
+    made = people.leaky(share)
+    return made.assign(**{name: made[name] + 1e-9 for name in measured(people)[:1]})
+
+
+def numbered_rows(people: Thirds, share: float) -> pd.DataFrame:
+    return people.leaky(share).assign(record=np.random.default_rng(3).permutation(len(people.fresh)) + 70_000)
+
+
+def measured(people: Thirds) -> list[str]:
+    return [c for c in people.original.columns if people.original[c].dtype == np.float64]
+
+
+@pytest.mark.parametrize("written", [in_32_bits, noised, numbered_rows])
+def test_copies_are_copies_however_they_are_written(
+    written: Callable[[Thirds, float], pd.DataFrame], hospital: Thirds
+) -> None:
+    """The numbers of a generator's framework, its noise, or a key of its own hide no copied person."""
+    assert measured(hospital)
+    tables = [hospital.original, hospital.control]
+    if written is numbered_rows:
+        tables = [
+            t.assign(record=np.random.default_rng(i).permutation(len(t)) + 9000 * i) for i, t in enumerate(tables)
+        ]
+    for share, copied in ((0.1, True), (0.0, False)):
+        frames = encode(tables[0], written(hospital, share), tables[1])
+        found = copies(frames.synthetic, frames.original, frames.control)
+        assert (found.p_value < 0.001) == copied
+        assert found.members_reproduced == round(share * len(hospital.fresh))
+
+
+def test_copies_beside_a_small_control_are_for_a_person_to_look_at() -> None:
+    people = thirds(1000, 1)
+    small = people.control.head(250)
+    for share, flags in ((0.025, ["copies_suspected"]), (0.0, [])):
+        done = evaluate(people.original, people.leaky(share), small, attacks=QUICK, seed=1)
+        found = next(f for f in done.result.findings if f.risk == "copying" and f.primary)
+        assert found.validity.flags == flags
+        assert found.verdict == ("review" if flags else "pass")
