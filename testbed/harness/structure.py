@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
@@ -13,6 +14,7 @@ from testbed import stats
 from testbed.core import Array, Cohort, Predictor
 from testbed.data.trained import named
 from testbed.findings import Plan
+from testbed.harness.parts import Part, parts
 from testbed.report.schema import Finding
 from testbed.stats import Interval
 
@@ -31,7 +33,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
     prediction, small leaves, stored records, degrees of freedom that are left over, and hyper-parameters. `made` is the
     scikit-learn object itself, or a torch module, or None where only answers are at hand.
     """
-    estimator, x = inside(made, members.x)
+    held = parts(made, members.x)
     said = np.round(np.asarray(model.ask(members), dtype=np.float64), 12)
     _, place = np.unique(said, axis=0, return_inverse=True)
     person = np.unique(members.persons, return_inverse=True)[1]
@@ -66,7 +68,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
             else []
         ),
     ]
-    leaves = _leaves(estimator, x)
+    leaves = _leaves(held)
     if leaves is not None:
         sizes = np.stack([_people(np.unique(c, return_inverse=True)[1], person) for c in leaves.T], 1)
         small = (sizes < FEW).mean(1)
@@ -79,7 +81,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                 f"In the average tree {share.value:.0%} of training records lie in a leaf of fewer than {FEW} people.",
             )
         )
-    stored = _stored(estimator, x)
+    stored = _stored(held)
     if stored is not None:
         share = stats.proportion(stored.astype(float), person)
         found.append(
@@ -90,14 +92,15 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                 f"The model file holds {share.value:.0%} of its training records as they are; whoever has it has them.",
             )
         )
-    return [*found, *_freedom(estimator, len(members)), *_hyper_parameters(estimator)]
+    return [*found, *_freedom(held, len(members)), *_hyper_parameters(held, len(members))]
 
 
-def _freedom(estimator: Any, people: int) -> list[Finding]:
+def _freedom(held: list[Part], people: int) -> list[Finding]:
     """How many parameters there are for each training record; nothing is left over at one or more."""
-    count = parameters(estimator)
-    if count is None or not people:
+    counts = [count for one, _ in held if (count := parameters(one)) is not None]
+    if not counts or not people:
         return []
+    count = sum(counts)
     share = min(count / people, 1.0)
     text = (
         "The model has as many parameters as training records, or more: it has room to keep each of them."
@@ -121,7 +124,7 @@ def parameters(estimator: Any) -> int | None:
             each = tree.value.shape[2] - 1 if tree.value.shape[2] > 1 else 1
             made += 2 * (int(tree.node_count) - leaves) + each * leaves
         return made
-    if hasattr(estimator, "get_booster"):
+    if hasattr(estimator, "get_booster") and estimator.booster != "gblinear":
         nodes = estimator.get_booster().trees_to_dataframe()
         return int(2 * (nodes["Feature"] != "Leaf").sum() + (nodes["Feature"] == "Leaf").sum())
     if hasattr(estimator, "coefs_"):
@@ -144,48 +147,48 @@ def _trees(estimator: Any) -> list[Any]:
 
 
 SMALLEST_LEAF = 5
-Rule = tuple[str, Callable[[Any], bool], str]
+Rule = tuple[str, Callable[[Any, int], bool], str]
+"""A parameter, whether a value of it is good for so many people, and which values are."""
 LEAF: Rule = (
     "min_samples_leaf",
-    lambda v: isinstance(v, int | np.integer) and bool(v >= SMALLEST_LEAF),
-    f"a number of records, {SMALLEST_LEAF} or more",
+    lambda v, people: bool((v * people if v < 1 else v) >= SMALLEST_LEAF),
+    f"{SMALLEST_LEAF} records or more",
 )
 RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("DecisionTree", (LEAF,)),
     ("ExtraTree", (LEAF,)),
-    ("RandomForest", (LEAF, ("bootstrap", bool, "true"))),
+    ("RandomForest", (LEAF, ("bootstrap", lambda v, _: bool(v), "true"))),
     ("HistGradientBoosting", (LEAF,)),
     ("GradientBoosting", (LEAF,)),
-    ("XGB", (("min_child_weight", lambda v: v is not None and v >= SMALLEST_LEAF, f"{SMALLEST_LEAF} or more"),)),
-    ("KNeighbors", (("n_neighbors", lambda v: v >= FEW, f"{FEW} or more"),)),
+    ("XGB", (("min_child_weight", lambda v, _: v is not None and v >= SMALLEST_LEAF, f"{SMALLEST_LEAF} or more"),)),
+    ("KNeighbors", (("n_neighbors", lambda v, _: v >= FEW, f"{FEW} or more"),)),
 )
 """By how a class's name begins, what its hyper-parameters should be; of trees after SACRO-ML's rules."""
 
 
-def _hyper_parameters(estimator: Any) -> list[Finding]:
+def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
     """Which hyper-parameters let single records be kept though they need not be; of the kinds that have rules."""
-    name = type(estimator).__name__
-    rules = next((rules for start, rules in RULES if name.startswith(start)), ())
-    given: dict[str, Any] = estimator.get_params() if rules else {}
-    judged = [(key, good(given[key]), wanted) for key, good, wanted in rules if key in given]
+    judged: dict[tuple[str, str], tuple[bool, str]] = {}
+    for estimator, _ in held:
+        name = type(estimator).__name__
+        rules = next((rules for start, rules in RULES if name.startswith(start)), ())
+        given: dict[str, Any] = estimator.get_params() if rules else {}
+        for key, good, wanted in rules:
+            if key in given:
+                kept = judged.get((name, key), (True, wanted))[0]
+                judged[name, key] = (kept and good(given[key], people), wanted)
     if not judged:
         return []
-    broken = [f"{key} should be {wanted}" for key, good, wanted in judged if not good]
+    several = len({name for name, _ in judged}) > 1
+    broken = [
+        f"{key}{f' of {name}' if several else ''} should be {wanted}"
+        for (name, key), (good, wanted) in judged.items()
+        if not good
+    ]
     share = len(broken) / len(judged)
     found = Interval(share, share, share, 1.0, "closed form", len(judged))
     text = f"Hyper-parameters that let single records be kept: {'; '.join(broken) or 'none'}."
     return [findings_.diagnostic(_structural("006", "hyper_parameters"), found, None, text)]
-
-
-def inside(estimator: Any, x: Array) -> tuple[Any, Array]:
-    """The estimator at the end of a pipeline or a search, and the records as they reach it."""
-    for wrapped in ("best_estimator_", "regressor_"):
-        estimator = getattr(estimator, wrapped, estimator)
-    if not hasattr(estimator, "named_steps"):
-        return estimator, x
-    reached: Any = estimator[:-1].transform(named(estimator, x)) if len(estimator.steps) > 1 else x
-    dense: Any = reached.toarray() if hasattr(reached, "toarray") else reached
-    return estimator[-1], np.asarray(dense)
 
 
 def _structural(number: str, name: str) -> Plan:
@@ -205,26 +208,38 @@ def _people(group: Array, person: Array) -> Array:
     return np.bincount(pairs[0])[group]
 
 
-def _leaves(estimator: Any, x: Array) -> Array | None:
+def _leaves(held: list[Part]) -> Array | None:
     """The leaf (n, trees) of each record in each tree, of trees, forests and gradient boosting."""
-    if not hasattr(estimator, "apply") or not hasattr(estimator, "fit"):  # a torch module has an `apply` of its own
-        return None
-    leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
-    return leaves.reshape(len(x), -1)
+    found: list[Array] = []
+    for estimator, x in held:
+        # A torch module has an `apply` of its own, and a booster of linear models has one that it refuses.
+        if hasattr(estimator, "apply") and hasattr(estimator, "fit"):
+            with suppress(Exception):
+                leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
+                found.append(leaves.reshape(len(x), -1))
+    return np.concatenate(found, 1) if found else None
 
 
-def _stored(estimator: Any, x: Array) -> Array | None:
+TABLES = ("support_vectors_", "_fit_X", "X_fit_", "X_train_", "X_")
+
+
+def _stored(held: list[Part]) -> Array | None:
     """Which records (n,) bool stand in the model itself: support vectors, or a neighbour or kernel model's table."""
-    kept = [getattr(estimator, name, None) for name in ("support_vectors_", "_fit_X", "X_fit_", "X_train_")]
-    tables = [np.asarray(t, float) for t in kept if isinstance(t, np.ndarray) and t.shape[1:] == x.shape[1:]]
-    if not tables:
-        return None
-    asked = np.asarray(x, dtype=np.float64)
+    found: Array | None = None
+    for estimator, x in held:
+        for name in TABLES:
+            table = getattr(estimator, name, None)
+            table = cast(Any, table).toarray() if hasattr(table, "toarray") else table
+            if isinstance(table, np.ndarray) and table.shape[1:] == x.shape[1:] and len(table):
+                there = _among(table.astype(float), x.astype(float))
+                found = there if found is None else found | there
+    return found
+
+
+def _among(table: Array, asked: Array) -> Array:
+    """Which rows (n,) bool stand in a table, gaps and roundings of float32 aside."""
+    table, asked = np.nan_to_num(table), np.nan_to_num(asked)
     # On each column's own scale, so that one of large numbers does not hide the others.
     spread = np.where(asked.std(0) > 0, asked.std(0), 1)
-    kept = np.zeros(len(asked), bool)
-    for table in tables:
-        if len(table):
-            nearest = table[spatial.cKDTree(table / spread).query(asked / spread)[1]]
-            kept |= (np.abs(nearest - asked) <= ROUNDING * (spread + np.abs(asked))).all(1)
-    return kept
+    nearest = table[spatial.cKDTree(table / spread).query(asked / spread)[1]]
+    return (np.abs(nearest - asked) <= ROUNDING * (spread + np.abs(asked))).all(1)

@@ -7,10 +7,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import (
+    BaggingClassifier,
+    GradientBoostingClassifier,
+    RandomForestClassifier,
+    StackingClassifier,
+    VotingClassifier,
+)
+from sklearn.frozen import FrozenEstimator
+from sklearn.gaussian_process import GaussianProcessClassifier
+from sklearn.impute import KNNImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, TunedThresholdClassifierCV
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.semi_supervised import LabelSpreading
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
@@ -168,7 +184,8 @@ def test_a_model_with_room_for_everybody_is_told() -> None:
         (RandomForestClassifier(5), 0.5),
         (RandomForestClassifier(5, min_samples_leaf=5), 0),
         (RandomForestClassifier(5, bootstrap=False), 1),
-        (DecisionTreeClassifier(min_samples_leaf=0.05), 1),  # a share of an unknown number of people
+        (DecisionTreeClassifier(min_samples_leaf=0.05), 0),  # 10 of 200 people
+        (DecisionTreeClassifier(min_samples_leaf=0.01), 1),
         (KNeighborsClassifier(3), 1),
         (KNeighborsClassifier(12), 0),
     ],
@@ -199,3 +216,47 @@ def test_boosted_trees_of_another_package_are_looked_into_as_well() -> None:
     assert (structure.parameters(made) or 0) <= 3 * (2 * 3 + 4)
     assert {"parameters_per_record", "small_leaves", "hyper_parameters"} <= set(found)
     assert value(found["hyper_parameters"]) == 1
+
+
+STORING: dict[str, Any] = {
+    "one-hot codes": make_pipeline(OneHotEncoder(handle_unknown="ignore"), KNeighborsClassifier(1)),
+    "search in a pipeline": make_pipeline(
+        StandardScaler(), GridSearchCV(KNeighborsClassifier(), {"n_neighbors": [1, 3]})
+    ),
+    "pipelines in each other": make_pipeline(
+        StandardScaler(), make_pipeline(StandardScaler(), KNeighborsClassifier(1))
+    ),
+    "vote": VotingClassifier([("a", KNeighborsClassifier(1)), ("b", LogisticRegression())], voting="soft"),
+    "stack": StackingClassifier([("a", KNeighborsClassifier(1))], LogisticRegression(), cv=2),
+    "calibrated": CalibratedClassifierCV(KNeighborsClassifier(1), cv=2),
+    "frozen": CalibratedClassifierCV(FrozenEstimator(KNeighborsClassifier(1).fit(X, Y))),
+    "one against the rest": OneVsRestClassifier(KNeighborsClassifier(1)),
+    "Gaussian process": GaussianProcessClassifier(),
+    "labels that spread": LabelSpreading(),
+    "columns": make_pipeline(ColumnTransformer([("k", KNNImputer(), [0, 2])], remainder="drop"), LogisticRegression()),
+}
+
+
+@pytest.mark.parametrize("kind", STORING)
+def test_records_are_found_wherever_a_model_stores_them(kind: str) -> None:
+    assert value(checked(STORING[kind])["stored_records"]) == 1
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_what_a_model_is_made_of_is_counted_together() -> None:
+    wide = MLPClassifier((1000,), max_iter=2)
+    both = VotingClassifier([("net", wide), ("stump", DecisionTreeClassifier(max_depth=1))], voting="soft")
+    assert value(checked(both)["parameters_per_record"]) == 1
+    found = checked(CalibratedClassifierCV(RandomForestClassifier(5, random_state=0), cv=2))
+    assert {"small_leaves", "hyper_parameters", "parameters_per_record"} <= set(found)
+    assert "min_samples_leaf" in checked(TunedThresholdClassifierCV(DecisionTreeClassifier()))["hyper_parameters"].plain
+    bags = BaggingClassifier(DecisionTreeClassifier(), 5, max_features=0.7, random_state=0)
+    assert {"small_leaves", "hyper_parameters"} <= set(checked(bags))
+
+
+def test_boosted_lines_have_no_leaves() -> None:
+    from xgboost import XGBClassifier
+
+    found = checked(XGBClassifier(n_estimators=3, booster="gblinear"))
+    assert "small_leaves" not in found
+    assert value(found["parameters_per_record"]) == pytest.approx(4 / 200)
