@@ -105,7 +105,7 @@ def test_secrets_are_the_inputs_with_few_values_unless_they_are_named() -> None:
     assert model_risks.chosen_secrets(subject, ()) == [6]
     with pytest.raises(UsageError, match="TB-SUBJECT-024"):
         model_risks.chosen_secrets(subject, ("sercet",))
-    with pytest.raises(UsageError, match="TB-SUBJECT-025"):
+    with pytest.raises(UsageError, match="TB-SUBJECT-036"):
         model_risks.chosen_secrets(subject, ("a",))
 
 

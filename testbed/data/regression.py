@@ -50,7 +50,8 @@ class Scale:
         return ((numbers - self.offset) / self.unit).astype(np.float32)
 
     def numbers(self, kept: Array) -> Array:
-        return kept.astype(np.float64) * self.unit + self.offset
+        made = kept.astype(np.float64) * self.unit + self.offset
+        return np.where(np.abs(made) > ROUNDING * self.unit, made, 0.0)  # a count of 0 is none of -1e-9
 
     def measured(self, said: Array, kept: Array) -> Scale:
         """With the median size of the errors that are not 0 as the usual one; 1 where all are."""

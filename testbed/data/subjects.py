@@ -16,6 +16,8 @@ from testbed.data.tables import as_numbers
 from testbed.errors import InputError
 
 ARMS = ("member", "control")
+ROUNDED = 0.05
+"""So far from one may probabilities sum that were rounded; they are brought back to it."""
 
 
 def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
@@ -64,6 +66,8 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
         groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
         return model, groups[0], groups[1]
     values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
+    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=ROUNDED):
+        values = values / values.sum(1, keepdims=True)
     probabilities(values)
     labels = classes(frame["label"], len(names))
     chances = values[place]
@@ -138,10 +142,11 @@ def cohorts(
     `known` are the model's classes in the order of its outputs.
     """
     place = {v: i for i, v in enumerate(known)}
+    spelt = {_spelt(v): i for i, v in enumerate(known)}
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
         x, persons = _inputs(frames, role, label, person, features)
-        y = np.array([place.get(v, -1) for v in frame[label].tolist()])
+        y = np.array([place.get(v, spelt.get(_spelt(v), -1)) for v in frame[label].tolist()])
         if (y < 0).any():
             raise InputError(
                 "TB-SUBJECT-018",
@@ -152,6 +157,17 @@ def cohorts(
             )
         made[role] = Cohort(x, classes(y, len(known)), persons)
     return _separate(made, person)
+
+
+def _spelt(label: Any) -> str:
+    """One spelling for labels that a file of text does not tell apart: 1, 1.0 and "1"; True and "True"; None."""
+    if label is None or label != label:
+        return "None"
+    text = str(label)
+    try:
+        return repr(float(text))
+    except ValueError:
+        return text
 
 
 def numeric_cohorts(
@@ -202,8 +218,8 @@ def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:
 
 
 def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str]) -> Array:
-    """The named columns (n, features), float32. Raises `InputError` for missing columns and what is no number."""
-    return _columns(frame, names, role, beside).astype(np.float32)
+    """The named columns (n, features), float64. Raises `InputError` for missing columns and what is no number."""
+    return _columns(frame, names, role, beside)
 
 
 def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
@@ -229,7 +245,7 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
     return x
 
 
-MOST_SHARED = 0.05
+MOST_SHARED, ERRORS = 0.05, 4
 
 
 def _apart(one: Cohort, other: Cohort, first: str, second: str) -> None:
@@ -238,7 +254,10 @@ def _apart(one: Cohort, other: Cohort, first: str, second: str) -> None:
     held = Counter(keys[0])
     shared = float(np.mean([k in held for k in keys[1]]))
     repeated = float(np.mean([held[k] > 1 for k in keys[0]]))
-    if shared > repeated + MOST_SHARED:
+    # Of one population as many of both are expected; by chance they differ by a few standard errors.
+    both = (shared * len(keys[1]) + repeated * len(keys[0])) / (len(keys[0]) + len(keys[1]))
+    error = np.sqrt(both * (1 - both) * (1 / len(keys[0]) + 1 / len(keys[1])))
+    if shared > repeated + MOST_SHARED + ERRORS * error:
         raise InputError(
             "TB-SUBJECT-010",
             f"The {first} and the {second} are partly the same records.",

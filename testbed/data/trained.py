@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Unavailable
-from testbed.data.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
-from testbed.data.subjects import probabilities
+from testbed.data.regression import CLASSES, Predict, Scale, as_predictor, inputs_and_truth, one_each
+from testbed.data.subjects import ROUNDED, probabilities
 from testbed.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def _there(path: Path, what: str) -> None:
 
 def classifies(made: Any) -> bool:
     """Does it give the probabilities of one set of classes, as scikit-learn's classifiers do?"""
-    return hasattr(made, "predict_proba") and np.ndim(getattr(made, "classes_", [[]])) == 1
+    known = getattr(made, "classes_", None)
+    return hasattr(made, "predict_proba") and known is not None and not any(np.ndim(c) for c in known)
 
 
 def _is_regressor(made: Any) -> bool:
@@ -99,7 +100,7 @@ def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
     bad = InputError(
         "TB-SUBJECT-013",
         "The model does not take these records.",
-        "They have other columns than it was trained on.",
+        "They have other columns, or other kinds of values, than it was trained on.",
         "Give the columns of training, and name the label with --label.",
     )
     if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
@@ -108,6 +109,17 @@ def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
         return np.asarray(ask(named(made, x)), dtype=np.float64)
     except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
         raise bad from None
+
+
+def retrainable(made: Any) -> bool:
+    """Are copies of this estimator new ones? A part that is frozen keeps what it has learnt of its people."""
+    from sklearn.base import clone
+
+    held = made.get_params().values() if hasattr(made, "get_params") else ()
+    return not any(hasattr(part, "fit") and clone(part) is part for part in held if not isinstance(part, type))
+
+
+NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that answer about all of them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +167,25 @@ class SklearnRecipe:
         return [self._predictor(made) for made in fitted]
 
     def _predictor(self, made: Any) -> Predictor:
-        if self.scale is not None:
-            return as_predictor(sklearn_numbers(made), self.scale)
+        scale = self.scale
+        if scale is not None:
+
+            def measure(asked: Cohort) -> Array:
+                try:
+                    return as_predictor(sklearn_numbers(made), scale).ask(asked)
+                except InputError:
+                    raise NO_ANSWER from None
+
+            return Predictor(measure, CLASSES)
         total = len(self.estimator.classes_)
         seen = np.searchsorted(self.estimator.classes_, made.classes_)
 
         def ask(asked: Cohort) -> Array:
             said = np.zeros((len(asked), total))
-            said[:, seen] = made.predict_proba(named(self.estimator, asked.x))  # a class not drawn has probability 0
+            try:
+                said[:, seen] = _asked(made, asked.x)  # a class not drawn has probability 0
+            except InputError:
+                raise NO_ANSWER from None
             return said
 
         return Predictor(ask, total)
@@ -225,7 +248,8 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
     def said(x: Array) -> Array:
         try:
             with torch.no_grad():
-                parts = [network(torch.tensor(x[i : i + 1024])).double().numpy() for i in range(0, len(x), 1024)]
+                asked = torch.tensor(x, dtype=torch.float32).split(1024)
+                parts = [network(part).double().numpy() for part in asked]
             out = np.concatenate(parts)
             assert out.ndim in (1, 2)
         except Exception:
@@ -275,7 +299,7 @@ class TorchRecipe:
         try:
             made = ensemble.train(
                 self.build,
-                x,
+                x.astype(np.float32),
                 y,
                 included,
                 self.training,
@@ -296,7 +320,7 @@ class TorchRecipe:
             if key not in answered:
                 while len(answered) > 1:
                     answered.pop(next(iter(answered)))
-                answered[key] = made.outputs(x)
+                answered[key] = made.outputs(x.astype(np.float32))
             said = answered[key][number].astype(np.float64).reshape(len(asked), -1)
             if not np.isfinite(said).all():
                 raise DIVERGED
@@ -336,10 +360,6 @@ def kind_of(out: Array, outputs: str) -> Outputs:
             "Say --outputs probabilities or --outputs logits, or of a model that predicts a number --outputs number.",
         )
     return "probabilities" if within and np.allclose(out.sum(1), 1, atol=ROUNDED) else "logits"
-
-
-ROUNDED = 0.05
-"""So far from one may probabilities sum that a service rounded; they are brought back to it."""
 
 
 def as_probabilities(out: Array, kind: Outputs) -> Array:

@@ -39,13 +39,16 @@ def from_estimator(made: Any, frames: Frames, label: str, person: str | None) ->
             "The label is what the model was trained to tell; of another column every score would be wrong.",
             f"Name with --label one that it was not given: {_left(frames['members'], features)}.",
         )
+    again = trained.retrainable(made)
     if trained.classifies(made):
         people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
-        return _subject(trained.sklearn_predictor(made), people, trained.SklearnRecipe(made), made, features)
+        return _subject(
+            trained.sklearn_predictor(made), people, trained.SklearnRecipe(made) if again else None, made, features
+        )
     people, scale = subjects.numeric_cohorts(frames, label, person, trained_on)
     predict = trained.sklearn_numbers(made)
     scale = _measured(scale, predict, people)
-    recipe = trained.SklearnRecipe(made, scale=scale)
+    recipe = trained.SklearnRecipe(made, scale=scale) if again else None
     return _subject(as_predictor(predict, scale), people, recipe, made, features)
 
 

@@ -126,7 +126,7 @@ def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
     named = [subject.features.index(s) for s in secrets]
     if many := [j for j in named if not 2 <= values[j] <= MOST_VALUES]:
         raise UsageError(
-            "TB-SUBJECT-025",
+            "TB-SUBJECT-036",
             f"The input {subject.features[many[0]]!r} has {values[many[0]]} values.",
             f"Each value that a secret might have is tried; from 2 to {MOST_VALUES} can be.",
             "Name another input, or leave --secrets out.",

@@ -28,6 +28,7 @@ from testbed.core import (
     Unavailable,
 )
 from testbed.data.regression import inputs_and_truth
+from testbed.errors import InputError
 from testbed.findings import Plan
 from testbed.harness import at_risk, model_risks, structure
 from testbed.harness.generator import Remembered
@@ -75,6 +76,9 @@ def audit(
     certain of its training data, and else says what the audited one says.
     """
     pooled, used = _pool(subject, seed)
+    with suppress(Unavailable):  # where a budget of queries does not cover them
+        subject.model.ask(pooled)
+    subject = replace(subject, model=_for_inventions(subject.model))
     threat = Threat("recipient", knows=_knowledge(subject), access="score")
     views: dict[Cell, Predictor] = {"true": subject.model}
     population = subject.others  # less those whom the blind model is trained on, where enough are left
@@ -90,6 +94,7 @@ def audit(
             try:
                 blind = subject.recipe(subject.others.take(behind), keyed_rng(seed, "blind"))
                 assert isinstance(blind, Predictor)
+                blind.ask(pooled)
                 views["blind"] = blind
             except Unavailable:
                 rest = shuffled
@@ -148,6 +153,29 @@ def audit(
     with suppress(Unavailable):  # where a budget of queries is spent
         found += structure.checks(*_bare(subject))
     return found, kept
+
+
+REFUSES = Unavailable("refuses_records", "a model that also answers about records that nobody has")
+
+
+def _for_inventions(model: Predictor) -> Predictor:
+    """The model, known to answer about the people, where an attack asks about others whom it may refuse."""
+    predict = model.numbers
+
+    def ask(people: Cohort) -> Array:
+        try:
+            return model.ask(people)
+        except InputError:
+            raise REFUSES from None
+
+    def numbers(x: Array) -> Array:
+        assert predict is not None
+        try:
+            return predict(x)
+        except InputError:
+            raise REFUSES from None
+
+    return Predictor(ask, model.classes, None if predict is None else numbers)
 
 
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:

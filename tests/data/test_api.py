@@ -86,7 +86,7 @@ def test_an_api_is_audited_within_its_budget(tmp_path: Path, monkeypatch: pytest
     seen = importlib.import_module("api_of_a_test").SEEN
     seen |= {
         row.tobytes(): y
-        for row, y in zip(tables["m"][list("abc")].to_numpy(np.float32), tables["m"].label, strict=True)
+        for row, y in zip(tables["m"][list("abc")].to_numpy(np.float64), tables["m"].label, strict=True)
     }
     given = ["audit-model", "--api", "api_of_a_test:ask"]
     given += ["--members", str(tmp_path / "m.csv"), "--controls", str(tmp_path / "c.csv"), "--data-class", "synthetic"]
