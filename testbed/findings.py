@@ -266,8 +266,8 @@ def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_p
         plain = "The release is the original: the same rows, as often. Everybody in it is exposed."
     elif suspected:
         plain = (
-            "Unique people of the original stand in the release, row for row: more than fresh people would hit, but "
-            "too few, or beside too small a control, to be sure that it is no chance."
+            "Unique people of the original stand in the release, row for row: more of them than as many fresh people "
+            "would hit."
         )
     elif flags:
         plain = (

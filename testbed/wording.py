@@ -22,7 +22,7 @@ FLAGS = {
     "small_control": f"the control holds fewer than {FEW_GUESSES} people",
     "positive_control_missing": "no subject known to leak was attacked",
     "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
-    "copies_suspected": "unique people stand in the release, more than fresh people would hit, with little to judge by",
+    "copies_suspected": "the copies are too few, or the control is too small, to be sure that they are no chance",
     "control_overlap": "original and control share more rows than chance explains",
     "identifiers_present": "the release holds what looks like direct identifiers of people",
     "control_shift": "original and control differ in distribution (permutation test, p < .01)",

@@ -96,6 +96,24 @@ def test_a_booster_of_lines_is_audited_and_several_labels_at_once_are_refused(tm
         trained.estimator(tmp_path / "m.joblib")
 
 
+def test_boosters_are_trained_again_without_a_rare_class_and_without_people_to_stop_on() -> None:
+    from xgboost import XGBClassifier
+
+    members, controls = coded(150, 1), coded(150, 2)
+    members.loc[[3], "label"] = 2
+    x, y = members[list("abcd")], members.label
+    stopped = XGBClassifier(n_estimators=200, early_stopping_rounds=2).fit(x, y, eval_set=[(x, y)], verbose=False)
+    for made in (XGBClassifier(n_estimators=3).fit(x, y), stopped):
+        whole = subject(made, members, controls)
+        assert isinstance(whole.recipe, trained.SklearnRecipe)
+        with_rare, without = np.ones(150, bool), np.arange(150) != 3
+        models = whole.recipe.many(whole.members, np.stack([with_rare, without]), np.random.default_rng(0))
+        said = [m.ask(whole.members) for m in models]
+        assert said[0][:, 2].min() > 0
+        assert said[1][:, 2].max() == 0
+        assert said[1].sum(1) == pytest.approx(1, abs=1e-5)
+
+
 def test_a_frozen_part_is_not_taken_for_a_model_of_other_people() -> None:
     """Each shadow model would have learnt all members by heart, so that nobody stands out."""
     rng = np.random.default_rng(0)

@@ -119,6 +119,14 @@ def retrainable(made: Any) -> bool:
     return not any(hasattr(part, "fit") and clone(part) is part for part in held if not isinstance(part, type))
 
 
+def _unstopped(fresh: Any, trained: Any) -> Any:
+    """Boosting that was stopped early on held-out people is trained anew for as many rounds, without such people."""
+    best = getattr(trained, "best_iteration", None) if hasattr(fresh, "early_stopping_rounds") else None
+    if best is None or fresh.early_stopping_rounds is None:
+        return fresh
+    return fresh.set_params(early_stopping_rounds=None, n_estimators=int(best) + 1)
+
+
 NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that answer about all of them")
 
 
@@ -143,7 +151,7 @@ class SklearnRecipe:
 
         ready: list[Any] = []
         for _ in included:
-            fresh: Any = clone(self.estimator)
+            fresh: Any = _unstopped(clone(self.estimator), self.estimator)
             seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
             ready.append(fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds}))
 
@@ -154,7 +162,12 @@ class SklearnRecipe:
             y = self.scale.numbers(kept)
 
         def fit(fresh: Any, rows: Array) -> Any:
-            return fresh.fit(named(self.estimator, x[rows]), y[rows])
+            labels = y[rows]
+            if self.scale is None and type(fresh).__module__.startswith("xgboost"):
+                found, labels = np.unique(labels, return_inverse=True)  # it takes no gaps among class numbers
+                if len(found) == 2:
+                    fresh.set_params(objective="binary:logistic")
+            return fresh.fit(named(self.estimator, x[rows]), labels)
 
         try:
             with warnings.catch_warnings():
@@ -164,9 +177,9 @@ class SklearnRecipe:
                 )
         except Exception:
             raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
-        return [self._predictor(made) for made in fitted]
+        return [self._predictor(made, np.unique(people.y[rows])) for made, rows in zip(fitted, included, strict=True)]
 
-    def _predictor(self, made: Any) -> Predictor:
+    def _predictor(self, made: Any, seen: Array) -> Predictor:
         scale = self.scale
         if scale is not None:
 
@@ -178,7 +191,6 @@ class SklearnRecipe:
 
             return Predictor(measure, CLASSES)
         total = len(self.estimator.classes_)
-        seen = np.searchsorted(self.estimator.classes_, made.classes_)
 
         def ask(asked: Cohort) -> Array:
             said = np.zeros((len(asked), total))
