@@ -238,8 +238,13 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
         if work.path == "matrix" and values.ndim == 3:
             # As the product's gradient comes out, which else is copied into the parameter's layout in every step.
             values = values.mT.contiguous().mT
-        stacked[name] = values.requires_grad_()
+        stacked[name] = values
     network = networks[0].to(device).train()
+    if work.path == "matrix" and training.optimizer == "sgd" and training.momentum == 0:
+        _descend(work, network, stacked, members, numbers)
+        return {k: v.cpu() for k, v in stacked.items()}
+    for values in stacked.values():
+        values.requires_grad_()
     forward = (
         partial(_matrix, network, stacked)
         if work.path == "matrix"
@@ -258,6 +263,50 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
             optimizer.step()
             pace.step()
     return {k: v.detach().cpu() for k, v in stacked.items()}
+
+
+def _descend(
+    work: _Work, network: nn.Module, stacked: dict[str, Tensor], members: Sequence[Array], numbers: Sequence[int]
+) -> None:
+    """Plain gradient descent of stacked linear layers, in place: no gradient is kept, and no state of an optimiser."""
+    training, device = work.training, work.device
+    records, labels = torch.tensor(work.x, device=device).flatten(1), torch.tensor(work.y, device=device)
+    steps = training.epochs * -(-work.longest // min(training.batch_size, work.longest))
+    reached = torch.zeros((), device=device, requires_grad=True)
+    for step, (index, weight) in enumerate(_batches(members, numbers, training, work.seed, work.longest)):
+        rows = torch.from_numpy(np.maximum(index, 0)).to(device)
+        rate = training.learning_rate * training.rate(step / steps)
+
+        def linear(x: Tensor, weights: Tensor, bias: Tensor | None, rate: float = rate) -> Tensor:
+            return cast(Tensor, _Descent.apply(x, weights, bias, reached, rate, training.weight_decay))
+
+        each = losses(_matrix(network, stacked, records[rows], linear), labels[rows], work.outputs)
+        (each * torch.from_numpy(weight).to(device)).sum().backward()
+
+
+class _Descent(torch.autograd.Function):
+    """Stacked linear layers that take their step as soon as their gradient is known.
+
+    `reached` is a number that wants a gradient, so that one is asked of the first layer as well.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weights: Tensor, bias: Tensor | None, _: Tensor, rate: float, decay: float
+    ) -> Tensor:
+        ctx.save_for_backward(x, weights, bias)
+        ctx.inner, ctx.rate, ctx.decay = x.requires_grad, rate, decay
+        return _linear(x, weights, bias)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        (grad,) = grads
+        x, weights, bias = ctx.saved_tensors
+        before = torch.bmm(grad, weights) if ctx.inner else None
+        weights.mT.baddbmm_(x.mT, grad, beta=1 - ctx.rate * ctx.decay, alpha=-ctx.rate)
+        if bias is not None:
+            bias.mul_(1 - ctx.rate * ctx.decay).sub_(grad.sum(1), alpha=ctx.rate)
+        return before, None, None, torch.zeros_like(grad[0, 0, 0]), None, None
 
 
 def _batches(
@@ -339,13 +388,21 @@ def _call(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tenso
     return cast(Tensor, torch.func.functional_call(network, parameters, (x,)))
 
 
-def _matrix(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+def _linear(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
+    """Records (models, n, in) times weights (models, out, in), and the bias (models, out)."""
+    return torch.bmm(x, weights.mT) if bias is None else torch.baddbmm(bias[:, None], x, weights.mT)
+
+
+def _matrix(
+    network: nn.Module,
+    parameters: dict[str, Tensor],
+    x: Tensor,
+    linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = _linear,
+) -> Tensor:
     """Stacked linear layers (models, out, in) on records (models, n, features), one matrix product a layer."""
     for name, layer in cast(nn.Sequential, network).named_children():
         if isinstance(layer, nn.Linear):
-            weight = parameters[f"{name}.weight"].transpose(1, 2)
-            bias = parameters.get(f"{name}.bias")
-            x = torch.bmm(x, weight) if bias is None else torch.baddbmm(bias[:, None], x, weight)
+            x = linear(x, parameters[f"{name}.weight"], parameters.get(f"{name}.bias"))
         elif not isinstance(layer, nn.Flatten):
             x = layer(x)
     return x

@@ -37,6 +37,12 @@ def cnn() -> nn.Module:
     return networks.cnn([1, 4, 4], CLASSES, [3, 4])
 
 
+def unbiased() -> nn.Module:
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(FEATURES, 8), nn.ReLU(), nn.Linear(8, 6, bias=False), nn.Tanh(), nn.Linear(6, CLASSES)
+    )
+
+
 class Odd(nn.Module):
     """A network that is no sequence, with a parameter of its own."""
 
@@ -60,11 +66,23 @@ def data(shape: tuple[int, ...] = (FEATURES,), models: int = 5) -> tuple[Array, 
 
 
 @pytest.mark.parametrize(
-    "rules", [RULES, Training(2, 8, 0.05, "sgd", 0.9, 1e-3), Training(2, 8, 0.01, "adam", schedule="cosine")]
+    "rules",
+    [
+        RULES,
+        Training(2, 8, 0.05, "sgd", 0.0, 1e-2, schedule="cosine"),
+        Training(2, 8, 0.05, "sgd", 0.9, 1e-3),
+        Training(2, 8, 0.01, "adam", schedule="cosine"),
+    ],
 )
 @pytest.mark.parametrize(
     ("build", "shape", "path"),
-    [(mlp, (FEATURES,), "matrix"), (mlp, (FEATURES,), "vmap"), (cnn, (1, 4, 4), "vmap"), (Odd, (FEATURES,), "vmap")],
+    [
+        (mlp, (FEATURES,), "matrix"),
+        (unbiased, (1, FEATURES), "matrix"),
+        (mlp, (FEATURES,), "vmap"),
+        (cnn, (1, 4, 4), "vmap"),
+        (Odd, (FEATURES,), "vmap"),
+    ],
 )
 def test_each_path_trains_the_models_of_the_loop(
     build: Callable[[], nn.Module], shape: tuple[int, ...], path: Literal["matrix", "vmap"], rules: Training
