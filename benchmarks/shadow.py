@@ -21,7 +21,8 @@ from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, ModelSpec
 from testbed.data import load_images
 from testbed.models import build, ensemble
-from testbed.models.ensemble import Training, losses, train
+from testbed.models.ensemble import Training, train
+from testbed.models.stacked import losses
 from testbed.report.results import environment
 
 SINGLY = 4

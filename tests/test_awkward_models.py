@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
@@ -20,10 +23,13 @@ from sklearn.tree import DecisionTreeClassifier
 
 from testbed.audit import audit_model
 from testbed.data import subjects, trained
+from testbed.data.api import Api
 from testbed.data.files import read_file
-from testbed.errors import InputError
+from testbed.data.regression import Scale
+from testbed.errors import InputError, UsageError
 from testbed.harness import given
 from testbed.harness.released import Subject, audit
+from testbed.models.ensemble import Training
 from testbed.report.schema import Estimate, Finding, Unmeasured
 
 
@@ -200,3 +206,50 @@ def test_rounded_predictions_are_brought_back_to_one() -> None:
     assert (frame[["p_0", "p_1", "p_2"]].sum(axis=1) != 1).any()
     model, members, _ = subjects.predictions(frame)
     assert model.ask(members).sum(1) == pytest.approx(1)
+
+
+def test_rows_of_nobody_are_refused_and_one_decimal_is_enough() -> None:
+    frame = pd.DataFrame({"id": [*range(39), None], "arm": ["member", "control"] * 20, "label": [0, 0, 1, 2] * 10})
+    frame = frame.assign(p_0=0.3, p_1=0.3, p_2=0.3)
+    with pytest.raises(InputError, match="TB-SUBJECT-037"):
+        subjects.predictions(frame)
+    model, members, _ = subjects.predictions(frame.assign(id=range(40)))
+    assert model.ask(members) == pytest.approx(1 / 3)
+
+
+def test_percentages_are_not_read_as_logits() -> None:
+    with pytest.raises(InputError, match="TB-SUBJECT-038"):
+        trained.kind_of(np.array([[30.0, 70.0], [99.0, 1.0]]), "auto")
+
+
+def test_a_budget_below_members_and_controls_spends_nothing() -> None:
+    asked: list[int] = []
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        asked.append(len(x))
+        return np.full((len(x), 2), 0.5)
+
+    rng = np.random.default_rng(0)
+    frames = {r: pd.DataFrame(rng.normal(size=(30, 2)), columns=["a", "b"]) for r in ("members", "controls")}
+    frames = {r: f.assign(label=[0, 1] * 15) for r, f in frames.items()}
+    with pytest.raises(UsageError, match="TB-SUBJECT-027"):
+        given.from_api(Api(answer, 50), "auto", frames, "label", None)
+    assert not asked
+
+
+def test_small_positive_numbers_are_not_taken_for_nothing() -> None:
+    rng = np.random.default_rng(0)
+    values = np.exp(3 * rng.normal(size=400))
+    scale = Scale.of(values)
+    again = scale.numbers(scale.kept(values))
+    assert again == pytest.approx(values, rel=1e-9)
+    assert (again > 0).all()
+
+
+def test_lazy_and_double_modules_are_asked_and_trained() -> None:
+    members, controls = coded(60, 1), coded(60, 2)
+    rules = Training(2, 16)
+    for layer in (torch.nn.LazyLinear(2), torch.nn.Linear(4, 2).double()):
+        frames = {"members": members, "controls": controls}
+        whole = given.from_factory(partial(copy.deepcopy, layer), None, "auto", frames, "label", None, rules)
+        assert whole.model.ask(whole.members).shape == (60, 2)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from testbed.core import Array, Cohort, Predictor, Unavailable
-from testbed.data.trained import Outputs, as_probabilities, kind_of
+from testbed.data.outputs import Outputs, as_probabilities, kind_of
 from testbed.errors import InputError, UsageError
 
 Function = Callable[[Array], Any]
@@ -31,6 +31,11 @@ def function(name: str) -> Function:
     return made
 
 
+def _numbers(said: Any) -> Array:
+    """Answers as numbers, also those of a network that keeps gradients."""
+    return np.asarray(said.detach().cpu() if hasattr(said, "detach") else said, dtype=np.float64)
+
+
 class Api:
     """Asks `function` about records, each of them once, and no more than `budget` of them in all.
 
@@ -45,22 +50,27 @@ class Api:
     def asked(self) -> int:
         return len(self._answers)
 
-    def __call__(self, x: Array) -> Array:
-        """The function's answers (n, outputs). Raises `Unavailable` where the budget does not cover the new records."""
-        keys = [row.tobytes() for row in x]
-        new = {k: row for k, row in zip(keys, x, strict=True) if k not in self._answers}
+    def afford(self, x: Array) -> None:
+        """Raises `Unavailable` where the budget does not cover these records (n, features), without asking."""
+        new = {row.tobytes() for row in x} - self._answers.keys()
         if self._budget is not None and self.asked + len(new) > self._budget:
             raise Unavailable("query_budget", f"{self.asked + len(new)} queries; the budget is {self._budget}")
+
+    def __call__(self, x: Array) -> Array:
+        """The function's answers (n, outputs). Raises `Unavailable` where the budget does not cover the new records."""
+        self.afford(x)
+        keys = [row.tobytes() for row in x]
+        new = {k: row for k, row in zip(keys, x, strict=True) if k not in self._answers}
         if new:
             self._answers |= dict(zip(new, self._ask(np.stack(list(new.values()))), strict=True))
         return np.stack([self._answers[k] for k in keys]) if keys else np.empty((0, 1))
 
     def _ask(self, x: Array) -> Array:
         try:
-            said = np.asarray(self._function(x), dtype=np.float64)
+            said = _numbers(self._function(x))
         except Exception:  # as a network does of 32 bits
             try:
-                said = np.asarray(self._function(x.astype(np.float32)), dtype=np.float64)
+                said = _numbers(self._function(x.astype(np.float32)))
             except Exception:
                 raise self._error() from None
         if said.ndim not in (1, 2) or len(said) != len(x):

@@ -47,11 +47,11 @@ class Scale:
         return Scale(float(np.mean(numbers)), unit)
 
     def kept(self, numbers: Array) -> Array:
-        return ((numbers - self.offset) / self.unit).astype(np.float32)
+        return (numbers - self.offset) / self.unit
 
     def numbers(self, kept: Array) -> Array:
         made = kept.astype(np.float64) * self.unit + self.offset
-        return np.where(np.abs(made) > ROUNDING * self.unit, made, 0.0)  # a count of 0 is none of -1e-9
+        return np.where(np.abs(made) > 1e-12 * (abs(self.offset) + self.unit), made, 0.0)  # a count of 0 is no -1e-17
 
     def measured(self, said: Array, kept: Array) -> Scale:
         """With the median size of the errors that are not 0 as the usual one; 1 where all are."""

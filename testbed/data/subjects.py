@@ -46,6 +46,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
             "Without both there is nobody to tell apart.",
             "Add predictions for people of the same kind who were not in the training data, as arm control.",
         )
+    whose(frame["id"], "predictions")
     persons = frame["id"].astype(str).to_numpy()
     member = (arm == "member").to_numpy()
     disjoint(persons[member], persons[~member])
@@ -66,7 +67,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
         groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
         return model, groups[0], groups[1]
     values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
-    if (values >= 0).all() and np.allclose(values.sum(1), 1, atol=ROUNDED):
+    if near_one(values):
         values = values / values.sum(1, keepdims=True)
     probabilities(values)
     labels = classes(frame["label"], len(names))
@@ -74,6 +75,15 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     model = Predictor(lambda people: chances[people.x[:, 0].astype(int)], len(names))
     groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
     return model, groups[0], groups[1]
+
+
+def near_one(values: Array) -> bool:
+    """Do rows (n, classes) of numbers from 0 on sum to one, but for the rounding of each?"""
+    if not np.isfinite(values).all() or (values < 0).any():
+        return False
+    decimals = next((d for d in (1, 2) if (np.round(values, d) == values).all()), 3)
+    rounding = 0.5 * 10.0**-decimals * values.shape[1]
+    return bool((np.abs(values.sum(1) - 1) <= max(ROUNDED, rounding)).all() and (values.sum(1) > 0).all())
 
 
 def probabilities(values: Array) -> None:
@@ -117,6 +127,17 @@ def classes(values: Any, count: int) -> Array:
             "Give records of every class.",
         )
     return numbers.astype(np.int64)
+
+
+def whose(persons: Any, role: str) -> None:
+    """Raises `InputError` where a row says not whose it is."""
+    if persons.isna().any():
+        raise InputError(
+            "TB-SUBJECT-037",
+            f"Some rows of the {role} have no person's id.",
+            "They would all be taken for one person.",
+            "Fill the column, or leave those rows out.",
+        )
 
 
 def disjoint(members: Array, controls: Array) -> None:
@@ -189,6 +210,8 @@ def _inputs(
     frame = frames[role]
     names = features or [c for c in frames["members"].columns if c not in (label, person)]
     x = numbers(frame, role, [*names], [label, *([person] if person else [])])
+    if person:
+        whose(frame[person], role)
     persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
     return x, persons.to_numpy()
 

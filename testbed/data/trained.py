@@ -10,21 +10,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.data.outputs import Outputs, as_probabilities, check_outputs, kind_of
 from testbed.data.regression import CLASSES, Predict, Scale, as_predictor, inputs_and_truth, one_each
-from testbed.data.subjects import ROUNDED, probabilities
+from testbed.data.subjects import probabilities
 from testbed.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from testbed.models.ensemble import Training
     from testbed.spread import Spread
-
-Outputs = Literal["logits", "probabilities", "number"]
 
 
 def estimator(path: Path) -> Any:
@@ -224,6 +223,21 @@ def torch_factory(factory: str) -> Callable[[], Any]:
     return made
 
 
+def materialised(build: Callable[[], Any], features: int) -> Callable[[], Any]:
+    """The factory, of modules whose lazy layers have seen a record of so many features."""
+    import torch
+    from torch.nn.parameter import UninitializedParameter
+
+    def ready() -> Any:
+        network = build()
+        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+            with torch.no_grad():
+                network.eval()(torch.zeros(2, features))
+        return network.train()
+
+    return ready
+
+
 def torch_predictor(
     build: Callable[[], Any], weights: Path | None, members: Array, outputs: str = "auto"
 ) -> tuple[Predictor, Outputs]:
@@ -232,7 +246,7 @@ def torch_predictor(
     That is decided once, on the `members`: probabilities if they are told to be or sum to one in each row, else
     logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
     """
-    _check(outputs)
+    check_outputs(outputs)
     said = torch_outputs(build, weights)
     kind = kind_of(said(members), outputs)
     first = as_probabilities(said(members), kind)
@@ -256,11 +270,12 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
                 "Write them with torch.save(model.state_dict(), path).",
             ) from None
     network.eval()
+    kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
     def said(x: Array) -> Array:
         try:
             with torch.no_grad():
-                asked = torch.tensor(x, dtype=torch.float32).split(1024)
+                asked = torch.tensor(x, dtype=kind).split(1024)
                 parts = [network(part).double().numpy() for part in asked]
             out = np.concatenate(parts)
             assert out.ndim in (1, 2)
@@ -343,50 +358,6 @@ class TorchRecipe:
             )
 
         return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
-
-
-def _check(outputs: str) -> None:
-    if outputs not in ("auto", "logits", "probabilities", "number"):
-        raise UsageError(
-            "TB-SUBJECT-022",
-            f"There are no outputs {outputs!r}.",
-            "They say what the numbers are.",
-            "Use logits, probabilities or number.",
-        )
-
-
-def kind_of(out: Array, outputs: str) -> Outputs:
-    """What these outputs (n, outputs) are: what they are said to be, or if that is auto what they look like.
-
-    Raises `InputError` for a single output within [0, 1], which may be either, and `UsageError` for an unknown word.
-    """
-    _check(outputs)
-    if outputs == "logits" or outputs == "probabilities" or outputs == "number":
-        return outputs
-    within = bool((out >= 0).all() and (out <= 1).all())
-    if out.shape[1] == 1 and within:
-        raise InputError(
-            "TB-SUBJECT-017",
-            "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
-            "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
-            "Say --outputs probabilities or --outputs logits, or of a model that predicts a number --outputs number.",
-        )
-    return "probabilities" if within and np.allclose(out.sum(1), 1, atol=ROUNDED) else "logits"
-
-
-def as_probabilities(out: Array, kind: Outputs) -> Array:
-    """Outputs (n, classes), or (n, 1) for the second of two classes, as probabilities (n, classes)."""
-    if kind == "logits" and out.shape[1] == 1:
-        out = np.concatenate([np.zeros_like(out), out], 1)
-    elif out.shape[1] == 1:
-        out = np.concatenate([1 - out, out], 1)
-    elif kind == "probabilities" and (out >= 0).all() and np.allclose(out.sum(1), 1, atol=ROUNDED):
-        out = out / out.sum(1, keepdims=True)
-    if kind == "logits":
-        shifted = np.exp(out - out.max(1, keepdims=True))
-        out = shifted / shifted.sum(1, keepdims=True)
-    probabilities(out)
-    return out
 
 
 def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -66,6 +66,7 @@ def from_factory(
 ) -> Subject:
     """A torch module that `build` makes; with `training` more of its kind can be trained, side by side by `spread`."""
     features = _inputs(frames, label, person)
+    build = trained.materialised(build, len(features))
     scale: Scale | None = None
     if outputs == "number":
         people, scale = subjects.numeric_cohorts(frames, label, person)
@@ -91,6 +92,8 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
     """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the people."""
     features = _inputs(frames, label, person)
     try:
+        both = (subjects.numbers(frames[role], role, [*features], [label]) for role in ("members", "controls"))
+        api.afford(np.concatenate([*both]))
         if outputs == "number":
             people, scale = subjects.numeric_cohorts(frames, label, person)
 

@@ -75,6 +75,7 @@ def audit(
     model of the same recipe, trained on other people, where both are at hand. The positive control is a model that is
     certain of its training data, and else says what the audited one says.
     """
+    model_risks.chosen_secrets(subject, secrets)  # a misspelt one stops here, before anything is asked or trained
     pooled, used = _pool(subject, seed)
     with suppress(Unavailable):  # where a budget of queries does not cover them
         subject.model.ask(pooled)

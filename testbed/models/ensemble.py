@@ -18,16 +18,17 @@ from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array
 from testbed.errors import UsageError
+from testbed.models.stacked import Descent, Outputs, losses, matrix
 from testbed.spread import IN_TURN, Spread
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
-Outputs = Literal["logits", "probabilities", "number"]
 ELEMENTWISE = (
     nn.ReLU,
     nn.GELU,
@@ -42,7 +43,6 @@ ELEMENTWISE = (
 )
 MEMORY = 2**29
 """Bytes that the stacked parameters, gradients and optimiser states of the models trained at once may take."""
-SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ class Ensemble:
 
     def _answers(self, x: Tensor) -> Tensor:
         if self.path == "matrix":
-            return _matrix(self.network, self.parameters, x.flatten(1).expand(len(self), -1, -1))
+            return matrix(self.network, self.parameters, x.flatten(1).expand(len(self), -1, -1))
         if self.path == "vmap":
             return torch.func.vmap(partial(_call, self.network), in_dims=(0, None))(self.parameters, x)
         singly = [
@@ -113,14 +113,29 @@ class Ensemble:
         return torch.stack(singly)
 
 
-def path_for(network: nn.Module) -> str:
-    """The fastest way that trains this network right: matrix, vmap or loop."""
-    if any(True for _ in network.buffers()):
+def path_for(network: nn.Module, x: Array | None = None) -> str:
+    """The fastest way that trains this network right, where known on these records: matrix, vmap or loop."""
+    tied = len([*network.named_parameters()]) < len([*network.named_parameters(remove_duplicate=False)])
+    if tied or any(True for _ in network.buffers()):
         return "loop"  # running statistics are changed in place, for each model its own
-    if not isinstance(network, nn.Sequential):
-        return "vmap"
-    layers = list(network)[1:] if isinstance(network[0], nn.Flatten) else list(network)
-    return "matrix" if all(isinstance(m, (nn.Linear, *ELEMENTWISE)) for m in layers) else "vmap"
+    if type(network) is nn.Sequential:  # no other forward than one layer after the other
+        layers = list(network)[1:] if type(network[0]) is nn.Flatten else list(network)
+        learnt = all(p.requires_grad for p in network.parameters())
+        if learnt and all(type(m) in (nn.Linear, *ELEMENTWISE) for m in layers):
+            return "matrix"
+    return "vmap" if x is None or _vmaps(network, x) else "loop"
+
+
+def _vmaps(network: nn.Module, x: Array) -> bool:
+    """Does every step of the network know how to be done for many models at once? Those of an LSTM do not."""
+    stacked = {k: p.detach()[None].expand(2, *p.shape) for k, p in network.named_parameters()}
+    given = torch.tensor(x[:2]).expand(2, *x[:2].shape)
+    try:
+        with torch.no_grad():
+            torch.func.vmap(partial(_call, network), randomness="different")(stacked, given)
+    except Exception:  # whatever a module that is somebody else's may raise
+        return False
+    return True
 
 
 def train(
@@ -149,14 +164,14 @@ def train(
     another data set or recipe never meets its models.
     """
     network = build()
-    chosen = path_for(network) if path == "auto" else path
+    chosen = path_for(network, x) if path == "auto" else path
     longest = int(included.sum(1).max())
     size = sum(p.numel() for p in network.parameters()) * 4 * 5
     at_once = max(1, min(-(-len(included) // spread.workers), memory // max(1, size))) if chosen != "loop" else 1
     work = _Work(build, x, y, included, training, seed, outputs, chosen, device, longest, start)
     ranges = [range(i, min(i + at_once, len(included))) for i in range(0, len(included), at_once)]
     kept = {r: cache / f"{work.digest(r)}.safetensors" for r in ranges} if cache else {}
-    made = {r: load_file(file) for r, file in kept.items() if file.is_file()}
+    made = {r: held for r, file in kept.items() if (held := _cached(file)) is not None}
     missing = [r for r in ranges if r not in made]
     if made:
         progress(sum(map(len, made)), len(included))
@@ -171,13 +186,21 @@ def train(
         progress(sum(map(len, made)), len(included))
     parts = [made[r] for r in ranges]
     stacked = {k: torch.cat([p[k] for p in parts]).to(device) for k in parts[0]}
-    names = {n for n, _ in network.named_parameters()}
+    names, buffers = ({n for n, _ in held} for held in (network.named_parameters(), network.named_buffers()))
     return Ensemble(
         network.to(device),
         {k: v for k, v in stacked.items() if k in names},
-        {k: v for k, v in stacked.items() if k not in names},
+        {k: v for k, v in stacked.items() if k in buffers},
         chosen,
     )
+
+
+def _cached(file: Path) -> dict[str, Tensor] | None:
+    """Models that were kept; None where there are none, or the file is damaged, so that they are trained anew."""
+    try:
+        return load_file(file) if file.is_file() else None
+    except (SafetensorError, OSError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,13 +247,15 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
             network.to(device).train()
             optimizer = _optimizer(list(network.parameters()), training)
             pace = _pace(optimizer, training, longest)
-            for index, _ in _batches([rows], [number], training, seed, longest):
-                keep = torch.from_numpy(index[0][index[0] >= 0]).to(device)
-                optimizer.zero_grad(set_to_none=False)
-                if len(keep) > 1:  # one record has no variance to be normalised by
-                    losses(network(records[keep]), labels[keep], outputs).mean().backward()
-                optimizer.step()
-                pace.step()
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(int(keyed_rng(seed, "noise", number).integers(2**62)))
+                for index, _ in _batches([rows], [number], training, seed, longest):
+                    keep = torch.from_numpy(index[0][index[0] >= 0]).to(device)
+                    optimizer.zero_grad(set_to_none=False)
+                    if len(keep) > 1:  # one record has no variance to be normalised by
+                        losses(network(records[keep]), labels[keep], outputs).mean().backward()
+                    optimizer.step()
+                    pace.step()
         return {k: torch.stack([n.state_dict()[k].detach().cpu() for n in networks]) for k in networks[0].state_dict()}
     stacked: dict[str, Tensor] = {}
     for name, _ in networks[0].named_parameters():
@@ -243,14 +268,13 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     if work.path == "matrix" and training.optimizer == "sgd" and training.momentum == 0:
         _descend(work, network, stacked, members, numbers)
         return {k: v.cpu() for k, v in stacked.items()}
-    for values in stacked.values():
-        values.requires_grad_()
+    learnt = [stacked[name].requires_grad_() for name, p in network.named_parameters() if p.requires_grad]
     forward = (
-        partial(_matrix, network, stacked)
+        partial(matrix, network, stacked)
         if work.path == "matrix"
         else partial(torch.func.vmap(partial(_call, network), randomness="different"), stacked)
     )
-    optimizer = _optimizer(list(stacked.values()), training)
+    optimizer = _optimizer(learnt, training)
     pace = _pace(optimizer, training, longest)
     flat = records.flatten(1) if work.path == "matrix" else records
     with torch.random.fork_rng(devices=[]):
@@ -278,35 +302,10 @@ def _descend(
         rate = training.learning_rate * training.rate(step / steps)
 
         def linear(x: Tensor, weights: Tensor, bias: Tensor | None, rate: float = rate) -> Tensor:
-            return cast(Tensor, _Descent.apply(x, weights, bias, reached, rate, training.weight_decay))
+            return cast(Tensor, Descent.apply(x, weights, bias, reached, rate, training.weight_decay))
 
-        each = losses(_matrix(network, stacked, records[rows], linear), labels[rows], work.outputs)
+        each = losses(matrix(network, stacked, records[rows], linear), labels[rows], work.outputs)
         (each * torch.from_numpy(weight).to(device)).sum().backward()
-
-
-class _Descent(torch.autograd.Function):
-    """Stacked linear layers that take their step as soon as their gradient is known.
-
-    `reached` is a number that wants a gradient, so that one is asked of the first layer as well.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, weights: Tensor, bias: Tensor | None, _: Tensor, rate: float, decay: float
-    ) -> Tensor:
-        ctx.save_for_backward(x, weights, bias)
-        ctx.inner, ctx.rate, ctx.decay = x.requires_grad, rate, decay
-        return _linear(x, weights, bias)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        (grad,) = grads
-        x, weights, bias = ctx.saved_tensors
-        before = torch.bmm(grad, weights) if ctx.inner else None
-        weights.mT.baddbmm_(x.mT, grad, beta=1 - ctx.rate * ctx.decay, alpha=-ctx.rate)
-        if bias is not None:
-            bias.mul_(1 - ctx.rate * ctx.decay).sub_(grad.sum(1), alpha=ctx.rate)
-        return before, None, None, torch.zeros_like(grad[0, 0, 0]), None, None
 
 
 def _batches(
@@ -329,23 +328,6 @@ def _batches(
             yield index, (there / np.maximum(there.sum(1, keepdims=True), 1)).astype(np.float32)
 
 
-def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
-    """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes.
-
-    Of outputs that are a number, the squared error. A module may leave the axis of a single output away.
-    """
-    answers = answers[..., None] if answers.ndim == y.ndim else answers
-    if outputs == "number":
-        return (answers[..., 0] - y) ** 2
-    if outputs == "logits":
-        two = torch.cat([torch.zeros_like(answers), answers], -1) if answers.shape[-1] == 1 else answers
-        logs = two.log_softmax(-1)
-    else:
-        two = torch.cat([1 - answers, answers], -1) if answers.shape[-1] == 1 else answers
-        logs = two.clamp(SMALLEST, 1).log()
-    return -logs.gather(-1, y[..., None])[..., 0]
-
-
 def _networks(
     build: Callable[[], nn.Module], seed: int, numbers: Sequence[int], start: Mapping[str, Tensor] | None
 ) -> list[nn.Module]:
@@ -366,7 +348,8 @@ def _fresh(build: Callable[[], nn.Module], seed: int, number: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(keyed_rng(seed, "weights", number).integers(2**62)))
         for module in network.modules():
-            if hasattr(module, "reset_parameters"):
+            frozen = any(not p.requires_grad for p in module.parameters(recurse=False))
+            if hasattr(module, "reset_parameters") and not frozen:
                 cast(Any, module).reset_parameters()
     return network
 
@@ -386,23 +369,3 @@ def _pace(optimizer: torch.optim.Optimizer, training: Training, longest: int) ->
 
 def _call(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
     return cast(Tensor, torch.func.functional_call(network, parameters, (x,)))
-
-
-def _linear(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
-    """Records (models, n, in) times weights (models, out, in), and the bias (models, out)."""
-    return torch.bmm(x, weights.mT) if bias is None else torch.baddbmm(bias[:, None], x, weights.mT)
-
-
-def _matrix(
-    network: nn.Module,
-    parameters: dict[str, Tensor],
-    x: Tensor,
-    linear: Callable[[Tensor, Tensor, Tensor | None], Tensor] = _linear,
-) -> Tensor:
-    """Stacked linear layers (models, out, in) on records (models, n, features), one matrix product a layer."""
-    for name, layer in cast(nn.Sequential, network).named_children():
-        if isinstance(layer, nn.Linear):
-            x = linear(x, parameters[f"{name}.weight"], parameters.get(f"{name}.bias"))
-        elif not isinstance(layer, nn.Flatten):
-            x = layer(x)
-    return x

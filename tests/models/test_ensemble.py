@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 import subprocess
@@ -268,3 +269,87 @@ def test_a_cluster_that_does_not_answer_is_an_error_in_words(monkeypatch: pytest
     monkeypatch.setattr(ray, "init", refused)
     with pytest.raises(UsageError, match="TB-TRAINING-002"):
         _ = OnRay("127.0.0.1:1").workers
+
+
+# --- modules of other people ------------------------------------------------------------------------------
+
+
+def one_relu() -> nn.Module:
+    relu = nn.ReLU()
+    return nn.Sequential(nn.Linear(FEATURES, 16), relu, nn.Linear(16, 16), relu, nn.Linear(16, CLASSES))
+
+
+def one_layer() -> nn.Module:
+    tied = nn.Linear(FEATURES, FEATURES)
+    return nn.Sequential(tied, nn.Tanh(), tied, nn.Linear(FEATURES, CLASSES))
+
+
+class Residual(nn.Sequential):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return self[1](input + torch.tanh(self[0](input)))
+
+
+def residual() -> nn.Module:
+    return Residual(nn.Linear(FEATURES, FEATURES), nn.Linear(FEATURES, CLASSES))
+
+
+def normed() -> nn.Module:
+    weight_norm = torch.nn.utils.parametrizations.weight_norm
+    return nn.Sequential(weight_norm(nn.Linear(FEATURES, 8)), nn.ReLU(), nn.Linear(8, CLASSES))
+
+
+def half_frozen() -> nn.Module:
+    network = mlp()
+    next(m for m in network.children() if isinstance(m, nn.Linear)).requires_grad_(False)
+    return network
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.last = nn.LSTM(1, 4, batch_first=True), nn.Linear(4, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.inner(x[:, :, None])[0][:, -1])
+
+
+@pytest.mark.parametrize(
+    ("build", "path"),
+    [
+        (one_relu, "matrix"),
+        (one_layer, "loop"),
+        (residual, "vmap"),
+        (normed, "loop"),
+        (half_frozen, "vmap"),
+        (Recurrent, "loop"),
+    ],
+)
+def test_unusual_modules_are_trained_as_they_are(build: Callable[[], nn.Module], path: str) -> None:
+    x, y, included = data()
+    made = train(build, x, y, included, RULES, 7)
+    assert made.path == path
+    assert made.outputs(x) == pytest.approx(train(build, x, y, included, RULES, 7, path="loop").outputs(x), abs=2e-4)
+
+
+def test_what_is_frozen_stays() -> None:
+    x, y, included = data()
+    first = half_frozen()
+    kept = {k: p.detach().clone() for k, p in first.named_parameters() if not p.requires_grad}
+    made = train(lambda: copy.deepcopy(first), x, y, included, RULES, 7)
+    assert kept
+    for name, values in kept.items():
+        assert (made.parameters[name] == values).all()
+
+
+def test_dropout_is_drawn_by_the_seed_and_a_damaged_cache_is_trained_anew(tmp_path: Path) -> None:
+    def noisy() -> nn.Module:
+        return nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.Dropout(0.5), nn.Linear(8, CLASSES))
+
+    x, y, included = data()
+    made = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        made.append(train(noisy, x, y, included, RULES, 7, cache=tmp_path).outputs(x))
+        for file in tmp_path.iterdir():
+            file.write_bytes(b"damaged")
+    assert (made[0] == made[1]).all()
