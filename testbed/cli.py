@@ -128,18 +128,25 @@ def split(
     seed: Seed = 0,
 ) -> None:
     """Hold out a control before synthesising, by person. Synthesise from original.* only."""
+    import pandas as pd
+
     from testbed.data import files, splits
 
     frame = files.read_file(original, "original", person)
-    parts = splits.split_people(frame, {"control": fraction, "original": 1 - fraction}, person, seed)
+    splits.check_person(frame, person)
+    rows = pd.DataFrame({"row": range(len(frame)), "person": range(len(frame)) if person is None else frame[person]})
+    drawn = splits.split_people(rows, {"control": fraction, "original": 1 - fraction}, "person", seed)
     suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
+    # Cells go out as they came in: no zero is lost, and no category called None becomes a gap.
+    whole, separator = files.read_text(original) if suffix == ".csv" else (frame, ",")
+    parts = {part: whole.iloc[table["row"].tolist()] for part, table in drawn.items()}
     targets = {part: out / f"{part}{suffix}" for part in parts}
     if taken := [p for p in targets.values() if p.exists()]:
         raise UsageError(
             "TB-OUT-003", f"{taken[0].name} exists already.", "It would be overwritten.", "Name another folder."
         )
     for part, table in parts.items():
-        files.write_table(targets[part], table)
+        files.write_table(targets[part], table, separator)
     for path in targets.values():
         typer.echo(path)
 

@@ -88,7 +88,7 @@ class MetaFile:
                     raise bad
         columns = given.get("columns") or {}
         texts = [given[k] for k in ("person", "data_class", "licence", "name") if given.get(k) is not None]
-        if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns.values()]):
+        if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns, *columns.values()]):
             raise bad
         return MetaFile(**given)
 

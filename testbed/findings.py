@@ -260,7 +260,8 @@ def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_p
     control = stats.wilson(found.controls_reproduced, control_persons) if controlled else None
     over = stats.excess(measure, control) if control else None
     flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
-    suspected = not flags and found.p_value < SUSPECT_P and found.members_reproduced > found.by_chance
+    unexplained = found.p_value < SUSPECT_P or (controlled and not found.controls_reproduced)
+    suspected = not flags and unexplained and found.members_reproduced > found.by_chance
     flags += ["copies_suspected"] if suspected else []
     if found.whole_table:
         plain = "The release is the original: the same rows, as often. Everybody in it is exposed."

@@ -16,17 +16,27 @@ from typing import Any
 
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,24}(?![\w-])")
 TOKEN = re.compile(r"(?<![\w+-])[A-Za-z0-9+][A-Za-z0-9+\-./ ]{6,24}[A-Za-z0-9](?![\w-])")
-PERSONNUMMER = re.compile(r"(?<!\d)(?:19|20)?\d{6}[-+]?\d{4}(?!\d)")
+PERSONNUMMER = re.compile(r"(?<![\d-])(?:(?:19|20)?\d{6}[-+–— ]?|(?:19|20)\d\d-\d\d-\d\d[-+–— ])\d{4}(?!\d)")
 STREET = re.compile(
-    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu)\s+\d{1,4}\b"
+    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu)"
+    r"\s+\d{1,4} ?[A-Za-z]?\b"
     r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive)\b",
     re.IGNORECASE,
 )
-NAME = re.compile(r"^[A-ZÅÄÖÉÜ][\w'-]+(?: [A-ZÅÄÖÉÜ][\w'.-]*){1,3}$")
-NAME_COLUMN = re.compile(
-    r"(?:^|[_\W])(?:name|firstname|lastname|surname|namn|förnamn|efternamn|patient_name)(?:$|[_\W])", re.I
+_WORD = r"[^\W\d_a-z][^\W\d_]*(?:['’-][^\W\d_]+)*\.?"
+_BETWEEN = r"(?: (?:von|van|der|den|de|del|della|da|dos|di|af|av|la|le|bin|ibn|al|el|ter|ten|zu))*"
+NAME = re.compile(rf"^{_WORD}(?:,?{_BETWEEN} {_WORD}){{1,4}}$")
+ONE_NAME = re.compile(rf"^{_WORD}$")
+NAME_COLUMN = re.compile(r"(?:^|_)(?:name|full_?name|namn|patient|person|client|contact)(?:$|_)", re.I)
+ONE_NAME_COLUMN = re.compile(
+    r"(?:^|_)(?:first_?name|given_?name|last_?name|family_?name|surname|förnamn|efternamn|tilltalsnamn)(?:$|_)", re.I
 )
-NOT_A_PERSON = re.compile(r"drug|brand|file|hospital|ward|unit|product|variable|test|study", re.I)
+NOT_A_PERSON = re.compile(
+    r"drug|brand|file|hospital|ward|unit|product|variable|test|study|city|municipal|country|county|region|place|street"
+    r"|school|company|organi|clinic|department|diagnos|disease|type|class|category|group|status",
+    re.I,
+)
+SHORTEST = 6
 FEW = 0.5
 """The share of a column's distinct values from which on a kind without a strong rule is believed."""
 SAMPLE = 5000
@@ -42,6 +52,8 @@ STRONG_IDS = (
     "ch.ssn",
     "iban",
 )
+WRITTEN = {"us.ssn"}
+"""Ids without a check digit: any bare number would do."""
 WEAK_IDS = ("dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr", "us.ssn")
 
 
@@ -52,6 +64,8 @@ class Found:
     column: str
     kind: str
     values: frozenset[str]
+    strong: bool = True
+    """Whether one value by itself is believed to be an identifier."""
 
     def __repr__(self) -> str:
         return f"Found({len(self.values)} values of the kind {self.kind})"
@@ -68,7 +82,18 @@ def emails(text: str) -> bool:
 
 def personnummer(text: str) -> bool:
     """A Swedish personal or coordination number, with its date and check digit, anywhere in the text."""
-    return any(_valid_personnummer(token) for token in PERSONNUMMER.findall(text))
+    return any(_valid_personnummer(_compact(token)) for token in PERSONNUMMER.findall(text))
+
+
+def written_personnummer(text: str) -> bool:
+    """One with its separator, or among words. Of bare numbers one in a hundred or more passes by chance."""
+    return not text.strip().isdigit() and personnummer(text)
+
+
+def _compact(token: str) -> str:
+    """YYMMDD-NNNN or YYYYMMDD-NNNN, with the separator that it has, if any."""
+    token = re.sub(r"^(\d{4})-(\d\d)-(\d\d)", r"\1\2\3", token)
+    return re.sub("[–— ]", "-", token)
 
 
 def _valid_personnummer(token: str) -> bool:
@@ -105,41 +130,62 @@ def phones(text: str) -> bool:
 def national_ids(modules: Sequence[str]) -> Callable[[str], bool]:
     def holds(text: str) -> bool:
         tokens = {text.strip(), *TOKEN.findall(text)}
-        return any(8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t) for t in tokens for m in modules)
+        return any(
+            8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t)
+            for t in tokens
+            for m in modules
+            if m not in WRITTEN or not t.isdigit()
+        )
 
     return holds
 
 
-KINDS: tuple[tuple[str, Callable[[str], bool], bool], ...] = (
-    ("e-mail address", emails, True),
-    ("Swedish personal number", personnummer, True),
-    ("telephone number", phones, True),
-    ("national id", national_ids(STRONG_IDS), True),
-    ("national id", national_ids(WEAK_IDS), False),
-    ("street address, by its form", lambda text: STREET.search(text) is not None, True),
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """`strong`: one value is enough. `quick`: all values are looked at, and else a sample."""
+
+    name: str
+    holds: Callable[[str], bool]
+    strong: bool = True
+    quick: bool = True
+
+
+KINDS = (
+    Kind("e-mail address", emails),
+    Kind("Swedish personal number", written_personnummer),
+    Kind("Swedish personal number", personnummer, strong=False),
+    Kind("telephone number", phones, quick=False),
+    Kind("national id", national_ids(STRONG_IDS), quick=False),
+    Kind("national id", national_ids(WEAK_IDS), strong=False, quick=False),
+    Kind("street address, by its form", lambda text: STREET.search(text) is not None),
 )
 
 
 def scan(column: str, values: Iterable[Any]) -> list[Found]:
-    """What a column's distinct values hold. Numbers of nine or more digits are read as text.
+    """What a column's distinct values hold. Whole numbers are read as text.
 
-    At most 5,000 distinct values are looked at, spread over all of them.
+    Of telephone numbers and the ids of other countries at most some 5,000 distinct values are looked at, spread over
+    all of them.
     """
-    texts = sorted({_text(v) for v in values})
-    texts = [t for t in texts[:: max(1, len(texts) // SAMPLE)] if len(t) >= 6]
+    texts = sorted({_text(v) for v in values} - {""})
+    sample = texts[:: max(1, len(texts) // SAMPLE)]
     found: list[Found] = []
-    for kind, holds, strong in KINDS:
-        own = frozenset(t for t in texts if holds(t))
-        if own and (strong or len(own) >= FEW * len(texts)):
-            found.append(Found(column, kind, own))
-    if NAME_COLUMN.search(column) and not NOT_A_PERSON.search(column):
-        own = frozenset(t for t in texts if NAME.match(t))
-        if texts and len(own) >= FEW * len(texts):
-            found.append(Found(column, "person's name, by the column's name and its form", own))
+    for kind in KINDS:
+        looked = texts if kind.quick else sample
+        own = frozenset(t for t in looked if len(t) >= SHORTEST and kind.holds(t))
+        if own and (kind.strong or len(own) >= FEW * len(looked)) and kind.name not in [f.kind for f in found]:
+            found.append(Found(column, kind.name, own, kind.strong))
+    called = re.sub(r"(?<=[a-zåäö])(?=[A-ZÅÄÖ])|\W", "_", column)
+    for heads, form in ((NAME_COLUMN, NAME), (ONE_NAME_COLUMN, ONE_NAME)):
+        if heads.search(called) and not NOT_A_PERSON.search(called):
+            own = frozenset(t for t in texts if form.match(t))
+            if texts and len(own) >= FEW * len(texts):
+                found.append(Found(column, "person's name, by the column's name and its form", own))
+                break
     return found
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer() and abs(value) >= 1e8:
-        return str(int(value))
-    return "" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() else ""
+    return str(value)

@@ -74,6 +74,41 @@ def test_names_and_addresses_by_their_form() -> None:
     assert scan("home", ["Storgatan 14", "Lilla vägen 3 B"])[0].kind.startswith("street")
 
 
+@pytest.mark.parametrize("between", ["-", "+", " ", "–"])
+def test_a_personnummer_is_known_by_any_separator(between: str) -> None:
+    real = [a_personnummer(RNG, "long") for _ in range(50)]
+    for number in real:
+        assert personnummer(number.replace("-", between))
+        assert personnummer(f"{number[:4]}-{number[4:6]}-{number[6:8]}{between}{number[9:]}") or between == "+"
+
+
+def test_bare_numbers_of_which_some_pass_by_chance_are_no_ids() -> None:
+    rng = np.random.default_rng(1)
+    seconds = rng.integers(1_000_000_000, 1_700_000_000, 2000).astype(float)
+    minutes = [(pd.Timestamp("2001-01-01") + pd.Timedelta(minutes=int(m))).strftime("%Y%m%d%H%M") for m in range(2000)]
+    codes = rng.integers(100_000_000, 999_999_999, 2000).astype(float)
+    for values in (seconds, minutes, codes, rng.integers(10**9, 10**10, 2000).astype(float)):
+        assert scan("value", values) == []
+    assert scan("id", [a_personnummer(rng, "bare") for _ in range(50)])[0].kind == "Swedish personal number"
+    assert scan("ssn", ["536-90-4399", "219-09-9998"])[0].kind == "national id"
+
+
+def test_all_of_many_texts_are_looked_at_for_addresses_of_mail() -> None:
+    texts = [f"note {i}" for i in range(12_000)] + ["write to a.b@example.org"]
+    assert scan("note", texts)[0].values == {"write to a.b@example.org"}
+
+
+def test_names_of_people_in_their_usual_forms() -> None:
+    people = ["Svensson, Anna", "Łukasz Żak", "Anna von Essen", "Jean-Luc O'Neil"]
+    for column in ("patientName", "patient", "Name", "full_name"):
+        assert scan(column, people)
+    for column in ("surname", "förnamn", "lastName", "given_name"):
+        assert scan(column, ["Svensson", "Öberg", "Al", "O'Neil"])
+    for column in ("city_name", "municipality_name", "drug_name", "sex"):
+        assert scan(column, ["Stockholm", "Malmö", "New York"]) == []
+    assert scan("home", ["Kungsgatan 12B"])
+
+
 def test_a_finding_quotes_no_value() -> None:
     assert "anna" not in repr(scan("contact", ["anna@example.org"])[0])
 
@@ -131,3 +166,14 @@ def test_a_table_without_identifiers_has_no_such_finding() -> None:
     release = people(300, 3).drop(columns="contact")
     done = evaluate(people(300, 1).drop(columns="contact"), release, people(300, 2).drop(columns="contact"), attacks=50)
     assert not [f for f in done.result.findings if f.attack.name == "direct_identifiers"]
+
+
+def test_codes_that_people_share_are_nobodys_identifiers() -> None:
+    """Codes of nine digits, as SNOMED's: a fresh release holds as many of the control's as of the original's."""
+    rng = np.random.default_rng(0)
+    for codes in (rng.integers(100_000_000, 999_999_999, 35), rng.integers(100_000_000, 999_999_999, 600)):
+        original, control, release = (people(300, i).drop(columns="contact") for i in (1, 2, 3))
+        for frame in (original, control, release):
+            frame["code"] = rng.choice(codes, 300)
+        result = evaluate(original, release, control, attacks=50).result
+        assert not [f for f in result.findings if f.attack.name == "direct_identifiers"]

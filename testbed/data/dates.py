@@ -19,6 +19,8 @@ ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d")
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?$")
 NEVER = 9999
 """The year by which databases say that there is no end."""
+MICROSECONDS = 86_400_000_000
+"""Of a day."""
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 
 
@@ -40,9 +42,11 @@ def days(values: Any, among: Any = None) -> Array:
     """
     if pd.api.types.is_numeric_dtype(values):
         raise ValueError("a number is no date")
-    texts = values
-    if not pd.api.types.is_datetime64_any_dtype(values):
-        texts = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
+    if pd.api.types.is_datetime64_any_dtype(values):
+        zoned = getattr(values.dt, "tz", None) is not None
+        found = np.asarray(values.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else values, "datetime64[us]")
+        return _without_end(np.where(np.isnat(found), np.nan, found.astype(np.int64) / MICROSECONDS))
+    texts = values.map(lambda v: v.isoformat() if hasattr(v, "isoformat") else v, na_action="ignore")
     try:
         moments = pd.to_datetime(texts, format="ISO8601", utc=True)
     except (ValueError, TypeError, OverflowError):  # another form, or a year that nanoseconds do not reach
@@ -51,6 +55,11 @@ def days(values: Any, among: Any = None) -> Array:
         found = np.asarray(texts.map(place), dtype=np.float64)
     else:
         found = np.asarray((moments - pd.Timestamp(0, tz="UTC")) / pd.Timedelta(days=1), dtype=np.float64)
+    return _without_end(found)
+
+
+def _without_end(found: Array) -> Array:
+    """Days with gaps for those of the year 9999, unless all are."""
     never = found >= day(f"{NEVER}-01-01")
     return found if never[~np.isnan(found)].all() else np.where(never, np.nan, found)
 

@@ -6,6 +6,7 @@ import csv
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from testbed.data.tables import Series, as_numbers, checked, duplicate, empty, refuse
@@ -114,10 +115,24 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
     )
     if not isinstance(frame.index, pd.RangeIndex):
         raise _LongRowError  # pandas takes what is too much for row labels
+    # Codes of more digits than a float holds; beside a gap pandas reads them as floats.
+    large = [c for c in frame.columns if frame[c].dtype == np.float64 and (frame[c].abs() > 2**53).any()]
+    if large:
+        texts = read_text(path)[0][large]
+        codes = [c for c in large if texts[c].str.match(r"\s*[-+]?\d{17,}\s*$").any()]
+        frame = frame.assign(**{c: texts[c].where(frame[c].notna(), None) for c in codes})
     for name in frame.columns:
         if name != person and frame[name].dtype == object:
             frame[name] = _decimal_commas(str(name), frame[name], separator)
     return frame
+
+
+def read_text(path: Path) -> tuple[pd.DataFrame, str]:
+    """A CSV file's cells as they are written, and what separates them; for files that `read_file` takes."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        first = file.readline()
+    separator = max(",;\t", key=first.count)
+    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=str, keep_default_na=False), separator
 
 
 def _decimal_commas(name: str, values: Series, separator: str) -> Series:
@@ -134,7 +149,7 @@ def _decimal_commas(name: str, values: Series, separator: str) -> Series:
 SUFFIXES = (".csv", ".parquet")
 
 
-def write_table(path: Path, frame: pd.DataFrame) -> None:
+def write_table(path: Path, frame: pd.DataFrame, separator: str = ",") -> None:
     """A table as CSV or Parquet, by the path's suffix, whole or not at all. Raises `UsageError` where it cannot be."""
     if path.exists():
         raise UsageError("TB-OUT-003", f"{path.name} exists already.", "It would be overwritten.", "Give another name.")
@@ -144,7 +159,7 @@ def write_table(path: Path, frame: pd.DataFrame) -> None:
         if path.suffix.lower() == ".parquet":
             frame.to_parquet(staging, index=False)
         else:
-            frame.to_csv(staging, index=False)
+            frame.to_csv(staging, index=False, sep=separator)
         staging.rename(path)
     except OSError as error:
         raise UsageError(

@@ -24,14 +24,20 @@ def split_people(
 ) -> dict[str, pd.DataFrame]:
     """Parts of a table by name, drawn by person: all rows of one person fall into one part.
 
-    `fractions` sum to at most 1. Raises `UsageError` for an unknown person column or fractions that leave a part
-    empty.
+    `fractions` sum to at most 1. Raises `UsageError` for an unknown person column, one with gaps, or fractions that
+    leave a part empty.
     """
     check_person(frame, person)
-    ids = np.arange(len(frame)) if person is None else np.asarray(frame[person])
-    names = pd.unique(ids)
+    ids, names = (np.arange(len(frame)),) * 2 if person is None else pd.factorize(frame[person])
+    if (ids < 0).any():
+        raise UsageError(
+            "TB-SPLIT-009",
+            "The person column has gaps.",
+            "Rows without a person cannot be kept apart from others'.",
+            "Fill the column, or drop those rows.",
+        )
     order = keyed_rng(seed, "split").permutation(len(names))
-    if min(fractions.values()) <= 0 or sum(fractions.values()) > 1 + 1e-9:
+    if not min(fractions.values()) > 0 or not sum(fractions.values()) <= 1 + 1e-9:
         raise UsageError(
             "TB-SPLIT-003",
             "The parts' fractions must be positive and sum to at most 1.",
@@ -42,7 +48,7 @@ def split_people(
     start = 0
     for part, fraction in fractions.items():
         stop = start + round(fraction * len(names))
-        rows = np.flatnonzero(pd.Series(ids).isin(names[order[start:stop]].tolist()))
+        rows = np.flatnonzero(np.isin(ids, order[start:stop]))
         parts[part] = frame.iloc[rows].reset_index(drop=True)
         start = stop
         if not len(parts[part]):

@@ -16,6 +16,7 @@ from testbed.core import Array, Column, Table
 from testbed.data import dates
 from testbed.errors import InputError, UsageError
 
+CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
 Series: TypeAlias = Any
 """A pandas column; its own annotations are too wide to be of use."""
@@ -97,7 +98,8 @@ def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
 
 def _headless(frame: pd.DataFrame) -> bool:
     """Whether two or more columns of text hold their own name: what stands for the header is one more record."""
-    return sum(frame[c].dtype == object and bool((frame[c] == c).any()) for c in frame.columns) > 1
+    texts = (frame[c] for c in frame.columns if frame[c].dtype == object)
+    return sum(bool(v.map(lambda cell, name=v.name: isinstance(cell, str) and cell == name).any()) for v in texts) > 1
 
 
 def as_numbers(values: Series) -> Series:
@@ -216,8 +218,9 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
                 "Values of different kinds are never equal, so every comparison would call the release safe.",
                 "Write both the same way, or give the column's kind in the meta file.",
             )
-    if kinds["original"] == "numeric" and kind is None and any(map(_beyond_floats, series.values())):
+    if kind is None and kinds["original"] == "numeric" and any(map(_beyond_floats, series.values())):
         kinds = dict.fromkeys(series, "categorical")
+        series = {r: v.astype("string").astype(object).where(v.notna(), None) for r, v in series.items()}
     if kinds["original"] == "numeric":
         return Column(name, "numeric"), {r: _numbers(name, r, v) for r, v in series.items()}
     if kinds["original"] == "date":
@@ -228,13 +231,18 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
 
 def _beyond_floats(values: Series) -> bool:
     """Whether these are whole numbers so large that neighbours would become one as floats: codes, no quantities."""
-    return pd.api.types.is_integer_dtype(values) and bool((values.dropna().abs() > 2**53).any())
+    if pd.api.types.is_integer_dtype(values):
+        known = values.dropna()
+        return bool(((known > 2**53) | (known < -(2**53))).any())
+    return values.dtype == object and bool(values.map(lambda v: isinstance(v, str) and bool(CODE.match(v))).any())
 
 
 def _plain(values: Series) -> Series:
     """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
     if pd.api.types.is_timedelta64_dtype(values):
         return values / pd.Timedelta(days=1)
+    if isinstance(values.dtype, pd.ArrowDtype | pd.StringDtype) and values.dtype.kind not in "biufM":
+        values = values.astype(object).where(values.notna(), None)
     if pd.api.types.is_complex_dtype(values):
         return values.map(str, na_action="ignore").where(values.notna(), None)
     if values.dtype == object:

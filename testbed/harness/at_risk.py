@@ -15,7 +15,7 @@ from testbed.attacks.released.shadow_models import Shadows, confidence, finest
 from testbed.core import Array, Cohort, Evidence
 from testbed.findings import Plan
 from testbed.report.gate import MIN_CELL
-from testbed.report.schema import Finding, Unmeasured
+from testbed.report.schema import Finding, Unmeasured, four_digits
 
 SHARE, NEIGHBOUR = 0.05, 5
 GROUP_FPR = 0.1
@@ -56,7 +56,7 @@ def by_group(
         rates = [stats.proportion(c.success, c.cluster) for c in cells]
         chances.append(stats.exceedance_p(rates[0], rates[1]))
         found.append(findings_.rates(plan, rows))
-    adjusted = iter(stats.holm(np.array(chances)).tolist()) if chances else iter(())
+    adjusted = map(four_digits, stats.holm(np.array(chances)).tolist()) if chances else iter(())
     return [f.model_copy(update={"adjusted_p": next(adjusted)}) if f.rule in kept else f for f in found], kept
 
 

@@ -20,7 +20,7 @@ from testbed.findings import Plan
 from testbed.harness import inference, risks
 from testbed.harness.targets import Setting
 from testbed.report.gate import MIN_CELL
-from testbed.report.schema import Finding, Unmeasured
+from testbed.report.schema import Finding, Unmeasured, four_digits
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
 RARE, MOST_SECRETS = 0.1, 30
@@ -89,7 +89,7 @@ def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding,
 
 def _adjusted(found: list[tuple[Finding, float | None]]) -> list[Finding]:
     measured = [p for _, p in found if p is not None]
-    adjusted = iter(stats.holm(np.array(measured)).tolist())
+    adjusted = map(four_digits, stats.holm(np.array(measured)).tolist())
     return [finding if p is None else finding.model_copy(update={"adjusted_p": next(adjusted)}) for finding, p in found]
 
 

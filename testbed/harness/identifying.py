@@ -12,13 +12,15 @@ from testbed.harness.targets import Setting
 from testbed.report.schema import Estimate, Finding, Validity
 
 RULE = "TB-COPYING-002"
+CHANCE = 0.05
 
 
 def direct_identifiers(setting: Setting) -> list[Finding]:
     """One finding where any is recognised, else none.
 
-    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up.
-    REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's.
+    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up, if
+    those that controls alone have do not stand there as often by chance. REVIEW where identifiers stand there that are
+    nobody's in the original, for they may be somebody else's. Values that most often several people have are codes.
     """
     setting.progress("direct identifiers")
     release = setting.release.table
@@ -28,8 +30,10 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     for j, column in enumerate(release.columns):
         texts = release.columns[j].levels if column.kind == "categorical" else _whole(release.values[j])
         for found in identifiers.scan(column.name, texts):
-            kinds[column.name] = found.kind
             held = _codes(release, j, found.values)
+            if not found.strong and _shared(setting.members, setting.controls, j, held):
+                continue
+            kinds[column.name] = found.kind
             members |= _alone(setting.members, setting.controls, j, held)
             if setting.controls is not None:
                 controls |= _alone(setting.controls, setting.members, j, held)
@@ -38,18 +42,23 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     exposed = len(members)
     people = len(np.unique(setting.members.persons))
     measure = stats.wilson(exposed, people)
-    control = None
+    control, chance = None, False
     if setting.controls is not None:
-        control = stats.wilson(len(controls), len(np.unique(setting.controls.persons)))
+        others = len(np.unique(setting.controls.persons))
+        control = stats.wilson(len(controls), others)
+        p = stats.labels_by_chance(exposed, exposed + len(controls), people, others)
+        chance = bool(controls) and p >= CHANCE
     plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds what looks like direct identifiers: {listed}. "
     plain += (
-        "Some of them are those of people in the original, and of nobody else: take them out."
+        "They are those of people in the original no more often than those of people in the control."
+        if exposed and chance
+        else "Some of them are those of people in the original, and of nobody else: take them out."
         if exposed
         else "None of them is that of one person of the original alone; made-up ones may still be somebody's."
     )
-    flags = (["copied"] if exposed else []) + ["identifiers_present"]
+    flags = (["copied"] if exposed and not chance else []) + ["identifiers_present"]
     finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
     over = stats.excess(measure, control) if control else None
     return [
@@ -70,9 +79,9 @@ def _excess(over: stats.Interval) -> Estimate:
 
 
 def _whole(values: Array) -> list[float]:
-    """Numbers that may be ids: whole, of nine digits or more."""
+    """Numbers that may be ids: whole ones, where any has nine digits or more."""
     known = values[~np.isnan(values)]
-    return np.unique(known[(np.abs(known) >= 1e8) & (known == np.round(known))]).tolist()
+    return np.unique(known[known == np.round(known)]).tolist() if (np.abs(known) >= 1e8).any() else []
 
 
 def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
@@ -80,6 +89,17 @@ def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
     if release.columns[column].kind == "categorical":
         return np.array([i for i, level in enumerate(release.columns[column].levels) if level in values])
     return np.array([float(v) for v in values])
+
+
+def _shared(members: Table, controls: Table | None, column: int, held: Array) -> bool:
+    """Do most of these values that anybody has belong to several people?"""
+    groups = [members] if controls is None else [members, controls]
+    owners: dict[float, set[str]] = {}
+    for group in groups:
+        mine = np.isin(group.values[column], held)
+        for value, person in zip(group.values[column][mine].tolist(), group.persons[mine].tolist(), strict=True):
+            owners.setdefault(value, set()).add(person)
+    return sum(len(own) > 1 for own in owners.values()) > len(owners) / 2
 
 
 def _alone(people: Table, others: Table | None, column: int, held: Array) -> set[str]:
