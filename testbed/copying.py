@@ -25,7 +25,7 @@ class Copies:
     p_value: float
     whole_table: bool
     """The release equals the original as a multiset, and has 20 or more distinct rows."""
-    by_chance: int
+    by_chance: int = 0
     """How many of the unique members as many fresh people of this population would hardly exceed (see `_hit`)."""
 
 

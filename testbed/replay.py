@@ -60,16 +60,17 @@ def replay(
     planned = [p for p in truth.plans if p.attack == attack.name]
     plans = tuple(replace(p, params={**p.params, **params}) for p in planned)
     if not plans:
+        # What another attack was asked must be what this one claims: of whom, or whether, a record was used.
+        alike = [p for p in truth.plans if p.risk == attack.risk and find(p.attack).claim is attack.claim]
         known = {p.risk for p in truth.plans}
-        if attack.risk not in known:
+        if not alike:
             raise UsageError(
                 "TB-REPLAY-002",
                 f"The truth file cannot judge {attack.name}.",
-                f"It holds the truth for: {', '.join(sorted(known))}.",
-                "Choose an attack on that risk.",
+                f"It holds the truth for: {', '.join(sorted(known))}, as other attacks there claim it.",
+                "Choose an attack that makes such a claim.",
             )
-        like = next(p for p in truth.plans if p.risk == attack.risk)
-        plans = (replace(like, attack=attack.name, params=params),)
+        plans = (replace(alike[0], attack=attack.name, params=params),)
     views = truths.beside(path, view, truth_path)
     recorded = Recorded(views, truth)
     assessed = assess(recorded, plans, progress)

@@ -37,12 +37,15 @@ def over_runs(runs: list[list[Finding]]) -> list[Finding]:
     return joined
 
 
+RANGES = {**dict.fromkeys(("rate", "tpr_at_fpr", "auc", "line_up_top1"), (0.0, 1.0)), "excess": (-1.0, 1.0)}
+
+
 def _over_runs(measures: list[Measure]) -> Measure:
     estimates = [m for m in measures if isinstance(m, Estimate)]
     if len(estimates) < len(measures):
         return next(m for m in measures if isinstance(m, Unmeasured))
     values = np.array([e.value for e in estimates])
-    found = stats.t_interval(values, estimates[0].level)
+    found = stats.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric))
     if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
         widest = max(estimates, key=lambda e: e.high - e.low)
         return widest.model_copy(update={"unit": "run", "n": len(estimates), "method": f"{widest.method}; runs agree"})

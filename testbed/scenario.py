@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from testbed import ranges
+from testbed.core import Unavailable
 from testbed.errors import UsageError, perhaps
 from testbed.report.schema import Defence, Picture, Result, Subject, ThreatModel, Utility
 
@@ -60,6 +62,10 @@ class Registered:
     malicious: bool = False
 
     def __call__(self, **params: Any) -> Scenario:
+        """The prepared scenario. Raises `UsageError` for a number out of its range."""
+        for key, value in params.items():
+            if key in self.defaults and key != "seed":
+                ranges.check(key, value, self.defaults[key], "TB-SCENARIO-017")
         return self.make(**params)
 
     def parse(self, pairs: Sequence[str]) -> dict[str, Any]:
@@ -179,10 +185,20 @@ def run(
             f"An interval over runs needs {FEWEST_RUNS} or more.",
             f"Use --replicates 1, or {FEWEST_RUNS} and more.",
         )
-    outcome = prepared.conduct(used, progress, store)
-    if replicates > 1:
-        further = [registered(**chosen, seed=seed + r).conduct(used, progress, store) for r in range(1, replicates)]
-        outcome = _joined([outcome, *further])
+    apart = int(chosen.get("runs", 1))  # a scenario of several runs uses as many seeds
+    try:
+        outcome = prepared.conduct(used, progress, store)
+        if replicates > 1:
+            seeds = range(seed + apart, seed + apart * replicates, apart)
+            further = [registered(**chosen, seed=own).conduct(used, progress, store) for own in seeds]
+            outcome = _joined([outcome, *further])
+    except Unavailable as why:
+        raise UsageError(
+            "TB-SCENARIO-018",
+            f"{registered.name} cannot be run with these parameters.",
+            f"It needs {why.needs} ({why.code}).",
+            "Change the parameters.",
+        ) from None
     result = results.assemble(
         command="run",
         scenario=registered.name,

@@ -197,12 +197,18 @@ def widened(rate: Interval, design: float) -> Interval:
     return Interval(wider.value, wider.low, wider.high, wider.level, "wilson, n divided by the design effect", n)
 
 
-def t_interval(values: Array, level: float = 0.95) -> Interval:
-    """Mean of independent runs with Student's t; a percentile bootstrap of five runs would cover only 85 %."""
+def t_interval(values: Array, level: float = 0.95, within: tuple[float, float] | None = None) -> Interval:
+    """Mean of independent runs with Student's t; a percentile bootstrap of five runs would cover only 85 %.
+
+    Bounds end where the number itself does, if `within` says where.
+    """
     n = len(values)
     mean = float(values.mean())
     half = float(scipy_stats.t.ppf((1 + level) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
-    return Interval(mean, mean - half, mean + half, level, "t over runs", n)
+    least, most = within or (-math.inf, math.inf)
+    return Interval(
+        mean, max(mean - half, min(least, mean)), min(mean + half, max(most, mean)), level, "t over runs", n
+    )
 
 
 def correlation(one: Array, other: Array) -> float:

@@ -12,7 +12,10 @@ import typer
 
 from testbed.errors import Exit
 
-Seed = Annotated[int, typer.Option(min=0, help="Drives the attacks; the same seed gives the same result.")]
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Drives the attacks; the same seed gives the same result.")
+]
 Out = Annotated[Path | None, typer.Option(help="Where share/ and evidence/ go.  [default: runs/<id>]")]
 Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
 PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]

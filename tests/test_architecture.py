@@ -33,7 +33,7 @@ ATTACKS_MAY_IMPORT = {
     "collections",
     "__future__",
 }
-KIT_MAY_ALSO_IMPORT = {"testbed.errors", "importlib", "inspect", "pkgutil", "zlib"}
+KIT_MAY_ALSO_IMPORT = {"testbed.errors", "testbed.ranges", "importlib", "inspect", "pkgutil", "zlib"}
 FORBIDDEN_IN_ATTACKS = {"Split", "Evidence", "judge", "harness"}
 
 

@@ -195,6 +195,23 @@ def test_split_holds_out_by_person(
     assert invoke(monkeypatch, *arguments) == 2  # nothing is overwritten
 
 
+def test_split_changes_no_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f'{i // 2:03d};00{i};{"None" if i % 3 else "NA"};{i},5;"a;b"' for i in range(40)]
+    (tmp_path / "all.csv").write_text("\n".join(["person;code;grade;dose;text", *rows]) + "\n")
+    given = ["split", "--original", str(tmp_path / "all.csv"), "--out", str(tmp_path), "--person", "person"]
+    assert invoke(monkeypatch, *given) == 0
+    parts = [(tmp_path / f"{part}.csv").read_text().splitlines() for part in ("original", "control")]
+    assert sorted([*parts[0][1:], *parts[1][1:]]) == sorted(rows)
+    assert not {line[:3] for line in parts[0]} & {line[:3] for line in parts[1][1:]}
+    (tmp_path / "gaps.csv").write_text("person,x\n1,2\n,3\n2,4\n")
+    given = ["split", "--out", str(tmp_path / "more"), "--person", "person", "--original"]
+    assert invoke(monkeypatch, *given, str(tmp_path / "gaps.csv")) == 2
+    assert "TB-SPLIT-009" in capsys.readouterr().err
+    assert invoke(monkeypatch, *given, str(tmp_path / "all.csv"), "--fraction", "nan") == 2
+
+
 def test_list_and_describe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(monkeypatch, "list", "attacks", "--json") == 0
     entries = json.loads(capsys.readouterr().out)

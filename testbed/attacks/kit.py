@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from testbed import ranges
 from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript, unnamed
 from testbed.errors import ThreatError, UsageError, perhaps
 
@@ -45,6 +46,8 @@ class Attack:
                 "A misspelt option that is swallowed changes nothing and tells nobody.",
                 f"It takes: {', '.join(sorted(self.defaults)) or 'none'}.",
             )
+        for key, value in params.items():
+            ranges.check(key, value, self.defaults[key], "TB-ATTACK-004")
         return {**self.defaults, **params}
 
     def permit(self, threat: Threat) -> None:

@@ -158,6 +158,7 @@ def widths(frame: pd.DataFrame, most_levels: int = 12) -> tuple[tuple[str, int],
 def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, Array]:
     """Row numbers of disjoint groups, filled in turn by whole persons in random order, so of at least that size.
 
+    A group that is asked to be as large as an earlier one is at least as large as that came out.
     Raises `UsageError` where there are too few people.
     """
     names, person = np.unique(people.persons, return_inverse=True)
@@ -167,6 +168,7 @@ def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> d
     groups: dict[str, Array] = {}
     place = 0
     for group, size in sizes.items():
+        size = max([size, *(len(groups[g]) for g in groups if sizes[g] <= size)])
         rows: list[Array] = []
         while sum(map(len, rows)) < size and place < len(order):
             p = order[place]

@@ -239,10 +239,12 @@ def _beyond_floats(values: Series) -> bool:
 
 def _plain(values: Series) -> Series:
     """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
-    if pd.api.types.is_timedelta64_dtype(values):
-        return values / pd.Timedelta(days=1)
+    if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "m":
+        values = values.astype("timedelta64[ns]")
     if isinstance(values.dtype, pd.ArrowDtype | pd.StringDtype) and values.dtype.kind not in "biufM":
         values = values.astype(object).where(values.notna(), None)
+    if pd.api.types.is_timedelta64_dtype(values):
+        return values / pd.Timedelta(days=1)
     if pd.api.types.is_complex_dtype(values):
         return values.map(str, na_action="ignore").where(values.notna(), None)
     if values.dtype == object:

@@ -116,7 +116,9 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
 
     config: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     if "RAY_ADDRESS" not in os.environ:
-        config["init_args"] = {"num_cpus": os.cpu_count() or 1, "include_dashboard": False, "log_to_driver": False}
+        quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
+        # Ray's servers listen on the loopback interface alone where the node is said to be there.
+        config["init_args"] = {"num_cpus": os.cpu_count() or 1, "_node_ip_address": "127.0.0.1", **quietly}
     with warnings.catch_warnings(), quiet():
         warnings.simplefilter("ignore")
         try:

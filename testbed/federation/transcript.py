@@ -75,6 +75,9 @@ def write(path: Path, transcript: Transcript) -> None:
     staging.replace(path)
 
 
+KINDS = ("fedsgd", "fedavg", "unknown")
+
+
 def read(path: Path) -> Transcript:
     """A transcript from its file. Raises `InputError` where the file is damaged, cut off or of another kind."""
     try:
@@ -84,6 +87,8 @@ def read(path: Path) -> Transcript:
             tensors = {name: frozen(file.get_tensor(name)) for name in names}
         if header["format"] != FORMAT:
             raise KeyError("format")
+        if header["position"] not in ("server", "client") or header["protocol"].get("kind", "unknown") not in KINDS:
+            raise ValueError("position or kind")
 
         def parameters(entry: dict[str, str] | None) -> Parameters | None:
             return None if entry is None else {name: tensors[digest] for name, digest in entry.items()}

@@ -57,7 +57,9 @@ def _compared(plan: Plan, values: list[Measure], theirs: list[Measure], against:
     first = values[0]
     assert isinstance(first, Estimate)
     difference = over_runs(own - other, 0.90)
-    measures = [estimate(first.metric, over_runs(v), "run", len(own), first.fpr) for v in (own, other)]
+    measures = [
+        estimate(first.metric, stats.t_interval(v, within=(0.0, 1.0)), "run", len(own), first.fpr) for v in (own, other)
+    ]
     apart = estimate("excess", difference, "run", len(own))
     name = "AUC" if first.metric == "auc" else f"TPR at an FPR of {first.fpr:g}" if first.fpr else first.metric
     verdict = (

@@ -252,3 +252,45 @@ def test_a_file_without_a_header_is_refused_before_its_record_is_named(tmp_path:
     with pytest.raises(TestbedError, match="number 1 and number 3") as caught:
         read_file(tmp_path / "b.csv", "original")
     assert SECRET not in str(caught.value)
+
+
+def test_lists_in_parquet_are_text(tmp_path: Path) -> None:
+    pd.DataFrame({"codes": [["1", "2"]] * 4, "x": range(4)}).to_parquet(tmp_path / "a.parquet")
+    frame = read_file(tmp_path / "a.parquet", "original")
+    assert encode(frame, frame).original.columns[0].kind == "categorical"
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+def test_far_moments_in_parquet_are_dates(unit: str, tmp_path: Path) -> None:
+    moments = np.array(["2024-03-01T18:00", "9999-12-31T00:00", "0999-01-01T00:00"], f"datetime64[{unit}]")
+    pd.DataFrame({"until": moments}).to_parquet(tmp_path / "a.parquet")
+    frame = read_file(tmp_path / "a.parquet", "original")
+    days = encode(frame, frame).original.values[0]
+    assert days[0] == pytest.approx(DAY)
+    assert np.isnan(days[1])
+    assert days[2] < -300_000
+
+
+def test_long_codes_stay_apart_beside_gaps_and_as_text(tmp_path: Path) -> None:
+    codes = [str(2**60 + i) for i in range(5)]
+    (tmp_path / "a.csv").write_text("id,x\n" + "".join(f"{c},{i}\n" for i, c in enumerate([*codes, ""])))
+    gaps = read_file(tmp_path / "a.csv", "original")
+    numbers = pd.DataFrame({"id": pd.array([*map(int, codes), None], "Int64"), "x": range(6)})
+    for frame in (gaps, numbers, numbers.assign(id=[*codes, None])):
+        made = encode(frame, frame).original
+        assert made.columns[0].kind == "categorical"
+        assert set(made.columns[0].levels) == set(codes)
+        assert made.values[0][5] == -1
+    mixed = encode(gaps, numbers)
+    assert mixed.original.values[0].tolist() == mixed.synthetic.values[0].tolist()
+
+
+def test_clocks_and_spans_are_numbers_in_any_dtype() -> None:
+    import pyarrow as pa
+
+    clock = pd.DataFrame({"at": ["06:30", "18:00:36"]})
+    for frame in (clock, clock.astype("string"), clock.astype(pd.ArrowDtype(pa.string()))):
+        assert encode(clock, frame).synthetic.values[0] == pytest.approx([6.5, 18.01])
+    span = pd.DataFrame({"stay": pd.to_timedelta([1, 36], "h")})
+    arrow = span.astype(pd.ArrowDtype(pa.duration("s")))
+    assert encode(span, arrow).synthetic.values[0] == pytest.approx([1 / 24, 1.5])

@@ -126,7 +126,7 @@ def test_an_odd_number_of_shadows_and_too_few_people_are_said_to_be_so() -> None
     found, kept = known_generator(groups, recipe, 20, 5, 0, lambda _: None)
     assert "few_shadows" in found[0].validity.flags
     assert "TB-MEMBERSHIP-201" not in kept
-    with pytest.raises(UsageError, match="TB-SCENARIO-011"):
+    with pytest.raises(UsageError, match="TB-SCENARIO-017"):
         attacked(targets=0)
 
 

@@ -291,8 +291,8 @@ def test_copies_are_copies_however_they_are_written(
 
 def test_copies_beside_a_small_control_are_for_a_person_to_look_at() -> None:
     people = thirds(1000, 1)
-    small = people.control.head(250)
-    for share, flags in ((0.025, ["copies_suspected"]), (0.0, [])):
+    small = people.control.head(200)
+    for share, flags in ((0.014, ["copies_suspected"]), (0.0, [])):
         done = evaluate(people.original, people.leaky(share), small, attacks=QUICK, seed=1)
         found = next(f for f in done.result.findings if f.risk == "copying" and f.primary)
         assert found.validity.flags == flags

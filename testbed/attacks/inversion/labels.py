@@ -20,7 +20,8 @@ def label_counts(
     with torch.no_grad():
         predicted = torch.func.functional_call(model, parameters, (inputs,)).softmax(1).mean(0).cpu().numpy()
     expected = np.clip(size * (predicted.astype(np.float64) - bias_gradient), 0, None)
-    expected *= size / max(expected.sum(), 1e-12)
+    # Where noise leaves nobody, the mean prediction is all there is.
+    expected = expected * size / expected.sum() if expected.sum() > 1e-12 * size else predicted * size
     counts = np.floor(expected).astype(int)
     order = np.argsort(-(expected - counts), kind="stable")
     counts[order[: size - counts.sum()]] += 1
