@@ -35,11 +35,11 @@ def side_by_side(
     over subjects; its series shows each subject, and its words with which other risks it rises (rank correlations).
     """
     names = [n.strip() for n in data.split(",") if n.strip()]
-    if not names or shadows < 4 or shadows % 2 or people < 60:
+    if not names or len(set(names)) < len(names) or shadows < 4 or shadows % 2 or people < 60:
         raise UsageError(
             "TB-SCENARIO-013",
             "These parameters make nothing to compare.",
-            "There must be a data set or more, 60 people or more, and an even number of shadow models from 4 on.",
+            "There must be a data set or more, none twice, 60 people or more, and an even number of shadows from 4 on.",
             "For example -s data=breast-cancer,heart -s shadows=8.",
         )
 

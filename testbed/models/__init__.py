@@ -50,13 +50,15 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
         try:
-            model = FACTORIES[spec.factory](**spec.arguments)
-        except (TypeError, ValueError) as error:
+            model: object = FACTORIES[spec.factory](**spec.arguments)
+            if not isinstance(model, nn.Module):
+                raise TypeError("no module")
+        except Exception as error:  # whatever a factory of somebody else's may raise
             raise UsageError(
                 "TB-MODEL-002",
-                f"The factory {spec.factory!r} does not take these arguments.",
+                f"The factory {spec.factory!r} makes no network of these arguments.",
                 f"It stopped with {type(error).__name__}.",
-                "See its docstring in testbed.models.",
+                "See its docstring in testbed.models; your own must return a torch module.",
             ) from None
     return model.eval()
 
