@@ -50,7 +50,7 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
         try:
-            model: object = FACTORIES[spec.factory](**spec.arguments)
+            model: Any = FACTORIES[spec.factory](**spec.arguments)
             if not isinstance(model, nn.Module):
                 raise TypeError("no module")
         except Exception as error:  # whatever a factory of somebody else's may raise
