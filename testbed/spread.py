@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -65,6 +65,30 @@ def spread_of_rows() -> Spread:
     return _rows.get()
 
 
+@contextmanager
+def loopback() -> Generator[None]:
+    """While it lasts, a Ray that is started listens on the loopback interface alone.
+
+    Ray 2.55 takes 127.0.0.1 for the machine's outer address wherever it is given; only where it may form no cluster, as
+    by default on Windows and macOS, it stays within the machine.
+    """
+    from ray._private import ray_constants
+
+    constants: Any = ray_constants
+    before = constants.ENABLE_RAY_CLUSTER, os.environ.get(SEVERAL_NODES)
+    constants.ENABLE_RAY_CLUSTER, os.environ[SEVERAL_NODES] = False, "0"  # the workers read the environment
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = before[0]
+        os.environ.pop(SEVERAL_NODES)
+        if before[1] is not None:
+            os.environ[SEVERAL_NODES] = before[1]
+
+
+SEVERAL_NODES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+
+
 @dataclass(frozen=True, slots=True)
 class OnRay:
     """Each job a Ray task of one core, on the cluster at `address` or, if that is `local`, on this machine alone.
@@ -99,8 +123,8 @@ class OnRay:
             if not ray.is_initialized():
                 _answers(self.address)
                 quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-                here: dict[str, Any] = {"_node_ip_address": "127.0.0.1"} if self.address == "local" else {}
-                ray.init(self.address, include_dashboard=False, **quiet, **here)
+                with loopback() if self.address == "local" else nullcontext():
+                    ray.init(self.address, include_dashboard=False, **quiet)
         except (ImportError, OSError, ValueError, RuntimeError):
             raise UsageError(
                 "TB-TRAINING-002",

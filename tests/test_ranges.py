@@ -127,11 +127,13 @@ def test_a_transcript_of_no_known_kind_is_refused(kind: Any, position: Any, tmp_
         transcript.read(tmp_path / "t")
 
 
-def test_flowers_simulation_is_told_to_stay_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flowers_simulation_stays_on_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    from ray._private.services import get_node_ip_address
+
     from testbed.federation import compat
 
-    given: list[Any] = []
+    where: list[str] = []
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    monkeypatch.setattr("flwr.simulation.run_simulation", lambda *_, backend_config: given.append(backend_config))
+    monkeypatch.setattr("flwr.simulation.run_simulation", lambda *_, **__: where.append(get_node_ip_address()))
     compat.run_simulation(None, None, 2)  # type: ignore[arg-type]
-    assert given[0]["init_args"]["_node_ip_address"] == "127.0.0.1"
+    assert where == ["127.0.0.1"]

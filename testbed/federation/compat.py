@@ -28,6 +28,8 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
+from testbed.spread import loopback
+
 VERSION = "1.41.0"
 PARTITION = "partition-id"
 PARTITIONS = "num-partitions"
@@ -117,9 +119,8 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
     config: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     if "RAY_ADDRESS" not in os.environ:
         quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
-        # Ray's servers listen on the loopback interface alone where the node is said to be there.
-        config["init_args"] = {"num_cpus": os.cpu_count() or 1, "_node_ip_address": "127.0.0.1", **quietly}
-    with warnings.catch_warnings(), quiet():
+        config["init_args"] = {"num_cpus": os.cpu_count() or 1, **quietly}
+    with warnings.catch_warnings(), quiet(), loopback() if "init_args" in config else contextlib.nullcontext():
         warnings.simplefilter("ignore")
         try:
             run(server_app, client_app, nodes, backend_config=cast(Any, config))
