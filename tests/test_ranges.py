@@ -34,6 +34,7 @@ NAN = float("nan")
         ("curious_server", {"noise": NAN}),
         ("curious_server", {"clip": -1.0}),
         ("curious_server", {"learning_rate": 0.0}),
+        ("curious_server", {"defence": "consistent_unmasking"}),
         ("curious_server_membership", {"epochs": 0}),
         ("hospital_tables", {"restarts": 0}),
         ("secure_aggregation", {"threshold": 1.5}),

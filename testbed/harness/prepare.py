@@ -134,6 +134,13 @@ def defended(name: str, noise: float, clip: float) -> Defence | None:
             "Noise is the Gaussian defence's, which without any would only clip; a report lists nothing that is idle.",
             "Use defence=gaussian (or none) with noise above 0, and other defences without.",
         )
+    if name == "consistent_unmasking":
+        raise UsageError(
+            "TB-SCENARIO-019",
+            "consistent_unmasking answers under secure aggregation alone.",
+            "There is no unmasking in this federation.",
+            "Use testbed run secure_aggregation -s check=true.",
+        )
     if name in ("none", "gaussian"):
         return Defence("gaussian", {"noise": noise, "clip": clip})
     factory(name)  # a misspelt one stops here, before anything is trained

@@ -6,6 +6,7 @@ named in it; those that are absent leave their cells `Unmeasured`.
 
 from __future__ import annotations
 
+import filecmp
 import io
 import json
 from collections.abc import Mapping
@@ -113,10 +114,20 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
 
 
 def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Cell, transcript.Transcript]:
-    """The transcript as the true view, and those of the other cells that lie beside the truth."""
+    """The transcript as the true view, and those of the other cells that lie beside the truth.
+
+    Raises `UsageError` where the transcript is itself that of another cell, of which the truth is no truth.
+    """
     views: dict[Cell, transcript.Transcript] = {"true": view}
     for cell in CELLS[1:]:
         other = truth_path.with_name(f"{cell}.transcript")
-        if other.is_file() and other.resolve() != path.resolve():
+        if other.is_file() and filecmp.cmp(other, path, shallow=False):
+            raise UsageError(
+                "TB-TRUTH-003",
+                f"This is the transcript of the {cell} cell.",
+                "The truth tells whose records stand behind the true one; of this one it would judge nothing rightly.",
+                "Give true.transcript, which lies beside it.",
+            )
+        if other.is_file():
             views[cell] = transcript.read(other)
     return views

@@ -80,6 +80,11 @@ def test_a_replay_gives_the_same_finding(folder: Path) -> None:
     assert pictures == json.loads((folder / "pictures.json").read_text())
 
 
+def test_another_cells_transcript_is_not_judged_by_the_truth(folder: Path) -> None:
+    with pytest.raises(UsageError, match="TB-TRUTH-003"):
+        replay(folder / "blind.transcript", "analytic_linear", truth_path=folder / "truth.npz")
+
+
 def test_without_the_other_cells_they_are_unmeasured(folder: Path, tmp_path: Path) -> None:
     for name in ("true.transcript", "truth.npz"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
