@@ -57,6 +57,7 @@ def replay(
     if truth_path is None:
         return _unjudged(view, attack, params, policy, seed, started)
     truth, described = truths.read(truth_path)
+    seed = truth.seed  # by which the run drew what it drew
     planned = [p for p in truth.plans if p.attack == attack.name]
     plans = tuple(replace(p, params={**p.params, **params}) for p in planned)
     if not plans:

@@ -75,6 +75,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_replay_gives_the_same_finding(folder: Path) -> None:
     again = replay(folder / "true.transcript", "analytic_linear", truth_path=folder / "truth.npz")
     assert json.loads(again.result.findings[0].model_dump_json()) == json.loads((folder / "finding.json").read_text())
+    assert again.result.run.seed == 3
     pictures = [p.model_dump() for p in again.result.disclosure.pictures]
     assert pictures
     assert pictures == json.loads((folder / "pictures.json").read_text())
