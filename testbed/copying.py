@@ -52,7 +52,7 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     if not names or not kept:
         return found
     without = _compared(release.select(kept), members.select(kept), None if controls is None else controls.select(kept))
-    best = min(found, without, key=lambda c: c.p_value)
+    best = min(found, without, key=lambda c: (c.p_value, -c.members_reproduced))
     return replace(best, p_value=min(1.0, 2 * best.p_value), whole_table=found.whole_table or without.whole_table)
 
 

@@ -130,6 +130,7 @@ def test_a_frozen_part_is_not_taken_for_a_model_of_other_people() -> None:
     forest = RandomForestClassifier(50, random_state=0).fit(members[list("abcde")], members.label)
     made = CalibratedClassifierCV(FrozenEstimator(forest)).fit(members[list("abcde")], members.label)
     assert not trained.retrainable(made)
+    assert not trained.retrainable(FrozenEstimator(forest))
     assert trained.retrainable(CalibratedClassifierCV(forest))
     result, _, _ = audit_model(subject(made, members, controls), [members, controls])
     first = next(f for f in result.findings if f.primary)

@@ -96,7 +96,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """People's records as a model takes them: `x` (n, ...) float32, `y` (n,) int64 classes, `persons` (n,)."""
+    """People's records as a model takes them: `x` (n, ...), `y` (n,) int64 classes, `persons` (n,).
+
+    `x` is float32, or float64 where it comes from the table of a model under audit.
+    """
 
     x: Array
     y: Array

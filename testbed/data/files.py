@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from testbed.data.tables import Series, as_numbers, checked, duplicate, empty, refuse
+from testbed.data.tables import CODE, Series, as_numbers, checked, duplicate, empty, refuse
 from testbed.errors import UsageError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
@@ -91,11 +91,9 @@ class _AmbiguousNumberError(Exception):
 
 
 def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
+    first, separator = _first_line(path)
     if not first.strip():
         raise pd.errors.EmptyDataError
-    separator = max(",;\t", key=first.count)
     header = next(csv.reader([first], delimiter=separator))
     # pandas would rename a second column of the same name in silence.
     for i, name in enumerate(header):
@@ -119,7 +117,7 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
     large = [c for c in frame.columns if frame[c].dtype == np.float64 and (frame[c].abs() > 2**53).any()]
     if large:
         texts = read_text(path)[0][large]
-        codes = [c for c in large if texts[c].str.match(r"\s*[-+]?\d{17,}\s*$").any()]
+        codes = [c for c in large if texts[c].str.match(CODE.pattern).any()]
         frame = frame.assign(**{c: texts[c].where(frame[c].notna(), None) for c in codes})
     for name in frame.columns:
         if name != person and frame[name].dtype == object:
@@ -127,11 +125,16 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
     return frame
 
 
-def read_text(path: Path) -> tuple[pd.DataFrame, str]:
-    """A CSV file's cells as they are written, and what separates them; for files that `read_file` takes."""
+def _first_line(path: Path) -> tuple[str, str]:
+    """The header as it is written, and what separates its names."""
     with path.open(newline="", encoding="utf-8-sig") as file:
         first = file.readline()
-    separator = max(",;\t", key=first.count)
+    return first, max(",;\t", key=first.count)
+
+
+def read_text(path: Path) -> tuple[pd.DataFrame, str]:
+    """A CSV file's cells as they are written, and what separates them; for files that `read_file` takes."""
+    separator = _first_line(path)[1]
     return pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=str, keep_default_na=False), separator
 
 

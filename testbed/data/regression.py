@@ -22,7 +22,7 @@ CLASSES = 2
 SOFT = 0.1
 """Errors under a third of the usual one tell little more than such a one; in squares of the usual error."""
 ROUNDING = 1e-6
-"""Errors under this share of the numbers' spread are those of float32, in which records are kept."""
+"""Errors under this share of the numbers' spread are those of float32, in which networks answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def retrainable(made: Any) -> bool:
     """Are copies of this estimator new ones? A part that is frozen keeps what it has learnt of its people."""
     from sklearn.base import clone
 
-    held = made.get_params().values() if hasattr(made, "get_params") else ()
+    held = [made, *made.get_params().values()] if hasattr(made, "get_params") else []
     return not any(hasattr(part, "fit") and clone(part) is part for part in held if not isinstance(part, type))
 
 

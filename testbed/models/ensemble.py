@@ -41,6 +41,8 @@ ELEMENTWISE = (
     nn.Hardtanh,
     nn.Identity,
 )
+TRAINED = 2
+"""Raised whenever the same rules train other models than before, so that no cache serves those of older code."""
 MEMORY = 2**29
 """Bytes that the stacked parameters, gradients and optimiser states of the models trained at once may take."""
 
@@ -228,7 +230,14 @@ class _Work:
         with torch.no_grad():
             answers = first(torch.tensor(self.x[:4]))
         told = (self.seed, numbers[0], self.longest, self.outputs)
-        text = (metadata.version("leakage-testbed"), torch.__version__, repr(first), asdict(self.training), *told)
+        text = (
+            metadata.version("leakage-testbed"),
+            TRAINED,
+            torch.__version__,
+            repr(first),
+            asdict(self.training),
+            *told,
+        )
         digest = hashlib.sha256(repr(text).encode())
         state = (t.numpy() for t in (*first.state_dict().values(), answers))
         for values in (self.x, self.y, self.included[numbers], *state):

@@ -286,6 +286,7 @@ def test_copies_are_copies_however_they_are_written(
         frames = encode(tables[0], written(hospital, share), tables[1])
         found = copies(frames.synthetic, frames.original, frames.control)
         assert (found.p_value < 0.001) == copied
+        assert copies(frames.synthetic, frames.original, None).members_reproduced == found.members_reproduced
         assert found.members_reproduced == round(share * len(hospital.fresh))
 
 
