@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import torch
 
 from testbed import findings, models
 from testbed.attacks.kit import Attack, find
-from testbed.core import Batch, ModelSpec, Reconstruction, Threat, Transcript, Unavailable
+from testbed.core import Batch, ModelSpec, Parameters, Reconstruction, Threat, Transcript, Unavailable
 from testbed.errors import UsageError
 from testbed.federation import transcript as transcripts
 from testbed.findings import Plan
@@ -39,6 +40,7 @@ def replay(
     pairs: Sequence[str] = (),
     truth_path: Path | None = None,
     model: str | None = None,
+    shape: Sequence[int] = (),
     policy: Policy | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
@@ -53,9 +55,9 @@ def replay(
         )
     view = transcripts.read(path)
     if model is not None:
-        view = replace(view, model=_foreign(model, view.model))
+        view = _named(replace(view, model=_foreign(model, view.model)))
     if truth_path is None:
-        return _unjudged(view, attack, params, policy, seed, started)
+        return _unjudged(view, attack, params, shape, policy, seed, started)
     truth, described = truths.read(truth_path)
     seed = truth.seed  # by which the run drew what it drew
     planned = [p for p in truth.plans if p.attack == attack.name]
@@ -92,6 +94,16 @@ def replay(
         pictures=pictures,
     )
     return Done(result, Outcome(assessed.findings, assessed.evidence, {}, pictures))
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """The numbers of `3,32,32`. Raises `UsageError` where it is something else."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(
+            "TB-REPLAY-007", "This is no shape of a record.", "It is given in numbers of 1 or more.", "Write 3,32,32."
+        )
+    return tuple(int(part) for part in parts)
 
 
 def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:
@@ -133,8 +145,26 @@ def _foreign(name: str, spec: ModelSpec | None) -> ModelSpec:
     return ModelSpec(name, spec.arguments if spec else {})
 
 
+def _named(view: Transcript) -> Transcript:
+    """With the names that the model gives its arrays, where the app sent them by number."""
+    assert view.model is not None
+    network = models.build(view.model)
+
+    def named(parameters: Parameters | None) -> Parameters | None:
+        return None if parameters is None else models.by_name(parameters, network)
+
+    exchanges = (replace(e, sent=named(e.sent), returned=named(e.returned)) for e in view.exchanges)
+    return replace(view, exchanges=tuple(exchanges), final=named(view.final))
+
+
 def _unjudged(
-    view: Transcript, attack: Attack, params: dict[str, Any], policy: Policy | None, seed: int, started: float
+    view: Transcript,
+    attack: Attack,
+    params: dict[str, Any],
+    shape: Sequence[int],
+    policy: Policy | None,
+    seed: int,
+    started: float,
 ) -> Done:
     """The claim alone: it goes to evidence/, and nothing is said about its success."""
     if attack.claim is not Reconstruction:
@@ -149,7 +179,7 @@ def _unjudged(
     files: dict[str, bytes] = {}
     why = NO_TRUTH
     try:
-        claim = attack.run(view, _question(view), None, seed, threat, params)
+        claim = attack.run(view, _question(view, shape), None, seed, threat, params)
         files["claim.npz"] = _claim(claim)
     except Unavailable as reason:
         why = Unmeasured(unmeasured=reason.code, needs=reason.needs)
@@ -181,19 +211,35 @@ def _unjudged(
     return Done(result, Outcome([found], {}, files))
 
 
-def _question(view: Transcript) -> Batch:
-    """All exchanges; the record's shape from the model's arguments, else from the first fully connected layer."""
+def _question(view: Transcript, shape: Sequence[int]) -> Batch:
+    """All exchanges; a record's shape as given, as the model's arguments have it, or as its first layer takes it."""
     keys = tuple(e.key for e in view.exchanges)
     sizes = None if view.protocol.batch_size is None else (view.protocol.batch_size,) * len(keys)
-    if view.model is not None and {"shape", "classes"} <= set(view.model.arguments) | (
-        {"shape", "classes"} if "inner" in view.model.arguments else set()
-    ):
-        shape, classes = models.input_of(view.model)
-        return Batch(keys, shape, classes, sizes)
+    arguments = {} if view.model is None else view.model.arguments
+    if not shape and view.model is not None and ({"shape", "classes"} <= arguments.keys() or "inner" in arguments):
+        known, classes = models.input_of(view.model)
+        return Batch(keys, known, classes, sizes)
     layers = [v.shape for e in view.exchanges if e.sent for v in e.sent.values() if v.ndim == 2]
-    if not layers:
+    known_model = view.model is not None and view.model.factory in models.FACTORIES
+    if not layers and not (shape and known_model):
         raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")
-    return Batch(keys, (int(layers[0][1]),), int(layers[-1][0]), sizes)
+    taken = tuple(shape) or (int(layers[0][1]),)
+    return Batch(keys, taken, _classes(view.model, taken) if known_model else int(layers[-1][0]), sizes)
+
+
+def _classes(spec: ModelSpec | None, shape: tuple[int, ...]) -> int:
+    """How many values the model gives for a record of this shape. Raises `UsageError` where it takes no such record."""
+    try:
+        with torch.no_grad():
+            assert spec is not None
+            return int(models.build(spec)(torch.zeros(1, *shape)).shape[1])
+    except (RuntimeError, ValueError, IndexError, TypeError):
+        raise UsageError(
+            "TB-REPLAY-006",
+            "The model takes no record of this shape.",
+            f"It was asked for one of {' x '.join(map(str, shape))}.",
+            "Give a record's shape as the model takes it, such as --shape 3,32,32.",
+        ) from None
 
 
 def _claim(claim: Reconstruction) -> bytes:

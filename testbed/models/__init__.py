@@ -68,15 +68,30 @@ def get_parameters(model: nn.Module) -> dict[str, Array]:
     return {name: p.detach().cpu().numpy().copy() for name, p in model.named_parameters()}
 
 
+def trained(model: nn.Module) -> list[str]:
+    """Names of the parameters that are trained, in the model's order."""
+    return [name for name, p in model.named_parameters() if p.requires_grad]
+
+
+def trained_by(spec: ModelSpec | None) -> list[str]:
+    """The same of a transcript's model; none where it is not known."""
+    return trained(build(spec)) if spec is not None and spec.factory in FACTORIES else []
+
+
 def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
-    """The parameters as tensors. Raises `InputError` where names, shapes or values do not fit the model."""
-    expected = {name: tuple(p.shape) for name, p in like.named_parameters()}
-    given = {name: tuple(np.shape(v)) for name, v in parameters.items()}
-    if expected != given:
-        wrong = sorted(n for n in expected.keys() | given.keys() if expected.get(n) != given.get(n))
+    """The trained parameters as tensors. Raises `InputError` where names, shapes or values do not fit the model.
+
+    What apps send along besides (running statistics, frozen layers, a shared tensor by its second name) goes into
+    `like` itself, so that a loss of `like` under the result is that of the whole model; it holds until the next call.
+    """
+    state = like.state_dict(keep_vars=True)
+    names = trained(like)
+    missing = [name for name in names if name not in parameters]
+    wrong = [k for k, v in parameters.items() if k not in state or np.shape(v) != tuple(state[k].shape)]
+    if missing or wrong:
         raise InputError(
             "TB-MODEL-003",
-            f"Parameters do not fit the model; the first that differs is {wrong[0]!r}.",
+            f"Parameters do not fit the model; the first that differs is {min(missing + wrong)!r}.",
             "They are missing, superfluous, or of another shape.",
             "Check that the transcript and the model belong together (--model module:factory).",
         )
@@ -87,7 +102,31 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
             "The training diverged or the payload is damaged; nothing can be read from it.",
             "Lower the learning rate, or record again.",
         )
-    return {name: torch.from_numpy(np.array(v, dtype=np.float32)) for name, v in parameters.items()}
+    with torch.no_grad():
+        for name in parameters.keys() - set(names):
+            state[name].copy_(torch.from_numpy(np.array(parameters[name])))
+    return {name: torch.from_numpy(np.array(parameters[name], dtype=np.float32)) for name in names}
+
+
+def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
+    """Arrays that an app sent by number only, in the model's order, by their names; any others as they are.
+
+    Apps number all of a model's state, all its parameters, or those that it trains.
+    """
+    state = like.state_dict(keep_vars=True)
+    for names in (list(state), [name for name, _ in like.named_parameters()], trained(like)):
+        shapes = {str(i): tuple(state[name].shape) for i, name in enumerate(names)}
+        if shapes == {k: np.shape(v) for k, v in parameters.items()}:
+            return {name: parameters[str(i)] for i, name in enumerate(names)}
+    return parameters
+
+
+def with_batch_statistics(model: nn.Module) -> nn.Module:
+    """The model normalises by each batch's own statistics from now on, as a client's does while it trains."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._NormBase):  # pyright: ignore[reportPrivateUsage]
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return model
 
 
 def loss_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

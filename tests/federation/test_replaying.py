@@ -8,16 +8,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import testbed
 from testbed import models
+from testbed.attacks.inversion.matching import tasks
 from testbed.attacks.kit import Attack, attacks, find
+from testbed.attacks.membership.signals import Signals
 from testbed.core import (
     Batch,
     Claim,
     Classes,
     Cohort,
     ModelSpec,
+    Parameters,
     Property,
     Protocol,
     Reconstruction,
@@ -161,3 +165,82 @@ def test_all_but_one_client_of_a_foreign_app_read_the_last_one(recorded: Path) -
     assert set(claim.batches) == {(1, 3), (2, 3)}
     for rebuilt in claim.batches.values():
         assert np.abs(rebuilt[0] - PATIENTS.x[3]).mean() < 1e-3
+
+
+# --- and one whose model is more than what it trains ------------------------------------------------------
+
+WARD = ModelSpec("tests.federation.foreign_app:make_ward")
+ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed"}
+
+
+@pytest.fixture(scope="module")
+def ward() -> Transcript:
+    """Of an app whose clients send the whole state: running statistics and a layer that nobody trains as well."""
+    models.register(WARD.factory, foreign_app.make_ward)
+    protocol = Protocol("fedavg", batch_size=2, local_steps=1, learning_rate=0.1, rounds=2, clients=4)
+    with compat.quiet():
+        app, strategy = foreign_app.make_server(
+            lambda inner: testbed.record(inner, protocol=protocol), rounds=2, model=foreign_app.Ward
+        )
+    compat.run_in_process(app, foreign_app.ward_client, 4)
+    return replace(strategy.transcript(), model=WARD)
+
+
+def test_records_are_judged_by_the_whole_model_that_was_sent(ward: Transcript) -> None:
+    seen = Signals(ward, PATIENTS)
+    for e in ward.exchanges:
+        assert e.sent is not None
+        assert e.returned is not None
+        for signal, state in ((seen.before, e.sent), (seen.after, e.returned)):
+            network = foreign_app.make_ward().eval()
+            network.load_state_dict({k: torch.tensor(np.array(v)) for k, v in state.items()})
+            losses = torch.nn.functional.cross_entropy(
+                network(torch.tensor(PATIENTS.x)), torch.tensor(PATIENTS.y), reduction="none"
+            )
+            assert np.allclose(signal[e.round - 1, e.client], losses.detach().numpy(), atol=1e-6)
+
+
+def test_an_update_is_matched_as_the_client_trained(ward: Transcript) -> None:
+    """On its batch's own statistics, and in what it trained: then only its records give its gradient."""
+    keys = tuple(e.key for e in ward.exchanges)
+    labels = tuple(PATIENTS.y[list(foreign_app.PAIRS[client])] for _, client in keys)
+    question = Batch(keys, (12,), 3, (2,) * len(keys), labels=labels)
+    for task in tasks(ward, question, others(), np.random.default_rng(0)):
+        assert list(task.parameters) == [n for n, p in foreign_app.Ward().named_parameters() if p.requires_grad]
+        theirs = torch.tensor(PATIENTS.x[list(foreign_app.PAIRS[task.key[1]])])
+        assert task.distance(theirs) < 1e-5 < task.distance(theirs.flip(1))
+
+
+@pytest.mark.parametrize("a", READING, ids=by_name)
+def test_every_reading_attack_reads_such_an_app(a: Attack, ward: Transcript) -> None:
+    nodes = (0,) if a.position == "client" else ()
+    threat = Threat(a.position, False, conformance.EVERYTHING | {"recipe"}, nodes=nodes)
+    view = seen_by(ward, threat)
+    question = asked(a, view)
+    if a.claim is Reconstruction:
+        question = replace(question, sizes=(2,) * len(question.keys))
+    if a.name in ON_WARDS:
+        with pytest.raises(Unavailable, match=ON_WARDS[a.name]):
+            a.run(view, question, others(), 0, threat)
+        return
+    claim = a.run(view, question, others(), 0, threat, QUICK.get(a.name, {}))
+    if isinstance(claim, Reconstruction):
+        assert set(claim.batches) == set(question.keys)
+        assert all(np.isfinite(rebuilt).all() for rebuilt in claim.batches.values())
+    if isinstance(claim, Scores):
+        assert np.isfinite(claim.values).all()
+
+
+def test_arrays_sent_by_number_are_named_by_the_model(ward: Transcript) -> None:
+    def numbered(parameters: Parameters | None, trained: bool) -> Parameters | None:
+        kept = {} if parameters is None else parameters
+        names = [n for n, p in foreign_app.Ward().named_parameters() if p.requires_grad] if trained else list(kept)
+        return {str(i): kept[name] for i, name in enumerate(names)}
+
+    network = foreign_app.make_ward()
+    sent = ward.exchanges[0].sent
+    assert sent is not None
+    assert models.by_name(numbered(sent, False) or {}, network).keys() == sent.keys()
+    trained = models.by_name(numbered(sent, True) or {}, network)
+    assert list(trained) == models.trained(network)
+    assert models.by_name({"0": np.zeros(3)}, network).keys() == {"0"}

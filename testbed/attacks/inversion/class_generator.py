@@ -55,7 +55,7 @@ def taught(
     question: Classes, model: ModelSpec, sent: Sequence[Parameters], steps: int, rng: np.random.Generator
 ) -> tuple[Generator, torch.Generator]:
     """A generator trained for `steps` against each of these models in turn to make what the model takes for a class."""
-    network = models.build(model).requires_grad_(requires_grad=False)
+    network = models.build(model)
     draw = torch.Generator().manual_seed(int(rng.integers(2**31)))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(rng.integers(2**31)))

@@ -14,7 +14,7 @@ from testbed import models
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.updates import gradients
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Array, Batch, Cohort, Transcript, Unavailable
+from testbed.core import Array, Batch, Cohort, Parameters, Transcript, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,14 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     if question.sizes is None:
         raise Unavailable("no_batch_size", "a threat that knows the batch size")
-    model = models.build(view.model).to(models.DEVICE)
     sizes = dict(zip(question.keys, question.sizes, strict=True))
     given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
     seed, found = int(rng.integers(2**31)), 0
     for key, exchange, gradient in gradients(view, question):
         assert exchange.sent is not None
-        parameters = {
-            k: v.to(models.DEVICE).requires_grad_() for k, v in models.to_tensors(exchange.sent, model).items()
-        }
+        step = min(view.protocol.batch_size or sizes[key], sizes[key])
+        model, tensors = _as_trained(models.build(view.model), exchange.sent, step)
+        parameters = {k: v.to(models.DEVICE).requires_grad_() for k, v in tensors.items()}
         target = [torch.from_numpy(gradient[k].astype(np.float32)).to(models.DEVICE) for k in parameters]
         if not any(bool(t.any()) for t in target):
             continue
@@ -83,6 +82,17 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         yield Task(key, model, parameters, target, y.to(models.DEVICE), sizes[key], own)
     if not found:
         raise Unavailable("zero_gradient", "an update that is not zero everywhere")
+
+
+def _as_trained(model: nn.Module, sent: Parameters, step: int) -> tuple[nn.Module, dict[str, Tensor]]:
+    """The model as a client had it while it trained in steps of `step` records, and its trained parameters.
+
+    Networks with running statistics are trained on each batch's own; on those of a single record none can be.
+    """
+    tensors = models.to_tensors(sent, model)
+    if step > 1 or not any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
+        models.with_batch_statistics(model)
+    return model.to(models.DEVICE), tensors
 
 
 def _labels(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
+from testbed import models
 from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
 
 
@@ -15,27 +16,25 @@ def gradients(
     """Key, exchange and gradient by parameter name of every exchange asked about that carries an answer.
 
     FedSGD sends the gradient; of FedAvg's new weights the difference to those sent is taken, up to its scale. Only the
-    parameters in `names` are looked at, where they are given. Raises `Unavailable` where no exchange can be used, and
-    names why.
+    parameters in `names` are looked at, where they are given, else all that the model trains. Raises `Unavailable`
+    where no exchange can be used, and names why.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
-    used = 0
+    trained, used = models.trained_by(view.model), 0
     for exchange in view.exchanges:
-        if exchange.key not in asked or exchange.returned is None or exchange.sent is None:
+        sent, returned = exchange.sent, exchange.returned
+        if exchange.key not in asked or returned is None or sent is None:
             continue
-        if {k: np.shape(v) for k, v in exchange.returned.items()} != {k: np.shape(v) for k, v in exchange.sent.items()}:
+        read = [k for k in answered(sent, returned, trained) if names is None or k in names]
+        if not read:
             continue
         if view.protocol.kind == "fedsgd":
-            gradient = {
-                k: np.asarray(v, dtype=np.float64) for k, v in exchange.returned.items() if names is None or k in names
-            }
+            gradient = {k: np.asarray(returned[k], np.float64) for k in read}
         else:
             scale = (view.protocol.learning_rate or 1.0) * steps(view.protocol, sizes.get(exchange.key))
             gradient = {
-                k: (np.asarray(exchange.sent[k], np.float64) - np.asarray(v, np.float64)) / scale
-                for k, v in exchange.returned.items()
-                if names is None or k in names
+                k: (np.asarray(sent[k], np.float64) - np.asarray(returned[k], np.float64)) / scale for k in read
             }
         if not all(np.isfinite(g).all() for g in gradient.values()):
             continue
@@ -43,6 +42,16 @@ def gradients(
         yield exchange.key, exchange, gradient
     if not used:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+
+
+def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -> list[str]:
+    """Names of what an answer says something of: all that is trained, where that was sent, else all that was sent.
+
+    None where the client sent something else than it was asked: other names, or other shapes.
+    """
+    names = list(trained) if trained and sent.keys() >= set(trained) else list(sent)
+    same = all(k in returned and np.shape(returned[k]) == np.shape(sent[k]) for k in names)
+    return names if same and returned.keys() <= sent.keys() else []
 
 
 def steps(protocol: Protocol, records: int | None) -> int:

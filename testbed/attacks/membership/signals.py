@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
+from collections.abc import Sequence
 from functools import cached_property
 from typing import cast
 
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from testbed import models
+from testbed.attacks.inversion.updates import answered
 from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcript, Unavailable
 
 CHUNK = 256
@@ -23,19 +25,21 @@ CHUNK = 256
 KEPT = 4
 
 
-def update_of(view: Transcript, exchange: Exchange) -> dict[str, Array] | None:
+def update_of(view: Transcript, exchange: Exchange, trained: Sequence[str]) -> dict[str, Array] | None:
     """The direction in which a client pulled: minus its gradient, or its change of weights.
 
-    None where it sent nothing, or something else than was asked: other names or shapes, or what is no number.
+    Of what is `trained`, or of all where that is not known. None where the client sent nothing, or something else
+    than was asked: other names or shapes, or what is no number.
     """
     sent, returned = exchange.sent, exchange.returned
-    if sent is None or returned is None or returned.keys() != sent.keys():
+    if sent is None or returned is None:
         return None
-    if any(np.shape(v) != np.shape(sent[k]) or not np.isfinite(v).all() for k, v in returned.items()):
+    names = answered(sent, returned, trained)
+    if not names or not all(np.isfinite(returned[k]).all() for k in names):
         return None
     if view.protocol.kind == "fedsgd":
-        return {k: -np.asarray(v, np.float32) for k, v in returned.items()}
-    return {k: np.asarray(v, np.float32) - np.asarray(sent[k], np.float32) for k, v in returned.items()}
+        return {k: -np.asarray(returned[k], np.float32) for k in names}
+    return {k: np.asarray(returned[k], np.float32) - np.asarray(sent[k], np.float32) for k in names}
 
 
 class Signals:
@@ -57,7 +61,7 @@ class Signals:
         self.clients = sorted({e.client for e in view.exchanges})
         self.seen: list[tuple[int, int, Parameters, Parameters, dict[str, Array]]] = []
         for e in view.exchanges:
-            update = update_of(view, e)
+            update = update_of(view, e, models.trained(self.model))
             if update is not None and e.sent is not None and e.returned is not None:
                 at = self.rounds.index(e.round), self.clients.index(e.client)
                 self.seen.append((*at, e.sent, e.returned, update))

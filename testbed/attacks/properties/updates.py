@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import left_over
+from testbed.attacks.inversion.updates import answered
 from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import update_of
 from testbed.core import Array, Cohort, Parameters, Property, Protocol, Scores, Transcript, Unavailable
@@ -37,10 +40,11 @@ def property_inference(
     learns to tell their updates apart; the rounds' answers are added. Raises `Unavailable` without other people, with
     too few of either kind, or where it saw no update.
     """
+    trained = models.trained_by(view.model)
     seen = [
         (e.sent, flat(u))
         for e in view.exchanges
-        if e.client == question.client and e.sent is not None and (u := update_of(view, e)) is not None
+        if e.client == question.client and e.sent is not None and (u := update_of(view, e, trained)) is not None
     ]
     if not seen:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
@@ -71,12 +75,17 @@ def property_from_models(
     if not rest:
         raise Unavailable("too_few_rounds", "a client that took part in a round and saw the model after it")
     sign = -1 if view.protocol.kind == "fedsgd" else 1
-    seen = [(sent, sign * (flat(left) - (0 if sign < 0 else flat(sent)))) for sent, left in rest.values()]
+    trained = models.trained_by(view.model)
+    seen: list[tuple[Parameters, Array]] = []
+    for sent, left in rest.values():
+        names = answered(sent, left, trained)
+        seen.append((sent, sign * (flat(left, names) - (0 if sign < 0 else flat(sent, names)))))
     return _inferred(view, question, auxiliary, rng, shadows, seen, others)
 
 
-def flat(parameters: Parameters) -> Array:
-    return np.concatenate([np.ravel(v) for v in parameters.values()])
+def flat(parameters: Parameters, names: Iterable[str] = ()) -> Array:
+    """One vector of these parameters, or of all."""
+    return np.concatenate([np.ravel(parameters[k]) for k in names or parameters])
 
 
 def _inferred(
@@ -122,10 +131,10 @@ def _trained(view: Transcript, start: Parameters, people: Cohort, included: Arra
     network = models.build(spec)
     given = models.to_tensors(start, network)
     made = train(
-        lambda: models.build(spec), people.x, people.y, included, _rules(protocol), seed, start=given
+        lambda: copy.deepcopy(network), people.x, people.y, included, _rules(protocol), seed, start=given
     ).parameters
     ends = np.concatenate([made[k].detach().numpy().reshape(len(included), -1) for k in given], 1)
-    return ends - flat(start)
+    return ends - flat(start, given)
 
 
 def _rules(protocol: Protocol) -> Training:
