@@ -149,7 +149,7 @@ def federated_membership(
         )
 
     protects = defended(defence, noise, clip)
-    return Scenario(subject, threat, conduct, [described(protects)] if protects else [])
+    return Scenario(subject, threat, conduct, [described(protects, rounds)] if protects else [])
 
 
 def plans(number: int) -> tuple[Plan, ...]:

@@ -162,7 +162,7 @@ def federated_synthesizer(
         )
 
     defence_ = server.federation.defence
-    return Scenario(subject, threat, conduct, [described(defence_)] if defence_ else [])
+    return Scenario(subject, threat, conduct, [described(defence_, rounds)] if defence_ else [])
 
 
 def released(spec: ModelSpec, parameters: Parameters, binned: Binned, rows: int, seed: int) -> pd.DataFrame:

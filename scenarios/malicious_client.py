@@ -100,7 +100,7 @@ def malicious_client(
             position="client", malicious=True, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),
         conduct,
-        [described(protection)] if protection else [],
+        [described(protection, rounds)] if protection else [],
     )
 
 

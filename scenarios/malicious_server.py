@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.inversion.updates import steps
 from testbed.attacks.kit import find
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
@@ -64,7 +65,7 @@ def malicious_server(
     if epochs:
         protocol = replace(protocol, kind="fedavg", batch_size=max(1, batch // STEPS), local_epochs=epochs)
     protection = defended(defence, noise, clip)
-    local = {"learning_rate": 0.1, "steps": STEPS * epochs} if epochs else {}
+    local = {"learning_rate": 0.1, "steps": steps(protocol, batch)} if epochs else {}
     acts = {"imprint": {"bins": bins}, "loki": {"bins": bins, **local}, "fishing": {"batch": batch}}
     spec = mlp(known, {"trap_weights": bins, "fishing": 64}.get(attack, 32))
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)

@@ -88,7 +88,7 @@ def property_inference(
             position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),
         conduct,
-        [described(protection)] if protection else [],
+        [described(protection, rounds)] if protection else [],
     )
 
 

@@ -82,6 +82,7 @@ def compared(made: list[Audited]) -> list[Finding]:
         if len(rows) < 2:
             found.append(findings_.unmeasured(plan, findings_.NOT_APPLICABLE))
             continue
+        told_of = [a for a, r in zip(made, reached[name], strict=True) if r is not None]
         values, blind = (np.array(column) for column in zip(*rows, strict=True))
         told: list[str] = []
         for other, theirs in excess.items():
@@ -89,7 +90,7 @@ def compared(made: list[Audited]) -> list[Finding]:
             if other != name:
                 link = spearman(excess[name][both], theirs[both])
                 told.append(f"{other} {link.value:+.2f} ({link.low:+.2f} to {link.high:+.2f})")
-        over = mean_over(values - blind, 0.90)
+        over = mean_over(values - blind, told_of, 0.90)
         order = np.argsort(-np.nan_to_num(excess[name], nan=-9.0), kind="stable")[:30]
         shown = [int(i) for i in order if np.isfinite(excess[name][i])]
         series = Series(
@@ -110,8 +111,8 @@ def compared(made: list[Audited]) -> list[Finding]:
         found.append(
             findings_.unmeasured(plan, findings_.NOT_APPLICABLE, len(made), len(rows)).model_copy(
                 update={
-                    "measure": findings_.estimate(metric, mean_over(values), "run", len(rows)),
-                    "baseline": findings_.estimate(metric, mean_over(blind), "run", len(rows)),
+                    "measure": findings_.estimate(metric, mean_over(values, told_of), "run", len(rows)),
+                    "baseline": findings_.estimate(metric, mean_over(blind, told_of), "run", len(rows)),
                     "excess": findings_.estimate("excess", over, "run", len(rows)),
                     "validity": Validity(ok=True, flags=[]),
                     "series": [series],

@@ -14,7 +14,7 @@ import typer
 
 from testbed.cli_audit import audit_model
 from testbed.cli_synthesise import synthesise
-from testbed.errors import Exit, TestbedError, UsageError
+from testbed.errors import Exit, TestbedError, UsageError, missing_extra
 from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 
 app = typer.Typer(
@@ -357,12 +357,15 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except TestbedError as error:
-        sys.stderr.write(f"{error.id}  {error.what}\n  why: {error.why}\n  fix: {error.fix}\n")
+        sys.stderr.write(_told(error))
         raise SystemExit(int(error.exit_code)) from None
     except KeyboardInterrupt:
         sys.stderr.write("\ninterrupted; testbed run with --resume and the same --out goes on from here\n")
         raise SystemExit(int(Exit.INTERRUPTED)) from None
     except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
+            sys.stderr.write(_told(missing))
+            raise SystemExit(int(missing.exit_code)) from None
         if os.environ.get("TESTBED_DEBUG"):
             raise
         # A traceback may quote a record, so only the kind of the error is told.
@@ -372,6 +375,10 @@ def main() -> None:
             "  fix: please report it; TESTBED_DEBUG=1 shows where (do not share that output: it may quote data)\n"
         )
         raise SystemExit(int(Exit.INTERNAL)) from None
+
+
+def _told(error: TestbedError) -> str:
+    return f"{error.id}  {error.what}\n  why: {error.why}\n  fix: {error.fix}\n"
 
 
 if __name__ == "__main__":

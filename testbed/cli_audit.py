@@ -65,7 +65,6 @@ def audit_model(
     from testbed.data.api import Api
     from testbed.data.api import function as api_function
     from testbed.harness import given
-    from testbed.models.ensemble import Training
     from testbed.report import results
     from testbed.spread import OnRay
 
@@ -115,6 +114,8 @@ def audit_model(
         elif api is not None:
             subject = given.from_api(Api(api_function(api), budget), outputs, frames, label, person)
         else:
+            from testbed.models.ensemble import Training  # needs torch, as do these models
+
             assert factory is not None
             rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay) if epochs else None
             spread = OnRay(ray) if ray else None

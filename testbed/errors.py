@@ -73,3 +73,30 @@ def perhaps(name: str, known: Iterable[str]) -> str:
     names = list(known)
     close = difflib.get_close_matches(name, names, 3, 0.5)
     return f"Perhaps: {', '.join(close)}." if close else f"Known: {', '.join(names)}."
+
+
+EXTRA_OF = {
+    "anonymeter": "anonymeter",
+    "flwr": "federated",
+    "opacus": "federated",
+    "opendp": "private",
+    "ray": "federated",
+    "safetensors": "federated",
+    "sdv": "synthesis",
+    "torch": "federated",
+    "weasyprint": "pdf",
+}
+"""The optional dependency that brings a package."""
+
+
+def missing_extra(missing: ModuleNotFoundError) -> UsageError | None:
+    """What to install, where the package that is missing belongs to an optional dependency."""
+    extra = EXTRA_OF.get((missing.name or "").split(".")[0])
+    if extra is None:
+        return None
+    return UsageError(
+        "TB-EXTRA-001",
+        "A part of the testbed that this needs is not installed.",
+        f"It belongs to the optional dependency {extra!r}.",
+        f"Install leakage-testbed[{extra}].",
+    )

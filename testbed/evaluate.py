@@ -14,7 +14,7 @@ import yaml
 from testbed import counter, utility
 from testbed import policy as policy_
 from testbed.core import Evidence, Release, Split
-from testbed.data import tables
+from testbed.data import aside, tables
 from testbed.errors import UsageError
 from testbed.harness.release import examine
 from testbed.harness.targets import RECIPIENT
@@ -158,9 +158,10 @@ def evaluate(
         raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
     checked = {role: tables.checked(frame, role) for role, frame in frames.items()}
-    encoded = tables.encode(
-        checked["original"], checked["synthetic"], checked.get("control"), tables.Meta(person, kinds or {})
-    )
+    three = checked["original"], checked["synthetic"], checked.get("control")
+    meta = tables.Meta(person, kinds or {})
+    encoded = tables.encode(*three, meta)
+    decides = policy or policy_.load()
     split = Split(encoded.original, encoded.control, None)
     with rows_over(spread):
         examined = examine(
@@ -172,6 +173,8 @@ def evaluate(
             seed=seed,
             instrument=instrument,
             progress=progress,
+            min_cell=decides.min_cell,
+            aside=aside.left_out(*three, meta, encoded),
         )
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control
@@ -204,7 +207,7 @@ def evaluate(
         ),
         threat=recipient(bool(raw), decided),
         findings=examined.findings,
-        policy=policy or policy_.load(),
+        policy=decides,
         utility=useful,
     )
     people = gate.People([*(checked[role] for role in ("original", "control") if role in checked), *raw], person)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import io
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ import torch
 from testbed import findings, models
 from testbed.attacks.kit import Attack, find
 from testbed.core import Batch, ModelSpec, Parameters, Reconstruction, Threat, Transcript, Unavailable
+from testbed.data import own
 from testbed.errors import UsageError
 from testbed.federation import transcript as transcripts
 from testbed.findings import Plan
@@ -27,7 +26,7 @@ from testbed.harness.pictures import sheets
 from testbed.policy import Policy
 from testbed.report import results
 from testbed.report.schema import Subject, ThreatModel, Unmeasured
-from testbed.scenario import Done, Outcome
+from testbed.scenario import Done, Outcome, typed
 
 QUESTION = "What does this recorded federation give away?"
 NO_TRUTH = Unmeasured(unmeasured="no_truth", needs="the records behind the transcript (--truth truth.npz)")
@@ -110,38 +109,22 @@ def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:
     given: dict[str, Any] = {}
     for pair in pairs:
         key, _, text = pair.partition("=")
-        kind = type(attack.defaults.get(key, ""))
-        try:
-            given[key] = kind(text)
-        except ValueError:
-            raise UsageError(
-                "TB-REPLAY-003",
-                f"{key} does not take this value.",
-                f"It is of the kind {kind.__name__}.",
-                "Correct it.",
-            ) from None
+        given[key] = typed(key, text, attack.defaults.get(key, ""))
     attack.configured(given)
     return given
 
 
 def _foreign(name: str, spec: ModelSpec | None) -> ModelSpec:
     """Register a user's own factory, `module:function`, under its own name."""
-    module, separator, function = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        factory = getattr(importlib.import_module(module), function) if separator else None
-    except (ImportError, AttributeError):
-        factory = None
-    finally:
-        sys.path.pop(0)
-    if not callable(factory):
+    factory = own.function(name)
+    if factory is None:
         raise UsageError(
             "TB-REPLAY-004",
             f"{name!r} names no model factory.",
             "It must be importable from here, and a function that returns the network.",
             "Write --model package.module:function.",
         )
-    models.register(name, cast(Callable[..., Any], factory))
+    models.register(name, factory)
     return ModelSpec(name, spec.arguments if spec else {})
 
 

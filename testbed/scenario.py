@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from testbed import ranges
 from testbed.core import Unavailable
-from testbed.errors import UsageError, perhaps
+from testbed.errors import UsageError, missing_extra, perhaps
 from testbed.report.schema import Defence, Picture, Result, Subject, ThreatModel, Utility
 
 if TYPE_CHECKING:
@@ -80,11 +80,12 @@ class Registered:
                     "A misspelt parameter would change nothing.",
                     f"It takes: {', '.join(f'{k}={v}' for k, v in self.defaults.items() if k != 'seed')}.",
                 )
-            given[key] = _typed(key, text, self.defaults[key])
+            given[key] = typed(key, text, self.defaults[key])
         return given
 
 
-def _typed(key: str, text: str, default: Any) -> Any:
+def typed(key: str, text: str, default: Any) -> Any:
+    """A parameter's value from the command line, of its default's kind. Raises `UsageError` for any other."""
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
@@ -116,10 +117,14 @@ def scenario(
 
 
 def scenarios() -> list[Registered]:
-    """Every scenario, by name: one file each in `scenarios/`."""
+    """Every scenario whose libraries are installed, by name: one file each in `scenarios/`."""
     package = _package()
     for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+        try:
+            importlib.import_module(f"{package.__name__}.{module.name}")
+        except ModuleNotFoundError as missing:
+            if missing_extra(missing) is None:
+                raise
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
@@ -131,6 +136,9 @@ def _package() -> Any:
 def find(name: str) -> Registered:
     """The scenario of that name. Raises `UsageError` where there is none."""
     known = {s.name: s for s in scenarios()}
+    package = _package()
+    if name not in known and name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
+        importlib.import_module(f"{package.__name__}.{name}")  # says which library is missing
     if name not in known:
         raise UsageError(
             "TB-SCENARIO-001",

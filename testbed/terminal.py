@@ -23,7 +23,7 @@ PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy fil
 
 def folder_for(out: Path | None) -> Path:
     """Where a run's files go: as asked, or a folder of its own under runs/."""
-    return out or Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    return out.resolve() if out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def progress(text: str) -> None:

@@ -243,3 +243,47 @@ def test_schema_and_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
     assert invoke(monkeypatch, "doctor") == 0
     assert "this machine is fit" in capsys.readouterr().out
+
+
+def test_the_folder_one_stands_in_is_refused_before_anything_is_done(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for out in (Path(), Path("..")):
+        assert invoke(monkeypatch, *evaluate(files, "leak.parquet", out)) == 2
+        assert "TB-OUT-003" in capsys.readouterr().err
+
+
+WITHOUT_EXTRAS = """
+import importlib.abc, importlib.machinery, sys
+
+MISSING = {"anonymeter", "flwr", "opacus", "opendp", "ray", "safetensors", "sdv", "torch", "weasyprint"}
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in MISSING:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+sys.argv[0] = "testbed"
+from testbed.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("list", 0, "singling_out_univariate"),
+        ("describe hospital_release", 0, "planted_share"),
+        ("run curious_server", 2, "leakage-testbed[federated]"),
+        ("replay t --attack analytic_linear", 2, "leakage-testbed[federated]"),
+        ("run nonsense", 2, "TB-SCENARIO-001"),
+    ],
+)
+def test_what_needs_an_extra_says_so_and_the_rest_works_without(command: str, code: int, said: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_EXTRAS, *command.split()], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr[-500:]
+    assert said in done.stdout + done.stderr

@@ -177,3 +177,22 @@ def test_codes_that_people_share_are_nobodys_identifiers() -> None:
             frame["code"] = rng.choice(codes, 300)
         result = evaluate(original, release, control, attacks=50).result
         assert not [f for f in result.findings if f.attack.name == "direct_identifiers"]
+
+
+def test_the_persons_column_and_dropped_ones_are_searched_though_not_evaluated() -> None:
+    """A release may hold them: that they are no attributes takes nobody's number out of it."""
+    rng = np.random.default_rng(11)
+    tables = [people(300, seed).drop(columns="contact") for seed in (1, 2, 3)]
+    for table in tables:
+        table["pid"] = [a_personnummer(rng, "short") for _ in range(len(table))]
+        table["mail"] = [f"{''.join(rng.choice(list('abcdefgh'), 9))}@example.org" for _ in range(len(table))]
+    original, control, release = tables
+    kinds = {"mail": "drop"}
+    rules: list[list[str]] = []
+    for pid, mail in ((original["pid"], release["mail"]), (release["pid"], original["mail"]), (None, None)):
+        out = release.drop(columns=["pid", "mail"])
+        out = out if pid is None else out.assign(pid=pid.to_numpy(), mail=mail.to_numpy())
+        made = evaluate(original, out, control, attacks=50, person="pid", kinds=kinds).result
+        own = [f for f in made.findings if f.attack.name == "direct_identifiers"]
+        rules.append(own[0].validity.flags if own else [])
+    assert rules == [["copied", "identifiers_present"], ["copied", "identifiers_present"], []]

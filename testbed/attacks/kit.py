@@ -14,7 +14,7 @@ import numpy as np
 
 from testbed import ranges
 from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript, unnamed
-from testbed.errors import ThreatError, UsageError, perhaps
+from testbed.errors import ThreatError, UsageError, missing_extra, perhaps
 
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
@@ -152,7 +152,7 @@ def attacks() -> Iterator[Attack]:
         try:
             importlib.import_module(module.name)
         except ModuleNotFoundError as missing:
-            if (missing.name or "").split(".")[0] not in {"torch", "flwr", "opacus"}:
+            if missing_extra(missing) is None:
                 raise
     yield from (_REGISTRY[name] for name in sorted(_REGISTRY))
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from testbed.core import Array, Cohort, Predictor, Unavailable
+from testbed.data import own
 from testbed.data.outputs import Outputs, as_probabilities, kind_of
 from testbed.errors import InputError, UsageError
 
@@ -17,17 +17,14 @@ Function = Callable[[Array], Any]
 
 def function(name: str) -> Function:
     """The function `module:function`. Raises `UsageError` where there is none."""
-    module, _, attribute = name.partition(":")
-    try:
-        made = getattr(importlib.import_module(module), attribute)
-        assert callable(made)
-    except Exception:
+    made = own.function(name)
+    if made is None:
         raise UsageError(
             "TB-SUBJECT-025",
             f"There is no function {name!r}.",
             "It must be importable, as module:function, and take records (n, features).",
-            "Check the name, and that the module's folder is on PYTHONPATH.",
-        ) from None
+            "Check the name, and that the module lies in the current folder or on PYTHONPATH.",
+        )
     return made
 
 

@@ -158,6 +158,8 @@ def widths(frame: pd.DataFrame, most_levels: int = 12) -> tuple[tuple[str, int],
 def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, Array]:
     """Row numbers of disjoint groups, filled in turn by whole persons in random order, so of at least that size.
 
+    They keep that order: a file may be sorted by what it says, and a part of a group is then no sample of it.
+
     A group that is asked to be as large as an earlier one is at least as large as that came out.
     Raises `UsageError` where there are too few people.
     """
@@ -181,5 +183,5 @@ def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> d
                 f"{sum(sizes.values())} records are needed and there are {len(people)}.",
                 "Use fewer clients, rounds or records a batch.",
             )
-        groups[group] = np.sort(np.concatenate(rows)) if rows else np.empty(0, dtype=int)
+        groups[group] = np.concatenate(rows) if rows else np.empty(0, dtype=int)
     return groups

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import time
 import warnings
 from collections.abc import Callable
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.data import own
 from testbed.data.outputs import Outputs, as_probabilities, check_outputs, kind_of
 from testbed.data.regression import CLASSES, Predict, Scale, as_predictor, inputs_and_truth, one_each
 from testbed.data.subjects import probabilities
@@ -209,17 +209,18 @@ def torch_factory(factory: str) -> Callable[[], Any]:
     """The function `module:function`. Raises `UsageError` unless it returns a torch module when called."""
     import torch
 
-    module, _, function = factory.partition(":")
+    made = own.function(factory)
     try:
-        made: Callable[[], Any] = getattr(importlib.import_module(module), function)
-        assert isinstance(made(), torch.nn.Module)
-    except Exception:
+        usable = made is not None and isinstance(made(), torch.nn.Module)
+    except Exception:  # whatever a factory of somebody else's may raise
+        usable = False
+    if made is None or not usable:
         raise UsageError(
             "TB-SUBJECT-014",
             f"No model can be made by {factory!r}.",
             "It must be importable, as module:function, and return a torch module when called without arguments.",
-            "Check the name, and that the module's folder is on PYTHONPATH.",
-        ) from None
+            "Check the name, and that the module lies in the current folder or on PYTHONPATH.",
+        )
     return made
 
 

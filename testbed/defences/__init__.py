@@ -1,6 +1,8 @@
 """What clients do against leakage: one file a defence, each a Flower mod, each with its accounting.
 
-A defence's noise is drawn from the operating system unless a seed is given, and a seed never reaches a report.
+A defence's noise follows from the federation's seed, so that a run repeats; whoever knows that seed can take the noise
+off again. Scenarios are of public data and print theirs; for patients' data draw one with the standard library's
+`secrets`.
 """
 
 from __future__ import annotations

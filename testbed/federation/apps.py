@@ -131,7 +131,11 @@ def local_update(
             index = torch.from_numpy(rows)
             models.record_losses(model, model(x[index]), x[index], y[index]).mean().backward()
             if protocol.kind == "fedsgd":
-                return {k: p.grad.numpy().copy() for k, p in model.named_parameters() if p.grad is not None}
+                # Of what is not trained the gradient is zero: the server steps by all that it sent.
+                return {
+                    k: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy().copy()
+                    for k, p in model.named_parameters()
+                }
             optimizer.step()
         return models.get_parameters(model)
 

@@ -71,13 +71,12 @@ class Federation:
             mods.insert(0, adversary(act.answer, act.nodes))
         if self.secure:
             # What is done to an update is done before it is masked; what is asked of clients, they check first.
+            sizes = [len(p) for p in partitions]
             checks = self.defence is not None and self.defence.name == CHECK
             around = secure.mods(model, self.seed)
             seen = secure.Seen([], {})
             compat.ENGINES[engine](
-                secure.server_app(
-                    ordered, model, protocol, self.seed, self.secure, [len(p) for p in partitions], act, seen
-                ),
+                secure.server_app(ordered, model, protocol, self.seed, self.secure, sizes, act, seen, self.start),
                 client_app(partitions, protocol, self.seed, [*mods, *around] if checks else [*around, *mods]),
                 len(partitions),
             )

@@ -75,6 +75,7 @@ def server_app(
     records: Sequence[int],
     act: Act | None,
     seen: Seen,
+    start: Parameters | None = None,
 ) -> ServerApp:
     """Meets the clients, then runs SecAgg+ round by round, and writes down what a server is given of it.
 
@@ -89,7 +90,7 @@ def server_app(
         ordered.meet(grid, protocol.clients)
         node_of = {p: n for n, p in ordered.partition_of.items()}
         told = {"model": json.dumps({"factory": spec.factory, "arguments": dict(spec.arguments)})}
-        current = models.get_parameters(models.build(spec, seed))
+        current = dict(start) if start else models.get_parameters(models.build(spec, seed))
         names = list(current)
         for round_ in range(1, protocol.rounds + 1):
             sent: dict[int, Parameters] = {}

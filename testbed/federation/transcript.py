@@ -87,6 +87,8 @@ def read(path: Path) -> Transcript:
             tensors = {name: frozen(file.get_tensor(name)) for name in names}
         if header["format"] != FORMAT:
             raise KeyError("format")
+        if not all(isinstance(e[k], int) for e in header["exchanges"] for k in ("round", "client")):
+            raise TypeError("round or client")
         if header["position"] not in ("server", "client") or header["protocol"].get("kind", "unknown") not in KINDS:
             raise ValueError("position or kind")
 
@@ -114,7 +116,7 @@ def read(path: Path) -> Transcript:
             header["act"],
             parameters(header["memory"]) or {},
         )
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError):
         raise InputError(
             "TB-TRANSCRIPT-001",
             "The transcript cannot be read.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
@@ -133,11 +134,12 @@ class Trial:
         acting = next((a for p in self.plans if (a := find(p.attack)).act is not None), None)
         runs: dict[Cell, tuple[Federation, list[Cohort]]] = {
             "true": (self.federation, parts),
-            "blind": (self.federation, _slices(auxiliary, sizes)),
+            "blind": (self.federation, _alike(auxiliary, parts, keyed_rng(self.federation.seed, "blind"))),
         }
         if self.positive is not None:
             share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
-            few = [p.take(np.arange(max(1, round(len(p) * share)))) for p in parts]
+            rng = keyed_rng(self.federation.seed, "few")
+            few = [p.take(np.sort(rng.permutation(len(p))[: max(1, round(len(p) * share))])) for p in parts]
             runs["positive"] = (self.positive, few[: self.positive_clients])
         runs = {cell: run for cell, run in runs.items() if cell in cells}
         views: dict[Cell, Transcript] = {}
@@ -244,11 +246,14 @@ class Trial:
         own = self.threat.nodes if self.threat.position == "client" else ()
         kept = [i for i in range(len(partitions)) if i not in own]
         partitions = [partitions[i] for i in kept]
+        asked = self.control_party
+        if asked is not None and own:
+            others = np.flatnonzero(~np.isin(asked, own))
+            controls, asked = controls.take(others), asked[others]
         people = [*partitions, controls]
         pooled = _together(people)
         used = np.arange(len(pooled)) < len(pooled) - len(controls)
         holder = np.repeat(kept, [len(p) for p in partitions])
-        asked = self.control_party
         if asked is None:
             asked = _as_members(holder, pooled.y[used], controls.y)
         suspected = np.concatenate([holder, asked])
@@ -286,6 +291,27 @@ def _people_digest(*people: object) -> str:
 def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [people.take(np.arange(a, b)) for a, b in pairwise(starts)]
+
+
+def _alike(people: Cohort, parts: Sequence[Cohort], rng: np.random.Generator) -> list[Cohort]:
+    """Other people for each client: of each class as many as it has, as far as there are; then whoever is left."""
+    free = rng.permutation(len(people)).tolist()
+    chosen: list[list[int]] = []
+    for part in parts:
+        wanted = Counter(part.y.tolist())
+        mine: list[int] = []
+        for row in free:
+            if wanted[label := people.y[row].item()] > 0:
+                wanted[label] -= 1
+                mine.append(row)
+        taken = set(mine)
+        free = [row for row in free if row not in taken]
+        chosen.append(mine)
+    for mine, part in zip(chosen, parts, strict=True):
+        short = len(part) - len(mine)
+        mine += free[:short]
+        free = free[short:]
+    return [people.take(np.array(mine, np.int64)) for mine in chosen]
 
 
 def _together(people: Sequence[Cohort]) -> Cohort:

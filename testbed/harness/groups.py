@@ -19,7 +19,6 @@ from testbed.core import Array, Evidence
 from testbed.findings import Plan
 from testbed.harness import inference, risks
 from testbed.harness.targets import Setting
-from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Unmeasured, four_digits
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
@@ -68,7 +67,7 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
             len(np.unique(setting.targets.table.persons[people & side]))
             for side in (setting.targets.used, ~setting.targets.used)
         ]
-        if min(groups) < MIN_CELL or len(made) >= MOST_SECRETS:
+        if min(groups) < setting.min_cell or len(made) >= MOST_SECRETS:
             continue
         rule = f"TB-ATTRIBUTE_INFERENCE-{510 + len(made)}"
         target = f"rare values of {column.name}"
@@ -79,8 +78,10 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
 
 def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding, float | None]:
     cells = [evidence.cell("true", g) for g in ("used", "unused")]
-    if min(len(np.unique(c.cluster)) for c in cells) < MIN_CELL:
-        why = Unmeasured(unmeasured="small_group", needs=f"{MIN_CELL} or more people of the group on either side")
+    if min(len(np.unique(c.cluster)) for c in cells) < setting.min_cell:
+        why = Unmeasured(
+            unmeasured="small_group", needs=f"{setting.min_cell} or more people of the group on either side"
+        )
         return findings_.unmeasured(plan, why), None
     setting.evidence[plan.rule] = evidence
     rates = [stats.proportion(c.success, c.cluster) for c in cells]

@@ -7,6 +7,7 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import identifiers, stats
 from testbed.core import Array, Table
+from testbed.data.tables import Frames
 from testbed.findings import Plan
 from testbed.harness.targets import Setting
 from testbed.report.schema import Estimate, Finding, Validity
@@ -23,29 +24,31 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     nobody's in the original, for they may be somebody else's. Values that most often several people have are codes.
     """
     setting.progress("direct identifiers")
-    release = setting.release.table
+    tables = [Frames(setting.members, setting.release.table, setting.controls)]
+    tables += [setting.aside] if setting.aside else []
     kinds: dict[str, str] = {}
     members: set[str] = set()
     controls: set[str] = set()
-    for j, column in enumerate(release.columns):
-        texts = release.columns[j].levels if column.kind == "categorical" else _whole(release.values[j])
-        for found in identifiers.scan(column.name, texts):
-            held = _codes(release, j, found.values)
-            if not found.strong and _shared(setting.members, setting.controls, j, held):
-                continue
-            kinds[column.name] = found.kind
-            members |= _alone(setting.members, setting.controls, j, held)
-            if setting.controls is not None:
-                controls |= _alone(setting.controls, setting.members, j, held)
+    for original, release, control in ((t.original, t.synthetic, t.control) for t in tables):
+        for j, column in enumerate(release.columns):
+            texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
+            for found in identifiers.scan(column.name, texts):
+                held = _codes(release, j, found.values)
+                if not found.strong and _shared(original, control, j, held):
+                    continue
+                kinds[column.name] = found.kind
+                members |= _alone(original, control, j, held)
+                if control is not None:
+                    controls |= _alone(control, original, j, held)
     if not kinds:
         return []
     exposed = len(members)
     people = len(np.unique(setting.members.persons))
     measure = stats.wilson(exposed, people)
-    control, chance = None, False
+    beside, chance = None, False
     if setting.controls is not None:
         others = len(np.unique(setting.controls.persons))
-        control = stats.wilson(len(controls), others)
+        beside = stats.wilson(len(controls), others)
         p = stats.labels_by_chance(exposed, exposed + len(controls), people, others)
         chance = bool(controls) and p >= CHANCE
     plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
@@ -60,12 +63,12 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     )
     flags = (["copied"] if exposed and not chance else []) + ["identifiers_present"]
     finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
-    over = stats.excess(measure, control) if control else None
+    over = stats.excess(measure, beside) if beside else None
     return [
         finding.model_copy(
             update={
                 "measure": findings_.estimate("rate", measure, "person"),
-                "control": findings_.estimate("rate", control, "person") if control else findings_.NO_CONTROL,
+                "control": findings_.estimate("rate", beside, "person") if beside else findings_.NO_CONTROL,
                 "excess": _excess(over) if over else findings_.NO_CONTROL,
                 "validity": Validity(ok=False, flags=flags),
                 "plain": plain,

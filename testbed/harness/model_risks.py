@@ -213,7 +213,8 @@ def _stolen(plan: Plan, subject: Subject, population: Cohort | None, seed: int) 
     """
     pool, judged = population, subject.controls
     if pool is None:
-        half = keyed_rng(seed, "asked about").permutation(len(judged)) < len(judged) // 2
+        names, person = np.unique(judged.persons, return_inverse=True)
+        half = (keyed_rng(seed, "asked about").permutation(len(names)) < len(names) // 2)[person]
         pool, judged = judged.take(np.flatnonzero(half)), judged.take(np.flatnonzero(~half))
     attack = find(plan.attack)
     budgets = tuple(sorted({round(share * len(pool)) for share in BUDGETS if share * len(pool) >= 10}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -19,12 +20,14 @@ from testbed.findings import Plan
 from testbed.harness import truth
 from testbed.harness.assess import assess, at_hand
 from testbed.harness.federation import Trial
+from testbed.harness.one_shot import gaussian_epsilon
 from testbed.harness.pictures import sheets
 from testbed.report import results, schema
 from testbed.report.schema import Unit
 from testbed.scenario import Outcome, Scenario
 
 ATTACKER_RECORDS = 200
+DELTA = 1e-5
 """Auxiliary records that an attacker holds at least."""
 
 
@@ -54,13 +57,7 @@ def hospitals(source: Source, clients: int, each: int, seed: int, controls: int 
         split = groups(source, sent, controls, max(sent, ATTACKER_RECORDS), seed)
         return Split(split.members, split.controls, split.auxiliary, np.arange(sent) % clients, split.decoys)
     site_of = partition("site", source.people.y, clients, keyed_rng(seed, "partition"), sites=source.sites)
-    if site_of.max() < clients - 1:
-        raise UsageError(
-            "TB-SPLIT-011",
-            f"{source.name} has {site_of.max() + 1} natural sites, and {clients} clients were asked for.",
-            "Each client is one hospital.",
-            "Use fewer clients, or a data set without sites.",
-        )
+    _enough_sites(source, site_of, clients)
     members: list[Array] = []
     for client in range(clients):
         rows = np.flatnonzero(site_of == client)
@@ -72,6 +69,16 @@ def hospitals(source: Source, clients: int, each: int, seed: int, controls: int 
     split = groups(others, 0, controls, max(sent, ATTACKER_RECORDS), seed)
     party = np.repeat(np.arange(clients), each)
     return Split(source.people.take(own), split.controls, split.auxiliary, party, split.decoys)
+
+
+def _enough_sites(source: Source, site_of: Array, clients: int) -> None:
+    if site_of.max() < clients - 1:
+        raise UsageError(
+            "TB-SPLIT-011",
+            f"{source.name} has {site_of.max() + 1} natural sites, and {clients} clients were asked for.",
+            "Each client is one hospital.",
+            "Use fewer clients, or a data set without sites.",
+        )
 
 
 def sited(source: Source, split: Split, kind: str, clients: int, alpha: float, seed: int) -> tuple[Split, Array | None]:
@@ -91,6 +98,7 @@ def sited(source: Source, split: Split, kind: str, clients: int, alpha: float, s
         keyed_rng(seed, "partition"),
         sites=np.array([site_of[p] for p in both.tolist()]),
     )
+    _enough_sites(source, party, clients)
     mine, theirs = party[: len(members)], party[len(members) :]
     kept = Split(
         members.take(np.flatnonzero(mine >= 0)),
@@ -194,24 +202,29 @@ def prepared(
             sheets(assessed.claims, recorded, subject),
         )
 
-    return Scenario(subject, threat, conduct, [described(trial.federation.defence)] if trial.federation.defence else [])
+    protects, rounds = trial.federation.defence, trial.federation.protocol.rounds
+    return Scenario(subject, threat, conduct, [described(protects, rounds)] if protects else [])
 
 
-def described(defence: Defence) -> schema.Defence:
-    """A client-side defence for the report, with the epsilon of one round where a bound holds."""
-    from testbed.defences.gaussian import epsilon_per_round
+def described(defence: Defence, rounds: int) -> schema.Defence:
+    """A client-side defence for the report, with the epsilon of all rounds together where a bound holds.
 
-    why = schema.Unmeasured(unmeasured="no_guarantee", needs="a defence with a differential-privacy accountant")
-    epsilon: schema.Measure = why
-    if defence.name == "gaussian" and (bound := epsilon_per_round(defence.params["noise"])) is not None:
+    It is of whoever sees a client's updates, and of replacing all of that client's records: each update changes by
+    at most twice its clipped length, and Gaussian noise composes exactly (Dong, Roth and Su 2022).
+    """
+    epsilon: schema.Measure = schema.Unmeasured(
+        unmeasured="no_guarantee", needs="a defence with a differential-privacy accountant"
+    )
+    if defence.name == "gaussian" and defence.params["noise"] > 0:
+        bound = gaussian_epsilon(2 * math.sqrt(rounds) / defence.params["noise"], DELTA)
         epsilon = schema.Estimate(
-            metric="epsilon_lower",
+            metric="epsilon_upper",
             value=bound,
             low=bound,
             high=bound,
             level=1.0,
-            method="gaussian mechanism",
-            unit="run",
-            n=1,
+            method=f"gaussian mechanism over {rounds} rounds, delta {DELTA:g}",
+            unit="client",
+            n=rounds,
         )
     return schema.Defence(name=defence.name, params=dict(defence.params), epsilon=epsilon)

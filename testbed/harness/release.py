@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
-from testbed.data.tables import named
+from testbed.data.tables import Frames, named
 from testbed.errors import UsageError
 from testbed.harness import closeness, groups, identifying, inference, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
+from testbed.report.gate import MIN_CELL
 from testbed.report.schema import Finding, Validity
 
 INSTRUMENTS = ("testbed", "anonymeter")
@@ -39,12 +40,15 @@ def examine(
     seed: int = 0,
     instrument: str = "testbed",
     progress: Progress = lambda _: None,
+    min_cell: int = MIN_CELL,
+    aside: Frames | None = None,
 ) -> Examined:
     """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
 
     The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
-    and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Raises `UsageError`
-    for a column or an instrument that does not exist.
+    and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than
+    `min_cell` people are not shown. `aside` are columns that are no attributes, such as the person's, which are only
+    searched for identifiers. Raises `UsageError` for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
@@ -57,7 +61,7 @@ def examine(
             f"Use one of: {', '.join(INSTRUMENTS)}.",
         )
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
-    setting = Setting(members, controls, release, attacks, seed, progress)
+    setting = Setting(members, controls, release, attacks, seed, progress, min_cell, aside)
     found = risks.singling_out(setting)
     found += risks.linkability(setting, links)
     found += inference.attribute_inference(setting, secrets)

@@ -128,6 +128,11 @@ def spearman(one: Array, other: Array, level: float = 0.95) -> Interval:
     return Interval(value, min(value, low), max(value, high), level, "spearman, fisher z", n)
 
 
-def mean_over(values: Array, level: float = 0.95) -> Interval:
-    """Over subjects, with Student's t."""
-    return stats.t_interval(values, level)
+def mean_over(values: Array, made: Sequence[Audited], level: float = 0.95) -> Interval:
+    """Over subjects, with Student's t over data sets: models of one share its people, and are no independent draws.
+
+    Of a single data set it is over its models, and holds for it alone.
+    """
+    of = np.array([a.name.split(",")[0] for a in made])
+    means = np.array([values[of == name].mean() for name in np.unique(of)])
+    return stats.t_interval(means if len(means) > 1 else values, level)

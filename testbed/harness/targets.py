@@ -9,6 +9,7 @@ import numpy as np
 
 from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Evidence, Release, Table, Threat
+from testbed.data.tables import Frames
 from testbed.wording import MANY_GUESSES
 
 RECIPIENT = Threat("recipient", knows=frozenset({"auxiliary", "known_columns", "target_records"}), access="score")
@@ -77,6 +78,9 @@ class Setting:
     wanted: int | None
     seed: int
     progress: Progress
+    min_cell: int = 10
+    aside: Frames | None = None
+    """Columns that the tables have and no attack uses: they are searched for identifiers."""
 
     leak: Release = field(init=False)
     targets: Targets = field(init=False)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import filecmp
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from testbed.harness.federation import Pooled, Recorded, Truth
 
 FORMAT = "testbed.truth/1"
 FILE = "truth.npz"
+DAMAGED = (zipfile.BadZipFile, zlib.error)
 CELLS: tuple[Cell, ...] = ("true", "blind", "positive")
 
 
@@ -91,7 +94,9 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             elif parts[0] == "pooled" and parts[-1] == "used":
                 group = f"pooled.{parts[1]}"
                 pooled[parts[1]] = Pooled(people(group), arrays[name].astype(bool), arrays[f"{group}.suspected"])
-        threat = header["threat"]
+        threat, told = header["threat"], header["subject"]
+        if not all(isinstance(told[part], dict) for part in ("subject", "threat")):
+            raise TypeError("subject")
         truth = Truth(
             tuple(Plan(**p) for p in header["plans"]),
             Threat(**(threat | {"knows": frozenset(threat["knows"]), "nodes": tuple(threat["nodes"])})),
@@ -103,14 +108,14 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             pooled,
             tuple((str(name), int(width)) for name, width in header.get("columns", [])),
         )
-    except (OSError, KeyError, TypeError, ValueError, EOFError):
+    except (OSError, LookupError, TypeError, ValueError, EOFError, AttributeError, RecursionError, *DAMAGED):
         raise InputError(
             "TB-TRUTH-001",
             "The truth file cannot be read.",
             "It is damaged, cut off, or no truth file of this testbed.",
             "Use the truth.npz that the run left in evidence/, or see docs/transcript.md to make one.",
         ) from None
-    return truth, header["subject"]
+    return truth, told
 
 
 def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Cell, transcript.Transcript]:

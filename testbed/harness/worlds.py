@@ -10,7 +10,7 @@ import numpy as np
 from testbed import findings as findings_
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.attacks.properties.updates import drawn
-from testbed.core import Act, Array, Cell, Cohort, Evidence, Property, Threat, Transcript, Unavailable
+from testbed.core import Act, Cell, Cohort, Evidence, Property, Threat, Transcript, Unavailable
 from testbed.federation.run import Federation
 from testbed.federation.tap import seen_by
 from testbed.findings import Plan
@@ -126,7 +126,9 @@ def column_of(columns: tuple[tuple[str, int], ...], name: str) -> int:
 
 
 def halves(people: Cohort, seed: int) -> tuple[Cohort, Cohort]:
-    """The people of the worlds, and the attacker's."""
-    order: Array = keyed_rng(seed, "halves").permutation(len(people))
-    middle = len(order) // 2
-    return people.take(order[:middle]), people.take(order[middle:])
+    """The records of the worlds' people, and those of the attacker's: nobody is in both."""
+    names, person = np.unique(people.persons, return_inverse=True)
+    rng = keyed_rng(seed, "halves")
+    ours = np.isin(person, rng.permutation(len(names))[: len(names) // 2])
+    order = rng.permutation(len(people))
+    return people.take(order[ours[order]]), people.take(order[~ours[order]])

@@ -1,14 +1,16 @@
 """Many networks of one architecture trained at once: what shadow and reference models need.
 
 Their parameters are stacked, so that one step of an ordinary optimiser is a step of all of them. Fully connected
-networks go through one batched matrix product a layer; any other network without running statistics through
-`torch.func.vmap`; the rest one after the other. All three train the same models, up to the order of sums.
+networks go through one batched matrix product a layer; any other network whose answer for a record depends on that
+record alone through `torch.func.vmap`; the rest (batch statistics, dropout) one after the other. All three train the
+same models, up to the order of sums.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -23,25 +25,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Array
+from testbed.core import Array, Unavailable
 from testbed.errors import UsageError
+from testbed.models.paths import NORMALISED, called, path_for
 from testbed.models.stacked import Descent, Outputs, losses, matrix
 from testbed.spread import IN_TURN, Spread
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
-ELEMENTWISE = (
-    nn.ReLU,
-    nn.GELU,
-    nn.Tanh,
-    nn.Sigmoid,
-    nn.SiLU,
-    nn.ELU,
-    nn.LeakyReLU,
-    nn.Softplus,
-    nn.Hardtanh,
-    nn.Identity,
-)
-TRAINED = 2
+TRAINED = 3
 """Raised whenever the same rules train other models than before, so that no cache serves those of older code."""
 MEMORY = 2**29
 """Bytes that the stacked parameters, gradients and optimiser states of the models trained at once may take."""
@@ -107,37 +98,12 @@ class Ensemble:
         if self.path == "matrix":
             return matrix(self.network, self.parameters, x.flatten(1).expand(len(self), -1, -1))
         if self.path == "vmap":
-            return torch.func.vmap(partial(_call, self.network), in_dims=(0, None))(self.parameters, x)
+            return torch.func.vmap(partial(called, self.network), in_dims=(0, None))(self.parameters, x)
         singly = [
-            _call(self.network, {k: v[i] for k, v in (self.parameters | self.buffers).items()}, x)
+            called(self.network, {k: v[i] for k, v in (self.parameters | self.buffers).items()}, x)
             for i in range(len(self))
         ]
         return torch.stack(singly)
-
-
-def path_for(network: nn.Module, x: Array | None = None) -> str:
-    """The fastest way that trains this network right, where known on these records: matrix, vmap or loop."""
-    tied = len([*network.named_parameters()]) < len([*network.named_parameters(remove_duplicate=False)])
-    if tied or any(True for _ in network.buffers()):
-        return "loop"  # running statistics are changed in place, for each model its own
-    if type(network) is nn.Sequential:  # no other forward than one layer after the other
-        layers = list(network)[1:] if type(network[0]) is nn.Flatten else list(network)
-        learnt = all(p.requires_grad for p in network.parameters())
-        if learnt and all(type(m) in (nn.Linear, *ELEMENTWISE) for m in layers):
-            return "matrix"
-    return "vmap" if x is None or _vmaps(network, x) else "loop"
-
-
-def _vmaps(network: nn.Module, x: Array) -> bool:
-    """Does every step of the network know how to be done for many models at once? Those of an LSTM do not."""
-    stacked = {k: p.detach()[None].expand(2, *p.shape) for k, p in network.named_parameters()}
-    given = torch.tensor(x[:2]).expand(2, *x[:2].shape)
-    try:
-        with torch.no_grad():
-            torch.func.vmap(partial(_call, network), randomness="different")(stacked, given)
-    except Exception:  # whatever a module that is somebody else's may raise
-        return False
-    return True
 
 
 def train(
@@ -172,6 +138,8 @@ def train(
     at_once = max(1, min(-(-len(included) // spread.workers), memory // max(1, size))) if chosen != "loop" else 1
     work = _Work(build, x, y, included, training, seed, outputs, chosen, device, longest, start)
     ranges = [range(i, min(i + at_once, len(included))) for i in range(0, len(included), at_once)]
+    if cache:
+        writable(cache)
     kept = {r: cache / f"{work.digest(r)}.safetensors" for r in ranges} if cache else {}
     made = {r: held for r, file in kept.items() if (held := _cached(file)) is not None}
     missing = [r for r in ranges if r not in made]
@@ -195,6 +163,21 @@ def train(
         {k: v for k, v in stacked.items() if k in buffers},
         chosen,
     )
+
+
+def writable(folder: Path) -> None:
+    """Raises `UsageError` where nothing can be kept in this folder: before models are trained, and not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            "TB-ENSEMBLE-004",
+            "Nothing can be kept in the cache folder.",
+            f"The system said: {error.strerror}.",
+            "Name a folder that can be written, or leave --cache out.",
+        ) from None
 
 
 def _cached(file: Path) -> dict[str, Tensor] | None:
@@ -252,6 +235,9 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     members = [np.flatnonzero(work.included[i]) for i in numbers]
     records, labels = torch.tensor(work.x, device=device), torch.tensor(work.y, device=device)
     if work.path == "loop":
+        stepped = False
+        # One record has no variance to be normalised by.
+        alone = int(any(isinstance(m, NORMALISED) for m in networks[0].modules()))
         for network, rows, number in zip(networks, members, numbers, strict=True):
             network.to(device).train()
             optimizer = _optimizer(list(network.parameters()), training)
@@ -261,10 +247,13 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
                 for index, _ in _batches([rows], [number], training, seed, longest):
                     keep = torch.from_numpy(index[0][index[0] >= 0]).to(device)
                     optimizer.zero_grad(set_to_none=False)
-                    if len(keep) > 1:  # one record has no variance to be normalised by
+                    if len(keep) > alone:
                         losses(network(records[keep]), labels[keep], outputs).mean().backward()
+                        stepped = True
                     optimizer.step()
                     pace.step()
+        if not stepped:
+            raise Unavailable("single_records", "batches of two records or more, which the model normalises by")
         return {k: torch.stack([n.state_dict()[k].detach().cpu() for n in networks]) for k in networks[0].state_dict()}
     stacked: dict[str, Tensor] = {}
     for name, _ in networks[0].named_parameters():
@@ -281,7 +270,7 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     forward = (
         partial(matrix, network, stacked)
         if work.path == "matrix"
-        else partial(torch.func.vmap(partial(_call, network), randomness="different"), stacked)
+        else partial(torch.func.vmap(partial(called, network), randomness="different"), stacked)
     )
     optimizer = _optimizer(learnt, training)
     pace = _pace(optimizer, training, longest)
@@ -374,7 +363,3 @@ def _optimizer(parameters: list[Tensor], training: Training) -> torch.optim.Opti
 def _pace(optimizer: torch.optim.Optimizer, training: Training, longest: int) -> torch.optim.lr_scheduler.LambdaLR:
     steps = training.epochs * -(-longest // min(training.batch_size, longest))
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: training.rate(step / steps))
-
-
-def _call(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-    return cast(Tensor, torch.func.functional_call(network, parameters, (x,)))

@@ -42,7 +42,7 @@ WITHHELD = [
     "records, row numbers and identifiers of the original",
     "per-record scores and guesses",
     "predicates, links and reconstructions",
-    "seeds of generators and of defences",
+    "seeds of generators",
 ]
 
 
@@ -193,6 +193,13 @@ def write(
 
 def writable(out: Path) -> None:
     """Raises `UsageError` unless results may go to `out`: called before hours of work, and again at the end."""
+    if out.resolve() in (Path.cwd(), *Path.cwd().parents):
+        raise UsageError(
+            "TB-OUT-003",
+            "The folder that you stand in cannot be the output.",
+            "A run's folder is put in place whole, and this one would be replaced.",
+            "Name a new folder with --out.",
+        )
     if out.exists() and not (out.is_dir() and ((out / "share" / "result.json").exists() or not any(out.iterdir()))):
         raise UsageError(
             "TB-OUT-001",

@@ -41,6 +41,7 @@ Metric = Literal[
     "token_recall",
     "psnr_db",
     "epsilon_lower",
+    "epsilon_upper",
     "fidelity",
 ]
 Unit = Literal["record", "person", "client", "query", "predicate", "class", "batch", "run", "row", "column_set"]

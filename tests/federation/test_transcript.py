@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save
 
 import testbed
 from testbed import models
 from testbed.attacks.kit import find
-from testbed.core import Batch, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
+from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.errors import InputError, UsageError
 from testbed.federation import compat, transcript
+from testbed.federation.run import Federation
 from testbed.harness import truth as truths
-from testbed.replay import replay
+from testbed.replay import replay, shape_of
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
 from tests.federation import foreign_app
@@ -24,8 +29,6 @@ from tests.federation.test_engine import SPEC, parts, protocol
 
 
 def recorded() -> Transcript:
-    from testbed.federation.run import Federation
-
     return Federation(SPEC, protocol(), 3).run(parts())
 
 
@@ -186,3 +189,58 @@ def test_an_unknown_model_is_named() -> None:
     threat = Threat("server", knows=frozenset({"architecture", "batch_size"}))
     with pytest.raises(UsageError, match="TB-MODEL-001"):
         find("cosine_tv").run(view, Batch(((1, 0),), (3,), 2, (1,)), None, 0, threat)
+
+
+# --- foreign models, and files that are not what they say -----------------------------------------------
+
+
+def make_pictures() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Conv2d(1, 2, 3), torch.nn.Flatten(), torch.nn.Linear(32, 3))
+
+
+def test_a_foreign_model_of_pictures_is_told_its_records_shape(tmp_path: Path) -> None:
+    models.register("pictures", make_pictures)
+    rng = np.random.default_rng(0)
+    people = Cohort(rng.random((2, 1, 6, 6)).astype(np.float32), np.array([0, 2]), np.arange(2).astype(str))
+    seen = Federation(ModelSpec("pictures", {}), Protocol("fedsgd", 2, learning_rate=0.1, rounds=1, clients=1)).run(
+        [people]
+    )
+    models.FACTORIES.pop("pictures")
+    transcript.write(tmp_path / "t", replace(seen, model=None))
+    asked = {"pairs": ["iterations=2"], "model": "tests.federation.test_transcript:make_pictures"}
+    with pytest.raises(UsageError, match="TB-REPLAY-006"):
+        replay(tmp_path / "t", "cosine_tv", **asked)  # type: ignore[arg-type]
+    done = replay(tmp_path / "t", "cosine_tv", shape=shape_of("1,6,6"), **asked)  # type: ignore[arg-type]
+    with np.load(io.BytesIO(done.outcome.files["claim.npz"])) as claim:
+        assert claim["round1.client0"].shape == (2, 1, 6, 6)
+    models.FACTORIES.pop(asked["model"])  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="TB-REPLAY-007"):
+        shape_of("1,x")
+
+
+def test_switches_are_read_as_such(folder: Path) -> None:
+    with pytest.raises(UsageError, match="TB-SCENARIO-003"):
+        replay(folder / "true.transcript", "white_box", pairs=["last_only=perhaps"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_a_truth_cut_off_or_changed_is_refused(folder: Path, tmp_path: Path, damage: str) -> None:
+    whole = (folder / "truth.npz").read_bytes()
+    broken = whole[: len(whole) // 2] if damage == "cut" else whole[:200] + b"\x00" * 400 + whole[600:]
+    (tmp_path / "truth.npz").write_bytes(broken)
+    with pytest.raises(InputError, match="TB-TRUTH-001"):
+        replay(folder / "true.transcript", "analytic_linear", truth_path=tmp_path / "truth.npz")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"protocol": []}, {"final": ["x"]}, {"exchanges": [{"round": "1", "client": 0}]}, {"exchanges": "none"}],
+    ids=str,
+)
+def test_a_transcript_of_another_form_is_refused(folder: Path, tmp_path: Path, change: dict[str, object]) -> None:
+    with safe_open(folder / "true.transcript", framework="numpy") as file:
+        header = json.loads(file.metadata()["testbed"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    (tmp_path / "t").write_bytes(save(tensors, {"testbed": json.dumps(header | change)}))
+    with pytest.raises(InputError, match="TB-TRANSCRIPT-001"):
+        transcript.read(tmp_path / "t")

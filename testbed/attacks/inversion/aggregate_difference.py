@@ -70,8 +70,11 @@ def aggregate_difference(
     many they hold together (Melis et al. 2019 observe the same difference). Where all but one collude, or there are
     two clients, the rest is the other's update; otherwise it is the mean of the others'. `reader` is the server's
     attack that reads it. Limit: float32 rounding of the global model, in FedSGD divided by the learning rate; where
-    one of the others dropped out, what is left is too large.
+    one of the others dropped out, what is left is too large. Raises `Unavailable` where those who collude hold unequal
+    numbers themselves and `examples` is not told: what is left would be anybody's guess.
     """
+    if not examples and len({e.metrics.get("num-examples", 1.0) for e in view.exchanges}) > 1:
+        raise Unavailable("unequal_examples", "how many records all clients hold together (examples)")
     rest = left_over(view, examples)
     own = {e.client for e in view.exchanges}
     exchanges = [

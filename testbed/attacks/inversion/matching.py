@@ -104,8 +104,14 @@ def _labels(
     question: Batch,
     rng: np.random.Generator,
 ) -> Tensor:
-    """The batch's classes (size,) in ascending order, from the last bias gradient."""
-    name = [k for k in gradient if k.endswith("bias")][-1]
+    """The batch's classes (size,) in ascending order, from the last bias gradient.
+
+    Raises `Unavailable` where the last layer has no bias for each class.
+    """
+    biases = [k for k in gradient if k.endswith("bias")]
+    if not biases or gradient[biases[-1]].shape != (question.classes,):
+        raise Unavailable("no_labels", "the batch's labels, or a last layer with a bias for each class")
+    name = biases[-1]
     noise = rng.uniform(question.low, question.high, (64, *question.shape))
     inputs = noise if auxiliary is None else auxiliary.x[:256]
     fixed = {k: v.detach() for k, v in parameters.items()}

@@ -148,6 +148,7 @@ def _mislabel(
     """
     people = question.people
     assert isinstance(people, Cohort)
+    people = people.take(np.lexsort((people.y, *people.x.reshape(len(people), -1).T)))  # whoever is named first
     classes = models.build(model)(torch.tensor(people.x[:1])).shape[-1]
     called = torch.tensor((people.y + rng.integers(1, classes, len(people))) % classes)
     seed = int(rng.integers(2**31))

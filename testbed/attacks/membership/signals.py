@@ -144,9 +144,15 @@ class Signals:
 
 
 def over_rounds(values: Array) -> Array:
-    """The mean over rounds of (rounds, n) values; a record of which nothing was seen has 0, which tells nothing."""
+    """The mean over rounds of (rounds, n) values.
+
+    A record of which nothing was seen gets the median of all others, which says neither that it was used nor that it
+    was not; 0 where nothing was seen of any.
+    """
     seen = ~np.isnan(values)
-    return np.where(seen, values, 0.0).sum(0) / np.maximum(seen.sum(0), 1)
+    counted = seen.any(0)
+    made = np.where(seen, values, 0.0).sum(0) / np.maximum(seen.sum(0), 1)
+    return np.where(counted, made, np.median(made[counted]) if counted.any() else 0.0)
 
 
 def gradient_norms(model: nn.Module, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:

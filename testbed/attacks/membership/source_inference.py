@@ -36,5 +36,5 @@ def source_inference(
         raise Unavailable("too_few_clients", "two clients or more, whose updates are seen")
     values = named_signal(made, signal)
     each = np.stack([over_rounds(values[:, place].astype(np.float64)) for place in range(len(made.clients))])
-    each[~np.isfinite(each)] = -np.inf
+    each[~np.isfinite(each) | np.isnan(values).all(0)] = -np.inf
     return Sources(np.asarray(made.clients)[each.argmax(0)])

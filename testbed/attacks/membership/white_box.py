@@ -50,6 +50,7 @@ def white_box(
     order = np.lexsort((question.suspected, people.y, *people.x.reshape(len(people), -1).T))
     targets, suspected = people.take(order), question.suspected[order]
     clients = np.unique(suspected)
+    several = len(clients) > FEWEST_OTHERS  # as the shadows have them, whoever else took part
     known: list[Array] = []
     member: list[Array] = []
     inside = np.zeros(len(targets), bool)
@@ -59,12 +60,12 @@ def white_box(
         made = recipe(parts, rng)
         assert isinstance(made, Transcript)
         place = np.searchsorted(clients, suspected)
-        known.append(_features(signals(made, Records(targets)), place, last_only))
+        known.append(_features(signals(made, Records(targets)), place, last_only, several))
         member.append(inside)
     learner = HistGradientBoostingClassifier(
         learning_rate=0.05, max_leaf_nodes=8, early_stopping=cast(Any, False), random_state=0
     ).fit(np.concatenate(known), np.concatenate(member))
-    said = learner.decision_function(_features(signals(view, Records(targets)), suspected, last_only))
+    said = learner.decision_function(_features(signals(view, Records(targets)), suspected, last_only, several))
     scores = np.empty(len(targets))
     scores[order] = said
     return Scores(scores)
@@ -79,12 +80,11 @@ def _half(suspected: Array, rng: np.random.Generator) -> Array:
     return chosen
 
 
-def _features(made: Signals, suspected: Array, last_only: bool) -> Array:
+def _features(made: Signals, suspected: Array, last_only: bool, several: bool) -> Array:
     """(n, features): each signal at the suspected client, and how it stands out, as means over rounds."""
     parts = [made.before, made.norm, made.product, made.cosine]
     if made.view.protocol.kind == "fedavg":
         parts += [made.after, made.before - made.after]
-    several = len(made.clients) > FEWEST_OTHERS
     columns: list[Array] = []
     for signal in parts:
         own = [made.of_suspected(signal, suspected)]

@@ -145,8 +145,8 @@ def _rules(protocol: Protocol) -> Training:
 
 
 def drawn(people: Cohort, question: Property, share: float, rng: np.random.Generator) -> list[Array]:
-    """Row numbers of each client's records, all of different people: of those of the client asked about `share` have
-    the property, others come as they are.
+    """Row numbers of each client's records, each used once: of those of the client asked about `share` have the
+    property, others come as they are.
 
     Raises `Unavailable` where there are too few people.
     """
