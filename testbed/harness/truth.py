@@ -75,7 +75,7 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
     if not path.is_file():
         raise UsageError("TB-TRUTH-002", "The truth file does not exist.", f"Nothing is at {path}.", "Check the path.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         header: dict[str, Any] = json.loads(str(arrays["header"]))
         if header["format"] != FORMAT:
