@@ -38,11 +38,11 @@ def curious_server(
 ) -> Scenario:
     """A server that follows the protocol inverts what each client sends.
 
-    `epochs=0` is FedSGD, each round the gradient of one batch; with `epochs` clients train so often on `batch` records,
-    in steps of half of them, and send new weights (FedAvg). `attack=analytic_linear` is exact for a batch of one and
-    `attack=spear` for small batches, where the model's first layer is fully connected, and `attack=cocktail_party`
-    unmixes larger ones there; `attack=cosine_tv` matches gradients on a small convolutional network, and
-    `attack=fedavg_unrolling` whole local trainings.
+    `epochs=0` is FedSGD, in each of `rounds` the gradient of one batch; with `epochs` there is one round, in which
+    clients train so often on `batch` records, in steps of half of them, and send new weights (FedAvg).
+    `attack=analytic_linear` is exact for a batch of one and `attack=spear` for small batches, where the model's first
+    layer is fully connected, and `attack=cocktail_party` unmixes larger ones there; `attack=cosine_tv` matches
+    gradients on a small convolutional network, and `attack=fedavg_unrolling` whole local trainings.
     `defence=random_update` sends noise instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
     With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
     """

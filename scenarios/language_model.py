@@ -9,6 +9,7 @@ from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
 from testbed.harness.prepare import defended, hospitals, prepared
+from testbed.models.text import HEADS
 from testbed.scenario import Scenario, main, scenario
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "words outside the model's vocabulary"]
@@ -41,6 +42,13 @@ def language_model(
             f"This scenario does not know the kind {kind!r}.",
             "A transformer here is a decoder or an encoder.",
             "Use kind=decoder or kind=encoder.",
+        )
+    if width % HEADS:
+        raise UsageError(
+            "TB-SCENARIO-021",
+            "The transformer cannot be that wide.",
+            f"Its {HEADS} attention heads share the width alike.",
+            f"Use a multiple of {HEADS}.",
         )
     known, words = sentences(data, length)
     split = hospitals(known, clients, rounds * batch, seed)

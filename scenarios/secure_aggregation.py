@@ -53,6 +53,13 @@ def secure_aggregation(
             "A malicious server acts against secure aggregation, and a curious one's attack reads what it gains.",
             f"Use one of: {', '.join(ATTACKS)}; and of: {', '.join(READERS)}.",
         )
+    if check and threshold <= 0.5:
+        raise UsageError(
+            "TB-SCENARIO-020",
+            "Clients that check their requests take part in no such federation.",
+            "Where half of the shares rebuild a secret, two contradicting lists could both find enough of them.",
+            "Use a threshold above 0.5, or check=false.",
+        )
     reads = {} if attack == "loki" else {"reader": reader}
     aimed = attack == "model_inconsistency"
     split = hospitals(known, clients, rounds * batch, seed)

@@ -243,8 +243,9 @@ def run(
     params = registered.parse(s or [])
     folder = folder_for(out)
     results.writable(folder)
-    store = folder.with_name(f".{folder.name}.resume")
-    if not resume:
+    # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
+    store = folder.with_name(f".{folder.name}.resume") if out else None
+    if store and not resume:
         shutil.rmtree(store, ignore_errors=True)
     done = scenario.run(
         registered,
@@ -257,7 +258,8 @@ def run(
         progress=progress,
     )
     results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
-    shutil.rmtree(store, ignore_errors=True)
+    if store:
+        shutil.rmtree(store, ignore_errors=True)
     conclude(done.result, folder, json_)
 
 
@@ -360,7 +362,7 @@ def main() -> None:
         sys.stderr.write(_told(error))
         raise SystemExit(int(error.exit_code)) from None
     except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; testbed run with --resume and the same --out goes on from here\n")
+        sys.stderr.write("\ninterrupted; a testbed run that was given --out goes on with --resume and the same --out\n")
         raise SystemExit(int(Exit.INTERRUPTED)) from None
     except Exception as error:
         if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):

@@ -41,7 +41,9 @@ NAN = float("nan")
         ("realism_sweep", {"batches": 0}),
         ("training_audit", {"delta": 2.0}),
         ("training_audit", {"claim": -3.0}),
+        ("secure_aggregation", {"threshold": 0.4, "check": True}),
         ("language_model", {"width": 0}),
+        ("language_model", {"width": 30}),
         ("side_by_side", {"data": "heart,heart"}),
     ],
 )

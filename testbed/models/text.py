@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 PADDING = 0
 """Fills a sentence up to the model's length, and is what a decoder predicts after the last word."""
+HEADS = 4
+"""Attention heads of a layer, unless told otherwise."""
 
 
 class SelfAttention(nn.Module):
@@ -62,7 +64,7 @@ class Transformer(nn.Module):
         vocabulary: int,
         width: int = 64,
         layers: int = 2,
-        heads: int = 4,
+        heads: int = HEADS,
         causal: bool = True,
     ) -> None:
         super().__init__()
