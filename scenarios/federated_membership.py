@@ -97,7 +97,7 @@ def federated_membership(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    by_heart = replace(protocol, batch_size=2, local_epochs=10)
+    by_heart = replace(protocol, batch_size=2, local_epochs=2)
     spec = mlp(known, hidden)
 
     def trials(run: int) -> list[Trial]:
@@ -111,6 +111,7 @@ def federated_membership(
                 plans(number),
                 positive=Federation(spec, by_heart, run),
                 positive_members=max(2 * clients, round(OVERFITTED * members)),
+                positive_by_heart=True,
                 control_party=control_party,
                 sum_only=view == "sum" and position == "server",
             )

@@ -91,8 +91,10 @@ class Trial:
     """A federation, the people in it, who attacks it and how; what a federated scenario returns.
 
     `positive` is a federation known to leak, with as many of the members and clients as given; None means that the
-    trial's own view is one (an undefended batch of one). `control_party` gives the natural site of each control. With
-    `sum_only` the server sees of each round what secure aggregation would show it, the clients' weighted mean.
+    trial's own view is one (an undefended batch of one). With `positive_by_heart` classes are drawn anew there, of
+    those who are used and of others, so that nothing but memory fits them. `control_party` gives the natural site of
+    each control. With `sum_only` the server sees of each round what secure aggregation would show it, the clients'
+    weighted mean.
     """
 
     split: Split
@@ -102,6 +104,7 @@ class Trial:
     positive: Federation | None = None
     positive_members: int | None = None
     positive_clients: int | None = None
+    positive_by_heart: bool = False
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control_party: Array | None = None
     columns: tuple[tuple[str, int], ...] = ()
@@ -140,6 +143,7 @@ class Trial:
             share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
             rng = keyed_rng(self.federation.seed, "few")
             few = [p.take(np.sort(rng.permutation(len(p))[: max(1, round(len(p) * share))])) for p in parts]
+            few = [self._known_to_leak(p, rng) for p in few]
             runs["positive"] = (self.positive, few[: self.positive_clients])
         runs = {cell: run for cell, run in runs.items() if cell in cells}
         views: dict[Cell, Transcript] = {}
@@ -188,7 +192,7 @@ class Trial:
         if attack.claim in ABOUT_RECORDS:
             assert isinstance(self.split.controls, Cohort)
             positive = federation is self.positive
-            question = self._pool(partitions, self.split.controls, "positive" if positive else "true").question()
+            question = self._pool(partitions, "positive" if positive else "true").question()
             question = Records(question.people) if self.sum_only else question
         rng = keyed_rng(federation.seed, attack.name, "act")
         assert attack.act is not None
@@ -204,9 +208,9 @@ class Trial:
             self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes, columns=self.columns
         )
         if find(self.plans[0].attack).claim in ABOUT_RECORDS:
-            pooled = {"true": self._pool(partitions["true"], controls, "true")}
+            pooled = {"true": self._pool(partitions["true"], "true")}
             if "positive" in partitions:
-                pooled["positive"] = self._pool(partitions["positive"], controls, "positive")
+                pooled["positive"] = self._pool(partitions["positive"], "positive")
             return replace(truth, pooled=pooled)
         assert isinstance(decoys, Cohort)
         held: dict[str, dict[Key, Cohort]] = {
@@ -238,12 +242,23 @@ class Trial:
         in_sum = range(len(partitions)) if aimed is None else (int(aimed),)
         return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
 
-    def _pool(self, partitions: list[Cohort], controls: Cohort, cell: str) -> Pooled:
+    def _known_to_leak(self, people: Cohort, rng: np.random.Generator) -> Cohort:
+        """People of the positive control, with classes drawn anew where nothing but memory is to fit them."""
+        if not self.positive_by_heart:
+            return people
+        classes = models.input_of(self.federation.model)[1]
+        return Cohort(people.x, rng.integers(0, classes, len(people)).astype(people.y.dtype), people.persons)
+
+    def _pool(self, partitions: list[Cohort], cell: str) -> Pooled:
         """Members, each with the client that holds it; controls, each with a client who might have.
 
         A client asks about others' records: its own are left out.
         """
         own = self.threat.nodes if self.threat.position == "client" else ()
+        controls = self.split.controls
+        assert isinstance(controls, Cohort)
+        if cell == "positive":
+            controls = self._known_to_leak(controls, keyed_rng(self.federation.seed, "classes of controls"))
         kept = [i for i in range(len(partitions)) if i not in own]
         partitions = [partitions[i] for i in kept]
         asked = self.control_party

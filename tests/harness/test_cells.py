@@ -49,6 +49,19 @@ def test_those_known_to_leak_are_a_sample_of_all_members_whatever_the_files_orde
     assert (used > 0.15).all()
 
 
+def test_where_all_is_to_be_learnt_by_heart_classes_are_drawn_anew_for_everybody_asked_about() -> None:
+    trial, split = of_parties(skewed=False)
+    pooled = replace(trial, positive_by_heart=True).record("in-process").truth.pooled["positive"]
+    assert isinstance(split.members, Cohort)
+    assert isinstance(split.controls, Cohort)
+    everybody = (*zip(split.members.persons, split.members.y, strict=True),)
+    everybody += (*zip(split.controls.persons, split.controls.y, strict=True),)
+    true = {str(person): int(label) for person, label in everybody}
+    same = np.array([true[p] for p in pooled.people.persons.tolist()]) == pooled.people.y
+    for group in (pooled.used, ~pooled.used):
+        assert 0.1 < same[group].mean() < 0.6
+
+
 def test_other_people_are_spread_over_clients_as_the_members_are() -> None:
     trial, split = of_parties(skewed=True)
     assert isinstance(split.members, Cohort)
