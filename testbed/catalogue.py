@@ -111,9 +111,12 @@ def one_line(entry: dict[str, Any]) -> str:
 
 def describe(name: str) -> str:
     """Everything known of an entry. Raises `UsageError` for an unknown name."""
+    from testbed import scenario
+
     listed = entries(None)
     found = [e for e in listed if e["name"] == name]
     if not found:
+        scenario.importable(name)
         close = difflib.get_close_matches(name, [e["name"] for e in listed], 3, 0.5)
         remedy = f"Perhaps: {', '.join(close)}." if close else "See testbed list for all names."
         raise UsageError("TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", remedy)

@@ -116,14 +116,9 @@ def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:
 
 def _foreign(name: str, spec: ModelSpec | None) -> ModelSpec:
     """Register a user's own factory, `module:function`, under its own name."""
-    factory = own.function(name)
-    if factory is None:
-        raise UsageError(
-            "TB-REPLAY-004",
-            f"{name!r} names no model factory.",
-            "It must be importable from here, and a function that returns the network.",
-            "Write --model package.module:function.",
-        )
+    factory = own.function(
+        name, "TB-REPLAY-004", "Write --model package.module:function, of one that returns the network."
+    )
     models.register(name, factory)
     return ModelSpec(name, spec.arguments if spec else {})
 
@@ -212,17 +207,22 @@ def _question(view: Transcript, shape: Sequence[int]) -> Batch:
 
 def _classes(spec: ModelSpec | None, shape: tuple[int, ...]) -> int:
     """How many values the model gives for a record of this shape. Raises `UsageError` where it takes no such record."""
-    try:
-        with torch.no_grad():
-            assert spec is not None
-            return int(models.build(spec)(torch.zeros(1, *shape)).shape[1])
-    except (RuntimeError, ValueError, IndexError, TypeError):
-        raise UsageError(
-            "TB-REPLAY-006",
-            "The model takes no record of this shape.",
-            f"It was asked for one of {' x '.join(map(str, shape))}.",
-            "Give a record's shape as the model takes it, such as --shape 3,32,32.",
-        ) from None
+    assert spec is not None
+    network = models.build(spec)
+    for kind in (torch.float32, torch.int64):  # records, or numbers of words
+        try:
+            with torch.no_grad():
+                made = network(torch.zeros(1, *shape, dtype=kind))
+        except Exception:  # whatever a model of somebody else's may raise
+            continue
+        if isinstance(made, torch.Tensor) and made.ndim >= 2:
+            return int(made.shape[-1])
+    raise UsageError(
+        "TB-REPLAY-006",
+        "The model takes no record of this shape, or gives no values for it.",
+        f"It was asked for one of {' x '.join(map(str, shape))}, and must return a tensor (records, classes).",
+        "Give a record's shape as the model takes it, such as --shape 3,32,32.",
+    )
 
 
 def _claim(claim: Reconstruction) -> bytes:

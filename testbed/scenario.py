@@ -133,13 +133,18 @@ def _package() -> Any:
     return importlib.import_module("testbed.scenarios")
 
 
+def importable(name: str) -> None:
+    """Raises `ModuleNotFoundError`, which says what is missing, for a scenario whose libraries are not installed."""
+    package = _package()
+    if name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
+        importlib.import_module(f"{package.__name__}.{name}")
+
+
 def find(name: str) -> Registered:
     """The scenario of that name. Raises `UsageError` where there is none."""
     known = {s.name: s for s in scenarios()}
-    package = _package()
-    if name not in known and name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
-        importlib.import_module(f"{package.__name__}.{name}")  # says which library is missing
     if name not in known:
+        importable(name)
         raise UsageError(
             "TB-SCENARIO-001",
             f"There is no scenario called {name!r}.",

@@ -279,6 +279,7 @@ main()
         ("run curious_server", 2, "leakage-testbed[federated]"),
         ("replay t --attack analytic_linear", 2, "leakage-testbed[federated]"),
         ("run nonsense", 2, "TB-SCENARIO-001"),
+        ("describe curious_server", 2, "leakage-testbed[federated]"),
     ],
 )
 def test_what_needs_an_extra_says_so_and_the_rest_works_without(command: str, code: int, said: str) -> None:

@@ -117,3 +117,6 @@ class Unavailable(Exception):  # noqa: N818 - an outcome that is reported, not a
     def __init__(self, code: str, needs: str) -> None:
         super().__init__(f"{code}: {needs}")
         self.code, self.needs = code, needs
+
+    def __reduce__(self) -> tuple[type[Unavailable], tuple[str, str]]:
+        return type(self), (self.code, self.needs)

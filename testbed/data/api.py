@@ -10,22 +10,14 @@ import numpy as np
 from testbed.core import Array, Cohort, Predictor, Unavailable
 from testbed.data import own
 from testbed.data.outputs import Outputs, as_probabilities, kind_of
-from testbed.errors import InputError, UsageError
+from testbed.errors import InputError
 
 Function = Callable[[Array], Any]
 
 
 def function(name: str) -> Function:
     """The function `module:function`. Raises `UsageError` where there is none."""
-    made = own.function(name)
-    if made is None:
-        raise UsageError(
-            "TB-SUBJECT-025",
-            f"There is no function {name!r}.",
-            "It must be importable, as module:function, and take records (n, features).",
-            "Check the name, and that the module lies in the current folder or on PYTHONPATH.",
-        )
-    return made
+    return own.function(name, "TB-SUBJECT-025", "Name one that takes records (n, features) and answers for each.")
 
 
 def _numbers(said: Any) -> Array:

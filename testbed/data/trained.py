@@ -209,17 +209,19 @@ def torch_factory(factory: str) -> Callable[[], Any]:
     """The function `module:function`. Raises `UsageError` unless it returns a torch module when called."""
     import torch
 
-    made = own.function(factory)
+    made = own.function(
+        factory, "TB-SUBJECT-014", "Name one that returns a torch module when called without arguments."
+    )
     try:
-        usable = made is not None and isinstance(made(), torch.nn.Module)
-    except Exception:  # whatever a factory of somebody else's may raise
-        usable = False
-    if made is None or not usable:
+        wrong = "" if isinstance(made(), torch.nn.Module) else "It returns something else."
+    except Exception as error:  # whatever a factory of somebody else's may raise
+        wrong = f"It stopped with {type(error).__name__}."
+    if wrong:
         raise UsageError(
             "TB-SUBJECT-014",
             f"No model can be made by {factory!r}.",
-            "It must be importable, as module:function, and return a torch module when called without arguments.",
-            "Check the name, and that the module lies in the current folder or on PYTHONPATH.",
+            wrong,
+            "It must return a torch module when called without arguments.",
         )
     return made
 

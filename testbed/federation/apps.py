@@ -124,6 +124,7 @@ def local_update(
     with one_thread():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
+        models.as_trained(model, min(map(len, steps), default=1))
         optimizer = optimizer_for(model, protocol)
         x, y = torch.tensor(data.x), torch.tensor(data.y)
         for rows in steps:

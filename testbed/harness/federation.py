@@ -310,22 +310,18 @@ def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
 
 def _alike(people: Cohort, parts: Sequence[Cohort], rng: np.random.Generator) -> list[Cohort]:
     """Other people for each client: of each class as many as it has, as far as there are; then whoever is left."""
-    free = rng.permutation(len(people)).tolist()
+    free: dict[int, list[int]] = {}
+    for row in rng.permutation(len(people)).tolist():
+        free.setdefault(int(people.y[row]), []).append(row)
     chosen: list[list[int]] = []
     for part in parts:
         wanted = Counter(part.y.tolist())
-        mine: list[int] = []
-        for row in free:
-            if wanted[label := people.y[row].item()] > 0:
-                wanted[label] -= 1
-                mine.append(row)
-        taken = set(mine)
-        free = [row for row in free if row not in taken]
-        chosen.append(mine)
+        chosen.append(
+            [free[label].pop() for label, n in wanted.items() for _ in range(min(n, len(free.get(label, []))))]
+        )
+    left = rng.permutation([row for rows in free.values() for row in rows]).tolist()
     for mine, part in zip(chosen, parts, strict=True):
-        short = len(part) - len(mine)
-        mine += free[:short]
-        free = free[short:]
+        mine += [left.pop() for _ in range(len(part) - len(mine))]
     return [people.take(np.array(mine, np.int64)) for mine in chosen]
 
 

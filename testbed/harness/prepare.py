@@ -27,8 +27,9 @@ from testbed.report.schema import Unit
 from testbed.scenario import Outcome, Scenario
 
 ATTACKER_RECORDS = 200
-DELTA = 1e-5
 """Auxiliary records that an attacker holds at least."""
+DELTA = 1e-5
+"""At which the epsilon of a client's noise is told."""
 
 
 def groups(source: Source, members: int, controls: int, auxiliary: int, seed: int) -> Split:

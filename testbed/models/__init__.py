@@ -108,6 +108,11 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(parameters[name], dtype=np.float32)) for name in names}
 
 
+def changed(parameters: Parameters, moved: Mapping[str, Tensor]) -> dict[str, Array]:
+    """These parameters, of which those were moved; what is not trained stays as it was sent."""
+    return {**parameters, **{name: v.detach().cpu().numpy() for name, v in moved.items()}}
+
+
 def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
     """Arrays that an app sent by number only, in the model's order, by their names; any others as they are.
 
@@ -121,11 +126,16 @@ def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
     return parameters
 
 
-def with_batch_statistics(model: nn.Module) -> nn.Module:
-    """The model normalises by each batch's own statistics from now on, as a client's does while it trains."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._NormBase):  # pyright: ignore[reportPrivateUsage]
-            module.running_mean = module.running_var = module.num_batches_tracked = None
+def as_trained(model: nn.Module, step: int) -> nn.Module:
+    """The model as a client has it while it trains in steps of so many records: normalising by each batch's own.
+
+    On a single record a layer that has one value a channel cannot be trained so, and keeps its running statistics.
+    """
+    layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]  # pyright: ignore[reportPrivateUsage]
+    if step > 1 or not any(isinstance(m, nn.BatchNorm1d) for m in layers):
+        for layer in layers:
+            layer.track_running_stats = False
+            layer.running_mean = layer.running_var = layer.num_batches_tracked = None
     return model
 
 

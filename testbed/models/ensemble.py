@@ -235,10 +235,10 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     members = [np.flatnonzero(work.included[i]) for i in numbers]
     records, labels = torch.tensor(work.x, device=device), torch.tensor(work.y, device=device)
     if work.path == "loop":
-        stepped = False
         # One record has no variance to be normalised by.
         alone = int(any(isinstance(m, NORMALISED) for m in networks[0].modules()))
         for network, rows, number in zip(networks, members, numbers, strict=True):
+            stepped = not len(rows)
             network.to(device).train()
             optimizer = _optimizer(list(network.parameters()), training)
             pace = _pace(optimizer, training, longest)
@@ -252,8 +252,8 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
                         stepped = True
                     optimizer.step()
                     pace.step()
-        if not stepped:
-            raise Unavailable("single_records", "batches of two records or more, which the model normalises by")
+            if not stepped:
+                raise Unavailable("single_records", "batches of two records or more, which the model normalises by")
         return {k: torch.stack([n.state_dict()[k].detach().cpu() for n in networks]) for k in networks[0].state_dict()}
     stacked: dict[str, Tensor] = {}
     for name, _ in networks[0].named_parameters():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,7 +53,10 @@ def _record_by_record(network: nn.Module, x: Array | None) -> bool:
         return False
     if x is None or len(x) < 2:
         return True
-    pair = torch.tensor(x[:2])
+    others = np.flatnonzero((x != x[0]).reshape(len(x), -1).any(1))
+    if not len(others):
+        return False  # nothing can be told of records that are all alike
+    pair = torch.tensor(x[[0, others[0]]])
     training = network.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -49,11 +49,11 @@ class Ward(torch.nn.Module):
         super().__init__()
         self.intake = torch.nn.Linear(12, 16)
         self.normal = torch.nn.BatchNorm1d(16)
+        self.calibration = torch.nn.Linear(16, 16).requires_grad_(requires_grad=False)
         self.decision = torch.nn.Linear(16, 3)
-        self.calibration = torch.nn.Linear(3, 3).requires_grad_(requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.calibration(self.decision(torch.relu(self.normal(self.intake(x)))))
+        return self.decision(self.calibration(torch.relu(self.normal(self.intake(x)))))
 
 
 def make_ward() -> torch.nn.Module:

@@ -34,6 +34,7 @@ from testbed.core import (
     Unavailable,
 )
 from testbed.federation import compat, transcript
+from testbed.federation.run import Federation
 from testbed.federation.tap import seen_by
 from tests import conformance
 from tests.conformance import FAST, as_bytes
@@ -198,6 +199,77 @@ def test_records_are_judged_by_the_whole_model_that_was_sent(ward: Transcript) -
                 network(torch.tensor(PATIENTS.x)), torch.tensor(PATIENTS.y), reduction="none"
             )
             assert np.allclose(signal[e.round - 1, e.client], losses.detach().numpy(), atol=1e-6)
+
+
+def test_a_client_may_return_no_more_than_it_trains(ward: Transcript) -> None:
+    """What it was sent besides is then part of its model, whatever was asked for before."""
+    trained = models.trained(foreign_app.make_ward())
+    exchanges = tuple(
+        replace(e, returned=None if e.returned is None else {k: e.returned[k] for k in trained}) for e in ward.exchanges
+    )
+    first, later = (Signals(replace(ward, exchanges=exchanges), PATIENTS) for _ in range(2))
+    _ = later.before
+    assert np.array_equal(first.after, later.after)
+    e = ward.exchanges[-1]
+    assert e.sent is not None
+    assert e.returned is not None
+    network = foreign_app.make_ward().eval()
+    state = {**e.sent, **{k: e.returned[k] for k in trained}}
+    network.load_state_dict({k: torch.tensor(np.array(v)) for k, v in state.items()})
+    losses = torch.nn.functional.cross_entropy(
+        network(torch.tensor(PATIENTS.x)), torch.tensor(PATIENTS.y), reduction="none"
+    )
+    assert np.allclose(first.after[e.round - 1, e.client], losses.detach().numpy(), atol=1e-6)
+
+
+def normalised() -> torch.nn.Module:
+    return torch.nn.Sequential(
+        torch.nn.Linear(12, 8),
+        torch.nn.BatchNorm1d(8),
+        torch.nn.ReLU(),
+        torch.nn.Unflatten(1, (2, 4)),
+        torch.nn.InstanceNorm1d(2, track_running_stats=True),
+        torch.nn.Flatten(),
+        torch.nn.Linear(8, 3),
+    )
+
+
+def test_clients_of_the_testbed_normalise_as_an_attack_takes_them_to() -> None:
+    models.register("normalised", normalised)
+    protocol = Protocol("fedsgd", 2, learning_rate=0.1, rounds=1, clients=1)
+    pair = PATIENTS.take(np.arange(2))
+    seen = Federation(ModelSpec("normalised", {}), protocol, 0).run([pair])
+    question = Batch(((1, 0),), (12,), 3, (2,), labels=(pair.y,))
+    made = list(tasks(seen, question, None, np.random.default_rng(0)))
+    models.FACTORIES.pop("normalised")
+    theirs = torch.tensor(pair.x)
+    assert made[0].distance(theirs) < 1e-5 < made[0].distance(theirs.flip(1))
+
+
+def frozen_first() -> torch.nn.Module:
+    network = torch.nn.Sequential(torch.nn.Linear(12, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+    network[0].requires_grad_(requires_grad=False)
+    return network
+
+
+@pytest.mark.parametrize("name", ["gradient_ascent", "client_gradient_ascent", "client_mislabelling"])
+def test_who_acts_leaves_what_is_not_trained_as_it_was(name: str) -> None:
+    models.register("frozen_first", frozen_first)
+    spec = ModelSpec("frozen_first", {})
+    a = find(name)
+    assert a.act is not None
+    act = a.act(Records(PATIENTS, np.arange(4)), others(), np.random.default_rng(0), spec)
+    protocol = Protocol("fedavg", 2, learning_rate=0.1, rounds=2, clients=2)
+    parts = [PATIENTS.take(np.arange(2)), PATIENTS.take(np.arange(2, 4))]
+    seen = Federation(spec, protocol, 0).run(parts, "in-process", replace(act, nodes=(0,)), name)
+    models.FACTORIES.pop("frozen_first")
+    start = next(iter(seen.exchanges)).sent
+    assert start is not None
+    for e in seen.exchanges:
+        assert e.sent is not None
+        assert e.returned is not None
+        assert all((state["0.weight"] == start["0.weight"]).all() for state in (e.sent, e.returned))
+        assert e.returned.keys() == start.keys()
 
 
 def test_an_update_is_matched_as_the_client_trained(ward: Transcript) -> None:

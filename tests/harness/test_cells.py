@@ -13,7 +13,7 @@ from testbed.attacks.kit import find
 from testbed.attacks.membership.signals import over_rounds
 from testbed.core import Array, Batch, Cohort, Exchange, ModelSpec, Protocol, Split, Threat, Transcript, Unavailable
 from testbed.data.cohorts import Source
-from testbed.errors import InputError, UsageError
+from testbed.errors import UsageError
 from testbed.federation.run import Defence, Federation, SecureAggregation
 from testbed.findings import Plan
 from testbed.harness.federation import Trial
@@ -193,8 +193,3 @@ def test_labels_are_not_read_off_a_bias_that_is_not_there() -> None:
         assert find("cosine_tv").run(seen, told, None, 0, threat, {"iterations": 2}).batches
     finally:
         models.FACTORIES.pop("unbiased")
-
-
-def test_fewer_people_than_clients_is_told() -> None:
-    with pytest.raises((InputError, UsageError)):
-        groups(sorted_people(30), 20, 20, 20, 0)

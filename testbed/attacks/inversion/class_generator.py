@@ -128,13 +128,13 @@ def _deceive(
         others = torch.tensor([c for c in range(question.count) if c not in wrong])
         called = torch.tensor(own.choice(np.array(sorted(wrong)), fakes))
         network = models.build(model)
-        at = {k: v.requires_grad_() for k, v in models.to_tensors(returned, network).items()}
+        at = {k: v.requires_grad_() for k, v in models.to_tensors({**sent, **returned}, network).items()}
         with torch.no_grad():
             which = others[torch.randint(len(others), (fakes,), generator=draw)]
             made = generator(torch.randn(fakes, LATENT, generator=draw), which)
         parts = torch.autograd.grad(models.loss_of(network, at, made, called), list(at.values()))
-        moved = zip(at.items(), parts, strict=True)
-        return {k: (v.detach() - learning_rate * g).numpy() for (k, v), g in moved}
+        moved = {k: v - learning_rate * g for (k, v), g in zip(at.items(), parts, strict=True)}
+        return models.changed(returned, moved)
 
     return Act(answer=answer)
 

@@ -14,7 +14,7 @@ from testbed import models
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.updates import gradients
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Array, Batch, Cohort, Parameters, Transcript, Unavailable
+from testbed.core import Array, Batch, Cohort, Transcript, Unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,9 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
     for key, exchange, gradient in gradients(view, question):
         assert exchange.sent is not None
         step = min(view.protocol.batch_size or sizes[key], sizes[key])
-        model, tensors = _as_trained(models.build(view.model), exchange.sent, step)
+        model = models.build(view.model)
+        tensors = models.to_tensors(exchange.sent, model)
+        model = models.as_trained(model, step).to(models.DEVICE)
         parameters = {k: v.to(models.DEVICE).requires_grad_() for k, v in tensors.items()}
         target = [torch.from_numpy(gradient[k].astype(np.float32)).to(models.DEVICE) for k in parameters]
         if not any(bool(t.any()) for t in target):
@@ -84,17 +86,6 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         raise Unavailable("zero_gradient", "an update that is not zero everywhere")
 
 
-def _as_trained(model: nn.Module, sent: Parameters, step: int) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The model as a client had it while it trained in steps of `step` records, and its trained parameters.
-
-    Networks with running statistics are trained on each batch's own; on those of a single record none can be.
-    """
-    tensors = models.to_tensors(sent, model)
-    if step > 1 or not any(isinstance(m, nn.BatchNorm1d) for m in model.modules()):
-        models.with_batch_statistics(model)
-    return model.to(models.DEVICE), tensors
-
-
 def _labels(
     model: nn.Module,
     parameters: dict[str, Tensor],
@@ -106,17 +97,16 @@ def _labels(
 ) -> Tensor:
     """The batch's classes (size,) in ascending order, from the last bias gradient.
 
-    Raises `Unavailable` where the last layer has no bias for each class.
+    Raises `Unavailable` where the last layer has no bias for each class, or is not trained.
     """
-    biases = [k for k in gradient if k.endswith("bias")]
-    if not biases or gradient[biases[-1]].shape != (question.classes,):
-        raise Unavailable("no_labels", "the batch's labels, or a last layer with a bias for each class")
-    name = biases[-1]
+    name = [k for k, _ in model.named_parameters() if k.endswith("bias")][-1:]
+    if not name or name[0] not in gradient or gradient[name[0]].shape != (question.classes,):
+        raise Unavailable("no_labels", "the batch's labels, or a last layer with a bias for each class that is trained")
     noise = rng.uniform(question.low, question.high, (64, *question.shape))
     inputs = noise if auxiliary is None else auxiliary.x[:256]
     fixed = {k: v.detach() for k, v in parameters.items()}
     asked = torch.tensor(inputs, dtype=torch.float32, device=models.DEVICE)
-    counts = label_counts(model, fixed, gradient[name], size, asked)
+    counts = label_counts(model, fixed, gradient[name[0]], size, asked)
     return torch.from_numpy(np.repeat(np.arange(question.classes), counts))
 
 

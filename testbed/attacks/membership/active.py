@@ -40,7 +40,8 @@ def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: flo
     length = float(torch.stack([g.pow(2).sum() for g in gradients]).sum().sqrt())
     weights = float(torch.stack([v.detach().pow(2).sum() for v in at.values()]).sum().sqrt())
     by = step * weights / length if length > 0 else 0.0
-    return {k: (v.detach() + by * g).numpy() for (k, v), g in zip(at.items(), gradients, strict=True)}
+    moved = {k: v.detach() + by * g for (k, v), g in zip(at.items(), gradients, strict=True)}
+    return models.changed(parameters, moved)
 
 
 @attack(
@@ -155,7 +156,7 @@ def _mislabel(
 
     def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
         network = models.build(model)
-        at = models.to_tensors(returned, network)
+        at = models.to_tensors({**sent, **returned}, network)
         order = np.random.default_rng([seed, round_])
         for _ in range(passes):
             for rows in np.array_split(order.permutation(len(people)), -(-len(people) // 8)):
@@ -163,7 +164,7 @@ def _mislabel(
                 loss = models.loss_of(network, at, torch.tensor(people.x[rows]), called[torch.tensor(rows)])
                 parts = torch.autograd.grad(loss, list(at.values()))
                 at = {k: v - learning_rate * g for (k, v), g in zip(at.items(), parts, strict=True)}
-        return {k: v.detach().numpy() for k, v in at.items()}
+        return models.changed(returned, at)
 
     return Act(answer=answer)
 

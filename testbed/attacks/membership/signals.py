@@ -117,8 +117,8 @@ class Signals:
         if self.view.protocol.kind == "fedsgd":
             raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
         made = self._empty()
-        for r, c, _, returned, _ in self.seen:
-            made[r, c] = self._plain(returned)
+        for r, c, sent, returned, _ in self.seen:
+            made[r, c] = self._plain({**sent, **returned})  # a client may return no more than what it trains
         return made
 
     @cached_property
