@@ -9,7 +9,7 @@ from typing import Any
 from testbed.attacks.kit import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.evaluate import evaluate, recipient
+from testbed.evaluate import evaluate, membership_decides, recipient
 from testbed.report import results
 from testbed.report.schema import Subject
 from testbed.scenario import Outcome, Scenario, main, scenario
@@ -69,7 +69,7 @@ def hospital_release(
             size_band=results.size_band(len(parts["original"])),
             columns=len(attributes),
         ),
-        recipient(),
+        recipient(decided=membership_decides(parts["control"], known.person)),
         conduct,
         engines=("none",),
     )

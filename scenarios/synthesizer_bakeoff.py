@@ -13,7 +13,7 @@ from testbed.core import Evidence
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.errors import UsageError
-from testbed.evaluate import Evaluation, evaluate, recipient
+from testbed.evaluate import Evaluation, evaluate, membership_decides, recipient
 from testbed.report import results
 from testbed.report.schema import Finding, Subject, Utility
 from testbed.scenario import Outcome, Scenario, main, scenario
@@ -94,7 +94,7 @@ def synthesizer_bakeoff(
             size_band=results.size_band(len(original)),
             columns=len(attributes),
         ),
-        recipient(),
+        recipient(decided=membership_decides(control, known.person)),
         conduct,
         engines=("none",),
     )

@@ -16,6 +16,7 @@ from testbed import policy as policy_
 from testbed.core import Evidence, Release, Split
 from testbed.data import aside, tables
 from testbed.errors import UsageError
+from testbed.harness.presence import can_decide
 from testbed.harness.release import examine
 from testbed.harness.targets import RECIPIENT
 from testbed.report import gate, results
@@ -107,6 +108,12 @@ def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
         sees=SEES,
         not_tested=untested,
     )
+
+
+def membership_decides(control: pd.DataFrame, person: str | None) -> bool:
+    """Does this control hold people enough for membership to be one of the risks that decide? Half are a reference."""
+    people = len(control) if person is None else int(control[person].nunique())
+    return can_decide(people // 2)
 
 
 def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -37,6 +37,8 @@ NOT_A_PERSON = re.compile(
     re.I,
 )
 SHORTEST = 6
+ADDRESSES = "street address, by its form"
+NAMES = "person's name, by the column's name and its form"
 FEW = 0.5
 """The share of a column's distinct values from which on a kind without a strong rule is believed."""
 SAMPLE = 5000
@@ -157,7 +159,7 @@ KINDS = (
     Kind("telephone number", phones, quick=False),
     Kind("national id", national_ids(STRONG_IDS), quick=False),
     Kind("national id", national_ids(WEAK_IDS), strong=False, quick=False),
-    Kind("street address, by its form", lambda text: STREET.search(text) is not None),
+    Kind(ADDRESSES, lambda text: STREET.search(text) is not None),
 )
 
 
@@ -180,7 +182,7 @@ def scan(column: str, values: Iterable[Any]) -> list[Found]:
         if heads.search(called) and not NOT_A_PERSON.search(called):
             own = frozenset(t for t in texts if form.match(t))
             if texts and len(own) >= FEW * len(texts):
-                found.append(Found(column, "person's name, by the column's name and its form", own))
+                found.append(Found(column, NAMES, own))
                 break
     return found
 

@@ -14,8 +14,13 @@ from testbed.wording import FEW_GUESSES, percent
 def over_runs(runs: list[list[Finding]]) -> list[Finding]:
     """Findings about the training recipe: the mean over runs of each measure, with a t interval, unit run."""
     joined: list[Finding] = []
-    for same in zip(*runs, strict=True):
-        measures = {name: _over_runs([getattr(f, name) for f in same]) for name in MEASURES}
+    by_run = [_by_question(run) for run in runs]
+    for question in dict.fromkeys(q for found in by_run for q in found):
+        same = [found[question] for found in by_run if question in found]
+        everywhere = len(same) == len(runs)
+        measures: dict[str, Measure] = {
+            name: _over_runs([getattr(f, name) for f in same]) if everywhere else NOT_IN_EVERY_RUN for name in MEASURES
+        }
         flags = sorted({flag for f in same for flag in f.validity.flags})
         attack = same[0].attack.model_copy(
             update={name: sum(getattr(f.attack, name) for f in same) for name in ("requested", "performed")}
@@ -37,6 +42,19 @@ def over_runs(runs: list[list[Finding]]) -> list[Finding]:
     return joined
 
 
+NOT_IN_EVERY_RUN = Unmeasured(unmeasured="not_in_every_run", needs="a subject of which every run asks the same")
+
+
+def _by_question(found: list[Finding]) -> dict[tuple[object, ...], Finding]:
+    """By what is asked. A rule's number may follow from what else a run asks; of one that decides its target may."""
+    made: dict[tuple[object, ...], Finding] = {}
+    for finding in found:
+        question = (finding.rule,) if finding.primary else (finding.risk, finding.attack.name, finding.target)
+        number = sum(q[: len(question)] == question for q in made)
+        made[(*question, number)] = finding
+    return made
+
+
 RANGES = {**dict.fromkeys(("rate", "tpr_at_fpr", "auc", "line_up_top1"), (0.0, 1.0)), "excess": (-1.0, 1.0)}
 
 
@@ -45,6 +63,11 @@ def _over_runs(measures: list[Measure]) -> Measure:
     if len(estimates) < len(measures):
         return next(m for m in measures if isinstance(m, Unmeasured))
     values = np.array([e.value for e in estimates])
+    if estimates[0].level >= 1:  # a closed form, which no draw changes
+        mean = float(values.mean())
+        return estimates[0].model_copy(
+            update={"value": mean, "low": mean, "high": mean, "unit": "run", "n": len(estimates)}
+        )
     found = stats.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric))
     if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
         widest = max(estimates, key=lambda e: e.high - e.low)

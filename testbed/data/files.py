@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from testbed.data.tables import CODE, Series, as_numbers, checked, duplicate, empty, refuse
+from testbed.data.tables import CODE, Series, as_numbers, checked, duplicate, empty, named, refuse
 from testbed.errors import UsageError
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
@@ -61,7 +61,7 @@ def read_file(path: Path, role: str, person: str | None = None) -> pd.DataFrame:
     except _AmbiguousNumberError as error:
         raise refuse(
             55,
-            f"Column {str(error)!r} of the {role} file may hold decimal commas or commas for thousands.",
+            f"Column {named([str(error)])} of the {role} file may hold decimal commas or commas for thousands.",
             "One reading is a thousand times the other.",
             "Write decimal points and no marks for thousands.",
         ) from None

@@ -239,6 +239,8 @@ def _beyond_floats(values: Series) -> bool:
 
 def _plain(values: Series) -> Series:
     """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
+    if isinstance(values.dtype, pd.CategoricalDtype):
+        values = values.astype(values.cat.categories.dtype)
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "m":
         values = values.astype("timedelta64[ns]")
     if isinstance(values.dtype, pd.ArrowDtype | pd.StringDtype) and values.dtype.kind not in "biufM":
@@ -315,7 +317,7 @@ def _days(name: str, role: str, values: Series, among: Series) -> Array:
 def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str, Array]]:
     """Codes in which the released categories come first; what only other tables hold gets later codes."""
     factored = {
-        role: pd.factorize(values if _all_text(values) else values.map(_as_text, na_action="ignore"))
+        role: pd.factorize(values if _all_text(values) else values.map(as_text, na_action="ignore"))
         for role, values in series.items()
     }
     levels = {role: set(uniques) for role, (_, uniques) in factored.items()}
@@ -336,7 +338,7 @@ def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str,
     return Column(name, "categorical", tuple(released)), encoded
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
     """One spelling for equal values: 1.0 of a mixed column is 1."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
@@ -363,7 +365,7 @@ def coded(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
         if column.kind == "numeric":
             values.append(np.asarray(pd.to_numeric(given), dtype=np.float64))
         else:
-            codes = pd.Index(column.levels).get_indexer(given.map(_as_text, na_action="ignore"))
+            codes = pd.Index(column.levels).get_indexer(given.map(as_text, na_action="ignore"))
             values.append(np.where(np.asarray(given.isna()), -1, codes).astype(np.int32))
     return Table(columns, tuple(values), np.array([f"synthetic {i}" for i in range(len(frame))]))
 
@@ -386,4 +388,10 @@ def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
             "Rows without a person cannot be kept apart from others'.",
             "Fill the column, or drop those rows.",
         )
-    return np.asarray(frame[person].map(_as_text), dtype=str)
+    return np.asarray(frame[person].map(_person), dtype=str)
+
+
+def _person(value: Any) -> str:
+    """One spelling of a person's id, however a file came to write it: without blanks around it, and 12.0 as 12."""
+    text = as_text(value).strip()
+    return text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else text

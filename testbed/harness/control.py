@@ -32,10 +32,14 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
     both groups share them across only.
     """
     value = np.concatenate(numbered(members, controls))
+    is_member = np.arange(len(value)) < len(members)
+    _, person = np.unique(np.concatenate([members.persons, controls.persons]), return_inverse=True)
+    if person.max() < len(person) - 1:  # a person who has a row several times has it once
+        once = np.unique(np.stack([value, person, is_member], 1), axis=0, return_index=True)[1]
+        value, is_member = value[once], is_member[once]
     repeated = np.bincount(value)[value] > 1
     if not repeated.any():
         return 1.0
-    is_member = np.arange(len(value)) < len(members)
     _, group = np.unique(value[repeated], return_inverse=True)
     label = is_member[repeated]
     size = np.bincount(group)
@@ -46,7 +50,7 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
 
     observed = across(label)
     # How many of the repeated rows are members' varies too when labels are drawn anew.
-    drawn = rng.hypergeometric(len(members), len(controls), int(repeated.sum()), permutations)
+    drawn = rng.hypergeometric(int(is_member.sum()), int((~is_member).sum()), int(repeated.sum()), permutations)
     template = np.arange(len(label))
     at_least = sum(across(rng.permutation(template < k)) >= observed for k in drawn)
     return (1 + at_least) / (1 + permutations)

@@ -8,20 +8,25 @@ from testbed import findings as findings_
 from testbed import identifiers, stats
 from testbed.core import Array, Table
 from testbed.data.tables import Frames
-from testbed.findings import Plan
+from testbed.findings import COPY_P, Plan
 from testbed.harness.targets import Setting
+from testbed.identifiers import ADDRESSES, NAMES
 from testbed.report.schema import Estimate, Finding, Validity
 
 RULE = "TB-COPYING-002"
 CHANCE = 0.05
+BY_CHANCE = {NAMES, ADDRESSES}
+"""Kinds that made-up people share with real ones."""
 
 
 def direct_identifiers(setting: Setting) -> list[Finding]:
     """One finding where any is recognised, else none.
 
-    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up, if
-    those that controls alone have do not stand there as often by chance. REVIEW where identifiers stand there that are
-    nobody's in the original, for they may be somebody else's. Values that most often several people have are codes.
+    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up,
+    if those that controls alone have do not stand there as often by chance. Names and addresses are made up of few
+    words, so that made-up ones are somebody's: of those alone chance must be ruled out, which takes a control.
+    REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's. Values
+    that most often several people have are codes.
     """
     setting.progress("direct identifiers")
     tables = [Frames(setting.members, setting.release.table, setting.controls)]
@@ -29,6 +34,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     kinds: dict[str, str] = {}
     members: set[str] = set()
     controls: set[str] = set()
+    certain = False
     for original, release, control in ((t.original, t.synthetic, t.control) for t in tables):
         for j, column in enumerate(release.columns):
             texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
@@ -37,7 +43,9 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
                 if not found.strong and _shared(original, control, j, held):
                     continue
                 kinds[column.name] = found.kind
-                members |= _alone(original, control, j, held)
+                exposed_here = _alone(original, control, j, held)
+                members |= exposed_here
+                certain |= bool(exposed_here) and found.kind not in BY_CHANCE
                 if control is not None:
                     controls |= _alone(control, original, j, held)
     if not kinds:
@@ -50,7 +58,9 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
         others = len(np.unique(setting.controls.persons))
         beside = stats.wilson(len(controls), others)
         p = stats.labels_by_chance(exposed, exposed + len(controls), people, others)
-        chance = bool(controls) and p >= CHANCE
+        chance = (bool(controls) and p >= CHANCE) if certain else p >= COPY_P
+    elif not certain:
+        chance = True
     plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds what looks like direct identifiers: {listed}. "

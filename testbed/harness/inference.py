@@ -165,9 +165,11 @@ def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -
         return []
     attack, blind = find("linear_reconstruction"), find("marginal_guess")
     setting.progress(f"linear reconstruction: {binary[0].name}")
+    rng = keyed_rng(setting.seed, "reconstructed")
+    size = min(len(setting.members), len(setting.controls))  # of one size, on which the programme's strength depends
     groups: list[tuple[Table, bool]] = [
-        (setting.members, True),
-        (setting.controls.take(np.arange(most)[: len(setting.controls)]), False),
+        (table.take(np.sort(rng.permutation(len(table))[:size])), used)
+        for table, used in ((setting.members, True), (setting.controls, False))
     ]
     parts: list[Evidence] = []
     cells: tuple[tuple[Cell, Attack, Release], ...] = (

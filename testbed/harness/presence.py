@@ -17,6 +17,11 @@ DECIDING_FPR = 0.01
 """The first attack decides where the controls can show this false-positive rate; in smaller tables it informs."""
 
 
+def can_decide(others: int) -> bool:
+    """Are there people enough, besides the attacker's reference, for the rate that decides?"""
+    return others * DECIDING_FPR >= stats.RESOLVABLE_FALSE_POSITIVES
+
+
 def membership(setting: Setting) -> list[Finding]:
     """TPR at a low FPR for each attack, and the AUC, which informs and hides a leak of a few records.
 
@@ -28,7 +33,7 @@ def membership(setting: Setting) -> list[Finding]:
     reference, asked = _halves(setting.controls, keyed_rng(setting.seed, "reference"))
     targets = Targets.draw(setting.members, asked, TARGETS, keyed_rng(setting.seed, "membership"))
     others = len(np.unique(targets.table.persons[~targets.used]))
-    deciding = others * DECIDING_FPR >= stats.RESOLVABLE_FALSE_POSITIVES
+    deciding = can_decide(others)
     found: list[Finding] = []
     for number, name in enumerate(ATTACKS, 1):
         setting.progress(f"membership: {name}")

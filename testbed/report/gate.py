@@ -37,7 +37,10 @@ EXTERNAL = re.compile(
     r"\b(?:src|href|srcset|action|data|poster)\s*=\s*(?![\"']?(?:#|data:image/png;base64,))", re.IGNORECASE
 )
 STYLE = re.compile(r"url\(\s*[\"']?(?!#)|@import", re.IGNORECASE)
-DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+DATE = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?!\d)")
+DAY_FIRST = re.compile(r"(\d{1,2})[./](\d{1,2})[./](\d{4})(?!\d)")
+BLANKS = re.compile(r"\s+")
+ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 TAG = re.compile(r"<[^>]+>")
 PICTURE = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]*")
 
@@ -88,6 +91,8 @@ def _layers(text: str) -> Iterator[str]:
     """The text, the text as a reader sees it, and whatever base64 or gzip hides in it."""
     yield text
     yield html.unescape(TAG.sub(" ", text))
+    if ESCAPED.search(text):
+        yield ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
     for blob in BLOB.findall(text):
         yield from _decoded(blob)
 
@@ -145,13 +150,13 @@ def _exempt_numbers(result: Result) -> set[float]:
 
 def _without(text: str, exempt: list[str]) -> str:
     for string in exempt:
-        text = text.replace(string, " ")
+        text = re.sub(r"(?<![\w.@])" + re.escape(string) + r"(?![\w@]|\.\w)", " ", text)
     return text
 
 
 def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) -> str | None:
     """The column of a rare value that the text holds, or None."""
-    folded = text.casefold()
+    folded = BLANKS.sub(" ", text).casefold()
     grams = {
         size: {folded[i : i + size] for i in range(len(folded) - size + 1)}
         for size in (SHORTEST_IDENTIFIER, SHORTEST_STRING)
@@ -169,11 +174,12 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
                 hit = np.isin(np.asarray(values, dtype=float), numbers)
                 candidates = set(np.asarray(values[hit], dtype=float).tolist())
             else:
-                candidates = {
-                    v
-                    for v in values.dropna().unique()
-                    if any(_held(s, folded, grams[shortest], shortest, names, numbers) for s in _spellings(v))
-                }
+
+                @cache
+                def held(spelling: str, shortest: int = shortest, names: str = names) -> bool:
+                    return _held(spelling, folded, grams[shortest], shortest, names, numbers)
+
+                candidates = {v for v in values.dropna().unique() if any(map(held, _spellings(v)))}
             for value in candidates:
                 rows = values == value
                 count = int(rows.sum()) if persons is None else persons[rows].nunique()
@@ -188,19 +194,29 @@ def _hashable(value: Any) -> Any:
 
 def _spellings(value: Any) -> list[str]:
     text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    if DATE.match(text):
-        day = text[:10]
-        year, month, dom = day.split("-")
-        return [text, day, f"{dom}/{month}/{year}", f"{month}/{dom}/{year}", f"{dom}.{month}.{year}"]
+    if found := DATE.match(text):
+        return [text, *_days(int(found[1]), int(found[2]), int(found[3]))]
+    if found := DAY_FIRST.match(text):
+        one, other, year = int(found[1]), int(found[2]), int(found[3])
+        return [text, *_days(year, other, one), *_days(year, one, other)]
     return [text]
 
 
+@cache
+def _days(year: int, month: int, day: int) -> tuple[str, ...]:
+    """A day as it is commonly written."""
+    made = [f"{year}-{month:02}-{day:02}", f"{year}/{month:02}/{day:02}"]
+    for d, m in ((f"{day:02}", f"{month:02}"), (str(day), str(month))):
+        made += [f"{d}.{m}.{year}", f"{d}/{m}/{year}", f"{m}/{d}/{year}"]
+    return tuple(dict.fromkeys(made))
+
+
 def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, numbers: Any) -> bool:
-    word = value.strip().casefold()
+    word = BLANKS.sub(" ", value.strip()).casefold()
     if len(word) < shortest or word[:shortest] not in grams:
         return False
-    if word.replace(".", "").isdigit():
-        return _digits(word) >= SIGNIFICANT_DIGITS and bool(np.isin(float(word), numbers)) if _is_number(word) else True
+    if word.replace(".", "").isdigit() and _is_number(word):
+        return _digits(word) >= SIGNIFICANT_DIGITS and bool(np.isin(float(word), numbers))
     pattern = re.compile(r"(?<!\w)" + re.escape(word) + r"(?!\w)")
     return bool(pattern.search(folded)) and not pattern.search(names)
 

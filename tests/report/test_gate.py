@@ -26,6 +26,8 @@ def watched(hospital: Thirds) -> tuple[Result, gate.People]:
     original.loc[3, "note"] = CANARY
     original.loc[4, "creatinine"] = NUMBER
     original.loc[5, "visit"] = "1987-06-05"
+    original.loc[6, "note"] = "Anna  Berglund"
+    original.loc[7, "note"] = "12.03.1955"
     rest = {"note": "none given", "visit": "2020-01-01"}
     control = hospital.control.assign(**rest, id=[f"C{i:06d}" for i in range(700)])
     done = evaluate(original, hospital.fresh.assign(**rest), control, person="id", attacks=200)
@@ -62,6 +64,14 @@ def encoded(text: str) -> list[str]:
         "P000003",
         "1987-06-05",
         "05/06/1987",
+        "5/6/1987",
+        "5.6.1987",
+        "1987/06/05",
+        "6/5/1987",
+        "\\u005aanzibarwort",
+        "Anna Berglund",
+        "Anna\n  Berglund",
+        "1955-03-12",
         *encoded(f"patient {CANARY}"),
         *encoded("value 987.654"),
     ],
@@ -157,3 +167,14 @@ def test_a_report_of_a_real_wide_table_is_not_blocked_and_holds_no_canary(tmp_pa
         text = path.read_text(encoding="utf-8")
         assert CANARY not in text
         assert str(NUMBER) not in text
+
+
+def test_what_only_looks_like_a_value_blocks_nothing(watched: tuple[Result, gate.People]) -> None:
+    for harmless in ("at 12.03. ok", "version 12.03.1", "on 1987-06-051"):
+        assert not blocked(harmless, watched)
+
+
+def test_facts_of_the_run_are_let_through_as_words_alone() -> None:
+    assert gate._without("value 12.3.3 and anna@scipy.org, scipy 2.3.3.", ["2.3.3", "scipy"]).split() == [
+        *("value", "12.3.3", "and", "anna@scipy.org,", "."),
+    ]

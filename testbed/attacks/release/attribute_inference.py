@@ -52,7 +52,7 @@ def attribute_inference(
         found, _ = nearest_without_each(question.known, view.table.select(known), inside, scale, seed)
         rows |= {s.name: found[:, i] for i, s in enumerate(inside)}
     if len(inside) < len(question.secrets):
-        found, _, _ = nearest(question.known, view.table.select(known), scale, seed)
+        found, _, _ = nearest(question.known, view.table, scale, seed)
         rows |= {s.name: found[:, 0] for s in question.secrets if s.name not in known}
     released = {s.name: view.table.select((s.name,)).values[0] for s in question.secrets}
     return Guesses({n: released[n][r] for n, r in rows.items()}, _tolerances(question, view.table, tolerance))

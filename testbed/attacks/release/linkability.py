@@ -29,8 +29,7 @@ def linkability(
     scale = Scale.of(view.table)
     sides, ties = [], []
     for half in (question.left, question.right):
-        columns = tuple(c.name for c in half.columns)
-        found, _, tied = nearest(half, view.table.select(columns), scale, int(rng.integers(2**62)), neighbours)
+        found, _, tied = nearest(half, view.table, scale, int(rng.integers(2**62)), neighbours)
         sides.append(found)
         ties.append(tied)
     return Links(sides[0], sides[1], float(np.mean(np.concatenate(ties))))

@@ -267,7 +267,8 @@ def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) ->
 def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1) -> tuple[Array, Array, Array]:
     """The k nearest released rows of each target (n, k), their distances (n, k), and whether a tie was settled (n,).
 
-    Both tables have the same columns, of which the release's `scale` may know more.
+    Rows are compared in the targets' columns. The release may have more, by which ties are settled too: else of rows
+    that agree in these alone the first in the file would be taken.
     """
     parts = _searched(_nearest_in, (targets, scale, seed, k), release)
     found, distance, hashes = (np.concatenate(p, 1) for p in list(zip(*parts, strict=True))[:3])
@@ -285,8 +286,9 @@ def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1)
 
 def _nearest_in(shared: Any, release: Table) -> tuple[Array, ...]:
     targets, scale, seed, k = shared
-    pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed + 1)
-    rows = (pool.low, pool.categories, pool.exact, pool.widths, pool.keys)
+    pool = Rows.of(release.select(tuple(c.name for c in targets.columns)), scale, seed)
+    asked = Rows.of(targets, scale, seed + 1)
+    rows = (pool.low, pool.categories, pool.exact, pool.widths, row_keys(release, seed))
     return _search(*rows, asked.low, asked.exact, asked.keys, min(k, len(release)))
 
 
