@@ -32,9 +32,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     tables = [Frames(setting.members, setting.release.table, setting.controls)]
     tables += [setting.aside] if setting.aside else []
     kinds: dict[str, str] = {}
-    members: set[str] = set()
-    controls: set[str] = set()
-    certain = False
+    exposed: dict[bool, tuple[set[str], set[str]]] = {False: (set(), set()), True: (set(), set())}
     for original, release, control in ((t.original, t.synthetic, t.control) for t in tables):
         for j, column in enumerate(release.columns):
             texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
@@ -43,35 +41,30 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
                 if not found.strong and _shared(original, control, j, held):
                     continue
                 kinds[column.name] = found.kind
-                exposed_here = _alone(original, control, j, held)
-                members |= exposed_here
-                certain |= bool(exposed_here) and found.kind not in BY_CHANCE
+                members, controls = exposed[found.kind in BY_CHANCE]
+                members |= _alone(original, control, j, held)
                 if control is not None:
                     controls |= _alone(control, original, j, held)
     if not kinds:
         return []
-    exposed = len(members)
     people = len(np.unique(setting.members.persons))
-    measure = stats.wilson(exposed, people)
-    beside, chance = None, False
-    if setting.controls is not None:
-        others = len(np.unique(setting.controls.persons))
-        beside = stats.wilson(len(controls), others)
-        p = stats.labels_by_chance(exposed, exposed + len(controls), people, others)
-        chance = (bool(controls) and p >= CHANCE) if certain else p >= COPY_P
-    elif not certain:
-        chance = True
+    others = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
+    # What few words make up may hide nothing that nobody makes up, so each kind is judged by itself.
+    copied = any(_copied(len(m), len(c), people, others, by_chance) for by_chance, (m, c) in exposed.items())
+    members, controls = (one | other for one, other in zip(*exposed.values(), strict=True))
+    measure = stats.wilson(len(members), people)
+    beside = stats.wilson(len(controls), others) if setting.controls is not None else None
     plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds what looks like direct identifiers: {listed}. "
     plain += (
         "They are those of people in the original no more often than those of people in the control."
-        if exposed and chance
+        if members and not copied
         else "Some of them are those of people in the original, and of nobody else: take them out."
-        if exposed
+        if members
         else "None of them is that of one person of the original alone; made-up ones may still be somebody's."
     )
-    flags = (["copied"] if exposed and not chance else []) + ["identifiers_present"]
+    flags = (["copied"] if copied else []) + ["identifiers_present"]
     finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
     over = stats.excess(measure, beside) if beside else None
     return [
@@ -85,6 +78,14 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
             }
         )
     ]
+
+
+def _copied(members: int, controls: int, people: int, others: int, by_chance: bool) -> bool:
+    """Are those of members there though chance, as it hits controls, does not explain it?"""
+    if not members or (by_chance and not others):
+        return False
+    p = stats.labels_by_chance(members, members + controls, people, others) if others else 0.0
+    return p < COPY_P if by_chance else not controls or p < CHANCE
 
 
 def _excess(over: stats.Interval) -> Estimate:

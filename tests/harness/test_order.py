@@ -140,3 +140,13 @@ def test_names_that_made_up_people_share_by_chance_fail_nobody() -> None:
         own = next(f for f in made.findings if f.attack.name == "direct_identifiers")
         assert "identifiers_present" in own.validity.flags
         assert "copied" not in own.validity.flags
+
+
+def test_names_by_chance_hide_no_address_that_nobody_makes_up() -> None:
+    tables = [named(300, seed).assign(mail=[f"u{seed}k{i}@example.org" for i in range(300)]) for seed in (1, 2, 3)]
+    original, release, control = tables
+    for leaked in (0, 1):
+        release.loc[7, "mail"] = original["mail"][0] if leaked else release["mail"][7]
+        found = evaluate(original, release, control, attacks=50).result.findings
+        own = next(f for f in found if f.attack.name == "direct_identifiers")
+        assert ("copied" in own.validity.flags) == bool(leaked)
