@@ -58,7 +58,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds what looks like direct identifiers: {listed}. "
     plain += (
-        "They are those of people in the original no more often than those of people in the control."
+        "They are those of people in the original no more often than chance explains, as far as a control tells."
         if members and not copied
         else "Some of them are those of people in the original, and of nobody else: take them out."
         if members
