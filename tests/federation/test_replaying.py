@@ -172,6 +172,8 @@ def test_all_but_one_client_of_a_foreign_app_read_the_last_one(recorded: Path) -
 
 WARD = ModelSpec("tests.federation.foreign_app:make_ward")
 ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed"}
+BY_BIAS = {"analytic_linear"}
+"""A bias before normalisation has no gradient but rounding, which another processor may make exactly nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -297,7 +299,8 @@ def test_every_reading_attack_reads_such_an_app(a: Attack, ward: Transcript) -> 
         return
     claim = a.run(view, question, others(), 0, threat, QUICK.get(a.name, {}))
     if isinstance(claim, Reconstruction):
-        assert set(claim.batches) == set(question.keys)
+        missing = set(question.keys) ^ set(claim.batches)
+        assert not missing or (a.name in BY_BIAS and missing < set(question.keys))
         assert all(np.isfinite(rebuilt).all() for rebuilt in claim.batches.values())
     if isinstance(claim, Scores):
         assert np.isfinite(claim.values).all()
