@@ -295,7 +295,7 @@ def replay(
         progress=progress,
     )
     results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files)
-    conclude(done.result, folder, json_, unmeasured_is_review=True)
+    conclude(done.result, folder, json_, unmeasured=Exit.REVIEW)
 
 
 @app.command()

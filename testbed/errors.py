@@ -7,7 +7,6 @@ quote. No message holds a value of a record: a column is named by its name, a ro
     ├── UsageError                    2     the command, a parameter or a policy file is wrong
     │   └── ThreatError               2     an attack needs what the threat model does not grant
     ├── InputError                    4     a table, a transcript or a model cannot be used as it is
-    ├── NothingRanError               5     no attack produced a guess
     ├── RunError                      6     a federation or a generator broke while it ran
     └── DisclosureError               7     the gate found something that must not leave
 """
@@ -54,10 +53,6 @@ class ThreatError(UsageError):
 
 class InputError(TestbedError):
     exit_code = Exit.INPUT
-
-
-class NothingRanError(TestbedError):
-    exit_code = Exit.NOTHING_RAN
 
 
 class RunError(TestbedError):

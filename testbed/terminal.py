@@ -35,8 +35,8 @@ def progress(text: str) -> None:
     sys.stderr.flush()
 
 
-def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured_is_review: bool = False) -> None:
-    """Print the result and leave with its exit code."""
+def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured: Exit = Exit.NOTHING_RAN) -> None:
+    """Print the result and leave with its exit code: where nothing was decided nor measured, `unmeasured`."""
     from testbed.policy import EXIT_CODES
     from testbed.report import results
 
@@ -49,8 +49,9 @@ def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured_is_revi
         if folder is not None:
             typer.echo(f"\nreport    {folder / 'share' / 'report.html'}")
             typer.echo(f"evidence  {folder / 'evidence'} (do not share)")
-    if unmeasured_is_review and all(hasattr(f.measure, "unmeasured") for f in result.findings):
-        raise typer.Exit(Exit.REVIEW)
+    undecided = result.decision.verdict == "none"
+    if undecided and all(hasattr(f.measure, "unmeasured") for f in result.findings):
+        raise typer.Exit(unmeasured)
     raise typer.Exit(EXIT_CODES[result.decision.verdict])
 
 

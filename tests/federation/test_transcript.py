@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import typer
 from safetensors import safe_open
 from safetensors.numpy import save
 
@@ -17,13 +18,14 @@ import testbed
 from testbed import models
 from testbed.attacks.kit import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
-from testbed.errors import InputError, UsageError
+from testbed.errors import Exit, InputError, UsageError
 from testbed.federation import compat, transcript
 from testbed.federation.run import Federation
 from testbed.harness import truth as truths
 from testbed.replay import replay, shape_of
 from testbed.scenario import find as find_scenario
 from testbed.scenario import run
+from testbed.terminal import conclude
 from tests.federation import foreign_app
 from tests.federation.test_engine import SPEC, parts, protocol
 
@@ -104,6 +106,10 @@ def test_without_the_truth_the_claim_is_kept_and_nothing_is_judged(folder: Path)
     assert done.result.findings[0].measure.unmeasured == "no_truth"  # type: ignore[union-attr]
     with np.load(__import__("io").BytesIO(done.outcome.files["claim.npz"])) as claim:
         assert len(claim.files) == 10
+    for expected, told in ((Exit.NOTHING_RAN, {}), (Exit.REVIEW, {"unmeasured": Exit.REVIEW})):
+        with pytest.raises(typer.Exit) as left:
+            conclude(done.result, None, as_json=True, **told)
+        assert left.value.exit_code == expected
 
 
 def test_replays_refuse_what_they_cannot_do(folder: Path) -> None:
