@@ -126,11 +126,12 @@ def rates(
     found = {name: _rate(evidence, *cell, plan.unit, design) for name, cell in cells.items()}
     if found["measure"] is None:
         raise ValueError("the attack cell is empty")
-    link = 0.0
-    if paired and found["control"] is not None:
-        link = stats.correlation(evidence.cell("true", "used").success, evidence.cell("true", "unused").success)
     measure, control = found["measure"], found["control"]
     assert measure is not None
+    link = 0.0
+    if paired and control is not None:
+        used, unused = evidence.cell("true", "used"), evidence.cell("true", "unused")
+        link = stats.correlation(used.success, unused.success, min(measure[0].n, control[0].n))
     over = stats.excess(measure[0], control[0], link) if control else None
     return _finding(plan, evidence, found, missing, over, ())
 
@@ -216,13 +217,13 @@ def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[I
 def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
     """The AUC, which informs and never decides: it hides a leak of a few records."""
     cells = {
-        view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)).score for g in ("used", "unused"))
+        view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused"))
         for view in ("true", "blind", "positive")
     }
     areas: dict[str, Measure] = {
         view: Unmeasured(unmeasured="not_run", needs="a view of this kind")
         if min(len(used), len(unused)) == 0
-        else estimate("auc", stats.auc(used, unused), plan.unit)
+        else estimate("auc", stats.auc(used.score, unused.score, clusters=(used.cluster, unused.cluster)), plan.unit)
         for view, (used, unused) in cells.items()
     }
     value = areas["true"]

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import numpy as np
 
 from testbed import stats
 from testbed.findings import MEASURES, estimate
 from testbed.report.schema import Estimate, Finding, Measure, Unmeasured, Validity
+from testbed.stats import Interval
 from testbed.wording import FEW_GUESSES, percent
 
 
@@ -58,6 +62,19 @@ def _by_question(found: list[Finding]) -> dict[tuple[object, ...], Finding]:
 RANGES = {**dict.fromkeys(("rate", "tpr_at_fpr", "auc", "line_up_top1"), (0.0, 1.0)), "excess": (-1.0, 1.0)}
 
 
+def _pooled(runs: list[Estimate], over: Interval) -> Interval:
+    """The mean's interval, no narrower than what each run is unsure of by itself leaves of all of them together.
+
+    Five runs of which one has a single hit vary less than the guesses of each do.
+    """
+    below, above = (
+        math.sqrt(sum((getattr(e, side) - e.value) ** 2 for e in runs)) / len(runs) for side in ("low", "high")
+    )
+    if over.low == over.high or (over.low <= over.value - below and over.high >= over.value + above):
+        return over
+    return replace(over, low=min(over.low, over.value - below), high=max(over.high, over.value + above))
+
+
 def _over_runs(measures: list[Measure]) -> Measure:
     estimates = [m for m in measures if isinstance(m, Estimate)]
     if len(estimates) < len(measures):
@@ -68,7 +85,7 @@ def _over_runs(measures: list[Measure]) -> Measure:
         return estimates[0].model_copy(
             update={"value": mean, "low": mean, "high": mean, "unit": "run", "n": len(estimates)}
         )
-    found = stats.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric))
+    found = _pooled(estimates, stats.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric)))
     if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
         widest = max(estimates, key=lambda e: e.high - e.low)
         return widest.model_copy(update={"unit": "run", "n": len(estimates), "method": f"{widest.method}; runs agree"})

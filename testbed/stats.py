@@ -161,23 +161,30 @@ def residual(over: Interval, control: float) -> Interval | None:
 
 
 def effective_size(success: Array, cluster: Array) -> int:
-    """How many independent guesses clustered ones are worth: n over the design effect, at least the clusters.
+    """How many independent guesses clustered ones are worth: n over the design effect (Rao and Scott 1992).
 
     The design effect compares the cluster-robust variance of the mean with the binomial one; never below 1, so
-    that clustering cannot make a number look surer. Where no variance can be seen, each cluster counts once.
+    that clustering cannot make a number look surer. Where no variance can be seen, all of a cluster is taken to
+    agree: (sum of sizes)^2 / sum of squared sizes (Kish 1965).
     """
     n = len(success)
-    names, inverse = np.unique(cluster, return_inverse=True)
-    groups = len(names)
+    _, inverse, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
+    groups = len(sizes)
     if groups == n:
         return n
     p = float(success.mean())
     if groups < 2 or p <= 0 or p >= 1:
-        return groups
-    sums = np.bincount(inverse, weights=success - p)
-    robust = groups / (groups - 1) * float((sums**2).sum()) / n**2
-    design = max(1.0, robust / (p * (1 - p) / n))
-    return int(min(n, max(groups, round(n / design))))
+        return max(1, round(n**2 / float((sizes.astype(float) ** 2).sum())))
+    design = max(1.0, _mean_variance(success, inverse) / (p * (1 - p) / n))
+    return max(1, round(n / design))
+
+
+def _mean_variance(values: Array, cluster: Array) -> float:
+    """The cluster-robust variance of a mean; of values that stand alone, their variance over their number."""
+    _, inverse = np.unique(cluster, return_inverse=True)
+    sums = np.bincount(inverse, weights=values - values.mean())
+    groups = len(sums)
+    return groups / (groups - 1) * float((sums**2).sum()) / len(values) ** 2 if groups > 1 else 0.0
 
 
 def proportion(success: Array, cluster: Array | None = None, level: float = 0.95) -> Interval:
@@ -211,11 +218,18 @@ def t_interval(values: Array, level: float = 0.95, within: tuple[float, float] |
     )
 
 
-def correlation(one: Array, other: Array) -> float:
-    """Pearson's, or 0 where one of the two never varies."""
+def correlation(one: Array, other: Array, n: int | None = None) -> float:
+    """Of two outcomes of the same guesses, for `excess`; 0 where one of the two never varies.
+
+    Pearson's, with the continuity correction of Newcombe's method 10 (1998) where it is positive: a chance agreement of
+    few guesses would make the difference look surer than it is. `n` is what the guesses are worth, by default their
+    number.
+    """
     if len(one) < 2 or one.std() == 0 or other.std() == 0:
         return 0.0
-    return float(np.corrcoef(one, other)[0, 1])
+    together = float(((one - one.mean()) * (other - other.mean())).mean())
+    together -= min(max(together, 0.0), 0.5 / (n or len(one)))
+    return together / float(one.std() * other.std())
 
 
 # --- scores ---------------------------------------------------------------------------------------------
@@ -258,12 +272,14 @@ def roc_slope(fpr: float, positive: Array, negative: Array) -> float:
     return max(1.0, (high - low) / (min(1.0, 1.5 * fpr) - 0.5 * fpr))
 
 
-def auc(positive: Array, negative: Array, level: float = 0.95) -> Interval:
+def auc(positive: Array, negative: Array, level: float = 0.95, clusters: tuple[Array, Array] | None = None) -> Interval:
     """P(positive > negative) + P(equal)/2 with a logit-DeLong interval (DeLong et al. 1988; Qin and Hotilovac 2008).
 
-    At 0 or 1, or with no variance, the bound comes from one-sided exact limits on min(m, n) comparisons.
+    `clusters` says whose each score is, where people have several (Obuchowski 1997). At 0 or 1, or with no variance,
+    the bound comes from one-sided exact limits on as many comparisons as the smaller group has scores, or people.
     """
     m, n = len(positive), len(negative)
+    own = clusters or (np.arange(m), np.arange(n))
     if not m or not n:
         raise ValueError("both groups must hold at least one score")
     ranks = scipy_stats.rankdata(np.concatenate([positive, negative]))
@@ -271,11 +287,10 @@ def auc(positive: Array, negative: Array, level: float = 0.95) -> Interval:
     beaten = (ranks[:m] - own_p) / n  # share of negatives below each positive, ties half
     beating = 1 - (ranks[m:] - own_n) / m
     value = float(beaten.mean())
-    variance = 0.0
-    if m > 1 and n > 1:
-        variance = float(beaten.var(ddof=1) / m + beating.var(ddof=1) / n)
+    variance = _mean_variance(beaten, own[0]) + _mean_variance(beating, own[1]) if m > 1 and n > 1 else 0.0
     if variance <= 0 or value <= 0 or value >= 1:
-        low, high = clopper_pearson(value * min(m, n), min(m, n), level)
+        fewer = min(len(np.unique(names)) for names in own)
+        low, high = clopper_pearson(value * fewer, fewer, level)
         return Interval(value, min(value, low), max(value, high), level, "one-sided exact", m + n)
     z = float(scipy_stats.norm.ppf((1 + level) / 2))
     half = z * math.sqrt(variance) / (value * (1 - value))
