@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -27,12 +27,15 @@ class Copies:
     """The release equals the original as a multiset, and has 20 or more distinct rows."""
     by_chance: int = 0
     """How many of the unique members as many fresh people of this population would hardly exceed (see `_hit`)."""
+    text: str = ""
+    """The column of free text that was compared by itself; "" where whole rows were."""
 
 
 DISTINCT_ROWS = 20
 NEARLY_ALL = 0.95
 """The share of different values in a column by which it names its rows and describes nobody."""
 MOST_DECIMALS = 8
+WORDS = 3
 
 
 def copies(release: Table, members: Table, controls: Table | None) -> Copies:
@@ -42,21 +45,24 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
 
     Numbers are compared as exactly as the coarser of release and people writes them: a copy is one with numbers of 32
-    bits, with fewer decimals, or with noise beyond the original's. Where columns name their rows (numbers given to
-    records, pseudonyms), rows are compared with them and without, and the smaller p-value is doubled.
+    bits, with fewer decimals, rounded or cut off, or with noise beyond the original's. Where columns name their rows
+    (numbers given to records, pseudonyms), rows are compared with them and without, and those of free text by
+    themselves as well. Of all comparisons the smallest p-value counts, times their number.
     """
-    release, members, controls = _alike(release, members, controls)
-    found = _compared(release, members, controls)
-    names = _naming([members] if controls is None else [members, controls])
-    kept = tuple(c.name for c in members.columns if c.name not in names)
-    if not names or not kept:
-        return found
-    without = _compared(release.select(kept), members.select(kept), None if controls is None else controls.select(kept))
-    best = min(found, without, key=lambda c: (c.p_value, -c.members_reproduced))
-    return replace(best, p_value=min(1.0, 2 * best.p_value), whole_table=found.whole_table or without.whole_table)
+    spelt = alike(release, members, controls)
+    tables = [members] if controls is None else [members, controls]
+    every, names = tuple(c.name for c in members.columns), naming(tables)
+    kept = tuple(name for name in every if name not in names)
+    rows = [_compared(*those, columns=asked) for asked in dict.fromkeys((every, kept or every)) for those in spelt]
+    texts = _free_text(members, names) if len(every) > 1 else []
+    found = rows + [replace(_compared(*spelt[0], columns=(name,)), text=name) for name in texts]
+    best = min(found, key=lambda c: (c.p_value, -c.members_reproduced))
+    return replace(best, p_value=min(1.0, len(found) * best.p_value), whole_table=any(c.whole_table for c in rows))
 
 
-def _compared(release: Table, members: Table, controls: Table | None) -> Copies:
+def _compared(release: Table, members: Table, controls: Table | None, columns: tuple[str, ...]) -> Copies:
+    release, members = release.select(columns), members.select(columns)
+    controls = None if controls is None else controls.select(columns)
     parts = numbered(release, members) if controls is None else numbered(release, members, controls)
     released, original = parts[:2]
     others = parts[2] if controls is not None else np.empty(0, np.int64)
@@ -109,10 +115,11 @@ def _people_in(table: Table) -> int:
 # --- what is compared -----------------------------------------------------------------------------------
 
 
-def _alike(release: Table, members: Table, controls: Table | None) -> tuple[Table, Table, Table | None]:
-    """The tables with each number as exact as both the release and all people have it."""
+def alike(release: Table, members: Table, controls: Table | None) -> list[tuple[Table, Table, Table | None]]:
+    """The tables with each number as exact as both the release and all people have it: rounded, and else cut off."""
     tables = [release, members, *([] if controls is None else [controls])]
     values = [list(t.values) for t in tables]
+    cut: dict[int, list[Array]] = {}
     for j, column in enumerate(release.columns):
         if column.kind != "numeric":
             continue
@@ -122,13 +129,37 @@ def _alike(release: Table, members: Table, controls: Table | None) -> tuple[Tabl
             continue
         coarser = min(decimals)
         if coarser <= MOST_DECIMALS:
+            if decimals[0] < decimals[1]:
+                cut[j] = [_cut_off(own, coarser, np.floor if column.date else np.trunc) for own in people]
             for own in values:
                 own[j] = np.round(own[j], coarser)
         elif _in_32_bits([released]) != _in_32_bits(people):
             for own in values:
                 own[j] = own[j].astype(np.float32).astype(np.float64)
-    made = [replace(t, values=tuple(own)) for t, own in zip(tables, values, strict=True)]
-    return made[0], made[1], None if controls is None else made[2]
+    spelt = [values]
+    if any(not np.array_equal(new, values[1 + i][j], True) for j, own in cut.items() for i, new in enumerate(own)):
+        people = [[cut[j][i] if j in cut else v for j, v in enumerate(own)] for i, own in enumerate(values[1:])]
+        spelt.append([values[0], *people])
+    made = [[replace(t, values=tuple(own)) for t, own in zip(tables, those, strict=True)] for those in spelt]
+    return [(m[0], m[1], None if controls is None else m[2]) for m in made]
+
+
+def _cut_off(values: Array, decimals: int, how: Callable[[Array], Array]) -> Array:
+    """Values with what is beyond so many decimals left away; what a float falls short of a decimal by is no matter."""
+    scale = 10.0**decimals
+    return np.round(how(np.round(values * scale, 6)) / scale, decimals)
+
+
+def _free_text(people: Table, names: set[str]) -> list[str]:
+    """Of the columns that name their rows those that hold sentences: three words and more, as most have."""
+    return [
+        column.name
+        for column in people.columns
+        if column.name in names
+        and column.kind == "categorical"
+        and column.levels
+        and np.median([len(str(level).split()) for level in column.levels]) >= WORDS
+    ]
 
 
 def _decimals(values: Sequence[Array]) -> int:
@@ -147,7 +178,7 @@ def _in_32_bits(values: Sequence[Array]) -> bool:
         return all(bool((v.astype(np.float32) == v)[np.isfinite(v)].all()) for v in values)
 
 
-def _naming(tables: Sequence[Table]) -> set[str]:
+def naming(tables: Sequence[Table]) -> set[str]:
     """Columns of text or whole numbers that differ in nearly all rows of each table."""
     found: set[str] = set()
     for j, column in enumerate(tables[0].columns):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from testbed import stats
-from testbed.copying import Copies
 from testbed.core import Cell, Evidence, Group
 from testbed.report.schema import (
     AttackRun,
@@ -28,7 +27,6 @@ from testbed.report.schema import (
 from testbed.stats import Interval
 from testbed.wording import FEW_FORMED, FEW_GUESSES, MANY_GUESSES, percent, plain_words
 
-COPY_P, SUSPECT_P = 0.001, 0.05
 MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
 NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
 NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the measure has no meaning here")
@@ -252,52 +250,6 @@ def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
     )
 
 
-def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_persons: int) -> Finding:
-    """The copy rule (DESIGN 7.12): exact test at .001, or the whole table released as it is.
-
-    What the test leaves open for want of controls, and fresh people would hardly do, is for a person to look at.
-    """
-    measure = stats.wilson(found.members_reproduced, persons)
-    control = stats.wilson(found.controls_reproduced, control_persons) if controlled else None
-    over = stats.excess(measure, control) if control else None
-    flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
-    unexplained = found.p_value < SUSPECT_P or (controlled and not found.controls_reproduced)
-    suspected = not flags and unexplained and found.members_reproduced > found.by_chance
-    flags += ["copies_suspected"] if suspected else []
-    if found.whole_table:
-        plain = "The release is the original: the same rows, as often. Everybody in it is exposed."
-    elif suspected:
-        plain = (
-            "Unique people of the original stand in the release, row for row: more of them than as many fresh people "
-            "would hit."
-        )
-    elif flags:
-        plain = (
-            "Unique people of the original stand in the release, row for row, more often than unique people who were "
-            "not in it; chance does not explain the difference."
-        )
-    else:
-        plain = "No more unique people of the original stand in the release than chance explains."
-    return Finding(
-        rule=plan.rule,
-        risk="copying",
-        attack=AttackRun(name=plan.attack, params=dict(plan.params), requested=persons, performed=persons),
-        primary=plan.primary,
-        measure=estimate("rate", measure, "person"),
-        control=estimate("rate", control, "person") if control else NO_CONTROL,
-        baseline=NOT_APPLICABLE,
-        excess=estimate("excess", over, "person") if over else NO_CONTROL,
-        residual=_residual(over, control, "person") if over and control else NO_CONTROL,
-        positive_control=NOT_APPLICABLE,
-        validity=Validity(ok=controlled and not flags, flags=flags + ([] if controlled else ["no_control"])),
-        limit=NO_POLICY,
-        verdict="none",
-        plain=plain,
-        taxonomy=_taxonomy("copying"),
-        target=plan.target,
-    )
-
-
 def _finding(
     plan: Plan,
     evidence: Evidence,
@@ -339,7 +291,7 @@ def _finding(
         control=measures["control"],
         baseline=measures["baseline"],
         excess=excess,
-        residual=_residual(over, control[0], plan.unit) if over and control else NO_CONTROL,
+        residual=residual_share(over, control[0], plan.unit) if over and control else NO_CONTROL,
         positive_control=measures["positive_control"],
         validity=Validity(ok=not flags, flags=sorted(flags)),
         limit=NO_POLICY,
@@ -403,7 +355,8 @@ def enough_formed(requested: int) -> float:
     return FEW_FORMED * min(requested, MANY_GUESSES)
 
 
-def _residual(over: Interval | None, control: Interval | None, unit: Unit) -> Measure:
+def residual_share(over: Interval | None, control: Interval | None, unit: Unit) -> Measure:
+    """The excess over what was left to learn."""
     if over is None or control is None:
         return NO_CONTROL
     scaled = stats.residual(over, control.value)

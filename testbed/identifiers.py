@@ -17,8 +17,9 @@ from typing import Any
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,24}(?![\w-])")
 TOKEN = re.compile(r"(?<![\w+-])[A-Za-z0-9+][A-Za-z0-9+\-./ ]{6,24}[A-Za-z0-9](?![\w-])")
 PERSONNUMMER = re.compile(r"(?<![\d-])(?:(?:19|20)?\d{6}[-+–— ]?|(?:19|20)\d\d-\d\d-\d\d[-+–— ])\d{4}(?!\d)")
+US_SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 STREET = re.compile(
-    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu)"
+    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu|tie)"
     r"\s+\d{1,4} ?[A-Za-z]?\b"
     r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive)\b",
     re.IGNORECASE,
@@ -27,9 +28,13 @@ _WORD = r"[^\W\d_a-z][^\W\d_]*(?:['’-][^\W\d_]+)*\.?"
 _BETWEEN = r"(?: (?:von|van|der|den|de|del|della|da|dos|di|af|av|la|le|bin|ibn|al|el|ter|ten|zu))*"
 NAME = re.compile(rf"^{_WORD}(?:,?{_BETWEEN} {_WORD}){{1,4}}$")
 ONE_NAME = re.compile(rf"^{_WORD}$")
-NAME_COLUMN = re.compile(r"(?:^|_)(?:name|full_?name|namn|patient|person|client|contact)(?:$|_)", re.I)
+NAME_COLUMN = re.compile(
+    r"(?:^|_)(?:name|full_?name|namn|patient|person|client|contact|patientnamn|next_of_kin|kin|relative|mother|father"
+    r"|guardian|doctor|physician|surgeon|nurse|l[äa]kare|anh[öo]rig|v[åa]rdnadshavare)(?:$|_)",
+    re.I,
+)
 ONE_NAME_COLUMN = re.compile(
-    r"(?:^|_)(?:first_?name|given_?name|last_?name|family_?name|surname|förnamn|efternamn|tilltalsnamn)(?:$|_)", re.I
+    r"(?:^|_)(?:first_?name|given_?name|last_?name|family_?name|surname|f[öo]rnamn|efternamn|tilltalsnamn)(?:$|_)", re.I
 )
 NOT_A_PERSON = re.compile(
     r"drug|brand|file|hospital|ward|unit|product|variable|test|study|city|municipal|country|county|region|place|street"
@@ -37,6 +42,7 @@ NOT_A_PERSON = re.compile(
     re.I,
 )
 SHORTEST = 6
+PHONES = "telephone number"
 ADDRESSES = "street address, by its form"
 NAMES = "person's name, by the column's name and its form"
 FEW = 0.5
@@ -54,9 +60,7 @@ STRONG_IDS = (
     "ch.ssn",
     "iban",
 )
-WRITTEN = {"us.ssn"}
-"""Ids without a check digit: any bare number would do."""
-WEAK_IDS = ("dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr", "us.ssn")
+WEAK_IDS = ("dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Found:
     values: frozenset[str]
     strong: bool = True
     """Whether one value by itself is believed to be an identifier."""
+    believed: bool = True
+    """Not where a rule that many numbers pass holds for a few of a column's values; a person's may be among them."""
 
     def __repr__(self) -> str:
         return f"Found({len(self.values)} values of the kind {self.kind})"
@@ -85,6 +91,11 @@ def emails(text: str) -> bool:
 def personnummer(text: str) -> bool:
     """A Swedish personal or coordination number, with its date and check digit, anywhere in the text."""
     return any(_valid_personnummer(_compact(token)) for token in PERSONNUMMER.findall(text))
+
+
+def _padded(text: str) -> str:
+    """Ten digits again of those whose leading zeros a table of numbers lost: people born in the year 2000 and later."""
+    return text.zfill(10) if text.isdigit() and 7 <= len(text) < 10 else text
 
 
 def written_personnummer(text: str) -> bool:
@@ -132,12 +143,7 @@ def phones(text: str) -> bool:
 def national_ids(modules: Sequence[str]) -> Callable[[str], bool]:
     def holds(text: str) -> bool:
         tokens = {text.strip(), *TOKEN.findall(text)}
-        return any(
-            8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t)
-            for t in tokens
-            for m in modules
-            if m not in WRITTEN or not t.isdigit()
-        )
+        return any(8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t) for t in tokens for m in modules)
 
     return holds
 
@@ -155,16 +161,17 @@ class Kind:
 KINDS = (
     Kind("e-mail address", emails),
     Kind("Swedish personal number", written_personnummer),
-    Kind("Swedish personal number", personnummer, strong=False),
-    Kind("telephone number", phones, quick=False),
+    Kind("Swedish personal number", lambda text: personnummer(_padded(text)), strong=False),
+    Kind("US social security number", lambda text: US_SSN.search(text) is not None),
+    Kind(PHONES, phones, quick=False),
     Kind("national id", national_ids(STRONG_IDS), quick=False),
     Kind("national id", national_ids(WEAK_IDS), strong=False, quick=False),
     Kind(ADDRESSES, lambda text: STREET.search(text) is not None),
 )
 
 
-def scan(column: str, values: Iterable[Any]) -> list[Found]:
-    """What a column's distinct values hold. Whole numbers are read as text.
+def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Found]:
+    """What a column's distinct values hold; if asked, what is not believed too. Whole numbers are read as text.
 
     Of telephone numbers and the ids of other countries at most some 5,000 distinct values are looked at, spread over
     all of them.
@@ -175,8 +182,9 @@ def scan(column: str, values: Iterable[Any]) -> list[Found]:
     for kind in KINDS:
         looked = texts if kind.quick else sample
         own = frozenset(t for t in looked if len(t) >= SHORTEST and kind.holds(t))
-        if own and (kind.strong or len(own) >= FEW * len(looked)) and kind.name not in [f.kind for f in found]:
-            found.append(Found(column, kind.name, own, kind.strong))
+        believed = kind.strong or len(own) >= FEW * len(looked)
+        if own and (believed or doubtful) and kind.name not in [f.kind for f in found]:
+            found.append(Found(column, kind.name, own, kind.strong, believed))
     called = re.sub(r"(?<=[a-zåäö])(?=[A-ZÅÄÖ])|\W", "_", column)
     for heads, form in ((NAME_COLUMN, NAME), (ONE_NAME_COLUMN, ONE_NAME)):
         if heads.search(called) and not NOT_A_PERSON.search(called):

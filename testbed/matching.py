@@ -21,6 +21,18 @@ EQUAL, AT_MOST, AT_LEAST, MISSING = 0, 1, 2, 3
 _OPS = {"eq": EQUAL, "le": AT_MOST, "ge": AT_LEAST, "missing": MISSING}
 
 
+def people_with(values: Array, persons: Array) -> tuple[Array, Array]:
+    """The different values, and how many people have each."""
+    _, first = np.unique(persons, return_index=True)
+    if len(first) == len(persons):
+        levels, counts = np.unique(values, return_counts=True)
+        return levels, counts
+    levels, code = np.unique(values, return_inverse=True)
+    who = np.unique(persons, return_inverse=True)[1]
+    pairs = np.unique(code.astype(np.int64) * len(first) + who)
+    return levels, np.bincount(pairs // len(first), minlength=len(levels))
+
+
 @dataclass(frozen=True, slots=True)
 class Index:
     """A table's columns (p, n), each with its rows in ascending order (p, n) and how many come before the gaps (p,).
@@ -51,13 +63,17 @@ class Index:
         return Index(values, order, ranked, known, person)
 
     @property
+    def several(self) -> bool:
+        """Whether somebody has several rows."""
+        return self.people < len(self.person)
+
+    @property
     def people(self) -> int:
         return int(self.person.max(initial=-1)) + 1
 
     @property
     def _data(self) -> tuple[Array, Array, Array, Array, Array, bool]:
-        several = self.people < len(self.person)
-        return self.values, self.order, self.ranked, self.known, self.person, several
+        return self.values, self.order, self.ranked, self.known, self.person, self.several
 
     def counts(self, conjunctions: Sequence[Sequence[Condition]], most: int | None = None) -> Array:
         """Matching persons of each conjunction (m,); counting may stop at `most`."""

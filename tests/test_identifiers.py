@@ -90,7 +90,7 @@ def test_bare_numbers_of_which_some_pass_by_chance_are_no_ids() -> None:
     for values in (seconds, minutes, codes, rng.integers(10**9, 10**10, 2000).astype(float)):
         assert scan("value", values) == []
     assert scan("id", [a_personnummer(rng, "bare") for _ in range(50)])[0].kind == "Swedish personal number"
-    assert scan("ssn", ["536-90-4399", "219-09-9998"])[0].kind == "national id"
+    assert scan("ssn", ["536-90-4399", "219-09-9998"])[0].kind == "US social security number"
 
 
 def test_all_of_many_texts_are_looked_at_for_addresses_of_mail() -> None:

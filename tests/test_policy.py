@@ -11,7 +11,8 @@ from testbed import policy
 from testbed.copying import Copies
 from testbed.core import Evidence
 from testbed.errors import UsageError
-from testbed.findings import Plan, copying, rates
+from testbed.findings import Plan, rates
+from testbed.harness.copied import copying
 from testbed.report.schema import Finding, Validity
 
 LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09})

@@ -2,35 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import cast
 
+import numpy as np
 import pandas as pd
 
-from testbed.data.tables import Frames, Meta, Series, encode
+from testbed.core import Array, Column, Table
+from testbed.data.tables import Frames, Meta, Series, categories
 
 
 def left_out(
     original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None, meta: Meta, encoded: Frames
 ) -> Frames | None:
-    """Those that all tables have, with the same people behind the rows as in `encoded`; None where there are none."""
-    frames = [original, synthetic, *([] if control is None else [control])]
+    """Those that all tables have, with the same people behind the rows as in `encoded`; None where there are none.
+
+    A release may code them as it likes: what they share is what they are searched for.
+    """
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
     wanted = dict.fromkeys([*(name for name, kind in meta.kinds.items() if kind == "drop"), meta.person])
-    names = [n for n in wanted if n is not None and all(n in f.columns and f[n].notna().any() for f in frames)]
+    names = [n for n in wanted if n is not None and all(n in f.columns and f[n].notna().any() for f in frames.values())]
     if not names:
         return None
-    kinds: dict[str, str] = {}
-    parts = [cast(pd.DataFrame, frame[names].copy()) for frame in frames]
+    columns: list[Column] = []
+    values: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
-        columns = [cast(Series, part[name]) for part in parts]
-        numeric = all(pd.api.types.is_numeric_dtype(c) and (c.dropna().abs() < 2**53).all() for c in columns)
-        kinds[name] = "numeric" if numeric else "categorical"
-        for part, column in [] if numeric else zip(parts, columns, strict=True):
-            part[name] = column.map(str, na_action="ignore").astype(object)
-    found = encode(parts[0], parts[1], parts[2] if control is not None else None, Meta(None, kinds))
-    apart = found.control and encoded.control and replace(found.control, persons=encoded.control.persons)
-    return Frames(
-        replace(found.original, persons=encoded.original.persons),
-        replace(found.synthetic, persons=encoded.synthetic.persons),
-        apart,
+        series = {role: cast(Series, frame[name]) for role, frame in frames.items()}
+        if all(pd.api.types.is_numeric_dtype(c) and (c.dropna().abs() < 2**53).all() for c in series.values()):
+            column = Column(name, "numeric")
+            coded = {role: c.to_numpy(float, na_value=np.nan) for role, c in series.items()}
+        else:
+            texts = {role: c.map(str, na_action="ignore").astype(object) for role, c in series.items()}
+            column, coded = categories(name, texts, compared=False)
+        columns.append(column)
+        for role, array in coded.items():
+            values[role].append(array)
+    first, released, others = (
+        None if people is None else Table(tuple(columns), tuple(values[role]), people.persons)
+        for role, people in (
+            ("original", encoded.original),
+            ("synthetic", encoded.synthetic),
+            ("control", encoded.control),
+        )
     )
+    assert first is not None
+    assert released is not None
+    return Frames(first, released, others)

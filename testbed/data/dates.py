@@ -14,8 +14,14 @@ from testbed.core import Array
 ISO_DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?(?:Z|[+-]\d{2}(?::?\d{2})?))?)?$"
 )
-OTHER_DATE = re.compile(r"(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2})(?: (\d{1,2}:\d{2}(?::\d{2})?))?$")
-ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d")
+OTHER_DATE = re.compile(
+    r"(\d{1,2}[./-]\d{1,2}[./-](?:\d{4}|\d{2})|\d{4}[./]\d{1,2}[./]\d{1,2}"
+    r"|\d{1,2}[ .-]{0,2}[A-Za-z]{3,9}[ .,-]{0,2}\d{4}|[A-Za-z]{3,9}\.? \d{1,2},? \d{4})"
+    r"(?:[ :T](\d{1,2}:\d{2}(?::\d{2})?))?$"
+)
+ORDERS = ("%d %m %Y", "%m %d %Y", "%Y %m %d", "%d %b %Y", "%d %B %Y", "%b %d %Y", "%B %d %Y", "%d %m %y", "%m %d %y")
+LAST_SHORT_YEAR = 2029
+"""A year of two digits is none after this one; 30 is 1930."""
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?$")
 NEVER = 9999
 """The year by which databases say that there is no end."""
@@ -31,6 +37,11 @@ def looks_dated(known: Any) -> bool:
     if known.map(lambda v: bool(ISO_DATE.match(v))).all():
         return True
     return bool(known.map(lambda v: bool(OTHER_DATE.match(v))).all()) and _order(known) is not None
+
+
+def is_dated(value: Any) -> bool:
+    """Whether a cell is a text that has the form of a date."""
+    return isinstance(value, str) and bool(ISO_DATE.match(value) or OTHER_DATE.match(value))
 
 
 def days(values: Any, among: Any = None) -> Array:
@@ -85,7 +96,10 @@ def day(text: Any, order: str | None = None) -> float:
         # Nanoseconds, which some write, are more digits than are understood.
         moment = datetime.datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text.replace(" +", "+")))
     elif order is not None and (parts := OTHER_DATE.match(text)):
-        moment = datetime.datetime.strptime(re.sub(r"[./-]", " ", parts[1]), order)
+        words = re.findall(r"\d+|[A-Za-z]+", parts[1])
+        moment = datetime.datetime.strptime(" ".join(words), order)
+        if order.endswith("%y") and moment.year > LAST_SHORT_YEAR:
+            moment = moment.replace(year=moment.year - 100)
         if parts[2]:
             moment = datetime.datetime.combine(moment, datetime.time.fromisoformat(parts[2].zfill(len("00:00"))))
     else:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import csv
+import re
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from testbed.data import spellings
 from testbed.data.tables import CODE, Series, as_numbers, checked, duplicate, empty, named, refuse
 from testbed.errors import UsageError
 
-MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>"]
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", ".", "#N/A", "#NA"]
 LARGEST_CSV = 4 * 2**30
+LINES_LOOKED_AT = 100
+SEPARATORS = "\t;,"
+"""The less often it stands in a value the earlier: of two that fit, a comma is the decimal sign."""
 COMMA_NUMBER = r"^[-+]?\d+(?:,\d+)?(?:[eE][-+]?\d+)?$"
 THOUSANDS = r"^[-+]?\d{1,3}(?:,\d{3})+$"
+LIMIT_COMMA = re.compile(r"^((?:[<>≤≥~]=?\s*)?[-+]?\d+),(\d+)")
 
 
 def read_file(path: Path, role: str, person: str | None = None) -> pd.DataFrame:
@@ -126,10 +133,16 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
 
 
 def _first_line(path: Path) -> tuple[str, str]:
-    """The header as it is written, and what separates its names."""
+    """The header as it is written, and what separates its names: where several might, what the next lines agree on."""
     with path.open(newline="", encoding="utf-8-sig") as file:
-        first = file.readline()
-    return first, max(",;\t", key=first.count)
+        first, *lines = [line.rstrip("\r\n") for line in islice(file, LINES_LOOKED_AT)] or [""]
+    several = [s for s in SEPARATORS if s in first]
+    agreed = [s for s in several if {len(row) for row in csv.reader(lines, delimiter=s) if row} == {_fields(first, s)}]
+    return first, agreed[0] if len(several) > 1 and agreed else max(",;\t", key=first.count)
+
+
+def _fields(line: str, separator: str) -> int:
+    return len(next(csv.reader([line], delimiter=separator)))
 
 
 def read_text(path: Path) -> tuple[pd.DataFrame, str]:
@@ -142,11 +155,14 @@ def _decimal_commas(name: str, values: Series, separator: str) -> Series:
     """Numbers that are written with a decimal comma, as numbers; anything else as it is."""
     known = values.dropna().astype(str).str.strip()
     known = pd.Series(known.unique(), dtype=object)
-    if not len(known) or not known.str.match(COMMA_NUMBER).all() or not known.str.contains(",").any():
+    number = known.str.match(COMMA_NUMBER)
+    marked = known[number & known.str.contains(",")]
+    if not len(marked) or (number.sum() < max(spellings.ENOUGH, (1 - spellings.ODD) * len(known)) and not number.all()):
         return values
-    if separator == "," and known[known.str.contains(",")].str.match(THOUSANDS).all():
+    if marked.str.match(THOUSANDS).all() and (separator == "," or len(marked) > 1):
         raise _AmbiguousNumberError(name)
-    return as_numbers(values.map(lambda v: str(v).strip().replace(",", "."), na_action="ignore"))
+    written = values.map(lambda v: LIMIT_COMMA.sub(r"\1.\2", str(v).strip()), na_action="ignore")
+    return as_numbers(written) if number.all() else written
 
 
 SUFFIXES = (".csv", ".parquet")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
+from testbed.data import spellings
 from testbed.data.files import SUFFIXES, read_file
-from testbed.data.tables import as_text, refuse
+from testbed.data.tables import refuse
 from testbed.errors import UsageError
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
@@ -55,7 +56,7 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
         frames[role] = {p.stem: read_file(p, role, person) for p in paths}
         for table in frames[role].values():
             if person in table.columns:  # CSV and Parquet may write one person in two ways
-                table[person] = table[person].map(as_text, na_action="ignore")
+                table[person] = table[person].map(spellings.text, na_action="ignore")
     linked = joined(frames, person)
     return Linked(*linked, [t for role in frames if role != "synthetic" for t in frames[role].values()])
 

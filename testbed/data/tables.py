@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import datetime
 import decimal
 import re
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column, Table
-from testbed.data import dates
+from testbed.data import dates, spellings
 from testbed.errors import InputError, UsageError
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
@@ -182,7 +183,7 @@ def _same_columns(names: list[str], other: list[str], role: str) -> None:
             43,
             f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
-            "Add them, or drop them from all tables (kind: drop in the meta file).",
+            "Name what tells people apart with --person; drop others (kind: drop in the meta file), or add them.",
         )
     if extra := [n for n in other if n not in names]:
         raise refuse(
@@ -202,14 +203,14 @@ def _listed(different: list[str], names: list[str]) -> str:
 
 def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tuple[Column, dict[str, Array]]:
     for role, values in series.items():
-        if values.isna().all():
+        if role != "control" and values.isna().all():
             raise refuse(
                 45,
                 f"Column {name!r} of the {role} table has no value at all.",
                 "Nothing can be guessed from it or about it.",
                 "Drop the column from all tables (kind: drop in the meta file).",
             )
-    kinds = {role: kind or _kind_of(values) for role, values in series.items()}
+    kinds = _kinds_of(series, kind)
     for role, found in kinds.items():
         if found != kinds["original"]:
             raise refuse(
@@ -224,9 +225,19 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
     if kinds["original"] == "numeric":
         return Column(name, "numeric"), {r: _numbers(name, r, v) for r, v in series.items()}
     if kinds["original"] == "date":
-        among = pd.concat([v[v.map(lambda text: isinstance(text, str))] for v in series.values()])
+        among = pd.concat([v[v.map(dates.is_dated).astype(bool)] for v in series.values()])
         return Column(name, "numeric", date=True), {r: _days(name, r, v, among) for r, v in series.items()}
-    return _categories(name, series)
+    return categories(name, series)
+
+
+def _kinds_of(series: dict[str, Series], kind: str | None) -> dict[str, str]:
+    """The kind that each table's column has. Where only some hold odd cells, all tables together say which it is."""
+    told = {role: values for role, values in series.items() if values.notna().any()}
+    kinds = {role: kind or _kind_of(values) for role, values in told.items()}
+    if len(set(kinds.values())) == 2 and "categorical" in kinds.values():
+        kind = _kind_of(pd.concat([values.astype(object) for values in told.values()]))
+        kinds = kinds if kind == "categorical" else dict.fromkeys(kinds, kind)
+    return {role: kinds.get(role, kinds["original"]) for role in series}
 
 
 def _beyond_floats(values: Series) -> bool:
@@ -266,16 +277,18 @@ def _kind_of(values: Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(values):
         return "date"
     known = values.dropna()
-    if _all_text(known):
-        known = pd.Series(known.unique(), dtype=object)  # what is said often is looked at once
     if known.map(lambda v: hasattr(v, "isoformat")).all():
         return "date"
-    if not known.map(lambda v: isinstance(v, str)).all():
+    if not known.map(lambda v: isinstance(v, str | int | float) and not isinstance(v, bool)).all():
         return "categorical"
-    if dates.looks_dated(known):
+    cells = collections.Counter(known.map(str).tolist())  # what is said often is looked at once
+    distinct = pd.Series(list(cells), dtype=object)
+    if dates.looks_dated(distinct) or (
+        spellings.mostly(cells, dates.is_dated) and dates.looks_dated(distinct[distinct.map(dates.is_dated)])
+    ):
         return "date"
-    numbers = np.asarray(as_numbers(known), dtype=np.float64)
-    return "categorical" if np.isnan(numbers).any() else "numeric"
+    numbers = np.asarray(as_numbers(distinct), dtype=np.float64)
+    return "categorical" if np.isnan(numbers).any() and not spellings.are_quantities(cells.elements()) else "numeric"
 
 
 def _all_text(values: Series) -> bool:
@@ -284,11 +297,14 @@ def _all_text(values: Series) -> bool:
 
 def _numbers(name: str, role: str, values: Series) -> Array:
     numbers = np.asarray(as_numbers(values), dtype=np.float64)
-    if (np.isnan(numbers) & ~np.asarray(values.isna())).any():
+    odd = np.isnan(numbers) & ~np.asarray(values.isna())
+    if odd.any():
+        numbers[odd] = values[odd].map(spellings.quantity)
+    if np.isnan(numbers[odd]).sum() > spellings.ODD * len(numbers):
         raise refuse(
             48,
             f"Column {name!r} of the {role} table holds words among its numbers.",
-            "They would silently become missing values.",
+            "So many would silently become missing values.",
             "Correct them, or give the column's kind as categorical in the meta file.",
         )
     if np.isinf(numbers).any():
@@ -303,8 +319,11 @@ def _numbers(name: str, role: str, values: Series) -> Array:
 
 def _days(name: str, role: str, values: Series, among: Series) -> Array:
     """Days since 1970 as float64; a time of day is the fraction."""
+    if values.isna().all():
+        return np.full(len(values), np.nan)
+    odd = np.asarray(values.map(lambda v: isinstance(v, str) and not dates.is_dated(v)).astype(bool))
     try:
-        return dates.days(values, among)
+        return dates.days(values.mask(odd) if 0 < odd.sum() <= spellings.ODD * len(odd) else values, among)
     except (ValueError, TypeError, OverflowError):
         raise refuse(
             50,
@@ -314,35 +333,57 @@ def _days(name: str, role: str, values: Series, among: Series) -> Array:
         ) from None
 
 
-def _categories(name: str, series: dict[str, Series]) -> tuple[Column, dict[str, Array]]:
-    """Codes in which the released categories come first; what only other tables hold gets later codes."""
+def categories(name: str, series: dict[str, Series], compared: bool = True) -> tuple[Column, dict[str, Array]]:
+    """Codes in which the released categories come first; what only other tables hold gets later codes.
+
+    Several spellings of one category have one code. Of what is `compared` original and release must share something.
+    """
     factored = {
-        role: pd.factorize(values if _all_text(values) else values.map(as_text, na_action="ignore"))
+        role: pd.factorize(values if _all_text(values) else values.map(spellings.text, na_action="ignore"))
         for role, values in series.items()
     }
-    levels = {role: set(uniques) for role, (_, uniques) in factored.items()}
-    released = sorted(levels["synthetic"])
-    others = sorted(set().union(*levels.values()) - levels["synthetic"])
-    if not levels["synthetic"] & levels["original"] and len(released) < len(series["synthetic"]) / 2:
+    spelt: dict[str, dict[Any, str]] = {role: {} for role in series}
+    for role, (_, uniques) in factored.items():
+        for text in sorted(uniques):
+            spelt[role].setdefault(spellings.category(text), text)
+    released = spelt["synthetic"]
+    others = {key: text for own in spelt.values() for key, text in own.items() if key not in released}
+    if compared and not released.keys() & spelt["original"] and len(released) < len(series["synthetic"]) / 2:
         raise refuse(
             51,
             f"Column {name!r} shares no category between the original and the synthetic table.",
             "Differently coded categories are never equal, so every comparison would call the release safe.",
             "Use the same coding in all tables.",
         )
-    codes = {v: i for i, v in enumerate([*released, *others])}
+    codes = {key: i for i, key in enumerate([*released, *sorted(others, key=lambda key: others[key])])}
     encoded: dict[str, Array] = {}
     for role, (index, uniques) in factored.items():
-        translate = np.array([codes[v] for v in uniques] + [-1], dtype=np.int32)
+        translate = np.array([codes[spellings.category(v)] for v in uniques] + [-1], dtype=np.int32)
         encoded[role] = translate[index]  # a missing value has index -1, the last entry
-    return Column(name, "categorical", tuple(released)), encoded
+    return Column(name, "categorical", tuple(released.values())), encoded
 
 
-def as_text(value: Any) -> str:
-    """One spelling for equal values: 1.0 of a mixed column is 1."""
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)
+def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
+    """The person behind each row; without a person column each row stands for itself, and a release may lack it."""
+    if person is None or (role == "synthetic" and (person not in frame or bool(frame[person].isna().any()))):
+        return np.array([f"{role} {i}" for i in range(len(frame))])
+    if role == "synthetic":
+        return np.asarray([f"{role} {spellings.person(v)}" for v in frame[person]])
+    if person not in frame.columns:
+        raise refuse(
+            53,
+            f"The {role} table lacks the person column.",
+            "It cannot be checked that nobody is in both tables.",
+            "Keep the person column in that file.",
+        )
+    if np.asarray(frame[person].isna()).any():
+        raise refuse(
+            52,
+            f"The person column of the {role} table has gaps.",
+            "Rows without a person cannot be kept apart from others'.",
+            "Fill the column, or drop those rows.",
+        )
+    return np.asarray(frame[person].map(spellings.person), dtype=str)
 
 
 def decoded(table: Table) -> pd.DataFrame:
@@ -365,33 +406,6 @@ def coded(frame: pd.DataFrame, columns: tuple[Column, ...]) -> Table:
         if column.kind == "numeric":
             values.append(np.asarray(pd.to_numeric(given), dtype=np.float64))
         else:
-            codes = pd.Index(column.levels).get_indexer(given.map(as_text, na_action="ignore"))
+            codes = pd.Index(column.levels).get_indexer(given.map(spellings.text, na_action="ignore"))
             values.append(np.where(np.asarray(given.isna()), -1, codes).astype(np.int32))
     return Table(columns, tuple(values), np.array([f"synthetic {i}" for i in range(len(frame))]))
-
-
-def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
-    """The person behind each row; without a person column, and in the release, each row stands for itself."""
-    if person is None or role == "synthetic":
-        return np.array([f"{role} {i}" for i in range(len(frame))])
-    if person not in frame.columns:
-        raise refuse(
-            53,
-            f"The {role} table lacks the person column.",
-            "It cannot be checked that nobody is in both tables.",
-            "Keep the person column in that file.",
-        )
-    if np.asarray(frame[person].isna()).any():
-        raise refuse(
-            52,
-            f"The person column of the {role} table has gaps.",
-            "Rows without a person cannot be kept apart from others'.",
-            "Fill the column, or drop those rows.",
-        )
-    return np.asarray(frame[person].map(_person), dtype=str)
-
-
-def _person(value: Any) -> str:
-    """One spelling of a person's id, however a file came to write it: without blanks around it, and 12.0 as 12."""
-    text = as_text(value).strip()
-    return text.removesuffix(".0") if re.fullmatch(r"\d+\.0", text) else text

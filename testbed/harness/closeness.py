@@ -44,12 +44,12 @@ def closer_share(release: Table, original: Table, control: Table, seed: int) -> 
     rng = keyed_rng(seed, "closeness")
     asked = release.take(np.sort(rng.permutation(len(release))[:TARGETS]))
     scale = Scale.of(release)
-    distances = [
-        nearest(asked, t.take(np.sort(rng.permutation(len(t))[:size])), scale, seed)[1][:, 0]
-        for t in (original, control)
-    ]
-    closer = (distances[0] < distances[1]) + 0.5 * (distances[0] == distances[1])
-    return stats.wilson(float(closer.sum()), len(closer))
+    sides = [t.take(np.sort(rng.permutation(len(t))[:size])) for t in (original, control)]
+    (mine, near, _), (others, far, _) = (nearest(asked, side, scale, seed) for side in sides)
+    closer = (near < far)[:, 0] + 0.5 * (near == far)[:, 0]
+    # Released rows that one real person draws to itself say one thing together.
+    drawn = np.where(near[:, 0] <= far[:, 0], sides[0].persons[mine[:, 0]], sides[1].persons[others[:, 0]])
+    return stats.proportion(closer, drawn)
 
 
 def _closer(setting: Setting, controls: Table) -> Finding:
@@ -83,9 +83,12 @@ def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int
 
 def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> Interval:
     """The share of people unique by these keys, and in the release as well (synthpop's repU, of all people)."""
-    released, own = (_counted(cells(t, release, keys)) for t in (release, people))
-    unique = [cell for cell, count in own.items() if count == 1]
-    return stats.wilson(sum(released.get(c, 0) == 1 for c in unique), len(people))
+    released = _counted(cells(release, release, keys))
+    owners: dict[tuple[int, ...], set[str]] = {}
+    for cell, person in zip(cells(people, release, keys), people.persons.tolist(), strict=True):
+        owners.setdefault(cell, set()).add(person)
+    shown = {next(iter(who)) for cell, who in owners.items() if len(who) == 1 and released.get(cell, 0) == 1}
+    return stats.wilson(len(shown), len(np.unique(people.persons)))
 
 
 def disclosive(release: Table, people: Table, keys: tuple[str, ...], target: str) -> Interval:
@@ -94,8 +97,8 @@ def disclosive(release: Table, people: Table, keys: tuple[str, ...], target: str
     for cell, (value,) in zip(cells(release, release, keys), cells(release, release, (target,)), strict=True):
         told.setdefault(cell, set()).add(value)
     truth = cells(people, release, (target,))
-    right = sum(told.get(cell) == {value} for cell, (value,) in zip(cells(people, release, keys), truth, strict=True))
-    return stats.wilson(right, len(people))
+    right = [told.get(cell) == {value} for cell, (value,) in zip(cells(people, release, keys), truth, strict=True)]
+    return stats.proportion(np.array(right, float), people.persons)
 
 
 def _counted(given: list[tuple[int, ...]]) -> dict[tuple[int, ...], int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from testbed import stats
+from testbed.copying import alike, naming
 from testbed.core import Array, Table
 from testbed.matching import numbered
 from testbed.wording import FEW_GUESSES
@@ -29,8 +30,14 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
     """One-sided p that equal rows fall across the two groups more often than within them.
 
     In a table of few categories different people share rows within and across groups alike; the same people in
-    both groups share them across only.
+    both groups share them across only. Numbers are compared as exactly as both groups have them, and without what
+    names the rows.
     """
+    controls, members, _ = alike(controls, members, None)[0]
+    names = naming([members, controls])
+    kept = tuple(c.name for c in members.columns if c.name not in names)
+    if kept:
+        members, controls = members.select(kept), controls.select(kept)
     value = np.concatenate(numbered(members, controls))
     is_member = np.arange(len(value)) < len(members)
     _, person = np.unique(np.concatenate([members.persons, controls.persons]), return_inverse=True)

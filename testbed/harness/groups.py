@@ -19,9 +19,12 @@ from testbed.core import Array, Evidence
 from testbed.findings import Plan
 from testbed.harness import inference, risks
 from testbed.harness.targets import Setting
+from testbed.matching import people_with
 from testbed.report.schema import Finding, Unmeasured, four_digits
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+MOST_ROWS = 50
+"""Of one person; of somebody with more some may be taken for others'."""
 RARE, MOST_SECRETS = 0.1, 30
 """A value is rare that fewer than a tenth of the original have."""
 
@@ -59,8 +62,8 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
     for column, values in zip(setting.members.columns, setting.members.values, strict=True):
         if column.name not in setting.by_secret or (column.kind == "numeric" and _distinct(values) > FEW_VALUES):
             continue
-        codes, counts = np.unique(values, return_counts=True)
-        rare = codes[counts < RARE * len(values)]
+        levels, counts = people_with(values, setting.members.persons)
+        rare = levels[counts < RARE * len(np.unique(setting.members.persons))]
         truth = setting.targets.table.select((column.name,)).values[0]
         people = np.isin(truth, rare)
         groups = [
@@ -95,12 +98,15 @@ def _adjusted(found: list[tuple[Finding, float | None]]) -> list[Finding]:
 
 
 def _outlying(setting: Setting) -> Array:
-    """The people asked about who are furthest from the original, their own rows not counted."""
-    original = setting.members
-    _, distances, _ = nearest(setting.targets.table, original, Scale.of(original), setting.seed, NEIGHBOUR + 1)
-    last = distances.shape[1] - 1
-    # A member's own row is among its neighbours.
-    far = np.where(setting.targets.used, distances[:, last], distances[:, max(0, last - 1)])
+    """The people asked about who are furthest from the original, no row of their own counted."""
+    original, asked = setting.members, setting.targets.table
+    most = int(np.unique(original.persons, return_counts=True)[1].max())
+    rows, distances, _ = nearest(asked, original, Scale.of(original), setting.seed, NEIGHBOUR + min(MOST_ROWS, most))
+    others = original.persons[rows] != asked.persons[:, None]
+    # The distance to the fifth row of others, or to the last one known where fewer are.
+    place = np.minimum(np.argmax(np.cumsum(others, 1) >= min(NEIGHBOUR, len(original)), axis=1), rows.shape[1] - 1)
+    place[others.sum(1) < NEIGHBOUR] = rows.shape[1] - 1
+    far = distances[np.arange(len(asked)), place]
     return far >= np.quantile(far, 1 - SHARE)
 
 
@@ -125,10 +131,10 @@ def _rare(setting: Setting) -> Array | None:
         for j in chosen:
             keys = keys * 2**31 + codes[j]
         own, others = keys[: len(original)], keys[len(original) :]
-        values, counts = np.unique(own, return_counts=True)
+        values, counts = people_with(own, original.persons)
         place = np.minimum(np.searchsorted(values, others), len(values) - 1)
         frequency = np.where(values[place] == others, counts[place], 0)
-        # A member counts itself.
+        # Each member counts once, and so itself.
         rarity = np.minimum(rarity, frequency - setting.targets.used)
     return rarity <= np.quantile(rarity, SHARE)
 

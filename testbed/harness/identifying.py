@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from testbed import findings as findings_
 from testbed import identifiers, stats
-from testbed.core import Array, Table
+from testbed.core import Array, Column, Table
 from testbed.data.tables import Frames
-from testbed.findings import COPY_P, Plan
+from testbed.findings import Plan
+from testbed.harness.copied import COPY_P
 from testbed.harness.targets import Setting
-from testbed.identifiers import ADDRESSES, NAMES
+from testbed.identifiers import ADDRESSES, NAMES, PHONES, Found
 from testbed.report.schema import Estimate, Finding, Validity
 
 RULE = "TB-COPYING-002"
 CHANCE = 0.05
-BY_CHANCE = {NAMES, ADDRESSES}
-"""Kinds that made-up people share with real ones."""
+RECORDS = "the original's own record numbers"
+BELIEVED = {NAMES: COPY_P, ADDRESSES: COPY_P, RECORDS: COPY_P, PHONES: CHANCE}
+"""Kinds that made-up people share with real ones, and the level at which chance must be ruled out."""
+DENSE = 0.9
+"""Numbers that fill so much of their range were given in turn, to whomever."""
 
 
 def direct_identifiers(setting: Setting) -> list[Finding]:
@@ -24,34 +30,44 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
 
     FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up,
     if those that controls alone have do not stand there as often by chance. Names and addresses are made up of few
-    words, so that made-up ones are somebody's: of those alone chance must be ruled out, which takes a control.
+    words, so that made-up ones are somebody's: of those alone chance must be ruled out, which takes a control. So
+    must it of values that only pass a rule which many numbers pass, and of whatever tells people or records apart in
+    columns that are no attributes, unless it was given in turn.
     REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's. Values
     that most often several people have are codes.
     """
     setting.progress("direct identifiers")
     tables = [Frames(setting.members, setting.release.table, setting.controls)]
     tables += [setting.aside] if setting.aside else []
+    people = len(np.unique(setting.members.persons))
+    others = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
     kinds: dict[str, str] = {}
-    exposed: dict[bool, tuple[set[str], set[str]]] = {False: (set(), set()), True: (set(), set())}
-    for original, release, control in ((t.original, t.synthetic, t.control) for t in tables):
+    exposed: dict[float, tuple[set[str], set[str]]] = {}
+    for number, (original, release, control) in enumerate((t.original, t.synthetic, t.control) for t in tables):
         for j, column in enumerate(release.columns):
             texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
-            for found in identifiers.scan(column.name, texts):
+            recognised = identifiers.scan(column.name, texts, doubtful=True)
+            if number and not any(f.believed for f in recognised) and not _in_turn(column, release.values[j]):
+                every = column.levels or np.unique(release.values[j]).tolist()
+                recognised = [Found(column.name, RECORDS, frozenset(map(str, every)), False, False)]
+            for found in recognised:
                 held = _codes(release, j, found.values)
                 if not found.strong and _shared(original, control, j, held):
                     continue
+                own = _alone(original, control, j, held)
+                theirs = set[str]() if control is None else _alone(control, original, j, held)
+                level = BELIEVED.get(found.kind, 1.0) if found.believed else COPY_P
+                if not found.believed and not _beyond_chance(len(own), len(theirs), people, others):
+                    continue
                 kinds[column.name] = found.kind
-                members, controls = exposed[found.kind in BY_CHANCE]
-                members |= _alone(original, control, j, held)
-                if control is not None:
-                    controls |= _alone(control, original, j, held)
+                members, controls = exposed.setdefault(level, (set(), set()))
+                members |= own
+                controls |= theirs
     if not kinds:
         return []
-    people = len(np.unique(setting.members.persons))
-    others = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
     # What few words make up may hide nothing that nobody makes up, so each kind is judged by itself.
-    copied = any(_copied(len(m), len(c), people, others, by_chance) for by_chance, (m, c) in exposed.items())
-    members, controls = (one | other for one, other in zip(*exposed.values(), strict=True))
+    copied = any(_copied(len(m), len(c), people, others, level) for level, (m, c) in exposed.items())
+    members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
     measure = stats.wilson(len(members), people)
     beside = stats.wilson(len(controls), others) if setting.controls is not None else None
     plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
@@ -80,12 +96,32 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     ]
 
 
-def _copied(members: int, controls: int, people: int, others: int, by_chance: bool) -> bool:
-    """Are those of members there though chance, as it hits controls, does not explain it?"""
-    if not members or (by_chance and not others):
+def _copied(members: int, controls: int, people: int, others: int, level: float) -> bool:
+    """Are those of members there though chance, as it hits controls, does not explain it?
+
+    At a level of 1 nobody makes such values up, so that one of a member says it unless controls are hit as often.
+    """
+    if not members or (level == COPY_P and not others):
         return False
     p = stats.labels_by_chance(members, members + controls, people, others) if others else 0.0
-    return p < COPY_P if by_chance else not controls or p < CHANCE
+    return not controls or p < CHANCE if level == 1 else p < level
+
+
+def _beyond_chance(members: int, controls: int, people: int, others: int) -> bool:
+    """Are more of members there than chance, as it hits controls, would put there once in twenty times?"""
+    return members > 0 and (not others or stats.labels_by_chance(members, members + controls, people, others) < CHANCE)
+
+
+def _in_turn(column: Column, values: Array) -> bool:
+    """Are the released values numbers in turn, as 1, 2, 3 or P001, P002, which others have who were counted too?"""
+    if column.kind == "numeric":
+        known = np.unique(values[~np.isnan(values)])
+    else:
+        ends = [re.fullmatch(r"(.*?)(\d+)", str(level)) for level in column.levels]
+        if not all(ends) or len({e[1] for e in ends if e}) > 1:
+            return False
+        known = np.unique([float(e[2]) for e in ends if e])
+    return len(known) > 0 and len(known) >= DENSE * (known[-1] - known[0] + 1)
 
 
 def _excess(over: stats.Interval) -> Estimate:
@@ -102,7 +138,7 @@ def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
     """The released values, as they are encoded, that hold an identifier."""
     if release.columns[column].kind == "categorical":
         return np.array([i for i, level in enumerate(release.columns[column].levels) if level in values])
-    return np.array([float(v) for v in values])
+    return np.unique([float(v) for v in values])
 
 
 def _shared(members: Table, controls: Table | None, column: int, held: Array) -> bool:

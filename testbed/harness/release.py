@@ -13,7 +13,7 @@ from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.data.tables import Frames, named
 from testbed.errors import UsageError
-from testbed.harness import closeness, groups, identifying, inference, presence, risks
+from testbed.harness import closeness, copied, groups, identifying, inference, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.gate import MIN_CELL
@@ -66,7 +66,7 @@ def examine(
     found += risks.linkability(setting, links)
     found += inference.attribute_inference(setting, secrets)
     found += presence.membership(setting)
-    found.append(risks.copying(setting))
+    found.append(copied.copied_rows(setting))
     found += identifying.direct_identifiers(setting)
     found += groups.outliers_and_rare(setting)
     found += closeness.diagnostics(setting, risks.pairs(setting, links))

@@ -15,6 +15,8 @@ FARTHEST = 1e3
 """In widths of the kernel: there it is nought long since, and its square must not overflow."""
 COPY = 1e-6
 """A distance that is as good as none, in ranges of a column."""
+WIDER, LEAST = 8, 1e-3
+"""How many times as wide the second kernel is, and the most that it moves a score."""
 
 
 def _people(question: Records) -> Table:
@@ -84,13 +86,16 @@ def density_ratio(view: Release, question: Records, auxiliary: Table | None, rng
     """Score a record by the log ratio of the release's density to the population's (DOMIAS; van Breugel et al. 2023).
 
     Threat model: the recipient also holds a reference sample. Densities are Gaussian kernels on Gower's distance,
-    of at most 5,000 rows a side, where the authors use a kernel on numbers or a flow.
+    of at most 5,000 rows a side, where the authors use a kernel on numbers or a flow. A narrow kernel, which sees what
+    is nearly a copy, ranks first; records that it sees on neither side are ranked by one eight times as wide.
     """
     reference, scale, seed = _reference(auxiliary), Scale.of(view.table), int(rng.integers(2**62))
     sides = [sampled(t, seed) for t in (view.table, reference)]
     width = bandwidth(sides[1], scale)
-    own, other = (log_density(_people(question), t, scale, width) for t in sides)
-    return Scores(own - other)
+    narrow, wide = (
+        np.subtract(*(log_density(_people(question), t, scale, w) for t in sides)) for w in (width, WIDER * width)
+    )
+    return Scores(narrow + LEAST * wide / (1 + np.abs(wide)))
 
 
 @attack(

@@ -13,7 +13,7 @@ import numpy as np
 
 from testbed.attacks.kit import attack
 from testbed.core import Array, Column, Condition, Fields, Predicates, Release, Table
-from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, mix, row_keys
+from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, mix, people_with, row_keys
 
 ATTEMPTS_PER_PREDICATE = 500
 REFERENCE = "https://arxiv.org/abs/2211.10459"
@@ -22,12 +22,12 @@ _NAMES = {EQUAL: "eq", AT_MOST: "le", AT_LEAST: "ge", MISSING: "missing"}
 
 
 def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
-    """All conditions on one column that fit exactly one released row, in an order of their own."""
+    """All conditions on one column that fit exactly one released person, in an order of their own."""
     values = table.values[column]
     numeric = table.columns[column].kind == "numeric"
     gaps = np.isnan(values) if numeric else values == -1
-    found = [Condition(column, "missing")] if gaps.sum() == 1 else []
-    levels, counts = np.unique(values[~gaps], return_counts=True)
+    found = [Condition(column, "missing")] if len(np.unique(table.persons[gaps])) == 1 else []
+    levels, counts = people_with(values[~gaps], table.persons[~gaps])
     found += [Condition(column, "eq", float(v)) for v in levels[counts == 1]]
     if numeric and len(levels):
         found += [Condition(column, "le", float(levels[0]))] if counts[0] == 1 else []
@@ -47,7 +47,7 @@ def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
     reference=REFERENCE,
 )
 def singling_out_univariate(view: Release, question: Fields, auxiliary: None, rng: np.random.Generator) -> Predicates:
-    """Describe a person by one rare value: what occurs once in the release may occur once in the original.
+    """Describe a person by one rare value: what one person of the release has, one in the original may have.
 
     Threat model: the recipient holds the release alone (Giomi et al. 2023, section 3.2.1). Conditions are drawn
     evenly over the columns, so that one column with many unique values does not stand for all.
@@ -75,12 +75,14 @@ def singling_out_multivariate(
     *,
     smallest: int = 2,
     largest: int = 4,
+    margin: float = 0.0,
 ) -> Predicates:
-    """Describe a person by several attributes of one released row that together fit no other released row.
+    """Describe a person by several attributes of one released row that together fit nobody else's.
 
     Threat model: the recipient holds the release alone (Giomi et al. 2023, section 3.2.1). Of a numeric column the
     condition is the half-line away from the release's median; of others it is equality. Column-set sizes are
-    swept from `smallest` to `largest`.
+    swept from `smallest` to `largest`. With a `margin` half-lines begin that share of the way to the next released
+    value: what noise moved is then still on the right side.
     """
     table = view.table
     medians = np.array(
@@ -91,7 +93,9 @@ def singling_out_multivariate(
     sizes = np.array(sorted({min(width, s) for s in range(smallest, largest + 1)}), dtype=np.int64)
     most = min(ATTEMPTS_PER_PREDICATE * question.wanted, 512 * len(table))
     rows, data = np.argsort(keys, kind="stable"), (index.values, index.order, index.ranked, index.known, index.person)
-    columns, ops, bounds, lengths = _form(*data, rows, keys, medians, sizes, most, question.wanted)
+    columns, ops, bounds, lengths = _form(
+        *data, index.several, rows, keys, medians, sizes, most, question.wanted, margin
+    )
     made = (
         tuple(Condition(int(columns[i, c]), _NAMES[int(ops[i, c])], float(bounds[i, c])) for c in range(n))  # type: ignore[arg-type]
         for i, n in enumerate(lengths)
@@ -111,14 +115,16 @@ def _form(
     ranked: Any,
     known: Any,
     person: Any,
+    several: bool,
     rows: Any,
     keys: Any,
     medians: Any,
     sizes: Any,
     most: int,
     wanted: int,
+    margin: float,
 ) -> Any:  # pragma: no cover - compiled
-    """Up to `wanted` conjunctions that fit one row, from at most `most` attempts: columns, ops, bounds, lengths."""
+    """Up to `wanted` conjunctions that fit one person, from at most `most` attempts: columns, ops, bounds, lengths."""
     p, widest = values.shape[0], sizes.max()
     columns = np.zeros((wanted, widest), np.int64)
     ops = np.zeros((wanted, widest), np.int64)
@@ -148,7 +154,16 @@ def _form(
                 ops[made, c] = EQUAL
             else:
                 ops[made, c] = AT_LEAST if value > medians[chosen[c]] else AT_MOST
-        if count(values, order, ranked, known, person, False, chosen, ops[made, :size], bounds[made, :size], 2) != 1:
+                if margin > 0:
+                    along = ranked[chosen[c], : known[chosen[c]]]
+                    if ops[made, c] == AT_LEAST:
+                        at = np.searchsorted(along, value, "left")
+                        beyond = along[at - 1] if at > 0 else value
+                    else:
+                        at = np.searchsorted(along, value, "right")
+                        beyond = along[at] if at < along.shape[0] else value
+                    bounds[made, c] = value + margin * (beyond - value)
+        if count(values, order, ranked, known, person, several, chosen, ops[made, :size], bounds[made, :size], 2) != 1:
             continue
         text = np.uint64(size)
         for c in range(size):
