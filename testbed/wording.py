@@ -17,7 +17,8 @@ FLAGS = {
     "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for, or of {MANY_GUESSES}, could be formed",
     "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
     "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
-    "positive_control_weak": "on a subject known to leak the attack stays below the limit, so it could not have failed",
+    "positive_control_weak": "on a subject known to leak the attack stays below the limit, so it could not have failed "
+    "(a control much smaller than the original does that to singling out)",
     "claim_exceeded": "more is given away than the claimed epsilon allows",
     "small_control": f"the control holds fewer than {FEW_GUESSES} people",
     "positive_control_missing": "no subject known to leak was attacked",
