@@ -98,7 +98,7 @@ class _AmbiguousNumberError(Exception):
 
 
 def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
-    first, separator = _first_line(path)
+    first, separator, above = _first_line(path)
     if not first.strip():
         raise pd.errors.EmptyDataError
     header = next(csv.reader([first], delimiter=separator))
@@ -109,6 +109,7 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
     frame = pd.read_csv(
         path,
         sep=separator,
+        skiprows=above,
         encoding="utf-8-sig",
         keep_default_na=False,
         na_values=MISSING,
@@ -132,13 +133,18 @@ def _read_csv(path: Path, person: str | None = None) -> pd.DataFrame:
     return frame
 
 
-def _first_line(path: Path) -> tuple[str, str]:
-    """The header as it is written, and what separates its names: where several might, what the next lines agree on."""
+def _first_line(path: Path) -> tuple[str, str, int]:
+    """The header as it is written, what separates its names, and how many lines stand above it.
+
+    Excel's line "sep=;" says what separates; else where several might, what the next lines agree on.
+    """
     with path.open(newline="", encoding="utf-8-sig") as file:
         first, *lines = [line.rstrip("\r\n") for line in islice(file, LINES_LOOKED_AT)] or [""]
+    if told := re.fullmatch(r"sep=(.)", first):
+        return lines[0] if lines else "", told[1], 1
     several = [s for s in SEPARATORS if s in first]
     agreed = [s for s in several if {len(row) for row in csv.reader(lines, delimiter=s) if row} == {_fields(first, s)}]
-    return first, agreed[0] if len(several) > 1 and agreed else max(",;\t", key=first.count)
+    return first, agreed[0] if len(several) > 1 and agreed else max(",;\t", key=first.count), 0
 
 
 def _fields(line: str, separator: str) -> int:
@@ -147,8 +153,9 @@ def _fields(line: str, separator: str) -> int:
 
 def read_text(path: Path) -> tuple[pd.DataFrame, str]:
     """A CSV file's cells as they are written, and what separates them; for files that `read_file` takes."""
-    separator = _first_line(path)[1]
-    return pd.read_csv(path, sep=separator, encoding="utf-8-sig", dtype=str, keep_default_na=False), separator
+    _, separator, above = _first_line(path)
+    texts = pd.read_csv(path, sep=separator, skiprows=above, encoding="utf-8-sig", dtype=str, keep_default_na=False)
+    return texts, separator
 
 
 def _decimal_commas(name: str, values: Series, separator: str) -> Series:

@@ -277,18 +277,21 @@ def _kind_of(values: Series) -> str:
     if pd.api.types.is_datetime64_any_dtype(values):
         return "date"
     known = values.dropna()
-    if known.map(lambda v: hasattr(v, "isoformat")).all():
-        return "date"
-    if not known.map(lambda v: isinstance(v, str | int | float) and not isinstance(v, bool)).all():
-        return "categorical"
-    cells = collections.Counter(known.map(str).tolist())  # what is said often is looked at once
+    if not _all_text(known):
+        if known.map(lambda v: hasattr(v, "isoformat")).all():
+            return "date"
+        if not known.map(lambda v: isinstance(v, str | int | float) and not isinstance(v, bool)).all():
+            return "categorical"
+        known = known.map(str)
+    counted = known.value_counts(sort=False)  # what is said often is looked at once
+    cells = collections.Counter(dict(zip(counted.index, counted.tolist(), strict=True)))
     distinct = pd.Series(list(cells), dtype=object)
     if dates.looks_dated(distinct) or (
         spellings.mostly(cells, dates.is_dated) and dates.looks_dated(distinct[distinct.map(dates.is_dated)])
     ):
         return "date"
     numbers = np.asarray(as_numbers(distinct), dtype=np.float64)
-    return "categorical" if np.isnan(numbers).any() and not spellings.are_quantities(cells.elements()) else "numeric"
+    return "categorical" if np.isnan(numbers).any() and not spellings.are_quantities(cells) else "numeric"
 
 
 def _all_text(values: Series) -> bool:

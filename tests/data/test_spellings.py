@@ -96,6 +96,11 @@ def test_commas_in_a_headers_names_separate_nothing(tmp_path: Path) -> None:
     assert frame["Height, cm"].tolist() == [170.5 + i for i in range(30)]
 
 
+def test_a_line_that_says_what_separates_is_no_header(tmp_path: Path) -> None:
+    frame = read_file(write(tmp_path / "a.csv", "sep=;\nage;sex\n70;f\n71;m\n"), "original")
+    assert frame.to_dict("list") == {"age": [70, 71], "sex": ["f", "m"]}
+
+
 def test_marks_for_thousands_are_refused_whatever_separates(tmp_path: Path) -> None:
     text = "cost;sex\n794;f\n22,857;m\n78,855;f\n15,791;m\n"
     with pytest.raises(InputError, match="TB-DATA-055"):
