@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column, Table
-from testbed.data.tables import Frames, Meta, Series, categories
+from testbed.data.tables import Frames, Meta, Series, categories, plain
 
 
 def left_out(
@@ -26,10 +26,10 @@ def left_out(
     columns: list[Column] = []
     values: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
-        series = {role: cast(Series, frame[name]) for role, frame in frames.items()}
+        series = {role: plain(cast(Series, frame[name])) for role, frame in frames.items()}
         if all(pd.api.types.is_numeric_dtype(c) and (c.dropna().abs() < 2**53).all() for c in series.values()):
             column = Column(name, "numeric")
-            coded = {role: c.to_numpy(float, na_value=np.nan) for role, c in series.items()}
+            coded = {role: c.to_numpy(np.float64, na_value=np.nan) for role, c in series.items()}
         else:
             texts = {role: c.map(str, na_action="ignore").astype(object) for role, c in series.items()}
             column, coded = categories(name, texts, compared=False)

@@ -130,7 +130,7 @@ def encode(
     columns: list[Column] = []
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
-        series = {role: _plain(frame[name]) for role, frame in frames.items()}
+        series = {role: plain(frame[name]) for role, frame in frames.items()}
         column, values = _encode_column(name, series, meta.kinds.get(name))
         columns.append(column)
         for role, array in values.items():
@@ -248,7 +248,7 @@ def _beyond_floats(values: Series) -> bool:
     return values.dtype == object and bool(values.map(lambda v: isinstance(v, str) and bool(CODE.match(v))).any())
 
 
-def _plain(values: Series) -> Series:
+def plain(values: Series) -> Series:
     """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)

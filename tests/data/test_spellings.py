@@ -124,6 +124,16 @@ def test_persons_are_the_same_with_and_without_leading_zeros() -> None:
     assert set(frames.original.persons) & set(frames.control.persons) == {"7"}
 
 
+@pytest.mark.parametrize(
+    "ids", [[1 + 2j, 2 + 3j, 3j], [1.5, 2.5, 3.5], [b"a", b"b", b"c"], [True, False, True]], ids=str
+)
+def test_persons_of_any_type_are_searched(ids: list[object]) -> None:
+    from testbed.evaluate import evaluate
+
+    frame = pd.DataFrame({"pid": ids, "x": [1.0, 2.0, 3.0], "y": ["a", "b", "b"]})
+    assert evaluate(frame, frame, person="pid", attacks=5).result.findings
+
+
 def test_what_is_no_attribute_may_be_coded_anew(tmp_path: Path) -> None:
     """A release has persons of its own, several rows each, and wards of its own that are dropped."""
     from testbed.evaluate import evaluate
