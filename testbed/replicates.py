@@ -72,7 +72,8 @@ def _pooled(runs: list[Estimate], over: Interval) -> Interval:
     )
     if over.low == over.high or (over.low <= over.value - below and over.high >= over.value + above):
         return over
-    return replace(over, low=min(over.low, over.value - below), high=max(over.high, over.value + above))
+    low, high = min(over.low, over.value - below), max(over.high, over.value + above)
+    return replace(over, low=low, high=high, method="t over runs, no narrower than the runs' own")
 
 
 def _over_runs(measures: list[Measure]) -> Measure:
