@@ -12,8 +12,9 @@ import pandas as pd
 
 from testbed.core import Act, Release, Table
 from testbed.data import dataset, load_table
+from testbed.data.decoding import coded, decoded
 from testbed.data.splits import split_people
-from testbed.data.tables import Meta, coded, decoded, encode
+from testbed.data.tables import Meta, encode
 from testbed.errors import UsageError
 from testbed.harness.generator import INSIDER, Groups
 from testbed.harness.generator import known_generator as attacked

@@ -8,7 +8,8 @@ import pytest
 
 from testbed.attacks.kit import find, keyed_rng
 from testbed.core import Records, Release, Table, Unavailable
-from testbed.data.tables import coded, decoded, encode
+from testbed.data.decoding import coded, decoded
+from testbed.data.tables import encode
 from testbed.errors import UsageError
 from testbed.harness.generator import ATTACKS, INSIDER, Groups, Remembered, achilles_heels, known_generator
 from testbed.report.schema import Estimate, Finding
