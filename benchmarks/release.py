@@ -27,7 +27,8 @@ from population import people
 
 from testbed import judge
 from testbed.attacks.kit import find
-from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
+from testbed.attacks.release.neighbours import nearest, nearest_without_each
+from testbed.attacks.release.scale import Scale
 from testbed.core import Fields, Release
 from testbed.data.tables import encode
 from testbed.evaluate import evaluate

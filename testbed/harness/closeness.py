@@ -12,7 +12,8 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import stats
 from testbed.attacks.kit import keyed_rng
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Table
 from testbed.findings import Plan
 from testbed.harness.risks import Pair

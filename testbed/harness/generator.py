@@ -15,7 +15,8 @@ import numpy as np
 from testbed import findings as findings_
 from testbed import judge
 from testbed.attacks.kit import find, keyed_rng
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Act, Array, Cell, Evidence, People, Recipe, Records, Release, Table, Threat, Unavailable, View
 from testbed.findings import Plan
 from testbed.harness.targets import Targets

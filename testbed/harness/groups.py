@@ -13,7 +13,8 @@ import numpy as np
 
 from testbed import findings as findings_
 from testbed import stats
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.attacks.release.trained_inference import FEW_VALUES
 from testbed.core import Array, Evidence
 from testbed.findings import Plan

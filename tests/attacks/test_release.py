@@ -15,7 +15,8 @@ import pytest
 
 from testbed.attacks.kit import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
-from testbed.attacks.release.neighbours import Scale, nearest, nearest_without_each
+from testbed.attacks.release.neighbours import nearest, nearest_without_each
+from testbed.attacks.release.scale import Scale
 from testbed.attacks.release.trained_inference import _guess  # pyright: ignore[reportPrivateUsage]
 from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
@@ -33,8 +34,8 @@ def table(numbers: list[float], codes: list[int]) -> Table:
     return Table((NUMERIC, CATEGORICAL), (np.array(numbers, float), np.array(codes, np.int32)), persons)
 
 
-def gower(a: Table, i: int, b: Table, j: int, ranges: dict[str, float]) -> float:
-    """The definition, one pair at a time."""
+def gower(a: Table, i: int, b: Table, j: int, scale: Scale) -> float:
+    """The definition, one pair at a time; the scale's own tests are in `test_scale.py`."""
     total = 0.0
     for column, left, right in zip(a.columns, a.values, b.values, strict=True):
         x, y = float(left[i]), float(right[j])
@@ -42,10 +43,11 @@ def gower(a: Table, i: int, b: Table, j: int, ranges: dict[str, float]) -> float
             total += x != y
         elif np.isnan(x) or np.isnan(y):
             total += not (np.isnan(x) and np.isnan(y))
-        elif ranges[column.name] == 0:
+        elif scale.axes[column.name].width == 0:
             total += x != y
         else:
-            total += min(1.0, abs(x - y) / ranges[column.name])
+            one, other = scale.axes[column.name].places(np.array([x, y]))
+            total += min(1.0, abs(one - other))
     return total
 
 
@@ -63,7 +65,7 @@ def test_nearest_rows_are_the_nearest_by_definition() -> None:
     for k in (1, 3):
         found, distances, tied = nearest(frames.original, frames.synthetic, scale, 7, k)
         for i in range(40):
-            every = np.array([gower(frames.original, i, frames.synthetic, j, scale.ranges) for j in range(90)])
+            every = np.array([gower(frames.original, i, frames.synthetic, j, scale) for j in range(90)])
             assert every[found[i]] == pytest.approx(np.sort(every)[:k], abs=1e-9)
             assert distances[i] == pytest.approx(np.sort(every)[:k], abs=1e-9)
             if (np.diff(np.sort(every)) > 1e-6).all():
@@ -210,7 +212,7 @@ def test_one_pass_over_all_secrets_gives_what_one_search_each_gives() -> None:
         targets, pool = frames.original.select(names), frames.synthetic.select(names)
         _, distances, _ = nearest(targets, pool, scale, 5)
         for i in range(50):
-            assert gower(targets, i, pool, int(found[i, j]), scale.ranges) == pytest.approx(distances[i, 0], abs=1e-9)
+            assert gower(targets, i, pool, int(found[i, j]), scale) == pytest.approx(distances[i, 0], abs=1e-9)
 
 
 def test_a_block_of_columns_is_guessed_from_the_others() -> None:

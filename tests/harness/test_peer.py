@@ -10,7 +10,8 @@ pytest.importorskip("anonymeter")
 
 from testbed import judge
 from testbed.attacks.kit import find
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Fields, Gaps, Halves, Release, Table
 from testbed.data.tables import encode
 from testbed.evaluate import evaluate
@@ -24,9 +25,13 @@ COLUMNS = ["a", "b", "c", "u", "v"]
 
 
 def made(n: int, seed: int, columns: int = 3) -> pd.DataFrame:
-    """Non-negative, no gaps, no ties; every table spans the same range, as anonymeter's scaling needs."""
+    """Non-negative, no gaps, no ties; every table spans the same range, as anonymeter's scaling needs.
+
+    A little more of the cells lies at the ends than in the middle, so that our unit, too, is the whole range.
+    """
     rng = np.random.default_rng(seed)
-    frame = pd.DataFrame(rng.random((n, columns)), columns=COLUMNS[:columns])
+    even = 2 * rng.random((n, columns)) - 1
+    frame = pd.DataFrame((1 + np.sign(even) * np.abs(even) ** 0.7) / 2, columns=COLUMNS[:columns])
     frame.iloc[0], frame.iloc[1] = 0.0, 1.0
     frame["u"] = rng.choice(list("pqrs"), n)
     frame["v"] = rng.choice(list("xyz"), n)

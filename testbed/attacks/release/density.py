@@ -7,13 +7,14 @@ from typing import Any
 import numba
 import numpy as np
 
-from testbed.attacks.release.neighbours import Scale, in_ranges, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Table
 from testbed.matching import row_keys
 
 MOST_ROWS = 5000
 MISSING = 5.0
-"""Where a missing number is put in units of the range: further than 1 from every number, which lie in [-1, 2]."""
+"""Where a missing number is put, in widths: further than 1 from every number, which lie in [-1, 2]."""
 
 
 @numba.njit(cache=True, parallel=True)
@@ -42,7 +43,10 @@ def coordinates(table: Table, scale: Scale) -> Array:
         if column.kind == "categorical":
             near[j] = values
         else:
-            placed = in_ranges(values, scale.origins[column.name], scale.ranges[column.name], -1.0, 2.0)
+            axis = scale.axes[column.name]
+            placed = np.clip(axis.places(values), -1.0, 2.0)
+            if axis.width == 0:  # one released value, or none: every other number is far from it
+                placed = np.where(np.isin(values, axis.known), 0.0, 2.0)
             near[j] = np.where(np.isnan(values), MISSING, placed)
     return near
 

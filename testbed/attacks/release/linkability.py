@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from testbed.attacks.kit import attack
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Halves, Links, Release
 
 

@@ -8,7 +8,8 @@ from sklearn.ensemble import ExtraTreesClassifier
 from testbed.attacks.kit import attack
 from testbed.attacks.release.density import bandwidth, log_density, sampled
 from testbed.attacks.release.features import ranked
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Records, Release, Scores, Table, Unavailable
 
 FARTHEST = 1e3

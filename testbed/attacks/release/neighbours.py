@@ -1,8 +1,8 @@
-"""Exact nearest neighbours among mixed-type rows, by Gower's distance (1971) with ranges taken from the release.
+"""Exact nearest neighbours among mixed-type rows, by Gower's distance (1971) on a robust scale taken from the release.
 
-Per column the distance is min(1, |a - b| / range) for numbers and 0 or 1 for categories; both missing is 0, one
-missing is 1. Every row is first bounded from below, by counts of differing categories (bytes) or by the whole sum in
-float32; only what could win is summed in float64, by the definition. Nothing is approximate.
+Per column the distance is min(1, |a - b|) for numbers, placed on the column's `scale`, and 0 or 1 for categories; both
+missing is 0, one missing is 1. Every row is first bounded from below, by counts of differing categories (bytes) or by
+the whole sum in float32; only what could win is summed in float64, by the definition. Nothing is approximate.
 
 Ties are settled by a hash of both rows' contents and the seed: by chance, and yet neither by the order of rows nor
 by the same released row for everybody.
@@ -10,6 +10,7 @@ by the same released row for everybody.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from testbed.attacks.release.scale import Scale
 from testbed.core import Column, Table
 from testbed.matching import mix, row_keys
 from testbed.spread import IN_TURN, spread_of_rows
@@ -25,7 +27,7 @@ from testbed.spread import IN_TURN, spread_of_rows
 Array = npt.NDArray[Any]
 BLOCK = 2048
 STEPS = 200
-"""Bytes count numbers in this part of their range, from `LEAST` of it on; `GAP` is a missing one."""
+"""Bytes count places in this part of a width, from `LEAST` of it on; `GAP` is a missing one."""
 LEAST, MOST, GAP = -0.1, 1.15, 255
 FAR = STEPS + 1
 """What two categories that differ add, and the most that two numbers do: one step is lost where both are cut off."""
@@ -37,27 +39,6 @@ MOST_BYTES = 65535 // FAR
 
 
 @dataclass(frozen=True, slots=True)
-class Scale:
-    """Where each numeric column of the release begins, and its range; fixed from the release once."""
-
-    origins: dict[str, float]
-    ranges: dict[str, float]
-
-    @staticmethod
-    def of(release: Table) -> Scale:
-        origins: dict[str, float] = {}
-        ranges: dict[str, float] = {}
-        for column, values in zip(release.columns, release.values, strict=True):
-            if column.kind == "numeric":
-                known = values[~np.isnan(values)]
-                origins[column.name] = float(known.min()) if len(known) else 0.0
-                width = float(known.max() / 2 - known.min() / 2) * 2 if len(known) else 0.0
-                # What is too narrow to divide by counts as no range at all: it only tells equal from different.
-                ranges[column.name] = width if width > np.finfo(float).tiny else 0.0
-        return Scale(origins, ranges)
-
-
-@dataclass(frozen=True, slots=True)
 class Rows:
     """Rows ready to be searched: `low` (q, n) bytes for bounds, categories first, and `exact` (n, p)."""
 
@@ -65,7 +46,7 @@ class Rows:
     categories: int
     exact: Array
     widths: Array
-    """(p,): a number's range, 0 where equality is all that counts."""
+    """(p,): 1 for a number on its scale, 0 where equality is all that counts."""
     keys: Array
 
     @staticmethod
@@ -75,33 +56,28 @@ class Rows:
         widths = np.zeros(p)
         low: tuple[list[Array], list[Array]] = [], []
         for j, (column, values) in enumerate(zip(table.columns, table.values, strict=True)):
-            exact[:, j] = values
             if column.kind == "categorical":
+                exact[:, j] = values
                 low[0].append((values & 0xFF).astype(np.uint8))
             else:
-                widths[j] = scale.ranges[column.name]
-                low[1].append(_in_steps(values, scale.origins[column.name], widths[j]))
+                axis = scale.axes[column.name]
+                exact[:, j] = axis.places(values)
+                widths[j] = 1.0 if axis.width else 0.0
+                low[1].append(_in_steps(exact[:, j], widths[j]))
         bytes_ = np.stack([*low[0], *low[1]][:MOST_BYTES]) if p else np.empty((0, n), np.uint8)
         return Rows(bytes_, min(len(low[0]), MOST_BYTES), exact, widths, row_keys(table, seed))
 
 
-def in_ranges(values: Array, origin: float, width: float, least: float, most: float) -> Array:
-    """Numbers as multiples of the range from the release's smallest on, cut off at `least` and `most`; gaps as 0."""
-    known = np.where(np.isnan(values), origin, values)
-    if width == 0:
-        return np.where(known == origin, 0.0, most)
-    with np.errstate(over="ignore"):
-        return np.clip(known / width - origin / width, least, most)
-
-
-def _in_steps(values: Array, origin: float, width: float) -> Array:
-    """Numbers as bytes: steps of the range from the release's smallest on, cut off where they are far outside.
+def _in_steps(places: Array, width: float) -> Array:
+    """Places as bytes: steps of a width, cut off where they are far outside.
 
     Neither cutting off nor rounding down brings two numbers further apart than one step, so that the steps between
-    two of them, less one, are a lower bound of their distance.
+    two of them, minus one, are a lower bound of their distance. Where only equality counts every number is one step.
     """
-    steps = np.floor((in_ranges(values, origin, width, LEAST, MOST) - LEAST) * STEPS)
-    return np.where(np.isnan(values), GAP, steps).astype(np.uint8)
+    if width == 0:
+        return np.where(np.isnan(places), GAP, 0).astype(np.uint8)
+    steps = np.floor((np.clip(places, LEAST, MOST) - LEAST) * STEPS)
+    return np.where(np.isnan(places), GAP, steps).astype(np.uint8)
 
 
 # --- the search -----------------------------------------------------------------------------------------
@@ -151,12 +127,13 @@ def _bounds(
 
 
 @numba.njit(cache=True, nogil=True)
-def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float) -> float:  # pragma: no cover - compiled
+def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float, root: bool) -> float:  # pragma: no cover - compiled
     """The distance by definition, without one column; abandoned once it is above the bound."""
     total = 0.0
     for j in range(a.shape[0]):
         if j != skipped:
-            total += _gap(a[j], b[j], widths[j])
+            gap = _gap(a[j], b[j], widths[j])
+            total += math.sqrt(gap) if root else gap
             if total > bound:
                 return total
     return total
@@ -164,7 +141,16 @@ def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float) -> float:  #
 
 @numba.njit(cache=True, parallel=True)
 def _search(
-    low: Any, categories: int, exact: Any, widths: Any, keys: Any, a_low: Any, a_exact: Any, a_keys: Any, k: int
+    low: Any,
+    categories: int,
+    exact: Any,
+    widths: Any,
+    keys: Any,
+    a_low: Any,
+    a_exact: Any,
+    a_keys: Any,
+    k: int,
+    root: bool,
 ) -> Any:  # pragma: no cover - compiled
     m, n, p = a_exact.shape[0], exact.shape[0], exact.shape[1]
     found = np.zeros((m, k), np.int64)
@@ -183,7 +169,7 @@ def _search(
                 if total[r - start] > limit:
                     continue
                 bound = best[k - 1]
-                d = _exact(exact[r], a_exact[i], widths, -1, bound)
+                d = _exact(exact[r], a_exact[i], widths, -1, bound, root)
                 if d > bound:
                     continue
                 h = mix(keys[r] ^ a_keys[i])
@@ -234,7 +220,7 @@ def _search_each(
                 for t in range(s):
                     if whole - gaps[out[t]] > best[t] + 1e-9:
                         continue
-                    d = _exact(exact[r], a_exact[i], widths, out[t], best[t])
+                    d = _exact(exact[r], a_exact[i], widths, out[t], best[t], False)
                     if d > best[t]:
                         continue
                     h = mix(keys[r] ^ mix(a_keys[t, i]))
@@ -264,13 +250,18 @@ def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) ->
     return [(done[i][0] + p[0], *done[i][1:]) for i, p in enumerate(parts)]
 
 
-def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1) -> tuple[Array, Array, Array]:
+def nearest(
+    targets: Table, release: Table, scale: Scale, seed: int, k: int = 1, root: bool = False
+) -> tuple[Array, Array, Array]:
     """The k nearest released rows of each target (n, k), their distances (n, k), and whether a tie was settled (n,).
+
+    With `root` a column counts by the square root of its distance: rows that agree but for one column are then nearer
+    than rows that differ a little in all.
 
     Rows are compared in the targets' columns. The release may have more, by which ties are settled too: else of rows
     that agree in these alone the first in the file would be taken.
     """
-    parts = _searched(_nearest_in, (targets, scale, seed, k), release)
+    parts = _searched(_nearest_in, (targets, scale, seed, k, root), release)
     found, distance, hashes = (np.concatenate(p, 1) for p in list(zip(*parts, strict=True))[:3])
     k = min(k, len(release))
     if len(parts) == 1:
@@ -285,11 +276,11 @@ def nearest(targets: Table, release: Table, scale: Scale, seed: int, k: int = 1)
 
 
 def _nearest_in(shared: Any, release: Table) -> tuple[Array, ...]:
-    targets, scale, seed, k = shared
+    targets, scale, seed, k, root = shared
     pool = Rows.of(release.select(tuple(c.name for c in targets.columns)), scale, seed)
     asked = Rows.of(targets, scale, seed + 1)
     rows = (pool.low, pool.categories, pool.exact, pool.widths, row_keys(release, seed))
-    return _search(*rows, asked.low, asked.exact, asked.keys, min(k, len(release)))
+    return _search(*rows, asked.low, asked.exact, asked.keys, min(k, len(release)), root)
 
 
 def nearest_without_each(

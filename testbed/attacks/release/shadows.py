@@ -14,7 +14,8 @@ from sklearn.linear_model import LogisticRegression
 
 from testbed.attacks.kit import attack
 from testbed.attacks.release.density import bandwidth, log_density, sampled
-from testbed.attacks.release.neighbours import Scale, nearest
+from testbed.attacks.release.neighbours import nearest
+from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Recipe, Records, Release, Scores, Table, Unavailable
 from testbed.matching import row_keys
 
@@ -137,7 +138,8 @@ def _features(made: _Shadows, released: Table, sets: list[Array]) -> Array:
         if column.kind == "categorical":
             agrees.append(asked[:, None] == known[None, :])
         else:
-            near = np.abs(asked[:, None] - known[None, :]) <= NEAR * made.scale.ranges[column.name]
+            axis = made.scale.axes[column.name]
+            near = np.abs(axis.places(asked)[:, None] - axis.places(known)[None, :]) <= (NEAR if axis.width else 0.0)
             agrees.append(near | (np.isnan(asked)[:, None] & np.isnan(known)[None, :]))
     answers = [np.log1p(np.logical_and.reduce([agrees[c] for c in s]).sum(1)) for s in sets]
     near = np.log(distances[:, [0, -1]] + 1e-6)

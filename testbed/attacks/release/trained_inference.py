@@ -10,7 +10,6 @@ from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 from testbed.attacks.kit import attack, keyed_rng
 from testbed.attacks.release.attribute_inference import tolerance_of
 from testbed.attacks.release.features import ranked
-from testbed.attacks.release.neighbours import Scale
 from testbed.core import Array, Column, Gaps, Guesses, Release, Table
 from testbed.matching import row_keys
 
@@ -61,8 +60,8 @@ def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) 
     if secret.kind == "numeric" and len(np.unique(truth[there])) > FEW_VALUES:
         if there.mean() <= 0.5:
             return np.full(len(known), np.nan)  # most have none, and that is the best single guess
-        scale = Scale.of(release.select((secret.name,)))
-        origin, width = scale.origins[secret.name], scale.ranges[secret.name]
+        origin = float(truth[there].min())
+        width = float(truth[there].max() / 2 - origin / 2) * 2
         if width == 0:
             return np.full(len(known), origin)
         model = ExtraTreesRegressor(trees, random_state=state, max_features=1 / 3)
