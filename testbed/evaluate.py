@@ -15,12 +15,13 @@ from testbed import counter, utility
 from testbed import policy as policy_
 from testbed.core import Evidence, Release, Split
 from testbed.data import aside, tables
+from testbed.data.described import Described
 from testbed.errors import UsageError
 from testbed.harness.presence import can_decide
 from testbed.harness.release import examine
 from testbed.harness.targets import RECIPIENT
 from testbed.report import gate, results
-from testbed.report.schema import Result, Subject, ThreatModel
+from testbed.report.schema import Result, Subject, TableColumn, ThreatModel
 from testbed.spread import IN_TURN, Spread, rows_over
 
 NOT_TESTED = [
@@ -110,6 +111,18 @@ def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
     )
 
 
+def _column(told: Described) -> TableColumn:
+    return TableColumn(
+        name=told.name,
+        kind=told.kind,
+        declared=told.declared,
+        unit=told.unit or None,
+        gaps=told.gaps,
+        coded_gaps=told.coded_gaps,
+        doubtful=told.doubtful,
+    )
+
+
 def membership_decides(control: pd.DataFrame, person: str | None) -> bool:
     """Does this control hold people enough for membership to be one of the risks that decide? Half are a reference."""
     people = len(control) if person is None else int(control[person].nunique())
@@ -182,6 +195,7 @@ def evaluate(
             progress=progress,
             min_cell=decides.min_cell,
             aside=aside.left_out(*three, meta, encoded),
+            flags=["kind_in_doubt"] if any(d.doubtful for d in encoded.described) else [],
         )
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control
@@ -211,6 +225,7 @@ def evaluate(
             licence=licence,
             size_band=results.size_band(len(original)),
             columns=len(encoded.original.columns),
+            table=[_column(d) for d in encoded.described],
         ),
         threat=recipient(bool(raw), decided),
         findings=examined.findings,

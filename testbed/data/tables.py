@@ -15,6 +15,8 @@ import pandas as pd
 
 from testbed.core import Array, Column, Table
 from testbed.data import dates, spellings
+from testbed.data.described import Described, described
+from testbed.data.missing import codes_for_missing
 from testbed.errors import InputError, UsageError
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
@@ -31,6 +33,8 @@ class Frames:
     original: Table
     synthetic: Table
     control: Table | None
+    described: tuple[Described, ...] = ()
+    """What each column was taken for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +132,13 @@ def encode(
     for role, frame in frames.items():
         _same_columns(names, [c for c in frame.columns if c not in left_out], role)
     columns: list[Column] = []
+    told: list[Described] = []
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
         column, values = _encode_column(name, series, meta.kinds.get(name))
+        coded = _without_codes(column, values)
+        told.append(described(column, series, values, name in meta.kinds, coded))
         columns.append(column)
         for role, array in values.items():
             encoded[role].append(array)
@@ -146,7 +153,7 @@ def encode(
                 "Write the column as text in both files.",
             )
     made = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
-    return Frames(made["original"], made["synthetic"], made.get("control"))
+    return Frames(made["original"], made["synthetic"], made.get("control"), tuple(told))
 
 
 def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
@@ -228,6 +235,16 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
         among = pd.concat([v[v.map(dates.is_dated).astype(bool)] for v in series.values()])
         return Column(name, "numeric", date=True), {r: _days(name, r, v, among) for r, v in series.items()}
     return categories(name, series)
+
+
+def _without_codes(column: Column, values: dict[str, Array]) -> bool:
+    """Turns numeric codes for missing into gaps, in all tables alike; returns whether there were any."""
+    if column.kind == "categorical" or column.date:
+        return False
+    codes = codes_for_missing(list(values.values()))
+    for role, own in values.items() if len(codes) else ():
+        values[role] = np.where(np.isin(own, codes), np.nan, own)
+    return bool(len(codes))
 
 
 def _kinds_of(series: dict[str, Series], kind: str | None) -> dict[str, str]:

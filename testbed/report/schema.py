@@ -197,6 +197,21 @@ class Run(Model):
     status: Literal["complete", "partial"] = "complete"
 
 
+class TableColumn(Model):
+    """What one column of a table was taken for. `gaps` is the share of cells without a value, to a hundredth."""
+
+    name: str
+    kind: Literal["number", "date", "category"]
+    declared: bool
+    """Whether the meta file says the kind; else it was told from the cells."""
+    unit: str | None = None
+    gaps: Statistic
+    coded_gaps: bool = False
+    """Whether numbers that stand for missing values, such as 99999 or -9, were read as gaps."""
+    doubtful: bool = False
+    """Taken as a category, though it has many different values and most of them hold digits."""
+
+
 class Subject(Model):
     type: Literal["federation", "synthetic_table", "transcript", "model"]
     name: str
@@ -204,6 +219,8 @@ class Subject(Model):
     licence: str
     size_band: str
     columns: int | None = None
+    table: list[TableColumn] = []
+    """Of a table, its columns in their order."""
 
 
 class ThreatModel(Model):
