@@ -26,7 +26,9 @@ class Copies:
     whole_table: bool
     """The release equals the original as a multiset, and has 20 or more distinct rows."""
     by_chance: int = 0
-    """How many of the unique members as many fresh people of this population would hardly exceed (see `_hit`)."""
+    """Upper 95 % bound on the unique members that as many fresh people would reproduce by chance (see `_hit`)."""
+    controls_by_chance: int = 0
+    """The same bound for unique controls."""
     text: str = ""
     """The column of free text that was compared by itself; "" where whole rows were."""
 
@@ -86,6 +88,7 @@ def _compared(release: Table, members: Table, controls: Table | None, columns: t
     people = _people_in(members)
     control_people = 0 if controls is None else _people_in(controls)
     p = 1.0 if controls is None else stats.labels_by_chance(found, found + found_control, people, control_people)
+    twice = int((held == 2).sum())
     same = len(release) == len(members) and bool((np.sort(released) == np.sort(original)).all())
     return Copies(
         unique_people(original, members, False),
@@ -94,15 +97,16 @@ def _compared(release: Table, members: Table, controls: Table | None, columns: t
         found_control,
         p,
         same and len(np.unique(original)) >= DISTINCT_ROWS,
-        _hit(int((held == 2).sum()), people, people + control_people, len(release)),
+        _hit(twice, people, people + control_people, len(release)),
+        _hit(twice, control_people, people + control_people, len(release)),
     )
 
 
 def _hit(twice: int, members: int, people: int, drawn: int) -> int:
-    """How many unique members `drawn` fresh people would hit, at most (95 %), where `twice` rows are had by two people.
+    """Upper 95 % bound on the unique members that `drawn` fresh people reproduce, where two people share `twice` rows.
 
-    What all rows of one person would be of the population is 2 `twice` / `people` (Good 1953, Biometrika 40), with
-    Poisson's upper 95 % bound of `twice`.
+    The rows of one person alone are a share 2 `twice` / `people` of the population (Good 1953, Biometrika 40); for
+    `twice` Poisson's upper 95 % bound is taken.
     """
     bound = float(scipy_stats.chi2.ppf(0.95, 2 * (twice + 1))) / 2
     return int(scipy_stats.poisson.ppf(0.95, drawn * min(1.0, 2 * bound / people) * members / people))

@@ -272,6 +272,8 @@ def _finding(
     attack, control, positive = found["measure"], found["control"], found["positive_control"]
     assert attack is not None
     flags = [*flags, *_flags(evidence, over is not None)]
+    if over is not None and stats.surely_negative(over):
+        flags.append("negative_excess")
     if positive is None:
         flags.append("positive_control_missing")
     else:

@@ -18,12 +18,14 @@ from testbed.report.schema import Decision, Estimate, Finding, Limit, Reason, Un
 from testbed.wording import FLAGS
 
 BUILT_IN = "example-open-release"
-RULED = {"copying": "the copy rule is an exact test", "epsilon": "the claim itself is the limit"}
-BROKEN = {"copied", "claim_exceeded"}
+RULED = {"copying": "the rules on copies are exact tests", "epsilon": "the claim itself is the limit"}
+BROKEN = {"copied", "near_copies", "claim_exceeded"}
 """Risks that a rule decides and no limit, and the flags by which they fail."""
 MOST_ALARMS, FAMILY_P = 5, 0.05
 DECLARED = "nearer_than_reference"
 """The membership attack that decides where people are enough, and where they are not is the one that is looked at."""
+ENOUGH_CONTROLS = 2000
+"""People in a control by which membership can decide."""
 SMALLEST_CELL = 3
 """A policy may not let counts of fewer people be shown, nor switch the gate off."""
 EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}
@@ -114,6 +116,7 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
     reasons = [Reason(rule=f.rule, verdict=f.verdict, text=_text(f)) for f in judged if f.primary]
     if reasons:
         reasons += _alarms(judged, policy)[:MOST_ALARMS]
+        reasons += _undecided(judged, policy)
     if not reasons:
         text = "No attack that decides was run, so nothing speaks for a release."
         reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text)]
@@ -177,6 +180,28 @@ def _alarms(findings: list[Finding], policy: Policy) -> list[Reason]:
             text += f"its excess is at least {least:.3f}; the limit is {limit:g}."
             made.append(Reason(rule=finding.rule, verdict="review", text=text))
     return made
+
+
+def _undecided(findings: list[Finding], policy: Policy) -> list[Reason]:
+    """Membership that the policy limits and too few people decide: a person must look where the limit is possible."""
+    if any(f.primary and f.risk == "membership" for f in findings):
+        return []
+    made: list[Reason] = []
+    for finding in findings:
+        over, limit = finding.excess, policy.limits.get("membership")
+        if finding.attack.name != DECLARED or finding.risk != "membership" or limit is None:
+            continue
+        if isinstance(over, Estimate) and over.low <= limit <= over.high:
+            fpr = finding.measure.fpr if isinstance(finding.measure, Estimate) else None
+            rate = f" at a false-positive rate of {100 * fpr:g} %" if fpr is not None else ""
+            text = (
+                f"membership{rate}: could not be decided with a control of fewer than {ENOUGH_CONTROLS:,} people. The "
+                f"excess lies between {100 * over.low:.1f} and {100 * over.high:.1f} points, and the limit of "
+                f"{100 * limit:g} points is possible. Hold out more people, or let a person judge whether members may "
+                "be recognised."
+            )
+            made.append(Reason(rule=finding.rule, verdict="review", text=text))
+    return made[:1]
 
 
 def _least(finding: Finding, over: Estimate, tests: int) -> float:

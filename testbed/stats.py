@@ -139,6 +139,12 @@ def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> floa
     return over.value - (over.value - over.low) * all_ / own
 
 
+def surely_negative(over: Interval, alpha: float = 0.001) -> bool:
+    """Whether an excess lies below zero with one-sided confidence 1 - `alpha`; normal tails."""
+    own, strict = (float(scipy_stats.norm.ppf(q)) for q in ((1 + over.level) / 2, 1 - alpha))
+    return over.value + (over.high - over.value) * strict / own < 0
+
+
 def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, float]:
     """Below which true excess a test of this precision passes a limit, and above which it fails it, with `power`.
 

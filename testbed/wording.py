@@ -26,6 +26,16 @@ FLAGS = {
     "copies_suspected": "the copies are too few, or the control is too small, to be sure that they are no chance",
     "control_overlap": "original and control share more rows than chance explains",
     "identifiers_present": "the release holds what looks like direct identifiers of people",
+    "kind_in_doubt": "a column with many different values, most of which hold digits, was read as a category, so that "
+    "near values count as different (see the table of columns; give its kind in the meta file, or write plain numbers)",
+    "negative_excess": "the attack is right less often about people in the data than about others, beyond chance: "
+    "something distinguishes the two groups, and this attack looks the wrong way",
+    "control_in_release": "people of the control stand in the release more often than chance explains: the generator "
+    "seems to have seen the control, or the wrong file is being judged",
+    "near_copies": "released rows lie next to single people of the original more often than next to people who were "
+    "not in it",
+    "near_copies_suspected": "released rows lie next to single people of the original somewhat more often than next to "
+    "people who were not in it",
     "control_shift": "original and control differ in distribution (permutation test, p < .01)",
 }
 

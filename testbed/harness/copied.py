@@ -6,10 +6,15 @@ from testbed import findings as findings_
 from testbed import stats
 from testbed.copying import Copies, copies
 from testbed.findings import Plan
+from testbed.harness import coincidences
 from testbed.harness.targets import Setting
 from testbed.report.schema import Finding, Validity
 
 COPY_P, SUSPECT_P = 0.001, 0.05
+ALIKE = 3
+"""So many times the bound on what chance reproduces must controls stand in a release to have been in its making."""
+FEWEST_CONTROLS = 3
+"""Controls with rows that chance would hardly give anybody; one or two may be patients who are registered twice."""
 
 
 def copied_rows(setting: Setting) -> Finding:
@@ -18,21 +23,33 @@ def copied_rows(setting: Setting) -> Finding:
     plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
     people = len(set(setting.members.persons.tolist()))
     others = len(set(setting.controls.persons.tolist())) if setting.controls is not None else 0
-    return copying(plan, found, setting.controls is not None, people, others)
+    improbable = coincidences.improbable(setting.release.table, setting.members, setting.controls)
+    return copying(plan, found, setting.controls is not None, people, others, improbable)
 
 
-def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_persons: int) -> Finding:
-    """The copy rule (DESIGN 7.12): exact test at .001, or the whole table released as it is.
+def copying(
+    plan: Plan,
+    found: Copies,
+    controlled: bool,
+    persons: int,
+    control_persons: int,
+    improbable: tuple[int, int] = (0, 0),
+) -> Finding:
+    """The copy rule's finding: exact test at .001, or the whole table released as it is.
 
-    What the test leaves open for want of controls, and fresh people would hardly do, is for a person to look at.
+    Copies that the test leaves open are for a person to look at: more than fresh people would reproduce, or a single
+    one whose row chance would hardly give anybody (`improbable` counts them among members and controls). The same is
+    asked of the control, which a generator must not have seen.
     """
     measure = stats.wilson(found.members_reproduced, persons)
     control = stats.wilson(found.controls_reproduced, control_persons) if controlled else None
     flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
     unexplained = found.p_value < SUSPECT_P or not found.controls_reproduced
-    suspected = not flags and unexplained and found.members_reproduced > found.by_chance
-    flags += ["copies_suspected"] if suspected else []
-    finding = findings_.diagnostic(plan, measure, control, _told(found, flags, controlled))
+    suspected = (unexplained and found.members_reproduced > found.by_chance) or improbable[0] > 0
+    flags += ["copies_suspected"] if suspected and not flags else []
+    contaminated = found.controls_reproduced > ALIKE * found.controls_by_chance or improbable[1] >= FEWEST_CONTROLS
+    flags += ["control_in_release"] if controlled and contaminated else []
+    finding = findings_.diagnostic(plan, measure, control, _told(found, flags, controlled, persons, control_persons))
     over = stats.excess(measure, control) if control else None
     return finding.model_copy(
         update={
@@ -44,7 +61,7 @@ def copying(plan: Plan, found: Copies, controlled: bool, persons: int, control_p
     )
 
 
-def _told(found: Copies, flags: list[str], controlled: bool) -> str:
+def _told(found: Copies, flags: list[str], controlled: bool, members: int, others: int) -> str:
     who = f"Texts in {found.text!r} that one person alone has" if found.text else "Unique people of the original"
     how = "word for word" if found.text else "row for row"
     if found.whole_table:
@@ -54,8 +71,16 @@ def _told(found: Copies, flags: list[str], controlled: bool) -> str:
             f"{who} stand in the release, {how}, more often than those of people who were not in it; chance does not "
             "explain the difference."
         )
+    if "control_in_release" in flags:
+        return (
+            f"Unique people stand in the release, {how}: {found.members_reproduced / members:.1%} of the original's "
+            f"people and {found.controls_reproduced / others:.1%} of the control's, more than chance explains. The "
+            "generator must never see the control: it was given everybody, or the wrong file is judged."
+        )
+    if "copies_suspected" in flags and found.members_reproduced <= found.by_chance:
+        return f"People of the original stand in the release, {how}, with rows that chance would hardly give anybody."
     if "copies_suspected" in flags:
-        return f"{who} stand in the release, {how}: more of them than as many fresh people would hit."
+        return f"{who} stand in the release, {how}: more of them than as many fresh people would reproduce by chance."
     if not controlled and found.members_reproduced:
         return f"{who} stand in the release, {how}; without a control nobody can tell how many chance would hit."
     return "No more unique people of the original stand in the release, row for row, than chance explains."

@@ -13,7 +13,7 @@ from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.data.tables import Frames, named
 from testbed.errors import UsageError
-from testbed.harness import closeness, copied, groups, identifying, inference, presence, risks
+from testbed.harness import closeness, copied, groups, identifying, inference, near_copies, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.gate import MIN_CELL
@@ -42,13 +42,15 @@ def examine(
     progress: Progress = lambda _: None,
     min_cell: int = MIN_CELL,
     aside: Frames | None = None,
+    flags: Sequence[str] = (),
 ) -> Examined:
     """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
 
     The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
     and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than
     `min_cell` people are not shown. `aside` are columns that are no attributes, such as the person's, which are only
-    searched for identifiers. Raises `UsageError` for a column or an instrument that does not exist.
+    searched for identifiers; `flags` speak against the tables themselves, and mark every finding. Raises `UsageError`
+    for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
@@ -66,7 +68,7 @@ def examine(
     found += risks.linkability(setting, links)
     found += inference.attribute_inference(setting, secrets)
     found += presence.membership(setting)
-    found.append(copied.copied_rows(setting))
+    found += [copied.copied_rows(setting), near_copies.near_copied(setting)]
     found += identifying.direct_identifiers(setting)
     found += groups.outliers_and_rare(setting)
     found += closeness.diagnostics(setting, risks.pairs(setting, links))
@@ -76,8 +78,8 @@ def examine(
 
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += peer.anonymeter(setting, named, risks.pairs(setting, links))
-    flags = control_flags(members, controls, keyed_rng(seed, "control check"))
-    return Examined([_flagged(f, flags) for f in found], setting.evidence)
+    against = [*flags, *control_flags(members, controls, keyed_rng(seed, "control check"))]
+    return Examined([_flagged(f, against) for f in found], setting.evidence)
 
 
 def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:

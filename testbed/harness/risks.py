@@ -7,13 +7,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from testbed import findings as findings_
-from testbed import judge
+from testbed import judge, stats
 from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.core import Cell, Evidence, Fields, Halves, Predicates, Release
 from testbed.findings import Plan
+from testbed.harness.near_copies import CONTAMINATED
 from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
 from testbed.matching import Index
-from testbed.report.schema import Finding, Unmeasured
+from testbed.report.schema import Finding, Unmeasured, Validity
 from testbed.stats import Interval
 
 # --- singling out ---------------------------------------------------------------------------------------
@@ -88,6 +89,8 @@ def _judged(
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 LINK = "TB-LINKABILITY-001"
+FAR_ABOVE = 0.05
+"""By so much more often must people of the control be linked through the release than through other people's rows."""
 
 
 def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Finding]:
@@ -138,8 +141,31 @@ def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str
     )
     setting.evidence[plan.rule] = evidence
     finding = findings_.rates(plan, evidence)
+    if number == 1 and _knows_the_control(setting, evidence, left, right):
+        flags = sorted({*finding.validity.flags, CONTAMINATED})
+        finding = finding.model_copy(update={"validity": Validity(ok=False, flags=flags)})
     # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
     k, n = attack.defaults["neighbours"], len(setting.release.table)
     chance = 1 - max(0.0, 1 - k / n) ** k
     guess = findings_.estimate("rate", Interval(chance, chance, chance, 1.0, "closed form", n), "record")
     return finding.model_copy(update={"baseline": guess})
+
+
+def _knows_the_control(setting: Setting, evidence: Evidence, left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Are people of the control linked through the release far more often than through other people's real rows?
+
+    Those are rows of the original, which the control cannot be in: as many as the release has, if there are so many.
+    """
+    used = ~setting.targets.used
+    linked = evidence.cell("true", "unused")
+    if not len(linked):
+        return False
+    rng = keyed_rng(setting.seed, "control linked through the original")
+    rows = np.sort(rng.permutation(len(setting.members))[: len(setting.release.table)])
+    controls = setting.targets.table.take(np.flatnonzero(used))
+    order = rng.permutation(len(controls))
+    question = Halves(controls.select(left), controls.select(right).take(order))
+    claim = find("linkability").run(Release(setting.members.take(rows)), question, None, setting.seed, RECIPIENT)
+    expected = judge.links(claim, np.argsort(order), np.zeros(len(controls), bool), "blind", controls.persons)
+    through, chance = (stats.proportion(e.success, e.cluster) for e in (linked, expected))
+    return stats.excess(through, chance, level=0.998).low > FAR_ABOVE
