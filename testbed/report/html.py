@@ -11,6 +11,7 @@ from testbed.counter import MANY
 from testbed.report import charts
 from testbed.report.schema import Estimate, Finding, Result, Unmeasured
 from testbed.report.words import interval, short, units, what
+from testbed.shown import shown
 from testbed.wording import FLAGS
 
 VERDICTS = {
@@ -34,7 +35,8 @@ KNOWLEDGE = {
 
 def render(result: Result) -> str:
     """The report as one HTML file. Does no arithmetic on findings; everything shown is in the result."""
-    environment = Environment(loader=PackageLoader("testbed", "report"), autoescape=True, undefined=StrictUndefined)
+    loader = PackageLoader("testbed", "report")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters |= {"interval": interval, "short": short, "units": units, "what": what}
     template = environment.get_template("report.html.j2")
@@ -54,6 +56,11 @@ def render(result: Result) -> str:
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),
     )
+
+
+def _visible(value: object) -> object:
+    """Text of users without the characters that are invisible or turn it around; HTML escapes the rest."""
+    return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _buckets(result: Result) -> list[tuple[str, list[str]]]:
