@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -114,7 +113,7 @@ def evaluate(
         progress(
             f"warning: {times} releases of this original were evaluated here; do not tune a generator by the report"
         )
-    done.write(folder)
+    done.write(folder, checked=True)
     conclude(done.result, folder, json_)
 
 
@@ -165,6 +164,7 @@ def report(
     from testbed.report import gate, html, results
 
     target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
+    html.writable(target)
     result = results.load(run)
     text = html.render(result)
     gate.check({"report.html": text.encode()}, result, None)
@@ -241,6 +241,7 @@ def run(
     """Run a scenario. Decides only with --policy."""
     from testbed import policy as policy_
     from testbed import scenario
+    from testbed.report import folder as folders
     from testbed.report import results
 
     registered = scenario.find(name)
@@ -250,7 +251,7 @@ def run(
     # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
     store = folder.with_name(f".{folder.name}.resume") if out else None
     if store and not resume:
-        shutil.rmtree(store, ignore_errors=True)
+        folders.forget(store)
     done = scenario.run(
         registered,
         params,
@@ -261,9 +262,9 @@ def run(
         store=store,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files, checked=True)
     if store:
-        shutil.rmtree(store, ignore_errors=True)
+        folders.forget(store)
     conclude(done.result, folder, json_)
 
 
@@ -298,7 +299,7 @@ def replay(
         seed=seed,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files)
+    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files, checked=True)
     conclude(done.result, folder, json_, unmeasured=Exit.REVIEW)
 
 
