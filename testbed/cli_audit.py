@@ -133,5 +133,5 @@ def audit_model(
         seed=seed,
         progress=progress,
     )
-    results.write(folder, result, evidence, people)
+    results.write(folder, result, evidence, people, checked=True)
     conclude(result, folder, json_)

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from testbed.errors import UsageError
+from testbed.shown import shown
+from testbed.terminal import say
 
 
 def synthesise(
@@ -22,7 +24,9 @@ def synthesise(
             "person; mst, aim and noisy_marginals are differentially private."
         ),
     ],
-    rows: Annotated[int | None, typer.Option(min=1, help="How many rows.  [default: as many as the original]")] = None,
+    rows: Annotated[
+        int | None, typer.Option(min=1, show_default="as many as the original", help="How many rows.")
+    ] = None,
     person: Annotated[
         str | None, typer.Option(help="The column that tells people apart; dropped, except by par and hma.")
     ] = None,
@@ -73,4 +77,4 @@ def synthesise(
         rows_: Any = frame[list(made.columns)]
         made = planting.planted(made, rows_, planted, rng, plant)
     files.write_table(out, made)
-    typer.echo(out)
+    say(shown(out))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from testbed import policy, scenario, terminal
 from testbed.report import results
+from testbed.shown import shown
 
 RUNS = Path("runs/demo")
 QUESTIONS = (
@@ -26,10 +27,10 @@ def main() -> None:
             RUNS / folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files
         )
         sys.stderr.write("\n")
-        print(f"{done.result.decision.verdict.upper():7} {done.result.subject.name}")
+        print(f"{done.result.decision.verdict.upper():7} {shown(done.result.subject.name)}")
         for finding in done.result.findings:
             if finding.primary:
-                print(f"        {finding.plain}")
+                print(f"        {shown(finding.plain)}")
         print(f"        {where / 'share' / 'report.html'}\n")
 
 

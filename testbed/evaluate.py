@@ -53,8 +53,8 @@ class Evaluation:
         disclosure = self.result.disclosure.model_copy(update={"evaluations": times})
         return replace(self, result=self.result.model_copy(update={"disclosure": disclosure}))
 
-    def write(self, out: Path) -> Path:
-        return results.write(out, self.result, self.evidence, self.people)
+    def write(self, out: Path, checked: bool = False) -> Path:
+        return results.write(out, self.result, self.evidence, self.people, checked=checked)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
@@ -89,6 +91,31 @@ def loopback() -> Generator[None]:
 SEVERAL_NODES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
+@contextmanager
+def swept() -> Generator[None]:
+    """While it lasts, Ray may be started or stopped; at the end what Ray left to the garbage collector is closed.
+
+    Ray opens /dev/null for the output of its processes and never closes it. Where warnings are errors, Python's
+    complaint would otherwise turn up in whatever runs when the collector does. Any other object left open is
+    complained of as ever: what was left before this begins is collected before, and `LEFT_BY_RAY` names the rest.
+    """
+    gc.collect()
+    with warnings.catch_warnings():
+        for message in LEFT_BY_RAY:
+            warnings.filterwarnings("ignore", message, ResourceWarning)
+        try:
+            yield
+        finally:
+            gc.collect()
+
+
+LEFT_BY_RAY = (
+    r"unclosed file <_io\.(TextIOWrapper|BufferedWriter|FileIO) name='/dev/null' mode='wb?'",
+    r"subprocess \d+ is still running$",  # the processes of Ray, which end when Ray's own supervisor says so
+)
+"""Regular expressions of the `ResourceWarning`s that starting and stopping Ray 2.55 leaves behind."""
+
+
 @dataclass(frozen=True, slots=True)
 class OnRay:
     """Each job a Ray task of one core, on the cluster at `address` or, if that is `local`, on this machine alone.
@@ -123,7 +150,7 @@ class OnRay:
             if not ray.is_initialized():
                 _answers(self.address)
                 quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-                with loopback() if self.address == "local" else nullcontext():
+                with swept(), loopback() if self.address == "local" else nullcontext():
                     ray.init(self.address, include_dashboard=False, **quiet)
         except (ImportError, OSError, ValueError, RuntimeError):
             raise UsageError(

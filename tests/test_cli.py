@@ -146,6 +146,15 @@ def test_an_output_that_cannot_be_written_is_told_before_the_work(
     assert (tmp_path / "taken" / "thesis.txt").read_text() == "mine"
 
 
+def test_an_instrument_that_is_not_installed_is_told_before_the_work(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setattr("testbed.harness.risks.singling_out", lambda _: pytest.fail("worked"))
+    assert invoke(monkeypatch, *evaluate(files, "s.csv", tmp_path / "run", "--instrument", "anonymeter")) == 2
+    assert "TB-CLI-004" in capsys.readouterr().err
+
+
 def test_a_defect_is_told_without_its_text(
     files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

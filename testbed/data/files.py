@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import uuid
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -181,12 +182,15 @@ def write_table(path: Path, frame: pd.DataFrame, separator: str = ",") -> None:
         raise UsageError("TB-OUT-003", f"{path.name} exists already.", "It would be overwritten.", "Give another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}")
-        if path.suffix.lower() == ".parquet":
-            frame.to_parquet(staging, index=False)
-        else:
-            frame.to_csv(staging, index=False, sep=separator)
-        staging.rename(path)
+        staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+        try:
+            if path.suffix.lower() == ".parquet":
+                frame.to_parquet(staging, index=False)
+            else:
+                frame.to_csv(staging, index=False, sep=separator)
+            staging.rename(path)
+        finally:
+            staging.unlink(missing_ok=True)
     except OSError as error:
         raise UsageError(
             "TB-OUT-002", "The output cannot be written.", f"{error.strerror}.", "Choose a writable folder."

@@ -28,7 +28,7 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
 from flwr.supercore.task_identity import TaskIdentity
 
-from testbed.spread import loopback
+from testbed.spread import loopback, swept
 
 VERSION = "1.41.0"
 PARTITION = "partition-id"
@@ -120,8 +120,10 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
     if "RAY_ADDRESS" not in os.environ:
         quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
         config["init_args"] = {"num_cpus": os.cpu_count() or 1, **quietly}
-    with warnings.catch_warnings(), quiet(), loopback() if "init_args" in config else contextlib.nullcontext():
-        warnings.simplefilter("ignore")
+    local = loopback() if "init_args" in config else contextlib.nullcontext()
+    with swept(), warnings.catch_warnings(), quiet(), local:
+        for kind in (DeprecationWarning, FutureWarning, RuntimeWarning, UserWarning):  # a file left open is still told
+            warnings.simplefilter("ignore", kind)
         try:
             run(server_app, client_app, nodes, backend_config=cast(Any, config))
         finally:

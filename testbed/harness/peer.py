@@ -7,6 +7,7 @@ an extra, and never imported unless it is asked for. Its figures inform and neve
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import logging
 import warnings
@@ -53,17 +54,24 @@ def frame_of(table: Table) -> pd.DataFrame:
     return pd.DataFrame(made)
 
 
+def check_installed() -> None:
+    """Raises `UsageError` where anonymeter is not installed: asked before any attack, and loads nothing."""
+    with contextlib.suppress(ModuleNotFoundError):
+        if importlib.util.find_spec("anonymeter") is not None:
+            return
+    raise UsageError(
+        "TB-CLI-004",
+        "anonymeter is not installed.",
+        "Its own evaluators were asked for.",
+        "Install leakage-testbed[anonymeter], or leave --instrument out.",
+    )
+
+
 def anonymeter(setting: Setting, secrets: Sequence[str], pairs: Sequence[Pair]) -> list[Finding]:
     """Its three risks. Raises `UsageError` where it is not installed; what it cannot evaluate is unmeasured."""
-    try:
-        from anonymeter import evaluators
-    except ModuleNotFoundError:
-        raise UsageError(
-            "TB-CLI-004",
-            "anonymeter is not installed.",
-            "Its own evaluators were asked for.",
-            "Install leakage-testbed[anonymeter], or leave --instrument out.",
-        ) from None
+    check_installed()
+    from anonymeter import evaluators
+
     tables = [setting.members, setting.release.table, setting.controls]
     original, synthetic, control = cast(
         "tuple[Any, Any, Any]", (frame_of(t) if t is not None else None for t in tables)

@@ -13,7 +13,7 @@ from testbed.attacks.kit import keyed_rng
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.data.tables import Frames, named
 from testbed.errors import UsageError
-from testbed.harness import closeness, copied, groups, identifying, inference, near_copies, presence, risks
+from testbed.harness import closeness, copied, groups, identifying, inference, near_copies, peer, presence, risks
 from testbed.harness.control import control_flags
 from testbed.harness.targets import Progress, Setting
 from testbed.report.gate import MIN_CELL
@@ -62,6 +62,8 @@ def examine(
             "It says whose evaluators are run.",
             f"Use one of: {', '.join(INSTRUMENTS)}.",
         )
+    if instrument == "anonymeter":
+        peer.check_installed()
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
     setting = Setting(members, controls, release, attacks, seed, progress, min_cell, aside)
     found = risks.singling_out(setting)
@@ -73,9 +75,6 @@ def examine(
     found += groups.outliers_and_rare(setting)
     found += closeness.diagnostics(setting, risks.pairs(setting, links))
     if instrument == "anonymeter":
-        # Imported here: it is an extra, and slow to load.
-        from testbed.harness import peer
-
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += peer.anonymeter(setting, named, risks.pairs(setting, links))
     against = [*flags, *control_flags(members, controls, keyed_rng(seed, "control check"))]

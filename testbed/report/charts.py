@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from testbed.report.schema import Estimate, Finding, Limit, Measure, Series
 from testbed.report.words import interval, number
+from testbed.shown import shown
 
 WIDTH, LEFT, RIGHT, ROW = 760, 250, 24, 26
 INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"
@@ -32,10 +33,14 @@ class Chart:
     rows: Sequence[Sequence[str]]
 
 
+def _escape(text: str) -> Markup:
+    return escape(shown(text))
+
+
 def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> Markup:
     return Markup(
         f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{escape(title)}</title><desc>{escape(description)}</desc>{''.join(parts)}</svg>"
+        f"<title>{_escape(title)}</title><desc>{_escape(description)}</desc>{''.join(parts)}</svg>"
     )
 
 
@@ -45,7 +50,7 @@ def _at(coordinate: float) -> str:
 
 def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = INK, size: int = 12) -> str:
     place = f'x="{_at(x)}" y="{_at(y)}" text-anchor="{anchor}"'
-    return f'<text {place} font-size="{size}" fill="{colour}">{escape(text)}</text>'
+    return f'<text {place} font-size="{size}" fill="{colour}">{_escape(text)}</text>'
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1, dash: str = "") -> str:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import resources
+from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed.counter import MANY
+from testbed.errors import UsageError
 from testbed.report import charts
 from testbed.report.schema import Estimate, Finding, Result, Unmeasured
 from testbed.report.words import interval, short, units, what
+from testbed.shown import shown
 from testbed.wording import FLAGS
 
+MARK, LOOKED_AT = '<header class="strip ', 100_000
+"""By which a report is known, within so many of its first bytes."""
 VERDICTS = {
     "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),
     "review": ("REVIEW", "?", "A person must decide; the reasons are below."),
@@ -34,7 +40,8 @@ KNOWLEDGE = {
 
 def render(result: Result) -> str:
     """The report as one HTML file. Does no arithmetic on findings; everything shown is in the result."""
-    environment = Environment(loader=PackageLoader("testbed", "report"), autoescape=True, undefined=StrictUndefined)
+    loader = PackageLoader("testbed", "report")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.trim_blocks = environment.lstrip_blocks = True
     environment.filters |= {"interval": interval, "short": short, "units": units, "what": what}
     template = environment.get_template("report.html.j2")
@@ -54,6 +61,30 @@ def render(result: Result) -> str:
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),
     )
+
+
+def writable(target: Path) -> None:
+    """Raises `UsageError` unless a report may be written to `target`: an HTML file that is new or was a report."""
+    if target.suffix.lower() not in (".html", ".htm"):
+        raise UsageError(
+            "TB-OUT-006",
+            f"A report is HTML, and {target.name} says something else.",
+            "A browser or a reader would take the file for what its name says.",
+            "End the name in .html; a browser prints it as PDF.",
+        )
+    with contextlib.suppress(OSError):
+        if target.exists() and MARK.encode() not in target.read_bytes()[:LOOKED_AT]:
+            raise UsageError(
+                "TB-OUT-003",
+                f"{target.name} exists and is no report.",
+                "It would be overwritten.",
+                "Name another file.",
+            )
+
+
+def _visible(value: object) -> object:
+    """Text of users without the characters that are invisible or turn it around; HTML escapes the rest."""
+    return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _buckets(result: Result) -> list[tuple[str, list[str]]]:

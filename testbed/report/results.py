@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import platform
 import resource
-import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from testbed.core import Evidence
 from testbed.errors import InputError, UsageError
 from testbed.policy import Policy, decide
-from testbed.report import gate, html
+from testbed.report import folder, gate, html
 from testbed.report.schema import (
     DataClass,
     Defence,
@@ -160,66 +160,31 @@ def write(
     evidence: Mapping[str, Evidence] | None = None,
     people: gate.People | None = None,
     files: Mapping[str, bytes] | None = None,
+    checked: bool = False,
 ) -> Path:
-    """Write `share/` and `evidence/` under `out`; on any error nothing is left there.
+    """Write `share/` and `evidence/` under `out`; on any error an earlier run there stays as it is.
 
-    `files` go to evidence/ as they are. A folder that holds an earlier run is replaced; any other that is not
-    empty is refused.
+    `files` go to evidence/ as they are. An earlier run is replaced; a folder that holds anything else is refused,
+    unless it was `checked` before the work: what others put there since is moved back or kept beside, not deleted.
     """
     min_cell = result.disclosure.min_cell
     share = {"result.json": to_json(result).encode(), "report.html": html.render(result).encode()}
     gate.check(share, result, people, min_cell)
-    writable(out)
-    staging = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
-    try:
-        (staging / "share").mkdir(parents=True)
-        (staging / "evidence").mkdir(mode=0o700)
-        for name, content in share.items():
-            (staging / "share" / name).write_bytes(content)
-        for rule, rows in (evidence or {}).items():
-            columns = {c: getattr(rows, c) for c in ("view", "group", "item", "cluster", "score", "success")}
-            np.savez_compressed(staging / "evidence" / f"{rule}.npz", **columns)
-        for name, content in (files or {}).items():
-            (staging / "evidence" / name).write_bytes(content)
-        if out.exists():
-            shutil.rmtree(out)
-        staging.rename(out)
-    except OSError as error:
-        raise _unwritable(error) from None
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    if not checked:
+        folder.check(out)
+    folder.put(
+        out, share, {f"{rule}.npz": _packed(rows) for rule, rows in (evidence or {}).items()} | dict(files or {})
+    )
     return out
 
 
+def _packed(rows: Evidence) -> bytes:
+    columns = {c: getattr(rows, c) for c in ("view", "group", "item", "cluster", "score", "success")}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    return buffer.getvalue()
+
+
 def writable(out: Path) -> None:
-    """Raises `UsageError` unless results may go to `out`: called before hours of work, and again at the end."""
-    if out.resolve() in (Path.cwd(), *Path.cwd().parents):
-        raise UsageError(
-            "TB-OUT-003",
-            "The folder that you stand in cannot be the output.",
-            "A run's folder is put in place whole, and this one would be replaced.",
-            "Name a new folder with --out.",
-        )
-    if out.exists() and not (out.is_dir() and ((out / "share" / "result.json").exists() or not any(out.iterdir()))):
-        raise UsageError(
-            "TB-OUT-001",
-            f"{out.name} exists and is not the folder of an earlier run.",
-            "It would be overwritten.",
-            "Name another folder with --out.",
-        )
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.parent / f".{out.name}.{uuid.uuid4().hex[:8]}"
-        probe.mkdir()
-        probe.rmdir()
-    except OSError as error:
-        raise _unwritable(error) from None
-
-
-def _unwritable(error: OSError) -> UsageError:
-    return UsageError(
-        "TB-OUT-002",
-        "The output folder cannot be written.",
-        f"The system said: {error.strerror}.",
-        "Choose a writable folder with --out, and check the free space.",
-    )
+    """Raises `UsageError` unless results may go to `out`: called before hours of work."""
+    folder.check(out)
