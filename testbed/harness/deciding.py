@@ -23,11 +23,12 @@ ASKING = ("prediction_loss", "modified_entropy", "population", "quantile_regress
 """Candidates on the answers alone. All are one-sided, so the classifier is a candidate beside them."""
 REHEARSALS = 2
 CROSSED = 1.36
-"""Design effect of cross-fitting on a rate. If both halves choose the same attack, their results are correlated; n
-guesses then count as n / 1.36, the most that choosing can make (as for secrets in `harness.inference`)."""
-CROSSED_AREA = 2.0
-"""Design effect of cross-fitting on an AUC. Two halves that teach for each other find the same likeness of one half to
-the other, so that n comparisons count as n / 2; at a low false-positive rate this hardly shows."""
+"""Design effect of choosing crosswise. If both halves choose the same attack, their results are correlated; n guesses
+then count as n / 1.36 (as for secrets, `harness.inference`). Over null tables the coverage is no less than its level
+(`tests/harness/test_deciding.py`), the classifier's own correlation included."""
+TAUGHT = 2.0
+"""Design effect of teaching crosswise, the largest that two halves can have. Each finds in the other the likeness that
+the other finds in it, so that their AUCs go together; at a low false-positive rate this shows less."""
 UNRUN = "strongest_unmeasured"
 
 

@@ -293,8 +293,8 @@ def _membership(plan: Plan, doubt: Doubt) -> tuple[list[Finding], dict[str, Evid
     rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
     area = replace(plan, rule=rule, metric="auc", primary=False)
     if crosses:
-        rate = findings_.membership(plan, evidence, design=deciding.CROSSED, part=doubt.halves.first)
-        return [rate, findings_.area_under_curve(area, evidence, deciding.CROSSED_AREA)], {plan.rule: evidence}
+        rate = findings_.membership(plan, evidence, design=deciding.TAUGHT, part=doubt.halves.first)
+        return [rate, findings_.area_under_curve(area, evidence, deciding.TAUGHT)], {plan.rule: evidence}
     return [findings_.membership(plan, evidence), findings_.area_under_curve(area, evidence)], {plan.rule: evidence}
 
 

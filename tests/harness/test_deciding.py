@@ -240,6 +240,27 @@ def test_answers_that_tell_nothing_do_not_fail() -> None:
     assert sum(e.low <= 0 <= e.high for e in excess) >= 15  # of 20; at 90 % fewer are one in 90
 
 
+@pytest.mark.parametrize(("n", "alike"), [(100, 0.0), (100, 0.9), (1000, 0.9)])
+def test_the_choice_among_attacks_that_tell_nothing_is_covered(n: int, alike: float) -> None:
+    """Four attacks whose scores are correlated, as those of attacks that share their shadow models are."""
+    first = np.arange(2 * n) % 2 == 0
+    low, high, value = [], [], []
+    for seed in range(150):
+        rng = keyed_rng(seed, "alike", n)
+        common = rng.normal(size=2 * n)
+        scores = [np.sqrt(alike) * common + np.sqrt(1 - alike) * rng.normal(size=2 * n) for _ in range(4)]
+        attacks = {f"attack {i}": rows(s[:n], s[n:]) for i, s in enumerate(scores)}
+        finding, _ = decide(attacks, {}, first, list(attacks), {name: {} for name in attacks})
+        assert isinstance(finding.excess, Estimate)
+        low.append(finding.excess.low)
+        high.append(finding.excess.high)
+        value.append(finding.excess.value)
+    error = np.std(value) / np.sqrt(len(value))
+    assert abs(np.mean(value)) < 3.5 * error  # neither choice nor thresholds favour the members
+    assert np.mean(np.array(low) <= 0) >= 0.92
+    assert np.mean((np.array(low) <= 0) & (np.array(high) >= 0)) >= 0.85
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [200, 1000])
 def test_two_hundred_nulls_are_covered_and_none_fails(n: int) -> None:
