@@ -111,7 +111,7 @@ def decide(
     controls = next(iter(candidates.values())).cell("true", "unused")
     fpr = findings_.false_positive_rate(len(np.unique(controls.cluster)))
     chosen = [
-        max(candidates, key=lambda name: _sure_excess(_of(rehearsals.get(name, candidates[name]), half), fpr))
+        max(candidates, key=lambda name: _strength(_of(rehearsals.get(name, candidates[name]), half), fpr))
         for half in (first, ~first)
     ]
     rows = [_of(candidates[name], half) for name, half in zip(chosen, (~first, first), strict=True)]
@@ -133,10 +133,16 @@ def _of(evidence: Evidence, people: Array) -> Evidence:
     return evidence.where(people[evidence.item.astype(int)])
 
 
-def _sure_excess(evidence: Evidence, fpr: float) -> float:
-    """The lower bound of the excess of TPR over FPR, so that a noisy attack does not pass for the strongest."""
+def _strength(evidence: Evidence, fpr: float) -> tuple[float, float]:
+    """The lower bound of the excess of TPR over FPR, or 0 where it is not sure; then the lower bound of the AUC.
+
+    A bound does not let a noisy attack pass for the strongest. Where none is surely above 0 at so low a false-positive
+    rate, all thresholds together still show which attack sees a weak leak.
+    """
     used, unused = (evidence.cell("true", g) for g in ("used", "unused"))
     if not len(used) or not len(unused):
-        return -1.0
+        return -1.0, 0.0
     (measure, _), (control, _) = findings_.at_threshold(used, unused, fpr)
-    return stats.excess(measure, control, slope=stats.roc_slope(fpr, used.score, unused.score)).low
+    slope = stats.roc_slope(fpr, used.score, unused.score)
+    sure = stats.excess(measure, control, slope=slope).low
+    return max(0.0, sure), stats.auc(used.score, unused.score, clusters=(used.cluster, unused.cluster)).low
