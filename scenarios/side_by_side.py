@@ -58,7 +58,7 @@ def side_by_side(
         ThreatModel(
             position="recipient",
             malicious=False,
-            knows=["auxiliary", "known_columns", "recipe", "target_records"],
+            knows=["auxiliary", "known_columns", "recipe", "some_memberships", "target_records"],
             access="score",
             sees="the class probabilities that each model gives for records of the attacker's choice",
             not_tested=NOT_TESTED,

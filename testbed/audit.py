@@ -17,6 +17,7 @@ from testbed.report.schema import Subject as Described
 QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
 SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, whose true number is known"
+KNOWS_HALF = "; the attacker who learns from answers also knows the membership of half of the people asked about"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
 NOT_OF_NUMBERS = [
     "a stolen copy of the model",
@@ -47,9 +48,6 @@ def audit_model(
     chosen = policy or policy_.load()
     numeric = subject.model.numbers is not None
     found, evidence = released.audit(subject, shadows, seed, progress, secrets, chosen.min_cell)
-    knows = ["target_records"]
-    knows += ["auxiliary"] if subject.others is not None else []
-    knows += ["recipe"] if subject.recipe is not None else []
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     result = results.assemble(
         command="audit-model",
@@ -73,9 +71,9 @@ def audit_model(
         threat=ThreatModel(
             position="recipient",
             malicious=False,
-            knows=sorted(knows),
+            knows=sorted(released.knowledge(subject)),
             access="score",
-            sees=SEES_NUMBERS if numeric else SEES,
+            sees=(SEES_NUMBERS if numeric else SEES) + KNOWS_HALF,
             not_tested=untested,
         ),
         findings=found,

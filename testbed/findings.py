@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from testbed import stats
-from testbed.core import Cell, Evidence, Group
+from testbed.core import Array, Cell, Evidence, Group
 from testbed.report.schema import (
     AttackRun,
     Estimate,
@@ -134,15 +134,23 @@ def rates(
     return _finding(plan, evidence, found, missing, over, ())
 
 
-def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None) -> Finding:
+def membership(
+    plan: Plan,
+    evidence: Evidence,
+    missing: Mapping[str, Unmeasured] | None = None,
+    design: float = 1.0,
+    part: Array | None = None,
+) -> Finding:
     """TPR at the thresholds that the halves of the controls set; the control is each half's FPR at the other's.
 
     Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
+    `design` is a further design effect, by which the number of guesses is divided. `part` (n,) numbers parts of the
+    people by item, each of which has thresholds of its own, where it was scored by an attack of its own.
     """
     missing = dict(missing or {})
     used, unused = (evidence.cell("true", g) for g in ("used", "unused"))
     controls = len(np.unique(unused.cluster))
-    fpr = plan.fpr or stats.resolvable_fpr(controls) or 0.1
+    fpr = plan.fpr or false_positive_rate(controls)
     if controls * fpr < stats.RESOLVABLE_FALSE_POSITIVES:
         why = Unmeasured(
             unmeasured="fpr_not_resolvable",
@@ -151,11 +159,13 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         )
         return _unmeasured(plan, evidence, why)
     found: dict[str, tuple[Interval, int] | None] = {}
-    found["measure"], found["control"] = _at_threshold(used, unused, fpr)
+    found["measure"], found["control"] = at_threshold(used, unused, fpr, design, part)
     blind_control = None
     for name, view in (("baseline", "blind"), ("positive_control", "positive")):
         cells = [evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused")]
-        found[name], judged = _at_threshold(cells[0], cells[1], fpr) if min(map(len, cells)) else (None, None)
+        found[name], judged = (
+            at_threshold(cells[0], cells[1], fpr, design, part) if min(map(len, cells)) else (None, None)
+        )
         blind_control = judged if view == "blind" else blind_control
     flags: list[str] = []
     baseline = found["baseline"]
@@ -196,23 +206,42 @@ def _worth(tpr: float, fpr: float) -> str:
     return f" Where {shares} of 100 suspects were in the data, an accusation is right {right} times in 100."
 
 
-def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
+def false_positive_rate(controls: int) -> float:
+    """The smallest customary one that so many controls show; the largest where they are too few for any."""
+    return stats.resolvable_fpr(controls) or stats.FALSE_POSITIVE_RATES[-1]
+
+
+def at_threshold(
+    used: Evidence, unused: Evidence, fpr: float, design: float = 1.0, part: Array | None = None
+) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
     """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
 
-    A record used is judged at both thresholds. What the halves owe to chance cancels in the sum, so that the FPR is
-    the one asked for. The TPR's interval is about the thresholds chosen; that other controls would set others is in
-    that of the excess, by the ROC's slope.
+    A record used is judged at both thresholds, those of its own `part` where there are parts. Averaging over both
+    halves cancels the thresholds' sampling error in the FPR. The TPR's interval is about the thresholds chosen; that
+    other controls would set others is in that of the excess, by the ROC's slope.
     """
-    _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
-    even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
-    one, other = (stats.accuser(fpr, unused.score[part]) for part in (even, ~even))
-    accused = (one(used.score) + other(used.score)) / 2
-    falsely = np.where(even, other(unused.score), one(unused.score))
+    accused, falsely = np.zeros(len(used)), np.zeros(len(unused))
+    mine, theirs = (
+        np.zeros(len(e), int) if part is None else part[e.item.astype(int)].astype(int) for e in (used, unused)
+    )
+    for number in np.unique(mine):
+        here, there = mine == number, theirs == number
+        accused[here], falsely[there] = _accused(used.where(here), unused.where(there), fpr)
     rate, control = stats.proportion(accused, used.cluster), stats.proportion(falsely, unused.cluster)
+    if design > 1:
+        rate, control = (stats.widened(r, design) for r in (rate, control))
     return (rate, len(used)), (control, len(unused))
 
 
-def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
+def _accused(used: Evidence, unused: Evidence, fpr: float) -> tuple[Array, Array]:
+    """How likely each record used is accused, over both thresholds, and each control, at the other half's."""
+    _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
+    even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
+    one, other = (stats.accuser(fpr, unused.score[half]) for half in (even, ~even))
+    return (one(used.score) + other(used.score)) / 2, np.where(even, other(unused.score), one(unused.score))
+
+
+def area_under_curve(plan: Plan, evidence: Evidence, design: float = 1.0) -> Finding:
     """The AUC, which informs and never decides: it hides a leak of a few records."""
     cells = {
         view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused"))
@@ -221,7 +250,11 @@ def area_under_curve(plan: Plan, evidence: Evidence) -> Finding:
     areas: dict[str, Measure] = {
         view: Unmeasured(unmeasured="not_run", needs="a view of this kind")
         if min(len(used), len(unused)) == 0
-        else estimate("auc", stats.auc(used.score, unused.score, clusters=(used.cluster, unused.cluster)), plan.unit)
+        else estimate(
+            "auc",
+            stats.auc(used.score, unused.score, clusters=(used.cluster, unused.cluster), design=design),
+            plan.unit,
+        )
         for view, (used, unused) in cells.items()
     }
     value = areas["true"]
@@ -342,6 +375,12 @@ def diagnostic(plan: Plan, measure: Interval, control: Interval | None, plain: s
             "plain": plain,
         }
     )
+
+
+def flagged(finding: Finding, flag: str) -> Finding:
+    """The finding with one more flag, so that it never passes."""
+    flags = sorted({*finding.validity.flags, flag})
+    return finding.model_copy(update={"validity": finding.validity.model_copy(update={"ok": False, "flags": flags})})
 
 
 def _flags(evidence: Evidence, controlled: bool) -> list[str]:

@@ -278,10 +278,17 @@ def roc_slope(fpr: float, positive: Array, negative: Array) -> float:
     return max(1.0, (high - low) / (min(1.0, 1.5 * fpr) - 0.5 * fpr))
 
 
-def auc(positive: Array, negative: Array, level: float = 0.95, clusters: tuple[Array, Array] | None = None) -> Interval:
+def auc(
+    positive: Array,
+    negative: Array,
+    level: float = 0.95,
+    clusters: tuple[Array, Array] | None = None,
+    design: float = 1.0,
+) -> Interval:
     """P(positive > negative) + P(equal)/2 with a logit-DeLong interval (DeLong et al. 1988; Qin and Hotilovac 2008).
 
-    `clusters` says whose each score is, where people have several (Obuchowski 1997). At 0 or 1, or with no variance,
+    `clusters` says whose each score is, where people have several (Obuchowski 1997); `design` is a further design
+    effect, which multiplies the variance. At 0 or 1, or with no variance,
     the bound comes from one-sided exact limits on as many comparisons as the smaller group has scores, or people.
     """
     m, n = len(positive), len(negative)
@@ -294,8 +301,9 @@ def auc(positive: Array, negative: Array, level: float = 0.95, clusters: tuple[A
     beating = 1 - (ranks[m:] - own_n) / m
     value = float(beaten.mean())
     variance = _mean_variance(beaten, own[0]) + _mean_variance(beating, own[1]) if m > 1 and n > 1 else 0.0
+    variance *= design
     if variance <= 0 or value <= 0 or value >= 1:
-        fewer = min(len(np.unique(names)) for names in own)
+        fewer = max(1, round(min(len(np.unique(names)) for names in own) / design))
         low, high = clopper_pearson(value * fewer, fewer, level)
         return Interval(value, min(value, low), max(value, high), level, "one-sided exact", m + n)
     z = float(scipy_stats.norm.ppf((1 + level) / 2))

@@ -22,6 +22,7 @@ FLAGS = {
     "claim_exceeded": "more is given away than the claimed epsilon allows",
     "small_control": f"the control holds fewer than {FEW_GUESSES} people",
     "positive_control_missing": "no subject known to leak was attacked",
+    "strongest_unmeasured": "an attack that might have decided could not be run, and may be the stronger one",
     "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
     "copies_suspected": "the copies are too few, or the control is too small, to be sure that they are no chance",
     "control_overlap": "original and control share more rows than chance explains",

@@ -31,6 +31,7 @@ from testbed.core import (
     Gaps,
     Guesses,
     Halves,
+    Known,
     Links,
     ModelSpec,
     Predicates,
@@ -57,6 +58,8 @@ from testbed.federation.run import Defence, Federation
 from testbed.federation.secure import SecureAggregation
 from testbed.federation.tap import seen_by
 from testbed.findings import Plan
+from testbed.harness import deciding
+from testbed.harness.deciding import taught
 from testbed.harness.federation import Trial
 from testbed.harness.targets import RECIPIENT, Targets
 from testbed.matching import Index
@@ -152,7 +155,7 @@ def _trained(leak: float, people: Cohort, seed: int) -> Predictor:
 
 def _released(attack: Attack) -> World:
     people, used = _people()
-    knows = EVERYTHING | {"recipe"}
+    knows = EVERYTHING | {"recipe", "some_memberships"}
     threat = Threat("recipient", knows=knows, access="score")
     rng = keyed_rng(6, "others")
     others = Cohort(rng.normal(size=(200, 6)).astype(np.float32), rng.integers(0, 2, 200), np.arange(200).astype(str))
@@ -161,21 +164,30 @@ def _released(attack: Attack) -> World:
     def view(leak: float) -> Predictor:
         return _trained(leak, people.take(np.flatnonzero(used)), 1)
 
-    def claim(leak: float, question: Records, seed: int) -> Any:
+    def claim(leak: float, order: Array, seed: int) -> Any:
         def recipe(given: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
             return _trained(leak, given, int(rng.integers(2**31)))
 
+        asked = people.take(order)
+        if "some_memberships" in attack.needs:
+            return taught(attack, view(leak), asked, used[order], half(order), seed, threat)
         params = {"shadows": 8} if "shadows" in attack.defaults else {}
-        return attack.run(view(leak), question, others, seed, threat, params, recipe)
+        return attack.run(view(leak), Records(asked), others, seed, threat, params, recipe)
+
+    def half(order: Array) -> Array:
+        return deciding.Halves.of(people.persons[order], used[order], 0).first.astype(int)
 
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         order = keyed_rng(9, "order").permutation(len(people)) if shuffled else np.arange(len(people))
-        return judge.scores(claim(leak, Records(people.take(order)), seed), used[order], "true")
+        evidence = judge.scores(claim(leak, order, seed), used[order], "true")
+        return judge.on_one_scale(evidence, half(order)) if "some_memberships" in attack.needs else evidence
 
     def claimed(leak: float, seed: int) -> bytes:
-        return as_bytes(claim(leak, Records(people), seed))
+        return as_bytes(claim(leak, np.arange(len(people)), seed))
 
-    return World(judged, claimed, threat, view, Records(people), others)
+    asked, rest = np.arange(200), np.arange(200, 400)
+    question = Records(people.take(asked), known=Known(people.take(rest), used[rest]))
+    return World(judged, claimed, threat, view, question, others)
 
 
 CLASSES = 4

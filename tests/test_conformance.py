@@ -17,6 +17,7 @@ from testbed.core import (
     Gaps,
     Guesses,
     Halves,
+    Known,
     Reconstruction,
     Records,
     Release,
@@ -27,6 +28,7 @@ from testbed.core import (
 )
 from testbed.errors import ThreatError, UsageError
 from testbed.findings import Plan, membership, rates
+from testbed.harness.deciding import taught
 from testbed.report.schema import Estimate
 from tests.conformance import BASELINES, FAST, advantage, world
 
@@ -167,6 +169,49 @@ def answers_with(a: Attack, values: str) -> list[bytes]:
 @pytest.mark.parametrize("a", [a for a in ALL if a.claim is Guesses and a.name not in HIDDEN], ids=by_name)
 def test_the_guess_for_a_secret_does_not_depend_on_the_secret(a: Attack) -> None:
     assert answers_with(a, "as they are") == answers_with(a, "scrambled")
+
+
+@pytest.mark.parametrize("a", [a for a in ALL if "some_memberships" in a.needs], ids=by_name)
+def test_a_score_does_not_depend_on_the_membership_of_whoever_is_scored(a: Attack) -> None:
+    """Turned round, the memberships of one part change the scores of the other parts' people, and of them alone."""
+    made = world(a)
+    people = made.question.people
+    used, part = np.arange(len(people)) % 3 == 0, np.arange(len(people)) // 2 % 2
+    turned = np.where(part == 1, ~used, used)
+    before, after = (taught(a, made.view(1.0), people, u, part, 0, made.threat).values for u in (used, turned))
+    assert (before[part == 1] == after[part == 1]).all()
+    assert (before[part == 0] != after[part == 0]).any()
+
+
+def test_a_person_asked_about_cannot_be_one_whose_membership_is_known() -> None:
+    people = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.array(["a", "b", "c"]))
+    Records(people.take([0, 1]), known=Known(people.take([2]), np.array([True])))
+    with pytest.raises(ValueError, match="must not be asked about"):
+        Records(people.take([0, 1]), known=Known(people.take([2, 1]), np.array([True, False])))
+
+
+@pytest.mark.parametrize("needs", [set(), {"some_memberships"}], ids=["not needed", "needed"])
+def test_known_memberships_reach_only_attacks_that_declare_them(needs: set[str]) -> None:
+    seen: list[Records] = []
+
+    def curious_reader(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Look at what is known. Threat model: a cheat."""
+        seen.append(question)
+        return Scores(np.zeros(1))
+
+    cheat = attack(risk="membership", claim=Scores, needs=needs, position="recipient", reference="https://example.org")(
+        curious_reader
+    )
+    people = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.array(["control 1", "member 7", "b"]))
+    asked = Records(people.take([2]), known=Known(people.take([0, 1]), np.array([False, True])))
+    try:
+        cheat.run(None, asked, None, 0, Threat("recipient", knows=frozenset({"some_memberships"})))
+    finally:
+        kit._REGISTRY.pop(cheat.name)
+    known = seen[0].known
+    assert (known is not None) == bool(needs)
+    if known is not None:
+        assert known.people.persons.tolist() == ["known 0", "known 1"]
 
 
 def test_an_attack_that_peeks_is_caught() -> None:

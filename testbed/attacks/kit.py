@@ -7,13 +7,13 @@ import inspect
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from testbed import ranges
-from testbed.core import Access, Claim, Position, Recipe, Threat, Transcript, unnamed
+from testbed.core import Access, Claim, Position, Recipe, Records, Threat, Transcript, unnamed
 from testbed.errors import ThreatError, UsageError, missing_extra, perhaps
 
 _REGISTRY: dict[str, Attack] = {}
@@ -81,8 +81,8 @@ class Attack:
         """The claim, after checking that the threat grants it and that a replayed act really took place.
 
         The question's people lose their names on the way: a name may tell what is asked. `recipe`, the pipeline under
-        test, is handed only to attacks that need it. Those share their randomness, so
-        that a recipe that remembers what it made is run once for all of them.
+        test, and known memberships are handed only to attacks that need them. Those with a recipe share their
+        randomness, so that a recipe that remembers what it made is run once for all of them.
         """
         self.permit(threat)
         if self.act is not None and isinstance(view, Transcript) and view.act != self.name:
@@ -96,6 +96,8 @@ class Attack:
         rng = keyed_rng(seed, "recipe" if runs_it else self.name)
         held = (recipe,) if runs_it else ()
         granted = auxiliary if "auxiliary" in threat.knows else None
+        if isinstance(question, Records) and "some_memberships" not in self.needs:
+            question = replace(question, known=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")

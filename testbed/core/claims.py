@@ -14,15 +14,30 @@ from testbed.core.views import Predictor
 
 
 @dataclass(frozen=True, slots=True)
+class Known:
+    """Records whose membership an attacker knows beforehand: `used` (n,) bool says which were in the training data."""
+
+    people: People
+    used: Array
+
+
+@dataclass(frozen=True, slots=True)
 class Records:
     """Membership: whose records of these were used? Members and controls, pooled and shuffled.
 
     `suspected` names for each record the client that is asked about ("was she in this hospital's data?"), for
-    members and controls alike; None asks about the federation as a whole.
+    members and controls alike; None asks about the federation as a whole. `known` are other people's memberships,
+    where the threat grants them (`some_memberships`). Raises `ValueError` where a person is both known and asked
+    about: the question would hold its own answer.
     """
 
     people: People
     suspected: Array | None = None
+    known: Known | None = None
+
+    def __post_init__(self) -> None:
+        if self.known is not None and np.isin(self.known.people.persons, self.people.persons).any():
+            raise ValueError("a person whose membership is known must not be asked about")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,14 +142,13 @@ def unnamed(question: Question) -> Question:
     A person's name may tell the table that the person came from, and in two halves who belongs together.
     """
     match question:
-        case Records(people=Table() as people):
-            return replace(question, people=_numbered(people))
+        case Records(people=people, known=known):
+            named = None if known is None else replace(known, people=_anonymous(known.people, "known"))
+            return replace(question, people=_anonymous(people), known=named)
         case Feature(people=people):
             return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
         case Queries(pool=people):
             return replace(question, pool=Cohort(people.x, people.y, _numbers(people.persons)))
-        case Records(people=Cohort() as people):
-            return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
         case Halves(left=left, right=right):
             return Halves(_numbered(left), _numbered(right))
         case Gaps(known=known):
@@ -143,13 +157,19 @@ def unnamed(question: Question) -> Question:
             return question
 
 
-def _numbered(table: Table) -> Table:
-    return Table(table.columns, table.values, _numbers(table.persons))
+def _anonymous(people: People, word: str = "asked") -> People:
+    if isinstance(people, Table):
+        return _numbered(people, word)
+    return Cohort(people.x, people.y, _numbers(people.persons, word))
 
 
-def _numbers(persons: Array) -> Array:
+def _numbered(table: Table, word: str = "asked") -> Table:
+    return Table(table.columns, table.values, _numbers(table.persons, word))
+
+
+def _numbers(persons: Array, word: str = "asked") -> Array:
     _, first, place = np.unique(persons, return_index=True, return_inverse=True)
-    names = np.array([f"asked {i}" for i in np.argsort(np.argsort(first)).tolist()], dtype=str)
+    names = np.array([f"{word} {i}" for i in np.argsort(np.argsort(first)).tolist()], dtype=str)
     return names[place] if len(names) else persons
 
 

@@ -26,6 +26,7 @@ KNOWLEDGE = frozenset(
         "known_columns",  # a target's other attributes
         "labels",  # the labels in a client's batch
         "recipe",  # may run the whole pipeline on own records
+        "some_memberships",  # of people other than those asked about, who was used and who was not
         "target_records",  # the records whose membership is in doubt
     }
 )
@@ -121,12 +122,14 @@ class Predictor:
     """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records.
 
     A model that predicts a number also has `numbers`, predictions (n,) of inputs (n, features). The true number is then
-    the last value of each record, and class 1 of two that of the truth (`testbed.data.regression`).
+    the last value of each record, and class 1 of two that of the truth (`testbed.data.regression`). `errors` gives
+    prediction minus truth (n,), with its sign and on the scale of that last value.
     """
 
     ask: Callable[[Cohort], Array]
     classes: int
     numbers: Callable[[Array], Array] | None = None
+    errors: Callable[[Cohort], Array] | None = None
 
 
 View: TypeAlias = Transcript | Release | Predictor

@@ -55,15 +55,16 @@ class Scale:
 
     def measured(self, said: Array, kept: Array) -> Scale:
         """With the median size of the errors that are not 0 as the usual one; 1 where all are."""
-        off = self._errors(said, kept)
+        off = np.abs(self.errors(said, kept))
         return replace(self, usual=float(np.median(off[off > 0])) if (off > 0).any() else 1.0)
 
     def likelihoods(self, said: Array, kept: Array) -> Array:
         """The share (n, 2) of the truth, second, and the rest. Raises `InputError` for what are no numbers (n,)."""
-        likely = 1 / (1 + SOFT + (self._errors(said, kept) / self.usual) ** 2)
+        likely = 1 / (1 + SOFT + (self.errors(said, kept) / self.usual) ** 2)
         return np.column_stack([1 - likely, likely])
 
-    def _errors(self, said: Array, kept: Array) -> Array:
+    def errors(self, said: Array, kept: Array) -> Array:
+        """Prediction minus truth (n,), as numbers are kept. Raises `InputError` for what are no numbers (n,)."""
         if said.shape != kept.shape or not np.isfinite(said).all():
             raise InputError(
                 "TB-SUBJECT-028",
@@ -71,8 +72,8 @@ class Scale:
                 "Its error is what attacks look at, and leaving records out would change the answer.",
                 "Give a model with one output that is a number for every record.",
             )
-        off = np.abs((said.astype(np.float64) - self.offset) / self.unit - kept)
-        return np.where(off > ROUNDING, off, 0.0)
+        off = (said.astype(np.float64) - self.offset) / self.unit - kept
+        return np.where(np.abs(off) > ROUNDING, off, 0.0)
 
 
 def inputs_and_truth(people: Cohort) -> tuple[Array, Array]:
@@ -92,4 +93,8 @@ def as_predictor(predict: Predict, scale: Scale) -> Predictor:
         x, truth = inputs_and_truth(people)
         return scale.likelihoods(predict(x), truth)
 
-    return Predictor(ask, CLASSES, predict)
+    def errors(people: Cohort) -> Array:
+        x, truth = inputs_and_truth(people)
+        return scale.errors(predict(x), truth)
+
+    return Predictor(ask, CLASSES, predict, errors)

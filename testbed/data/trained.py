@@ -181,14 +181,9 @@ class SklearnRecipe:
     def _predictor(self, made: Any, seen: Array) -> Predictor:
         scale = self.scale
         if scale is not None:
-
-            def measure(asked: Cohort) -> Array:
-                try:
-                    return as_predictor(sklearn_numbers(made), scale).ask(asked)
-                except InputError:
-                    raise NO_ANSWER from None
-
-            return Predictor(measure, CLASSES)
+            known = as_predictor(sklearn_numbers(made), scale)
+            assert known.errors is not None
+            return Predictor(_or_no_answer(known.ask), CLASSES, errors=_or_no_answer(known.errors))
         total = len(self.estimator.classes_)
 
         def ask(asked: Cohort) -> Array:
@@ -200,6 +195,16 @@ class SklearnRecipe:
             return said
 
         return Predictor(ask, total)
+
+
+def _or_no_answer(asked: Callable[[Cohort], Array]) -> Callable[[Cohort], Array]:
+    def ask(people: Cohort) -> Array:
+        try:
+            return asked(people)
+        except InputError:
+            raise NO_ANSWER from None
+
+    return ask
 
 
 # --- torch ----------------------------------------------------------------------------------------------
@@ -343,7 +348,7 @@ class TorchRecipe:
             raise Unavailable("cannot_retrain", "a module that trains on batches of such records") from None
         answered: dict[bytes, Array] = {}
 
-        def ask(number: int, asked: Cohort) -> Array:
+        def outputs(number: int, asked: Cohort) -> tuple[Array, Array]:
             # All models answer at once; what they said of these records is kept until others are asked about.
             x, truth = (asked.x, asked.y) if self.scale is None else inputs_and_truth(asked)
             key = hashlib.sha256(x.tobytes()).digest()
@@ -354,13 +359,21 @@ class TorchRecipe:
             said = answered[key][number].astype(np.float64).reshape(len(asked), -1)
             if not np.isfinite(said).all():
                 raise DIVERGED
-            return (
-                as_probabilities(said, self.outputs)
-                if self.scale is None
-                else self.scale.likelihoods(one_each(said), truth)
-            )
+            return said, truth
 
-        return [Predictor(partial(ask, number), self.classes) for number in range(len(included))]
+        def ask(number: int, asked: Cohort) -> Array:
+            said, truth = outputs(number, asked)
+            if self.scale is None:
+                return as_probabilities(said, self.outputs)
+            return self.scale.likelihoods(one_each(said), truth)
+
+        def errors(number: int, asked: Cohort) -> Array:
+            assert self.scale is not None
+            said, truth = outputs(number, asked)
+            return self.scale.errors(one_each(said), truth)
+
+        signed = [None if self.scale is None else partial(errors, number) for number in range(len(included))]
+        return [Predictor(partial(ask, i), self.classes, errors=signed[i]) for i in range(len(included))]
 
 
 def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -28,13 +28,20 @@ OFTEN_PLAN = Plan("TB-MEMBERSHIP-840", "membership", "records_at_risk", "rate", 
 
 
 def by_group(
-    attack: str, evidence: Evidence, pooled: Cohort, used: Array, described: bool, min_cell: int = MIN_CELL
+    attack: str,
+    evidence: Evidence,
+    pooled: Cohort,
+    used: Array,
+    described: bool,
+    min_cell: int = MIN_CELL,
+    design: float = 1.0,
 ) -> tuple[list[Finding], dict[str, Evidence]]:
     """The deciding attack's answers once more, by class and for outliers, at one threshold for all.
 
     The threshold is where a tenth of all controls are accused. Groups of fewer than `min_cell` people on either side
     say nothing; where that is one class alone, neither does the smallest other, from which it could be worked out.
-    p-values are Holm-adjusted over the groups; the findings inform.
+    p-values are Holm-adjusted over the groups; the findings inform. `design` is a design effect of the scores, by which
+    the number of guesses is divided.
     """
     groups = _groups(pooled, used, described)
     hidden = _hidden(groups, pooled, used, min_cell)
@@ -54,8 +61,9 @@ def by_group(
             continue
         kept[plan.rule] = rows
         rates = [stats.proportion(c.success, c.cluster) for c in cells]
+        rates = [stats.widened(r, design) for r in rates] if design > 1 else rates
         chances.append(stats.exceedance_p(rates[0], rates[1]))
-        found.append(findings_.rates(plan, rows))
+        found.append(findings_.rates(plan, rows, design=design))
     adjusted = map(four_digits, stats.holm(np.array(chances)).tolist()) if chances else iter(())
     return [f.model_copy(update={"adjusted_p": next(adjusted)}) if f.rule in kept else f for f in found], kept
 

@@ -30,7 +30,7 @@ from testbed.core import (
 from testbed.data.regression import inputs_and_truth
 from testbed.errors import InputError
 from testbed.findings import Plan
-from testbed.harness import at_risk, model_risks, structure
+from testbed.harness import at_risk, deciding, model_risks, structure
 from testbed.harness.generator import Remembered
 from testbed.harness.model_risks import certain
 from testbed.report.gate import MIN_CELL
@@ -60,6 +60,20 @@ class Subject:
     """Do the records say what people are like? Those of a table of predictions are row numbers."""
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """Who is in doubt and what is asked about them: a view, and perhaps a recipe, for each cell."""
+
+    pooled: Cohort
+    used: Array
+    halves: deciding.Halves
+    population: Cohort | None
+    views: Mapping[Cell, Predictor]
+    recipes: Mapping[Cell, Recipe | None]
+    seed: int
+    threat: Threat
+
+
 def audit(
     subject: Subject,
     shadows: int,
@@ -69,91 +83,147 @@ def audit(
     min_cell: int = MIN_CELL,
     deciding_only: bool = False,
 ) -> tuple[list[Finding], dict[str, Evidence]]:
-    """Findings and their evidence. RMIA decides where such models can be trained, else the plain loss does.
+    """Findings and their evidence. What decides on membership is chosen on half of the people, judged on the rest.
 
-    Of the attacks on membership all that can run do, or with `deciding_only` the one that decides. The blind cell is a
-    model of the same recipe, trained on other people, where both are at hand. The positive control is a model that is
-    certain of its training data, and else says what the audited one says.
+    Candidates are the attacks that train such models, where they can be trained, or else those on the answers alone;
+    a classifier that knows some memberships is always one (`harness.deciding`). All attacks on membership that can run
+    do, or with `deciding_only` the candidates alone. The blind cell is a model of the same recipe, trained on other
+    people, where both are at hand. The positive control is a model that is certain of its training data, and else says
+    what the audited one says.
     """
     model_risks.chosen_secrets(subject, secrets)  # a misspelt one stops here, before anything is asked or trained
     pooled, used = _pool(subject, seed)
     with suppress(Unavailable):  # where a budget of queries does not cover them
         subject.model.ask(pooled)
     subject = replace(subject, model=_for_inventions(subject.model))
-    threat = Threat("recipient", knows=_knowledge(subject), access="score")
+    doubt = _doubt(subject, pooled, used, seed, progress)
+    plans = [p for p in _plans(subject, shadows) if not deciding_only or _candidate(p, subject)]
+    found: list[Finding] = []
+    kept: dict[str, Evidence] = {}
+
+    def attacked(plan: Plan) -> None:
+        progress(f"membership: {plan.attack}")
+        told, rows = _membership(plan, _dressed(doubt, plan, subject.model.classes))
+        found.extend(told)
+        kept.update(rows)
+
+    for plan in plans:
+        if plan.attack != NOISY:
+            attacked(plan)
+    candidates = [p for p in plans if _candidate(p, subject)]
+    progress("membership: which attack decides")
+    decision, rows = _decision(candidates, kept, doubt)
+    found.insert(0, decision)
+    kept |= rows
+    if deciding.RULE in kept:
+        progress("groups of people, and records at risk")
+        told, rows = at_risk.by_group(
+            decision.attack.name, kept[deciding.RULE], pooled, used, subject.described, min_cell, deciding.CROSSED
+        )
+        found += told
+        kept |= rows
+    if subject.recipe is not None:
+        often, rows = _often(doubt, shadows)
+        found.append(often)
+        kept |= rows
+    if subject.described:
+        views, population = doubt.views, doubt.population
+        further, rows = model_risks.further(subject, views, population, pooled, used, seed, secrets, progress)
+        found += further
+        kept |= rows
+    for plan in plans:
+        if plan.attack == NOISY:  # it asks about many records, and may spend a budget of queries
+            attacked(plan)
+    if not comparable(subject, seed):
+        found = [findings_.flagged(f, "split_differs") for f in found]
+    with suppress(Unavailable):  # where a budget of queries is spent
+        found += structure.checks(*_bare(subject))
+    return found, kept
+
+
+def _doubt(subject: Subject, pooled: Cohort, used: Array, seed: int, progress: Callable[[str], None]) -> Doubt:
+    """The views of all cells. The population is without those whom the blind model is trained on."""
     views: dict[Cell, Predictor] = {"true": subject.model}
-    population = subject.others  # less those whom the blind model is trained on, where enough are left
+    population = subject.others
     recipes: dict[Cell, Recipe | None] = {"true": None, "blind": None, "positive": None}
     if subject.recipe is not None:
         recipes["true"] = recipes["blind"] = Remembered(subject.recipe, seed)
         if subject.others is not None and len(subject.others) >= len(subject.members):
             progress("a model of other people")
-            _, person = np.unique(subject.others.persons, return_inverse=True)
-            place = keyed_rng(seed, "blind people").permutation(person.max() + 1)[person]
-            shuffled = np.argsort(place, kind="stable")
-            behind, rest = shuffled[: len(subject.members)], shuffled[len(subject.members) :]
-            try:
-                blind = subject.recipe(subject.others.take(behind), keyed_rng(seed, "blind"))
-                assert isinstance(blind, Predictor)
-                blind.ask(pooled)
-                views["blind"] = blind
-            except Unavailable:
-                rest = shuffled
-            if len(rest) > 1:
-                population = subject.others.take(rest)
+            blind, population = _blind(subject, subject.recipe, subject.others, pooled, seed)
+            views |= {"blind": blind} if blind is not None else {}
     views["positive"] = certain(subject.members, subject.model)
 
     def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return certain(people, subject.model)
 
     recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
-    found: list[Finding] = []
-    kept: dict[str, Evidence] = {}
-    plans = _plans(subject, shadows)[: 1 if deciding_only else None]
-    last = [p for p in plans if p.attack == NOISY]  # it asks about many records, and may spend a budget of queries
+    halves = deciding.Halves.of(pooled.persons, used, seed)
+    threat = Threat("recipient", knows=knowledge(subject), access="score")
+    return Doubt(pooled, used, halves, population, views, recipes, seed, threat)
 
-    def attacked(plan: Plan) -> None:
-        progress(f"membership: {plan.attack}")
-        own = dict(views)
-        if plan.attack == NOISY:  # the other positive control knows its people alone, and none of their copies
-            own["positive"] = model_risks.certain_nearby(pooled, used, subject.model.classes)
-        people = pooled
-        if plan.attack == ROUGH and population is not None:
-            own["positive"] = model_risks.certain_nearby(pooled, used, subject.model.classes, draws=False)
-            people = roughly(pooled, population, float(plan.params["width"]), keyed_rng(seed, "rough"))
-        told, rows = _membership(plan, own, recipes, people, used, population, seed, threat)
-        found.extend(told)
-        kept.update(rows)
 
-    for plan in plans:
-        if plan not in last:
-            attacked(plan)
-    decides = plans[0]
-    if decides.rule in kept:
-        progress("groups of people, and records at risk")
-        told, rows = at_risk.by_group(decides.attack, kept[decides.rule], pooled, used, subject.described, min_cell)
-        found += told
-        kept |= rows
-    if subject.recipe is not None:
-        rng = keyed_rng(seed, "recipe")  # as for the attacks, so that the shadows are the same
-        try:
-            made = Shadows.trained(subject.model, Records(pooled), population, rng, recipes["true"], shadows)
-            often, rows = at_risk.records_at_risk(made, pooled, used, seed)
-            kept |= rows
-        except Unavailable as why:
-            often = findings_.unmeasured(at_risk.OFTEN_PLAN, Unmeasured(unmeasured=why.code, needs=why.needs))
-        found.append(often)
-    if subject.described:
-        further, rows = model_risks.further(subject, views, population, pooled, used, seed, secrets, progress)
-        found += further
-        kept |= rows
-    for plan in last:
-        attacked(plan)
-    if not comparable(subject, seed):
-        found = [f if "split_differs" in f.validity.flags else _flagged(f, "split_differs") for f in found]
-    with suppress(Unavailable):  # where a budget of queries is spent
-        found += structure.checks(*_bare(subject))
-    return found, kept
+def _blind(
+    subject: Subject, recipe: Recipe, others: Cohort, pooled: Cohort, seed: int
+) -> tuple[Predictor | None, Cohort]:
+    """A model of other people, or None where none can be trained, and the population that is left."""
+    _, person = np.unique(others.persons, return_inverse=True)
+    place = keyed_rng(seed, "blind people").permutation(person.max() + 1)[person]
+    shuffled = np.argsort(place, kind="stable")
+    behind, rest = shuffled[: len(subject.members)], shuffled[len(subject.members) :]
+    blind: Predictor | None = None
+    try:
+        made = recipe(others.take(behind), keyed_rng(seed, "blind"))
+        assert isinstance(made, Predictor)
+        made.ask(pooled)
+        blind = made
+    except Unavailable:
+        rest = shuffled
+    return blind, others.take(rest) if len(rest) > 1 else others
+
+
+def _dressed(doubt: Doubt, plan: Plan, classes: int) -> Doubt:
+    """What one attack is asked: some have another positive control, which knows its people and none of their copies."""
+    pooled, used = doubt.pooled, doubt.used
+    if plan.attack == NOISY:
+        return replace(doubt, views={**doubt.views, "positive": model_risks.certain_nearby(pooled, used, classes)})
+    if plan.attack == ROUGH and doubt.population is not None:
+        nearby = model_risks.certain_nearby(pooled, used, classes, draws=False)
+        people = roughly(pooled, doubt.population, float(plan.params["width"]), keyed_rng(doubt.seed, "rough"))
+        return replace(doubt, views={**doubt.views, "positive": nearby}, pooled=people)
+    return doubt
+
+
+def _decision(
+    candidates: Sequence[Plan], kept: Mapping[str, Evidence], doubt: Doubt
+) -> tuple[Finding, dict[str, Evidence]]:
+    """The deciding finding; unmeasured where no candidate could run."""
+    ran = {p.attack: kept[p.rule] for p in candidates if p.rule in kept}
+    params = {p.attack: p.params for p in candidates}
+    if not ran:
+        plan = Plan(deciding.RULE, "membership", "none", "tpr_at_fpr", "record")
+        why = Unmeasured(unmeasured="nothing_ran", needs="an attack that can be run on this model")
+        return findings_.unmeasured(plan, why), {}
+    rehearsals: dict[str, Evidence] = {}
+    for name in ran:
+        if "some_memberships" in find(name).needs:
+            view = doubt.views["true"]
+            rehearsals[name] = deciding.rehearsed(
+                find(name), view, doubt.pooled, doubt.used, doubt.halves, doubt.seed, doubt.threat, params[name]
+            )
+    finding, evidence = deciding.decide(ran, rehearsals, doubt.halves.first, list(params), params)
+    return finding, {deciding.RULE: evidence}
+
+
+def _often(doubt: Doubt, shadows: int) -> tuple[Finding, dict[str, Evidence]]:
+    """How many records are recognised by many shadow models, which are the same as the attacks'."""
+    pooled, rng = doubt.pooled, keyed_rng(doubt.seed, "recipe")
+    view, recipe = doubt.views["true"], doubt.recipes["true"]
+    try:
+        made = Shadows.trained(view, Records(pooled), doubt.population, rng, recipe, shadows)
+        return at_risk.records_at_risk(made, pooled, doubt.used, doubt.seed)
+    except Unavailable as why:
+        return findings_.unmeasured(at_risk.OFTEN_PLAN, Unmeasured(unmeasured=why.code, needs=why.needs)), {}
 
 
 REFUSES = Unavailable("refuses_records", "a model that also answers about records that nobody has")
@@ -161,7 +231,7 @@ REFUSES = Unavailable("refuses_records", "a model that also answers about record
 
 def _for_inventions(model: Predictor) -> Predictor:
     """The model, known to answer about the people, where an attack asks about others whom it may refuse."""
-    predict = model.numbers
+    predict, signed = model.numbers, model.errors
 
     def ask(people: Cohort) -> Array:
         try:
@@ -176,7 +246,14 @@ def _for_inventions(model: Predictor) -> Predictor:
         except InputError:
             raise REFUSES from None
 
-    return Predictor(ask, model.classes, None if predict is None else numbers)
+    def errors(people: Cohort) -> Array:
+        assert signed is not None
+        try:
+            return signed(people)
+        except InputError:
+            raise REFUSES from None
+
+    return Predictor(ask, model.classes, None if predict is None else numbers, None if signed is None else errors)
 
 
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
@@ -189,23 +266,20 @@ def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
     return Predictor(lambda p: predict(p.x)[:, None], 1), subject.estimator, Cohort(x, members.y, members.persons)
 
 
-def _membership(
-    plan: Plan,
-    views: Mapping[Cell, Predictor],
-    recipes: Mapping[Cell, Recipe | None],
-    pooled: Cohort,
-    used: Array,
-    population: Cohort | None,
-    seed: int,
-    threat: Threat,
-) -> tuple[list[Finding], dict[str, Evidence]]:
+def _membership(plan: Plan, doubt: Doubt) -> tuple[list[Finding], dict[str, Evidence]]:
     """One attack in every cell: its TPR and AUC, or of an attack that says yes or no its rates."""
+    attack, pooled, used = find(plan.attack), doubt.pooled, doubt.used
+    crosses = "some_memberships" in attack.needs
     parts: list[Evidence] = []
     try:
-        for cell, view in views.items():
-            claim = find(plan.attack).run(
-                view, Records(pooled), population, seed, threat, dict(plan.params), recipes[cell]
-            )
+        for cell, view in doubt.views.items():
+            if crosses:
+                half = doubt.halves.first.astype(int)
+                claim = deciding.taught(attack, view, pooled, used, half, doubt.seed, doubt.threat, plan.params)
+            else:
+                recipe, params = doubt.recipes[cell], dict(plan.params)
+                question = Records(pooled)
+                claim = attack.run(view, question, doubt.population, doubt.seed, doubt.threat, params, recipe)
             parts.append(judge.scores(claim, used, cell, pooled.persons))
     except Unavailable as why:
         return [findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))], {}
@@ -214,10 +288,14 @@ def _membership(
         # The attack says yes or no, so that there is no threshold to choose.
         evidence = replace(evidence, success=evidence.score)
         return [findings_.rates(plan, evidence)], {plan.rule: evidence}
+    if crosses:
+        evidence = judge.on_one_scale(evidence, doubt.halves.first.astype(int))
     rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
     area = replace(plan, rule=rule, metric="auc", primary=False)
-    found = [findings_.membership(plan, evidence), findings_.area_under_curve(area, evidence)]
-    return found, {plan.rule: evidence}
+    if crosses:
+        rate = findings_.membership(plan, evidence, design=deciding.TAUGHT, part=doubt.halves.first)
+        return [rate, findings_.area_under_curve(area, evidence, deciding.TAUGHT)], {plan.rule: evidence}
+    return [findings_.membership(plan, evidence), findings_.area_under_curve(area, evidence)], {plan.rule: evidence}
 
 
 def comparable(subject: Subject, seed: int) -> bool:
@@ -247,16 +325,18 @@ def comparable(subject: Subject, seed: int) -> bool:
     return found.low <= 0.5
 
 
-def _flagged(finding: Finding, flag: str) -> Finding:
-    flags = sorted({*finding.validity.flags, flag})
-    return finding.model_copy(update={"validity": finding.validity.model_copy(update={"ok": False, "flags": flags})})
-
-
-def _knowledge(subject: Subject) -> frozenset[str]:
-    knows = {"target_records"}
+def knowledge(subject: Subject) -> frozenset[str]:
+    """What the attackers on a subject know beforehand, as a threat states it."""
+    knows = {"target_records", "some_memberships"}
     knows |= {"auxiliary"} if subject.others is not None else set()
     knows |= {"recipe"} if subject.recipe is not None else set()
     return frozenset(knows)
+
+
+def _candidate(plan: Plan, subject: Subject) -> bool:
+    """May this attack decide? Those that train models where they can be trained, each once and online."""
+    names = deciding.ASKING if subject.recipe is None else deciding.TRAINING
+    return plan.attack in (*names, deciding.CLASSIFIER) and plan.params.get("online", True) is True
 
 
 def _plans(subject: Subject, shadows: int) -> list[Plan]:
@@ -280,6 +360,7 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("label_noise", {}, subject.described and classifies),
         ("loss_trajectory", trained, taught and classifies),
         (ROUGH, {}, taught and classifies),
+        (deciding.CLASSIFIER, {}, True),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):
@@ -292,7 +373,7 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
                     name,
                     "rate" if name == "label_gap" else "tpr_at_fpr",
                     "record",
-                    not plans,
+                    False,
                     find(name).configured(params),
                     target="people who are roughly known" if name == ROUGH else offline,
                 )

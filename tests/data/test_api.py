@@ -95,7 +95,8 @@ def test_an_api_is_audited_within_its_budget(tmp_path: Path, monkeypatch: pytest
     result = json.loads((tmp_path / "out" / "share" / "result.json").read_text())
     assert 400 <= result["run"]["params"]["queries"] <= 1000
     by_attack = {f["attack"]["name"]: f for f in reversed(result["findings"])}
-    assert by_attack["prediction_loss"]["primary"]
+    assert result["findings"][0]["primary"]
+    assert result["findings"][0]["measure"]["value"] > 0.9
     assert by_attack["prediction_loss"]["measure"]["value"] > 0.9
     assert by_attack["label_noise"]["measure"]["unmeasured"] == "query_budget"
     for argument in ("--budget=150", "--api=api_of_a_test:nothing"):

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from testbed import core
 from testbed.report import charts, gate, html
 from testbed.report.schema import Decision, Estimate, Finding, Picture, Result, Series, Unmeasured
 from testbed.report.words import interval
@@ -169,3 +170,7 @@ def test_findings_hold_an_interval_a_unit_and_n_or_say_why_not() -> None:
                 assert isinstance(measure, Unmeasured) or (
                     isinstance(measure, Estimate) and measure.low <= measure.value <= measure.high and measure.n > 0
                 )
+
+
+def test_a_report_names_whatever_an_attacker_may_know() -> None:
+    assert set(html.KNOWLEDGE) == core.KNOWLEDGE
