@@ -23,8 +23,10 @@ from testbed.core import (
 )
 from testbed.findings import Plan
 from testbed.harness.federation import ABOUT_RECORDS, Key, Progress, Recorded, Truth
+from testbed.harness.similarities import Choice, choose
 from testbed.likeness import ssim
-from testbed.report.schema import Finding, Series, Unmeasured
+from testbed.report.schema import Finding, Series, Unmeasured, Validity
+from testbed.similarity import Similarity, declared
 
 BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
 SMALLEST_LINE_UP = 100
@@ -88,27 +90,41 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     if line_up.size < SMALLEST_LINE_UP:
         raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
     claims: dict[Cell, Reconstruction] = {}
-    parts: list[Evidence] = []
     for cell, view in recorded.views.items():
         held = truth.batches["positive" if cell == "positive" else "true"]
         claims[cell] = attack.run(
             view, _question(truth, held), truth.auxiliary, truth.seed, truth.threat, dict(plan.params)
         )
-        groups: list[tuple[Group, Mapping[Key, Cohort]]] = [("used", held)]
+
+    def judged(cell: Cell, people: Mapping[Key, Cohort], group: Group, by: judge.Similarities) -> Evidence:
+        rows = judge.reconstruction(claims[cell], people, line_up, cell, group, by)
+        return rows.best_of_clusters() if plan.metric == "rate" else rows
+
+    held, control = truth.batches["true"], truth.batches["control"]
+    choice = choose(lambda *asked: judged("true", *asked), held, control, declared(_shape(held)), truth.seed)
+    parts: list[Evidence] = []
+    for cell in recorded.views:
+        asked = truth.batches["positive"] if cell == "positive" else held
+        parts.append(judged(cell, asked, "used", choice.of(asked)))
         if cell != "positive":
-            groups.append(("unused", truth.batches["control"]))
-        parts += [judge.reconstruction(claims[cell], people, line_up, cell, group) for group, people in groups]
+            parts.append(judged(cell, control, "unused", choice.of(control)))
     if "positive" not in recorded.views:
-        parts.append(judge.reconstruction(claims["true"], truth.batches["true"], line_up, "positive", "used"))
+        parts.append(replace(parts[0], view=np.full(len(parts[0]), "positive")))
     evidence = Evidence.join(*parts)
-    if plan.metric == "rate":
-        evidence = evidence.best_of_clusters()
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
-    finding = findings_.rates(aimed, evidence)
-    series = [_quality(evidence)]
+    finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice)
+    series = [_quality(evidence), choice.series]
     if len(truth.decoys.x.shape) == 4:
         series += _likeness(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
     return evidence, finding.model_copy(update={"series": series}), claims["true"]
+
+
+def _told(finding: Finding, choice: Choice) -> Finding:
+    """The finding, saying by which similarity claims were judged; flagged where that could not be chosen."""
+    flags = [*finding.validity.flags, *(["similarity_not_chosen"] if choice.unchosen else [])]
+    return finding.model_copy(
+        update={"plain": finding.plain + choice.words, "validity": Validity(ok=not flags, flags=sorted(flags))}
+    )
 
 
 MOST_PARTS = 16
@@ -124,11 +140,18 @@ def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
         return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
 
     def judged(claim: Reconstruction, people: Mapping[Key, Cohort], view: Cell, group: Group) -> tuple[Evidence, Array]:
-        if plan.metric == "token_recall":
+        if choice is None:
             return judge.tokens(claim, people, view, group)
-        return judge.cells(claim, people, [width for _, width in truth.columns], view, group)
+        return judge.cells(claim, people, widths, view, group, choice.of(people), crowd)
+
+    def matched(people: Mapping[Key, Cohort], group: Group, by: Similarity) -> Evidence:
+        return judge.cells(claim, people, widths, "true", group, dict.fromkeys(people, by), crowd)[0]
 
     claim = claimed("true", held)
+    widths, crowd = [width for _, width in truth.columns], truth.auxiliary.x
+    choice: Choice | None = None
+    if plan.metric != "token_recall":
+        choice = choose(matched, held, control, declared(_shape(held)), truth.seed)
     usual = _usual(truth, plan)
     blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
     used, by_part = judged(claim, held, "true", "used")
@@ -141,7 +164,7 @@ def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
         parts.append(judged(claim, held, "positive", "used")[0])
     evidence = Evidence.join(*parts)
     names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
-    finding = findings_.rates(plan, evidence)
+    finding = findings_.rates(plan, evidence, design=choice.design if choice else 1.0)
     return evidence, finding.model_copy(update={"series": [_parts(names, by_part, by_guess)]}), claim
 
 
@@ -184,13 +207,16 @@ def _parts(names: Sequence[str], attacked: Array, guessed: Array) -> Series:
     )
 
 
+def _shape(held: Mapping[Key, Cohort]) -> tuple[int, ...]:
+    return tuple(int(s) for s in next(iter(held.values())).x.shape[1:])
+
+
 def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
     """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
-    shape = next(iter(held.values())).x.shape[1:]
     knows = truth.threat.knows
     return Batch(
         tuple(held),
-        tuple(int(s) for s in shape),
+        _shape(held),
         truth.classes,
         tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
         tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
