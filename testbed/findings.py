@@ -134,8 +134,12 @@ def rates(
     return _finding(plan, evidence, found, missing, over, ())
 
 
-def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None) -> Finding:
+def membership(
+    plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured] | None = None, design: float = 1.0
+) -> Finding:
     """TPR at the thresholds that the halves of the controls set; the control is each half's FPR at the other's.
+
+    `design` is a further design effect, by which the number of people is divided.
 
     Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
     """
@@ -151,11 +155,11 @@ def membership(plan: Plan, evidence: Evidence, missing: Mapping[str, Unmeasured]
         )
         return _unmeasured(plan, evidence, why)
     found: dict[str, tuple[Interval, int] | None] = {}
-    found["measure"], found["control"] = _at_threshold(used, unused, fpr)
+    found["measure"], found["control"] = _at_threshold(used, unused, fpr, design)
     blind_control = None
     for name, view in (("baseline", "blind"), ("positive_control", "positive")):
         cells = [evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused")]
-        found[name], judged = _at_threshold(cells[0], cells[1], fpr) if min(map(len, cells)) else (None, None)
+        found[name], judged = _at_threshold(cells[0], cells[1], fpr, design) if min(map(len, cells)) else (None, None)
         blind_control = judged if view == "blind" else blind_control
     flags: list[str] = []
     baseline = found["baseline"]
@@ -196,7 +200,9 @@ def _worth(tpr: float, fpr: float) -> str:
     return f" Where {shares} of 100 suspects were in the data, an accusation is right {right} times in 100."
 
 
-def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
+def _at_threshold(
+    used: Evidence, unused: Evidence, fpr: float, design: float = 1.0
+) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
     """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
 
     A record used is judged at both thresholds. What the halves owe to chance cancels in the sum, so that the FPR is
@@ -209,6 +215,8 @@ def _at_threshold(used: Evidence, unused: Evidence, fpr: float) -> tuple[tuple[I
     accused = (one(used.score) + other(used.score)) / 2
     falsely = np.where(even, other(unused.score), one(unused.score))
     rate, control = stats.proportion(accused, used.cluster), stats.proportion(falsely, unused.cluster)
+    if design > 1:
+        rate, control = stats.widened(rate, design), stats.widened(control, design)
     return (rate, len(used)), (control, len(unused))
 
 

@@ -22,6 +22,7 @@ from testbed.core import (
     Unavailable,
 )
 from testbed.findings import Plan
+from testbed.harness.chosen import decide
 from testbed.harness.federation import ABOUT_RECORDS, Key, Progress, Recorded, Truth
 from testbed.harness.similarities import Choice, choose
 from testbed.likeness import ssim
@@ -61,6 +62,15 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
             finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
         findings.append(finding)
     return Assessed(findings, evidence, claims)
+
+
+def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> Assessed:
+    """The best of these membership attacks as a finding of its own, which comes first and decides; others inform."""
+    decided = decide(plans, assessed.evidence, assessed.findings, rule, seed)
+    if decided is None:
+        return assessed
+    evidence = {rule: decided.evidence, **assessed.evidence}
+    return replace(assessed, findings=[decided.finding, *decided.others], evidence=evidence)
 
 
 def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
