@@ -58,10 +58,11 @@ def federated_synthesizer(
 ) -> Scenario:
     """An autoregressive generator trained by FedAvg, seen from three positions, in one report.
 
-    The server reads each client's updates (`update_product`) and the final model (`loss_threshold`), and the better one decides; a client reads
-    the global models (`global_models`) and asks about the others' records; a recipient has as many rows as there are
-    members, and runs every attack on releases. `people` bounds members, controls and auxiliary people each; bins and
-    categories come from a tenth who are none of them. The server's and the release's primary findings decide.
+    The server reads each client's updates (`update_product`) and the final model (`loss_threshold`), and the better one
+    decides; a client reads the global models (`global_models`) and asks about the others' records; a recipient has as
+    many rows as there are members, and runs every attack on releases. `people` bounds members, controls and auxiliary
+    people each; bins and categories come from a tenth who are none of them. The server's and the release's primary
+    findings decide.
     """
     known = dataset(data)
     parts = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from testbed.core import (
     Unavailable,
 )
 from testbed.findings import Plan
+from testbed.harness import repeated
 from testbed.harness.chosen import decide
 from testbed.harness.federation import ABOUT_RECORDS, Key, Progress, Recorded, Truth
 from testbed.harness.similarities import Choice, choose
@@ -114,26 +115,42 @@ def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     choice = choose(lambda *asked: judged("true", *asked), held, control, declared(_shape(held)), truth.seed)
     parts: list[Evidence] = []
     for cell in recorded.views:
-        asked = truth.batches["positive"] if cell == "positive" else held
-        parts.append(judged(cell, asked, "used", choice.of(asked)))
         if cell != "positive":
+            parts.append(judged(cell, held, "used", choice.of(held)))
             parts.append(judged(cell, control, "unused", choice.of(control)))
-    if "positive" not in recorded.views:
-        parts.append(replace(parts[0], view=np.full(len(parts[0]), "positive")))
+    known, told = _positive(recorded, lambda asked: judged("positive", asked, "used", choice.of(asked)), parts[1])
+    parts.append(known or replace(parts[0], view=np.full(len(parts[0]), "positive")))
     evidence = Evidence.join(*parts)
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
-    finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice)
+    finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice, told)
     series = [_quality(evidence), choice.series]
     if len(truth.decoys.x.shape) == 4:
         series += _likeness(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
     return evidence, finding.model_copy(update={"series": series}), claims["true"]
 
 
-def _told(finding: Finding, choice: Choice) -> Finding:
+def _positive(
+    recorded: Recorded, judged: Callable[[Mapping[Key, Cohort]], Evidence], control: Evidence
+) -> tuple[Evidence | None, str]:
+    """The positive control, and what is to be said of it: under the same defence where the attack finds that one."""
+    if "positive" not in recorded.views:
+        return None, ""
+    known = recorded.truth.batches["positive"]
+    again = repeated.under_defence(recorded.views["positive"])
+    plain = judged({key: p for key, p in known.items() if key not in again})
+    if not again:
+        return plain, ""
+    return repeated.decided({True: judged({key: known[key] for key in again}), False: plain}, control)
+
+
+def _told(finding: Finding, choice: Choice, positive: str) -> Finding:
     """The finding, saying by which similarity claims were judged; flagged where that could not be chosen."""
     flags = [*finding.validity.flags, *(["similarity_not_chosen"] if choice.unchosen else [])]
     return finding.model_copy(
-        update={"plain": finding.plain + choice.words, "validity": Validity(ok=not flags, flags=sorted(flags))}
+        update={
+            "plain": finding.plain + choice.words + positive,
+            "validity": Validity(ok=not flags, flags=sorted(flags)),
+        }
     )
 
 
@@ -167,15 +184,14 @@ def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     used, by_part = judged(claim, held, "true", "used")
     guessed, by_guess = judged(blind, held, "blind", "used")
     parts = [used, guessed, judged(claim, control, "true", "unused")[0]]
-    if "positive" in recorded.views:
-        known = truth.batches["positive"]
-        parts.append(judged(claimed("positive", known), known, "positive", "used")[0])
-    else:
-        parts.append(judged(claim, held, "positive", "used")[0])
+    leaked = claimed("positive", truth.batches["positive"]) if "positive" in recorded.views else claim
+    known, told = _positive(recorded, lambda asked: judged(leaked, asked, "positive", "used")[0], parts[2])
+    parts.append(known or judged(claim, held, "positive", "used")[0])
     evidence = Evidence.join(*parts)
     names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
     finding = findings_.rates(plan, evidence, design=choice.design if choice else 1.0)
-    return evidence, finding.model_copy(update={"series": [_parts(names, by_part, by_guess)]}), claim
+    update = {"series": [_parts(names, by_part, by_guess)], "plain": finding.plain + told}
+    return evidence, finding.model_copy(update=update), claim
 
 
 def _usual(truth: Truth, plan: Plan) -> Array:
