@@ -47,6 +47,7 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
     evidence: dict[str, Evidence] = {}
     claims: dict[str, Reconstruction] = {}
     at_hand(plans or recorded.truth.plans)
+    asked = _asker(recorded)
     for plan in plans or recorded.truth.plans:
         attack = find(plan.attack)
         progress(f"attack: {plan.attack}")
@@ -56,7 +57,7 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
                 finding = BY_METRIC.get(plan.metric, findings_.membership)(plan, rows)
             else:
                 rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
-                rows, finding, claim = rebuild(recorded, attack, plan)
+                rows, finding, claim = rebuild(recorded, plan, asked)
                 claims[plan.rule] = claim
             evidence[plan.rule] = rows
         except Unavailable as why:
@@ -94,31 +95,45 @@ def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
     return Evidence.join(*parts)
 
 
-def _rebuilt(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+Asker = Callable[[Plan, Cell], Reconstruction]
+
+
+def _asker(recorded: Recorded) -> Asker:
+    """The claim of a plan's attack on a cell; what two plans ask alike, as cells and a line-up, is run once."""
+    truth = recorded.truth
+    claims: dict[tuple[str, str, Cell], Reconstruction] = {}
+
+    def asked(plan: Plan, cell: Cell) -> Reconstruction:
+        key = plan.attack, repr(sorted(plan.params.items())), cell
+        if key not in claims:
+            question = _question(truth, truth.batches["positive" if cell == "positive" else "true"])
+            view, params = recorded.views[cell], dict(plan.params)
+            claims[key] = find(plan.attack).run(view, question, truth.auxiliary, truth.seed, truth.threat, params)
+        return claims[key]
+
+    return asked
+
+
+def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
     truth = recorded.truth
     assert truth.decoys is not None
     line_up = judge.LineUp(truth.decoys)
     if line_up.size < SMALLEST_LINE_UP:
         raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
-    claims: dict[Cell, Reconstruction] = {}
-    for cell, view in recorded.views.items():
-        held = truth.batches["positive" if cell == "positive" else "true"]
-        claims[cell] = attack.run(
-            view, _question(truth, held), truth.auxiliary, truth.seed, truth.threat, dict(plan.params)
-        )
+    claims = {cell: asked(plan, cell) for cell in recorded.views}
 
     def judged(cell: Cell, people: Mapping[Key, Cohort], group: Group, by: judge.Similarities) -> Evidence:
         rows = judge.reconstruction(claims[cell], people, line_up, cell, group, by)
         return rows.best_of_clusters() if plan.metric == "rate" else rows
 
     held, control = truth.batches["true"], truth.batches["control"]
-    choice = choose(lambda *asked: judged("true", *asked), held, control, declared(_shape(held)), truth.seed)
+    choice = choose(lambda *who: judged("true", *who), held, control, declared(_shape(held)), truth.seed)
     parts: list[Evidence] = []
     for cell in recorded.views:
         if cell != "positive":
             parts.append(judged(cell, held, "used", choice.of(held)))
             parts.append(judged(cell, control, "unused", choice.of(control)))
-    known, told = _positive(recorded, lambda asked: judged("positive", asked, "used", choice.of(asked)), parts[1])
+    known, told = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
     parts.append(known or replace(parts[0], view=np.full(len(parts[0]), "positive")))
     evidence = Evidence.join(*parts)
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
@@ -157,14 +172,10 @@ def _told(finding: Finding, choice: Choice, positive: str) -> Finding:
 MOST_PARTS = 16
 
 
-def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, Finding, Reconstruction]:
+def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
     """Which cells, or words, of which records came back, beside the same guess for everybody: the commonest one."""
     truth = recorded.truth
     held, control = truth.batches["true"], truth.batches["control"]
-
-    def claimed(cell: Cell, people: Mapping[Key, Cohort]) -> Reconstruction:
-        question = _question(truth, people)
-        return attack.run(recorded.views[cell], question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params))
 
     def judged(claim: Reconstruction, people: Mapping[Key, Cohort], view: Cell, group: Group) -> tuple[Evidence, Array]:
         if choice is None:
@@ -174,7 +185,7 @@ def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     def matched(people: Mapping[Key, Cohort], group: Group, by: Similarity) -> Evidence:
         return judge.cells(claim, people, widths, "true", group, dict.fromkeys(people, by), crowd)[0]
 
-    claim = claimed("true", held)
+    claim = asked(plan, "true")
     widths, crowd = [width for _, width in truth.columns], truth.auxiliary.x
     choice: Choice | None = None
     if plan.metric != "token_recall":
@@ -184,8 +195,8 @@ def _by_part(recorded: Recorded, attack: Attack, plan: Plan) -> tuple[Evidence, 
     used, by_part = judged(claim, held, "true", "used")
     guessed, by_guess = judged(blind, held, "blind", "used")
     parts = [used, guessed, judged(claim, control, "true", "unused")[0]]
-    leaked = claimed("positive", truth.batches["positive"]) if "positive" in recorded.views else claim
-    known, told = _positive(recorded, lambda asked: judged(leaked, asked, "positive", "used")[0], parts[2])
+    leaked = asked(plan, "positive") if "positive" in recorded.views else claim
+    known, told = _positive(recorded, lambda people: judged(leaked, people, "positive", "used")[0], parts[2])
     parts.append(known or judged(claim, held, "positive", "used")[0])
     evidence = Evidence.join(*parts)
     names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
