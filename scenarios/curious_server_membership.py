@@ -20,6 +20,7 @@ ATTACKS: tuple[tuple[str, Metric], ...] = (
     ("update_product", "auc"),
     ("loss_threshold", "auc"),
 )
+DECIDES = "TB-MEMBERSHIP-005"
 
 
 @scenario(question="Can the coordinator tell whose records were in a hospital's training data?")
@@ -42,8 +43,9 @@ def curious_server_membership(
 ) -> Scenario:
     """A curious server asks of each record whether it was in a client's data; FedAvg on a hospital table.
 
-    `update_product` reads every update and decides; `loss_threshold` sees the final model alone, as an audit of the
-    released model would, and informs. `partition` is iid, dirichlet (with `alpha`) or site.
+    `update_product` reads every update; `loss_threshold` sees the final model alone, as an audit of the released model
+    would. The server can do both: the better one, chosen on half of the people and judged on the other half, decides.
+    `partition` is iid, dirichlet (with `alpha`) or site.
     """
     known = source(data)
     available = len(known.people)
@@ -77,7 +79,7 @@ def curious_server_membership(
         positive_members=2 * clients,
         control_party=control_party,
     )
-    return prepared(known, trial, SEES, NOT_TESTED)
+    return prepared(known, trial, SEES, NOT_TESTED, decides=DECIDES)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from testbed.errors import UsageError
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness import paired, truth
-from testbed.harness.assess import assess
+from testbed.harness.assess import assess, best_of
 from testbed.harness.federation import Trial
 from testbed.harness.prepare import about, defended, described, groups, mlp, sited
 from testbed.report.schema import Finding, Metric, ThreatModel
@@ -49,6 +49,7 @@ POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
     ("client", True, ("client_mislabelling",)),
     ("server", True, ("crafted_neurons",)),
 )
+DECIDES = "TB-MEMBERSHIP-600"
 RULES = (601, 621, 641, 661, 681, 781, 801)
 BY_CLIENTS = {a for position, _, attacks in POSITIONS if position == "client" for a in attacks}
 LOOKING = "global_models"
@@ -79,7 +80,8 @@ def federated_membership(
 ) -> Scenario:
     """Passive and active server, passive and active client, and the final model alone, on an over-fitted federation.
 
-    The first run has controls of every kind, and its `update_product` decides. Further `runs`, each with other people,
+    The first run has controls of every kind. Its server that only reads decides, by the best of its attacks: chosen on
+    half of the people, judged on the other half. Further `runs`, each with other people,
     clients and initial weights, give the paired differences between every attack and the final model alone, and
     between clients that poison and one that only looks. `view` is updates, or sum: the clients' weighted mean, as
     secure aggregation would show it. `noise` with `clip` is a Gaussian defence at the clients.
@@ -134,6 +136,8 @@ def federated_membership(
             first = [t.record(engine, progress, kept) for t in trials(seed)]
             assessed = [assess(recorded, progress=progress) for recorded in first]
             every = [[f for a in assessed for f in a.findings]]
+            # A server that only reads sees all that the other passive positions see.
+            assessed[0] = best_of(assessed[0], first[0].truth.plans, DECIDES, seed)
             for run in range(1, runs):
                 progress(f"run {run + 1} of {runs}")
                 found: list[Finding] = []
@@ -144,7 +148,8 @@ def federated_membership(
         clients_only = [[f for f in found if f.attack.name in BY_CLIENTS] for found in every]
         told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         return Outcome(
-            [*every[0], *paired.beside(scored, ALONE, 701), *paired.beside(clients_only, LOOKING, 741)],
+            [f for a in assessed for f in a.findings]
+            + [*paired.beside(scored, ALONE, 701), *paired.beside(clients_only, LOOKING, 741)],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth.files(first[0], told),
         )

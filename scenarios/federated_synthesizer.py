@@ -19,7 +19,7 @@ from testbed.data.tables import Meta, encode
 from testbed.federation.run import Federation
 from testbed.findings import Plan
 from testbed.harness import truth
-from testbed.harness.assess import assess
+from testbed.harness.assess import assess, best_of
 from testbed.harness.federation import Trial
 from testbed.harness.prepare import defended, described
 from testbed.harness.release import examine
@@ -37,6 +37,7 @@ SEES = (
 NOT_TESTED = ["secure aggregation", "a server or client that deviates", "reconstruction from the clients' updates"]
 SHARES = {"members": 0.3, "controls": 0.3, "auxiliary": 0.3, "coding": 0.1}
 OVERFITTED = 0.05
+DECIDES = "TB-MEMBERSHIP-500"
 ON_THE_WAY = (("update_product", "server"), ("loss_threshold", "server"), ("global_models", "client"))
 
 
@@ -57,10 +58,11 @@ def federated_synthesizer(
 ) -> Scenario:
     """An autoregressive generator trained by FedAvg, seen from three positions, in one report.
 
-    The server reads each client's updates (`update_product`) and the final model (`loss_threshold`); a client reads
-    the global models (`global_models`) and asks about the others' records; a recipient has as many rows as there are
-    members, and runs every attack on releases. `people` bounds members, controls and auxiliary people each; bins and
-    categories come from a tenth who are none of them. The server's and the release's primary findings decide.
+    The server reads each client's updates (`update_product`) and the final model (`loss_threshold`), and the better one
+    decides; a client reads the global models (`global_models`) and asks about the others' records; a recipient has as
+    many rows as there are members, and runs every attack on releases. `people` bounds members, controls and auxiliary
+    people each; bins and categories come from a tenth who are none of them. The server's and the release's primary
+    findings decide.
     """
     known = dataset(data)
     parts = {
@@ -133,7 +135,7 @@ def federated_synthesizer(
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         recorded = server.record(engine, progress, store)
-        on_server = assess(recorded, progress=progress)
+        on_server = best_of(assess(recorded, progress=progress), server.plans, DECIDES, seed)
         on_client = assess(client.record(engine, progress, store), progress=progress)
         progress("release")
         final = recorded.views["true"].final

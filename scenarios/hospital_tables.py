@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from testbed.core import Protocol, Threat
 from testbed.data.cohorts import source
 from testbed.errors import UsageError
@@ -37,8 +39,9 @@ def hospital_tables(
 
     `data=heart` has four real hospitals. `epochs=0` is FedSGD: each round the gradient of `batch` patients; with
     `epochs`, hospitals train so often on the same `batch` patients in each round and send weights (FedAvg), and the
-    rounds of one hospital count as one batch. The baseline guesses each column's commonest value, or median, for
-    everybody; the control compares with other patients.
+    rounds of one hospital count as one batch. Under a defence, rows are also picked out of a line-up, which informs.
+    The baseline guesses each column's commonest value, or median, for everybody; the control compares with other
+    patients.
     """
     known = source(data)
     if not known.columns:
@@ -72,11 +75,13 @@ def hospital_tables(
         params={"iterations": iterations, "restarts": restarts} if attack == "tabular_inversion" else {},
         target="cells of their rows",
     )
+    # A defence that moves every cell out of the tolerance may leave whose row it is.
+    whose = replace(plan, rule="TB-RECONSTRUCTION-002", metric="line_up_top1", primary=False, target="whose rows")
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=frozenset({"architecture", "auxiliary", "batch_size", "known_columns"})),
-        (plan,),
+        (plan,) if protection is None else (plan, whose),
         positive=None if batch == 1 and not epochs and protection is None else Federation(spec, alone, seed),
         columns=known.columns,
     )

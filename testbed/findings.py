@@ -92,10 +92,10 @@ def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit, design: floa
         return None
     if unit == "batch":
         batches = len(np.unique(cell.cluster))
-        interval = stats.wilson(float(cell.success.mean()) * batches, batches)
-        return Interval(
-            interval.value, interval.low, interval.high, interval.level, "wilson over batches", batches
-        ), batches
+        worth = max(1, round(batches / design))
+        interval = stats.wilson(float(cell.success.mean()) * worth, worth)
+        method = "wilson over batches" if worth == batches else "wilson over batches, n divided by the design effect"
+        return Interval(interval.value, interval.low, interval.high, interval.level, method, worth), batches
     found = stats.proportion(cell.success, cell.cluster)
     if design > 1:
         found = stats.widened(found, design)

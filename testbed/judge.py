@@ -32,9 +32,14 @@ from testbed.core import (
 )
 from testbed.likeness import psnr
 from testbed.matching import Index
+from testbed.similarity import SQUARED_DISTANCE, Similarity, picked
 
 optimize = cast(Any, _optimize)  # SciPy ships no types
 distance = cast(Any, _distance)
+
+Key = tuple[int, int]
+Similarities = Similarity | Mapping[Key, Similarity]
+"""By which claims and records are compared: one for all exchanges, or one for each."""
 
 
 # --- membership -----------------------------------------------------------------------------------------
@@ -127,7 +132,7 @@ def named(
 
 @dataclass(frozen=True, slots=True)
 class LineUp:
-    """Look-alikes from no group at all; a record is picked out if the reconstruction is nearer to it than to any."""
+    """Look-alikes from no group at all; a record is picked out if the reconstruction is more like it than like any."""
 
     decoys: Cohort
 
@@ -138,44 +143,41 @@ class LineUp:
 
 def reconstruction(
     claim: Reconstruction,
-    truth: Mapping[tuple[int, int], Cohort],
+    truth: Mapping[Key, Cohort],
     line_up: LineUp,
     view: Cell,
     group: Group,
+    similarity: Similarities = SQUARED_DISTANCE,
 ) -> Evidence:
     """Was each record picked out of its line-up? Score is the PSNR in dB; unit is the batch, in `cluster`.
 
-    Reconstructions and records of an exchange are matched by least total squared error (Hungarian method); a
-    record without a reconstruction has failed. A tie with d look-alikes counts 1 / (d + 1).
+    Reconstructions and records of an exchange are matched by the least total distance (Hungarian method), and picked
+    out by the same `similarity`; a record without a reconstruction has failed. A tie with d look-alikes counts
+    1 / (d + 1).
     """
-    success: list[float] = []
-    score: list[float] = []
-    cluster: list[int] = []
-    performed = 0
     crowd = _flat(line_up.decoys.x)
-    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
-        rebuilt = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), dtype=np.float64)
-        rebuilt = rebuilt[np.isfinite(_flat(rebuilt)).all(1)] if len(rebuilt) else rebuilt
-        records = _flat(people.x)
-        matched = _match(_flat(rebuilt), records)
-        performed += len(matched)
-        for i in range(len(people)):
-            cluster.append(number)
-            if i not in matched:
-                success.append(0.0)
-                score.append(0.0)
-                continue
-            guess = _flat(rebuilt)[matched[i]]
-            own = float(((guess - records[i]) ** 2).sum())
-            others = ((crowd - guess) ** 2).sum(1)
-            nearer = bool((others < own).any())
-            success.append(0.0 if nearer else 1.0 / (1 + int((others == own).sum())))
-            score.append(psnr(guess, records[i]))
+    cluster: list[int] = []
+    found: list[tuple[int, Array, Array, Similarity]] = []  # row of evidence, claim, record, by what they are compared
+    for number, (key, people) in zip(same_people(truth), truth.items(), strict=True):
+        rebuilt = _flat(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))))
+        rebuilt = rebuilt[np.isfinite(rebuilt).all(1)]
+        records, by = _flat(people.x), _of(similarity, key)
+        matched = _match(rebuilt, records, by, crowd)
+        found += [(len(cluster) + i, rebuilt[guess], records[i], by) for i, guess in matched.items()]
+        cluster += [number] * len(people)
+    success, score = np.zeros(len(cluster)), np.zeros(len(cluster))
+    for row, guess, record, _ in found:
+        score[row] = psnr(guess, record)
+    for by in {by.name: by for *_, by in found}.values():
+        rows, guesses, records = zip(*(f[:3] for f in found if f[3].name == by.name), strict=True)
+        # All in one call, so that a look-alike equal to the record is as far to the last bit.
+        apart = by.distances(np.stack(guesses), np.concatenate([np.stack(records), crowd]), crowd)
+        success[list(rows)] = [picked(float(own[i]), own[len(rows) :]) for i, own in enumerate(apart)]
     evidence = Evidence.rows(view, group, score=score, success=success, cluster=cluster)
-    return _performed(evidence, requested=len(success), performed=min(performed, len(success)))
+    return _performed(evidence, requested=len(cluster), performed=len(found))
 
 
-def _same_people(truth: Mapping[tuple[int, int], Cohort]) -> list[int]:
+def same_people(truth: Mapping[Key, Cohort]) -> list[int]:
     """A cluster for each exchange: those that share a person are one, as rounds of one client's training are."""
     cluster: list[int] = []
     of: dict[str, int] = {}
@@ -195,23 +197,25 @@ CELL_TOLERANCE = 0.05
 
 def cells(
     claim: Reconstruction,
-    truth: Mapping[tuple[int, int], Cohort],
+    truth: Mapping[Key, Cohort],
     blocks: Sequence[int],
     view: Cell,
     group: Group,
+    similarity: Similarities = SQUARED_DISTANCE,
+    crowd: Array | None = None,
 ) -> tuple[Evidence, Array]:
     """Of tables: which cells of each record came back? Success is a record's share; and the rate by column (k,).
 
-    A category must be the same, a number within `CELL_TOLERANCE`. Matching is as in `reconstruction`; cells of a
-    record without a reconstruction are wrong.
+    A category must be the same, a number within `CELL_TOLERANCE`. Matching is as in `reconstruction`, on the scale of
+    the look-alikes `crowd` (k, features); cells of a record without a reconstruction are wrong.
     """
     right: list[Array] = []
     cluster: list[int] = []
     performed = 0
-    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
+    for number, (key, people) in zip(same_people(truth), truth.items(), strict=True):
         rebuilt = np.asarray(claim.batches.get(key, np.empty((0, people.x.shape[1]))), dtype=np.float64)
         rebuilt = rebuilt[np.isfinite(rebuilt).all(1)]
-        matched = _match(rebuilt, _flat(people.x))
+        matched = _match(rebuilt, _flat(people.x), _of(similarity, key), crowd)
         performed += len(matched)
         for i in range(len(people)):
             cluster.append(number)
@@ -224,7 +228,7 @@ def cells(
 
 def tokens(
     claim: Reconstruction,
-    truth: Mapping[tuple[int, int], Cohort],
+    truth: Mapping[Key, Cohort],
     view: Cell,
     group: Group,
 ) -> tuple[Evidence, Array]:
@@ -238,7 +242,7 @@ def tokens(
     cluster: list[int] = []
     right: list[Array] = []
     performed = 0
-    for number, (key, people) in zip(_same_people(truth), truth.items(), strict=True):
+    for number, (key, people) in zip(same_people(truth), truth.items(), strict=True):
         rebuilt = np.asarray(claim.batches.get(key, np.empty((0, people.x.shape[1]))))
         equal = (people.x[:, None, :] == rebuilt[None]) & (people.x[:, None, :] != 0)
         chosen = optimize.linear_sum_assignment(-equal.sum(2))
@@ -292,11 +296,17 @@ def _flat(x: Array) -> Array:
     return np.asarray(x, dtype=np.float64).reshape(len(x), math.prod(x.shape[1:]))
 
 
-def _match(rebuilt: Array, records: Array) -> dict[int, int]:
+def _of(similarity: Similarities, key: Key) -> Similarity:
+    return similarity if isinstance(similarity, Similarity) else similarity[key]
+
+
+def _match(
+    rebuilt: Array, records: Array, by: Similarity = SQUARED_DISTANCE, crowd: Array | None = None
+) -> dict[int, int]:
     """Record number -> number of the reconstruction that is matched to it."""
     if not len(rebuilt):
         return {}
-    cost = distance.cdist(records, rebuilt, "sqeuclidean")
+    cost = by.distances(rebuilt, records, records if crowd is None else crowd).T
     rows, columns = optimize.linear_sum_assignment(cost)
     return dict(zip((int(r) for r in rows), (int(c) for c in columns), strict=True))
 

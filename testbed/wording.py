@@ -14,6 +14,8 @@ MANY_GUESSES = 2000
 
 FLAGS = {
     "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
+    "similarity_not_chosen": "there was but one batch, and another declared similarity tells more of it than the one "
+    "that judges",
     "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for, or of {MANY_GUESSES}, could be formed",
     "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
     "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",

@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from testbed import stats
+from testbed import judge, stats
 from testbed.attacks.kit import keyed_rng
-from testbed.core import Act, Protocol, Release, Split, Table, Threat
+from testbed.core import Act, Cohort, Evidence, Group, Protocol, Reconstruction, Release, Split, Table, Threat
 from testbed.data import load_table
 from testbed.data.cohorts import source
 from testbed.data.splits import split_people
 from testbed.data.tables import encode
 from testbed.federation.run import Federation
-from testbed.findings import Plan
+from testbed.findings import Plan, rates
 from testbed.harness import risks
 from testbed.harness.assess import assess
 from testbed.harness.federation import Trial
 from testbed.harness.generator import Groups, known_generator
 from testbed.harness.prepare import groups, mlp
 from testbed.harness.release import examine
+from testbed.harness.similarities import choose
 from testbed.harness.targets import Setting
 from testbed.report.schema import Estimate, Finding
+from testbed.similarity import OF_PICTURES, OF_TABLES, Similarity
 from tests.conftest import thirds
 
 SEEDS = range(200)
@@ -129,3 +131,35 @@ def test_the_area_under_the_curve_of_scores_that_know_nothing() -> None:
         found = stats.auc(rng.normal(size=150), rng.normal(size=150))
         right += found.low <= 0.5 <= found.high
     assert stats.clopper_pearson(right, len(SEEDS), 0.995)[1] >= 0.95
+
+
+def of_nobodys_records(seed: int, batches: int, by: tuple[Similarity, ...]) -> list[Finding]:
+    """Claims that were drawn without looking at anybody, in line-ups of ten, the similarity chosen by halves."""
+    rng = np.random.default_rng([seed, batches])
+    x = rng.uniform(size=(2 * batches + 9, 8)).astype(np.float32)
+    everybody = Cohort(x, np.zeros(len(x), np.int64), np.arange(len(x)).astype(str))
+    held, control = ({(1, i): everybody.take([j + i]) for i in range(batches)} for j in (0, batches))
+    line_up = judge.LineUp(everybody.take(np.arange(2 * batches, len(x))))
+    claim = Reconstruction({key: rng.uniform(size=(1, 8)) for key in held})
+
+    def judged(people: Mapping[judge.Key, Cohort], group: Group, similarity: judge.Similarities) -> Evidence:
+        return judge.reconstruction(claim, people, line_up, "true", group, similarity)
+
+    choice = choose(judged, held, control, by, seed)
+    rows = Evidence.join(judged(held, "used", choice.of(held)), judged(control, "unused", choice.of(control)))
+    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", "analytic_linear", "line_up_top1", "record")
+    return [rates(plan, rows, design=choice.design)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", [OF_PICTURES, OF_TABLES], ids=["pictures", "tables"])
+@pytest.mark.parametrize("batches", [2, 20, 200])
+def test_a_similarity_that_was_chosen_by_halves(batches: int, by: tuple[Similarity, ...]) -> None:
+    check(tally(lambda seed: of_nobodys_records(seed, batches, by)))
+
+
+@pytest.mark.parametrize("by", [OF_PICTURES, OF_TABLES], ids=["pictures", "tables"])
+def test_choosing_a_similarity_does_not_favour_the_people_who_were_used(by: tuple[Similarity, ...]) -> None:
+    excesses = [of_nobodys_records(seed, 12, by)[0].excess for seed in range(60)]
+    values = np.array([e.value for e in excesses if isinstance(e, Estimate)])
+    assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(len(values))  # a true mean of 0 fails 1 in 16,000

@@ -36,6 +36,7 @@ from testbed.federation.apps import batches
 from testbed.federation.run import Federation, by_party
 from testbed.federation.tap import seen_by, summed
 from testbed.findings import Plan
+from testbed.harness import repeated
 from testbed.harness.generator import Remembered
 
 ABOUT_RECORDS = (Scores, Sources)
@@ -152,12 +153,16 @@ class Trial:
             about = runs["positive" if cell == "positive" else "true"][1]
             act = self._act(acting, federation, about) if acting else None
             name = acting.name if acting else None
-            told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls)))
+            repeats = (self.federation.defence, repeated.REPEATS) if cell == "positive" and self._repeats() else None
+            told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls), repeats))
             kept = store / f"{_digest(engine, federation, partitions, act, told)}.transcript" if store else None
             if kept and kept.is_file():
                 views[cell] = self._seen(transcript.read(kept))
                 continue
             seen = federation.run(partitions, engine, act, name)
+            if cell == "positive" and self._repeats():
+                assert self.federation.defence is not None
+                seen = repeated.beside(seen, federation, self.federation.defence, partitions, engine)
             if kept:
                 transcript.write(kept, seen)
             views[cell] = self._seen(seen)
@@ -168,6 +173,14 @@ class Trial:
         # The two are one recipe, so that what it made for the one attack serves the other.
         recipes["blind"] = recipes["true"]
         return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}, views), recipes)
+
+    def _repeats(self) -> bool:
+        """Whether the positive control also stands under the defence: that of a server which only reads."""
+        reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
+        about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
+        if self.positive is None or not reads or about_records:
+            return False
+        return repeated.possible(self.positive, self.federation.defence)
 
     def _seen(self, transcript_: Transcript) -> Transcript:
         return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
@@ -219,6 +232,8 @@ class Trial:
         held["control"] = _others(held["true"], controls)
         if self.positive is not None:
             held["positive"] = self._behind(self.positive, partitions["positive"], views["positive"])
+            again = repeated.only_one(partitions["positive"])
+            held["positive"] |= {key: again[key[1]] for key in repeated.under_defence(views["positive"])}
         crowd = decoys.take(np.arange(min(len(decoys), LARGEST_LINE_UP - 1)))
         return replace(truth, batches=held, decoys=crowd)
 

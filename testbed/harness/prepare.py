@@ -18,7 +18,7 @@ from testbed.federation.partition import partition
 from testbed.federation.run import Defence
 from testbed.findings import Plan
 from testbed.harness import truth
-from testbed.harness.assess import assess, at_hand
+from testbed.harness.assess import assess, at_hand, best_of
 from testbed.harness.federation import Trial
 from testbed.harness.one_shot import gaussian_epsilon
 from testbed.harness.pictures import sheets
@@ -175,8 +175,11 @@ def prepared(
     sees: str,
     not_tested: list[str],
     beside: Trial | None = None,
+    decides: str | None = None,
 ) -> Scenario:
     """The scenario of a trial, with its report's facts.
+
+    `decides` is the rule of a finding on the best of the trial's membership attacks, which then decides alone.
 
     The findings of `beside`, the same federation seen from another position, inform and do not decide.
     """
@@ -194,6 +197,8 @@ def prepared(
         at_hand(trial.plans)
         recorded = trial.record(engine, progress, store)
         assessed = assess(recorded, progress=progress)
+        if decides is not None:
+            assessed = best_of(assessed, trial.plans, decides, trial.federation.seed)
         further = assess(beside.record(engine, progress, store), progress=progress) if beside else None
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         return Outcome(

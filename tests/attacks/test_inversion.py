@@ -11,7 +11,7 @@ import torch
 
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import left_over
-from testbed.attacks.inversion.analytic_linear import solve
+from testbed.attacks.inversion.analytic_linear import by_bias, solve
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.matching import Task, cosine_distance, tasks, total_variation, total_variations
@@ -57,8 +57,25 @@ MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [32]})
 
 def test_the_input_is_the_ratio_of_the_two_gradients() -> None:
     x, neurons = np.array([0.2, 0.7, 0.0]), np.array([0.5, 0.0, -2.0])
-    assert solve(np.outer(neurons, x), neurons) == pytest.approx(x)
-    assert solve(np.zeros((3, 3)), np.zeros(3)) is None
+    for read in (solve, by_bias):
+        assert read(np.outer(neurons, x), neurons) == pytest.approx(x)
+        assert read(np.zeros((3, 3)), np.zeros(3)) is None
+        assert read(np.outer(neurons, x), np.zeros(3)) is None  # without a bias gradient the length is unknown
+
+
+def test_noise_shrinks_what_is_divided_by_a_noisy_bias_and_not_the_singular_vector() -> None:
+    # |x| = 4, |dL/db| = 1: noise of .05 on each of 64 neurons adds 64 * .05^2 = .16 to a squared bias of 1.
+    rng = np.random.default_rng(0)
+    x, neurons = np.full(16, 1.0), np.full(64, 1 / 8)
+    lengths: dict[str, list[float]] = {"solve": [], "by_bias": []}
+    for _ in range(200):
+        noisy = np.outer(neurons, np.append(x, 1.0)) + 0.05 * rng.normal(size=(64, 17))
+        for read in (solve, by_bias):
+            found = read(noisy[:, :-1], noisy[:, -1])
+            assert found is not None
+            lengths[read.__name__].append(float(found @ x / (x @ x)))
+    assert np.mean(lengths["by_bias"]) == pytest.approx(1 / 1.16, abs=0.01)
+    assert np.mean(lengths["solve"]) == pytest.approx(1.0, abs=0.01)
 
 
 def test_a_batch_of_one_comes_back_with_an_error_below_a_ten_thousandth() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scenarios.federated_membership import federated_membership
+from scenarios.federated_membership import DECIDES, federated_membership
 from testbed import models
 from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.membership.signals import Signals, gradient_norms, signals
@@ -207,7 +207,7 @@ def test_every_position_in_one_report(view: str) -> None:
     params = {"data": "heart", "members": 200, "controls": 200, "rounds": 4, "runs": 3, "view": view}
     found = {f.rule: f for f in run(federated_membership, params).result.findings}
     primary = [f for f in found.values() if f.primary]
-    assert [f.attack.name for f in primary] == ["update_product"]
+    assert [f.rule for f in primary] == [DECIDES]
     beside = [f for f in found.values() if ", beside " in (f.target or "")]
     assert len(beside) == 28
     poisoned = {f.attack.name for f in beside if (f.target or "").endswith("beside global_models")}

@@ -77,3 +77,16 @@ def test_a_batch_of_one_comes_back_whole() -> None:
     found = run(find("hospital_tables"), params, seed=1).result.findings[0]
     assert isinstance(found.measure, Estimate)
     assert found.measure.value == 1.0
+
+
+def test_rows_whose_cells_a_defence_moved_are_still_picked_out_of_a_line_up() -> None:
+    params = {"batch": 1, "rounds": 5, "attack": "analytic_linear", "noise": 0.02}
+    found = {f.rule: f for f in run(find("hospital_tables"), params).result.findings}
+    cells, whose = found["TB-RECONSTRUCTION-001"], found["TB-RECONSTRUCTION-002"]
+    assert [cells.primary, whose.primary] == [True, False]
+    assert isinstance(cells.measure, Estimate)
+    assert isinstance(whose.measure, Estimate)
+    assert isinstance(whose.control, Estimate)
+    assert cells.measure.value < 0.75
+    assert whose.measure.value > 0.75
+    assert whose.control.value < 0.1

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.kit import attack
+from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.own_gradient import CONSTANT, DRAWS, gradient, says_nothing
 from testbed.core import Act, Array, Classes, Cohort, ModelSpec, Parameters, Representatives, Transcript, Unavailable
 
 LATENT = 32
@@ -80,9 +81,24 @@ def _read(view: Transcript, question: Classes, rng: np.random.Generator, steps: 
     seen += [] if view.final is None else [view.final]
     if not seen:
         raise Unavailable("too_few_rounds", "a global model that was trained: a second round, or the final model")
+    _has_gradient(question, view.model, seen[-1])
     generator, _ = taught(question, view.model, seen, steps, rng)
     with torch.no_grad():
         return Representatives(generator(torch.zeros(question.count, LATENT), torch.arange(question.count)).numpy())
+
+
+def _has_gradient(question: Classes, model: ModelSpec, sent: Parameters) -> None:
+    """Raises `Unavailable` where the loss assumed is zero for every record, so that a generator learns nothing."""
+    network = models.build(model)
+    own = keyed_rng(0, "own gradient")  # not the attack's: what it draws must not depend on this look
+    y = torch.arange(question.count)
+    found: list[list[Tensor]] = []
+    for _ in range(DRAWS):
+        drawn = np.asarray(question.low) + own.uniform(size=(question.count, *question.low.shape)) * _width(question)
+        x = torch.tensor(drawn, dtype=torch.float32).requires_grad_()
+        found.append(gradient(models.loss_of(network, models.to_tensors(sent, network), x, y), [x]))
+    if (nothing := says_nothing(found)) is not None and nothing is not CONSTANT:
+        raise Unavailable(nothing.code, nothing.needs)
 
 
 @attack(

@@ -9,6 +9,7 @@ from torch import Tensor
 from testbed import models
 from testbed.attacks.inversion.matching import Task, tasks
 from testbed.attacks.kit import attack
+from testbed.attacks.own_gradient import gradient
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 
@@ -57,7 +58,7 @@ def _searched(task: Task, start: Tensor, iterations: int) -> tuple[Tensor, float
     def distance() -> Tensor:
         optimizer.zero_grad()
         loss = models.loss_of(task.model, task.parameters, x, task.y)
-        own = torch.autograd.grad(loss, list(task.parameters.values()), create_graph=True)
+        own = gradient(loss, list(task.parameters.values()), create_graph=True)
         value = torch.stack([((a - b) ** 2).sum() for a, b in zip(own, task.target, strict=True)]).sum()
         (x.grad,) = torch.autograd.grad(value, [x])
         return value.detach()

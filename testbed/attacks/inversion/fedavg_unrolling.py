@@ -14,6 +14,7 @@ from testbed import models
 from testbed.attacks.inversion.matching import Task, cosine_distance, descend, tasks, total_variation
 from testbed.attacks.inversion.updates import steps
 from testbed.attacks.kit import attack
+from testbed.attacks.own_gradient import gradient
 from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcript, Unavailable
 
 
@@ -87,8 +88,8 @@ def _retraining(
         for epoch, batches in enumerate(plan):
             for rows in batches:
                 loss = models.loss_of(task.model, weights, copies[epoch, rows], y[rows])
-                gradient = torch.autograd.grad(loss, list(weights.values()), create_graph=True)
-                for name, part in zip(tuple(weights), gradient, strict=True):
+                parts = gradient(loss, list(weights.values()), create_graph=True)
+                for name, part in zip(tuple(weights), parts, strict=True):
                     velocity[name] = protocol.momentum * velocity[name] + part
                     weights[name] = weights[name] - rate * velocity[name]
         made = [parameters[k] - weights[k] for k in parameters]

@@ -15,6 +15,8 @@ from testbed.attacks.inversion.matching import cosine_distance, descend, total_v
 from testbed.attacks.inversion.trap_weights import agreeing
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.own_gradient import gradient as own_gradient
+from testbed.attacks.own_gradient import says_nothing
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
 
 SHARPNESS = 1e3
@@ -177,9 +179,12 @@ def _matched(
 
     def objective(x: Tensor) -> Tensor:
         loss = models.loss_of(network, {**at, **below}, x, y)
-        own = torch.autograd.grad(loss, list(below.values()), create_graph=True)
-        value = cosine_distance(list(own), target)
+        value = cosine_distance(own_gradient(loss, list(below.values()), create_graph=True), target)
         return value + tv * total_variation(x) if len(question.shape) == 3 else value
 
-    start = torch.tensor(rng.uniform(question.low, question.high, (1, *question.shape)), dtype=torch.float32)
+    drawn = rng.uniform(question.low, question.high, (1, *question.shape))
+    start = torch.tensor(drawn, dtype=torch.float32)
+    # Where the model sent is certain of everybody, the search has nowhere to go, and its start is no claim.
+    if says_nothing([own_gradient(models.loss_of(network, {**at, **below}, start, y), list(below.values()))]):
+        return np.empty((0, *question.shape))
     return descend(objective, start, question, iterations, learning_rate)[0].numpy()

@@ -14,6 +14,8 @@ from testbed import models
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.updates import gradients
 from testbed.attacks.kit import keyed_rng
+from testbed.attacks.own_gradient import gradient as gradient_of
+from testbed.attacks.own_gradient import tried
 from testbed.core import Array, Batch, Cohort, Transcript, Unavailable
 
 
@@ -35,8 +37,8 @@ class Task:
     def distance(self, x: Tensor) -> Tensor:
         """1 - cos between the gradient on records `x` and the target."""
         loss = models.loss_of(self.model, self.parameters, x, self.y)
-        own = torch.autograd.grad(loss, list(self.parameters.values()), create_graph=True)
-        return cosine_distance(list(own), self.target)
+        own = gradient_of(loss, list(self.parameters.values()), create_graph=True)
+        return cosine_distance(own, self.target)
 
     def distances(self, x: Tensor) -> Tensor:
         """The same for several batches (runs, size, ...) side by side, (runs,)."""
@@ -53,10 +55,11 @@ class Task:
 
 
 def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Iterator[Task]:
-    """A task for each exchange asked about whose update is not nought.
+    """A task for each exchange asked about whose update is not zero.
 
     Labels are used where the threat grants them, else their counts are recovered from the last bias gradient. Raises
-    `Unavailable` without a model, without batch sizes, or where every update is nought.
+    `Unavailable` without a model, without batch sizes, where every update is zero, or where the attacker's own gradient
+    is the same for every record, which no search can go by.
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
@@ -65,6 +68,7 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
     sizes = dict(zip(question.keys, question.sizes, strict=True))
     given = dict(zip(question.keys, question.labels, strict=True)) if question.labels is not None else {}
     seed, found = int(rng.integers(2**31)), 0
+    why = Unavailable("zero_gradient", "an update that is not zero everywhere")
     for key, exchange, gradient in gradients(view, question):
         assert exchange.sent is not None
         step = min(view.protocol.batch_size or sizes[key], sizes[key])
@@ -80,10 +84,17 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
             y = torch.from_numpy(np.array(given[key]))
         else:
             y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own)
+        y = y.to(models.DEVICE)
+        draws = keyed_rng(seed, *key, "own gradient")
+        others = None if auxiliary is None else auxiliary.x
+        nothing = tried(model, parameters, y, question.shape, (question.low, question.high), others, draws)
+        if nothing is not None:
+            why = nothing
+            continue
         found += 1
-        yield Task(key, model, parameters, target, y.to(models.DEVICE), sizes[key], own)
+        yield Task(key, model, parameters, target, y, sizes[key], own)
     if not found:
-        raise Unavailable("zero_gradient", "an update that is not zero everywhere")
+        raise Unavailable(why.code, why.needs)
 
 
 def _labels(

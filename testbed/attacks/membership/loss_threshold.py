@@ -7,6 +7,7 @@ import torch
 
 from testbed import models
 from testbed.attacks.kit import attack
+from testbed.attacks.own_gradient import ZERO, without_loss
 from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
 
 
@@ -30,5 +31,8 @@ def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None
     assert isinstance(people, Cohort)
     with torch.no_grad():
         parameters = models.to_tensors(view.final, model)
-        losses = models.losses_of(model, parameters, torch.tensor(people.x), torch.tensor(people.y))
+        x, y = torch.tensor(people.x), torch.tensor(people.y)
+        losses = models.losses_of(model, parameters, x, y)
+    if without_loss(model, parameters, x, y):
+        raise Unavailable(ZERO.code, ZERO.needs)  # a new one: an exception keeps where it was raised
     return Scores(-losses.double().numpy())

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from testbed import models
 from testbed.attacks.inversion.updates import answered
+from testbed.attacks.kit import keyed_rng
+from testbed.attacks.own_gradient import ZERO, gradient, says_nothing
 from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcript, Unavailable
 
 CHUNK = 256
@@ -67,6 +69,17 @@ class Signals:
                 self.seen.append((*at, e.sent, e.returned, update))
         if not self.seen:
             raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+        self._has_gradient()
+
+    def _has_gradient(self) -> None:
+        """Raises `Unavailable` where no record has a gradient under any model seen, so that all score alike."""
+        weights = torch.tensor(keyed_rng(0, "own gradient").uniform(0.5, 1.5, len(self.people)), dtype=torch.float32)
+        for _, _, sent, _, _ in self.seen:
+            at = {k: v.requires_grad_() for k, v in self._tensors(sent).items()}
+            found = says_nothing([gradient((self._losses(at) * weights).sum(), list(at.values()))])
+            if found is not ZERO:  # other than zero, or not finite, which each signal deals with
+                return
+        raise Unavailable(ZERO.code, ZERO.needs)  # a new one: an exception keeps where it was raised
 
     def _empty(self) -> Array:
         return np.full((len(self.rounds), len(self.clients), len(self.people)), np.nan, np.float32)
