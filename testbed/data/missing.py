@@ -1,4 +1,4 @@
-"""Numeric codes for missing: values far outside a column that recur, as 99999 or -9 do where nothing was measured.
+"""Numeric codes for missing: values far outside a column that recur, as 99999, -9 or the year 1900 do for "not known".
 
 Left among the numbers they would be measurements: any two people with a code would be alike, and a guess of the code
 would be a correct guess. They are gaps. Little is lost where a real value is taken for a code: it still equals itself.
@@ -17,15 +17,15 @@ RECURS, SHARE = 3, 0.002
 FAR, APART = 3.0, 1.0
 """A code lies so many widths of the column from its median, and so many from the nearest number that is none."""
 NINES_APART = 0.25
-"""The same for what is written as a code is: 99, 999, 888, 77, 99.9."""
+"""The same for what is written as a code is (99, 999, 888, 77, 99.9), and for a date: one day that recurs by itself."""
 OUTERMOST = 64
 """So many cells at each end of a column are looked at: a code that recurs is among them."""
 MOST_NEGATIVE, VARIED = 3, 5
 """Different negative numbers that may be codes, and different other numbers, none negative, that must stand beside."""
 
 
-def codes_for_missing(parts: Sequence[Array]) -> Array:
-    """The codes (k,) of one numeric column, given its cells in each table."""
+def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:
+    """The codes (k,) of one column of numbers, or of `dates` in days, given its cells in each table."""
     cells = np.concatenate(parts)
     cells = cells[~np.isnan(cells)]
     least = max(RECURS, SHARE * len(cells))
@@ -33,10 +33,10 @@ def codes_for_missing(parts: Sequence[Array]) -> Array:
     recurring = [float(v) for v in outer[seen >= RECURS] if (cells == v).sum() >= least]
     if not recurring:
         return np.empty(0)
-    codes = _negative(cells, recurring)
+    codes = [] if dates else _negative(cells, recurring)
     middle = float(np.median(cells))
     for value in sorted(set(recurring) - set(codes), key=lambda v: -abs(v - middle)):
-        if _is_far(value, cells[~np.isin(cells, [*codes, value])]):
+        if _is_far(value, cells[~np.isin(cells, [*codes, value])], dates):
             codes.append(value)
     return np.array(codes)
 
@@ -57,7 +57,7 @@ def _negative(cells: Array, recurring: list[float]) -> list[float]:
     return below.tolist() if set(below.tolist()) <= set(recurring) and (below == np.round(below)).all() else []
 
 
-def _is_far(value: float, rest: Array) -> bool:
+def _is_far(value: float, rest: Array, dates: bool) -> bool:
     """Does a value lie far outside the rest of its column, with nothing but other odd cells near it or beyond?"""
     if len(rest) < RECURS:
         return False
@@ -68,7 +68,8 @@ def _is_far(value: float, rest: Array) -> bool:
             return False
         inside = rest[np.abs(rest - middle) < abs(value - middle)]
         nearest = np.abs(inside - value).min() if len(inside) else 0.0
-    nines = value > high and len(text := f"{value:.12g}".replace(".", "")) > 1 and set(text) in ({"9"}, {"8"}, {"7"})
-    if nines and len(inside) == len(rest):
+    text = f"{value:.12g}".replace(".", "")
+    nines = value > high and len(text) > 1 and set(text) in ({"9"}, {"8"}, {"7"})
+    if (nines or dates) and len(inside) == len(rest):
         return nearest >= NINES_APART * width
     return nearest >= APART * width and abs(value - middle) >= FAR * width

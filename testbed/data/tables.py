@@ -239,9 +239,9 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
 
 def _without_codes(column: Column, values: dict[str, Array]) -> bool:
     """Turns numeric codes for missing into gaps, in all tables alike; returns whether there were any."""
-    if column.kind == "categorical" or column.date:
+    if column.kind == "categorical":
         return False
-    codes = codes_for_missing(list(values.values()))
+    codes = codes_for_missing(list(values.values()), column.date)
     for role, own in values.items() if len(codes) else ():
         values[role] = np.where(np.isin(own, codes), np.nan, own)
     return bool(len(codes))

@@ -28,9 +28,9 @@ from testbed.stats import Interval
 
 NEAR_P, SUSPECT_P, CONTROL_P = 0.001, 0.01, 1e-4
 """Below the first the rule fails a release, below the second a person must look; the third is asked of the control."""
-FEWEST = 15
-"""The rule looks at so many people with the highest scores, and at twice, four times ... as many: 15 members of 15 are
-chance in one of 32,768 releases."""
+SIZES = sorted(first * 2**i for i in range(40) for first in (10, 15))
+"""The rule looks at so many people with the highest scores: 10, 15, 20, 30, 40, 60, ... Of equal groups, 15 members of
+15 are chance in one of 32,768 releases."""
 PAIRS = 1_000_000_000
 """Pairs of rows that are compared at most; of larger tables so many released rows are drawn."""
 MOST_NEIGHBOURS = 16
@@ -123,7 +123,7 @@ def _tops(used: Array, members: int, people: int) -> tuple[int, int, float]:
 
     Several sizes are looked at, and the smallest p-value counts, times their number.
     """
-    sizes = [n for i in range(40) if (n := FEWEST * 2**i) <= len(used)]
+    sizes = [n for n in SIZES if n <= len(used)]
     if not sizes:
         return 0, 0, 1.0
     tried = [

@@ -65,6 +65,23 @@ def test_real_measurements_are_no_codes(values: np.ndarray) -> None:
     assert not len(codes_for_missing([values]))
 
 
+@pytest.mark.parametrize("day", ["1900-01-01", "1800-01-01", "2099-12-31"])
+def test_a_day_that_stands_for_no_date_is_a_gap(day: str) -> None:
+    births = pd.Series(
+        pd.Timestamp("1930-01-01") + pd.to_timedelta(np.random.default_rng(0).integers(0, 27000, 400), "D")
+    )
+    table = pd.DataFrame({"birth": births.dt.strftime("%Y-%m-%d")})
+    table.loc[:19, "birth"] = day
+    frames = encode(table, table)
+    assert np.isnan(frames.original.values[0]).sum() == 20
+
+
+def test_real_days_are_no_codes() -> None:
+    rng = np.random.default_rng(1)
+    assert not len(codes_for_missing([rng.integers(0, 1500, 600).astype(float)], dates=True))
+    assert not len(codes_for_missing([np.repeat(rng.integers(-9000, 9000, 40), 10).astype(float)], dates=True))
+
+
 def test_codes_become_gaps_in_every_table_and_the_report_is_told() -> None:
     tables = [pd.DataFrame({"hb": lab(seed=i), "plt": lab(seed=9 + i)}) for i in range(3)]
     for table in tables:

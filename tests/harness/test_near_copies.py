@@ -79,6 +79,13 @@ def test_one_and_a_half_per_cent_of_moved_people_are_seen(
     assert asked(original.reset_index(drop=True), release, control).p_value < NEAR_P
 
 
+def test_ten_moved_patients_fail_as_a_whole_release(people: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]) -> None:
+    original, control, _ = people
+    assert (
+        asked(original.head(2300), moved(original.head(10), 0.05, np.random.default_rng(4)), control).p_value < NEAR_P
+    )
+
+
 def test_one_column_changed_in_every_copied_row_hides_nobody(
     people: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
 ) -> None:
@@ -112,11 +119,11 @@ def test_the_people_with_the_highest_scores_are_counted_by_hand() -> None:
     frame = pd.DataFrame({"x": place, "y": place})
     release = frame.head(10) + 1
     found = asked(frame.head(10), pd.concat([release] * 3, ignore_index=True), frame.tail(10))
-    assert (found.asked, found.p_value) == (0, 1.0)  # fewer than fifteen people have a score
-    release = pd.concat([frame.head(10) + 1, frame.iloc[10:16] + 1])
-    found = asked(frame.head(10), release, frame.tail(10))
-    assert (found.asked, found.members) == (15, 9 if found.members == 9 else 10)
-    assert found.p_value == pytest.approx(stats.labels_by_chance(found.members, 15, 10, 10))
+    # Ten people have a score, all of them members: one of C(20, 10) divisions of twenty people.
+    assert (found.asked, found.members) == (10, 10)
+    assert found.p_value == pytest.approx(1 / 184756)
+    found = asked(frame.head(10), frame.iloc[:9] + 1, frame.tail(10))
+    assert (found.asked, found.p_value) == (0, 1.0)  # fewer than ten people have a score
 
 
 def test_rows_that_are_as_near_to_two_people_point_at_nobody() -> None:
