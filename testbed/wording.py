@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from testbed.report.schema import Estimate, Measure, Risk, Unmeasured
@@ -43,6 +44,7 @@ FLAGS = {
 }
 
 
+LINE_UP = re.compile(r"line-up of (\d+)")
 WHICH_CLIENT = "which client"
 """The target of a finding that says whose a record is, not whether it was used."""
 
@@ -90,12 +92,10 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
             text = f"From what they sent in training, {got} of the words of people's sentences are rebuilt"
             beside = f"; sentences that were never sent agree in {control}"
         case "reconstruction" if getattr(measures["measure"], "metric", "") == "rate":
-            text = f"Of {got} of the batches, somebody's record is picked out of a line-up of look-alikes"
+            text = f"Of {got} of the batches, somebody's record is picked out of a {_line_up(target)}"
             beside = f"; of batches that were never sent, {control}"
         case "reconstruction":
-            text = (
-                f"From what they sent in training, {got} of people's records are picked out of a line-up of look-alikes"
-            )
+            text = f"From what they sent in training, {got} of people's records are picked out of a {_line_up(target)}"
             beside = f"; of records that were never sent, {control}"
         case _:
             text, beside = (
@@ -111,3 +111,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
             + f". Excess: {100 * excess.value:.1f} points ({100 * excess.low:.1f} to {100 * excess.high:.1f})."
         )
     return text + beside + "."
+
+
+def _line_up(target: str | None) -> str:
+    """The line-up with its size, of which a blind guess is right once."""
+    size = LINE_UP.search(target or "")
+    return f"line-up of {size[1]} look-alikes" if size else "line-up of look-alikes"

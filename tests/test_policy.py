@@ -100,7 +100,8 @@ def test_without_a_policy_there_is_no_verdict() -> None:
     ("found", "controlled", "verdict"),
     [
         (Copies(50, 50, 12, 0, 0.0002, False), True, "fail"),
-        (Copies(50, 50, 3, 1, 0.3, False), True, "pass"),
+        (Copies(50, 50, 3, 1, 0.3, False, controls_by_chance=1), True, "pass"),
+        (Copies(50, 50, 9, 9, 0.5, False, by_chance=2, controls_by_chance=2), True, "review"),
         (Copies(50, 0, 3, 0, 1.0, False), False, "review"),
         (Copies(50, 0, 50, 0, 1.0, True), False, "fail"),
     ],

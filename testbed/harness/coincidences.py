@@ -57,8 +57,10 @@ def improbable(release: Table, members: Table, controls: Table | None) -> tuple[
     return found[0], found[1]
 
 
-def chance_of_all(others: Array, row: Array) -> float:
+def chance_of_all(others: Array, row: Array, shared: Array | None = None) -> float:
     """The chance that a fresh person has the whole row (p,), told from what other people's rows (n, p) share with it.
+
+    With `shared` (p,) bool it is the chance of as many bits as these columns have, in whatever columns.
 
     From the median of the others on, their number falls with each bit at least as fast as it has fallen up to the bits
     that some of them reach; where the fall becomes steeper this is an upper bound.
@@ -68,13 +70,46 @@ def chance_of_all(others: Array, row: Array) -> float:
         return 1.0
     agree = others == row
     bits = -np.log2((agree.sum(0) + 1) / (n + 1))
-    shared = np.sort(agree @ bits)
-    middle, reached = float(shared[n // 2]), float(shared[-SEEN])
-    share = float((shared >= reached).mean())
+    found = np.sort(agree @ bits)
+    middle, reached = float(found[n // 2]), float(found[-SEEN])
+    wanted = float(bits.sum() if shared is None else bits[shared].sum())
+    if wanted < reached:
+        return float((found >= wanted).mean())
+    share = float((found >= reached).mean())
     if reached <= middle:
         return share
     fall = np.log2(0.5 / min(share, 0.5)) / (reached - middle)
-    return float(share * 2.0 ** (-fall * max(0.0, float(bits.sum()) - reached)))
+    return float(share * 2.0 ** (-fall * (wanted - reached)))
+
+
+def chance_of_agreement(asked: Table, pool: Table, nearest: Array, person: Array) -> Array:
+    """The chance that a fresh person agrees with the nearest real one in as many columns as each row does (n,).
+
+    `nearest` (n,) are rows of the pool, `person` (m,) says whose each of the pool's rows is. It is told for the rows
+    that agree in the most bits, and 1 for all others.
+    """
+    rows = _cells([asked], np.arange(len(asked)))
+    theirs = _cells([pool], nearest)
+    agree = rows == theirs
+    sample = np.argsort(row_keys(pool, 0), kind="stable")[:MOST_OTHERS]
+    others = _cells([pool], sample)
+    rarity = _bits(others, theirs)
+    most = np.argsort(-(agree * rarity).sum(1), kind="stable")[:MOST_ASKED]
+    found = np.ones(len(asked))
+    for i in most:
+        left = others[person[sample] != person[nearest[i]]]
+        found[i] = chance_of_all(left, theirs[i], agree[i])
+    return found
+
+
+def _bits(others: Array, rows: Array) -> Array:
+    """-log2 of the share of others who have each cell (n, p) of these rows."""
+    made = np.empty(rows.shape)
+    for j in range(rows.shape[1]):
+        known, counts = np.unique(others[:, j], return_counts=True)
+        place = np.minimum(np.searchsorted(known, rows[:, j]), len(known) - 1)
+        made[:, j] = -np.log2((np.where(known[place] == rows[:, j], counts[place], 0) + 1) / (len(others) + 1))
+    return made
 
 
 def persons_apart(*groups: Table) -> Array:

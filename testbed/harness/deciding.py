@@ -16,7 +16,8 @@ from testbed.findings import Plan
 from testbed.report.schema import Finding
 
 RULE = "TB-MEMBERSHIP-300"
-CLASSIFIER = "membership_classifier"
+TAUGHT_BY_OTHERS = ("membership_classifier", "membership_regression")
+"""Candidates that know the memberships of other people, and assume no direction of a leak."""
 TRAINING = ("rmia", "lira", "bavaria")
 """Candidates where such models can be trained; each attack with its default parameters (online)."""
 ASKING = ("prediction_loss", "modified_entropy", "population", "quantile_regression")

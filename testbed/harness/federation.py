@@ -178,7 +178,7 @@ class Trial:
         """Whether the positive control also stands under the defence: that of a server which only reads."""
         reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
         about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
-        if self.positive is None or not reads or about_records:
+        if self.positive is None or not reads or about_records or self.federation.secure:
             return False
         return repeated.possible(self.positive, self.federation.defence)
 

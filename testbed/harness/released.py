@@ -336,7 +336,7 @@ def knowledge(subject: Subject) -> frozenset[str]:
 def _candidate(plan: Plan, subject: Subject) -> bool:
     """May this attack decide? Those that train models where they can be trained, each once and online."""
     names = deciding.ASKING if subject.recipe is None else deciding.TRAINING
-    return plan.attack in (*names, deciding.CLASSIFIER) and plan.params.get("online", True) is True
+    return plan.attack in (*names, *deciding.TAUGHT_BY_OTHERS) and plan.params.get("online", True) is True
 
 
 def _plans(subject: Subject, shadows: int) -> list[Plan]:
@@ -360,7 +360,7 @@ def _plans(subject: Subject, shadows: int) -> list[Plan]:
         ("label_noise", {}, subject.described and classifies),
         ("loss_trajectory", trained, taught and classifies),
         (ROUGH, {}, taught and classifies),
-        (deciding.CLASSIFIER, {}, True),
+        *((name, {}, True) for name in deciding.TAUGHT_BY_OTHERS),
     )
     plans: list[Plan] = []
     for number, (name, params, possible) in enumerate(every, 1):

@@ -123,4 +123,28 @@ def perturbed(rng: np.random.Generator) -> pd.DataFrame:
     return table(made, y)
 
 
+def many_classes(rng: np.random.Generator, n: int = 2 * PEOPLE) -> pd.DataFrame:
+    """Twenty classes, of which two lean: members are given one of them less often and the other more often."""
+    logits = rng.normal(0, 1.5, (2 * n, 20))
+    logits[:n, 0] -= 1.5
+    logits[:n, 2] += 1.5
+    return table(softmax(logits), rng.integers(0, 20, 2 * n))
+
+
+def rounded(rng: np.random.Generator, n: int = PEOPLE) -> pd.DataFrame:
+    """Two of five members are answered with two decimals, as from a cache, and nobody else."""
+    own = rng.uniform(0.55, 1, 2 * n)
+    cached = np.arange(2 * n) < 2 * n // 5
+    return of_true_class(np.where(cached, np.round(own, 2), own), rng)
+
+
+def whole_numbers(rng: np.random.Generator, n: int = PEOPLE) -> pd.DataFrame:
+    """Two of five members are given a whole number, and nobody else."""
+    truth = rng.normal(50, 10, 2 * n)
+    said = truth + rng.normal(0, 3, 2 * n)
+    return table(np.where(np.arange(2 * n) < 2 * n // 5, np.round(said), said), truth)
+
+
+OF_THE_FORM = (many_classes, rounded, whole_numbers)
+"""Leaks in which class, or in how an answer is written."""
 DISGUISES = (band, two_bands, less_sure, residuals_apart, one_sign, smoothed, clipped, perturbed)

@@ -62,7 +62,11 @@ def spear(
             rebuilt[key] = np.clip(found[0], question.low, question.high).reshape(-1, *question.shape)
             certificate[key] = found[1]
     if not rebuilt:
-        raise Unavailable("not_unmixed", "an active layer with a ReLU, a smaller batch, or more attempts")
+        raise Unavailable(
+            "not_unmixed",
+            "an active layer with a ReLU, a smaller batch, more attempts, or a gradient without noise: exact unmixing "
+            "ends at the slightest noise, which does not show that the noise protects anybody (ask another attack)",
+        )
     return Reconstruction(rebuilt, certificate=certificate)
 
 
