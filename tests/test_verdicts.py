@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from testbed import policy
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.evaluate import Evaluation, evaluate
-from testbed.report.schema import Estimate
+from testbed.report.schema import Estimate, Verdict
 
 TABLES = ("support2", "thyroid", "framingham", "pbc2", "heart", "breast-cancer")
 LARGE = ("support2", "thyroid", "framingham", "pbc2")
 """Those with 600 rows or more in a third."""
+UNDECIDED = {"framingham"}
+"""A third holds fewer than 2,000 people, so that membership is not decided: by a policy that limits it the verdict is
+REVIEW wherever its limit is possible, and what remains is asked of a policy that does not."""
 FEW_PEOPLE = {"pbc2"}
 """A third holds 104 people in its 650 rows: too few to decide anything by, so that a pass would be wrong too. Its
 visits, each taken for a person, are enough."""
@@ -33,6 +38,12 @@ def decided(name: str, original: pd.DataFrame, release: pd.DataFrame, control: p
     return evaluate(original, release, control, person=dataset(name).person, data_class="public", seed=seed)
 
 
+def without_membership(done: Evaluation) -> Verdict:
+    """The verdict of the example policy but for its limit on membership."""
+    limits = {risk: limit for risk, limit in policy.load().limits.items() if risk != "membership"}
+    return policy.decide(done.result.findings, replace(policy.load(), limits=limits))[1].verdict
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_a_verbatim_copy_of_any_bundled_table_fails(name: str) -> None:
@@ -47,7 +58,9 @@ def test_further_people_of_the_same_population_do_not_fail(name: str) -> None:
     verdicts: Counter[str] = Counter()
     for seed in SEEDS:
         original, control, fresh = thirds(name, seed)
-        verdicts[decided(name, original, fresh, control, seed).result.decision.verdict] += 1
+        done = decided(name, original, fresh, control, seed)
+        assert done.result.decision.verdict != "fail"
+        verdicts[without_membership(done) if name in UNDECIDED else done.result.decision.verdict] += 1
     assert verdicts["fail"] == 0
     assert verdicts["pass"] == 0 if name in FEW_PEOPLE else verdicts["pass"] >= FEWEST_DECIDED
 
@@ -58,7 +71,8 @@ def test_further_visits_of_few_people_pass_where_a_visit_is_the_unit() -> None:
     for seed in SEEDS:
         parts = split_people(load_table("pbc2"), dict.fromkeys("abc", 1 / 3), None, seed)
         done = evaluate(parts["a"], parts["c"], parts["b"], data_class="public", seed=seed)
-        verdicts[done.result.decision.verdict] += 1
+        assert done.result.decision.verdict != "fail"
+        verdicts[without_membership(done)] += 1
     assert verdicts["fail"] == 0
     assert verdicts["pass"] >= FEWEST_DECIDED
 

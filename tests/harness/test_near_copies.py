@@ -273,6 +273,10 @@ def test_the_chance_of_a_row_is_never_below_the_truth_for_independent_columns() 
 # --- levels, over many draws --------------------------------------------------------------------------------
 
 
+MOST_DRAWN = 1500
+"""People in the original, and in the control, so that 200 draws of twelve kinds take minutes."""
+
+
 def whole(name: str) -> Table:
     """A bundled table, a row a person, encoded once: its parts are rows of it."""
     frame, person = load_table(name), dataset(name).person
@@ -285,7 +289,7 @@ def whole(name: str) -> Table:
 def parts(table: Table, size: int | None, seed: int) -> tuple[Table, Table, Table]:
     """Original, release and control drawn anew; the release of `size` rows, or all three of one size."""
     order = np.random.default_rng(seed).permutation(len(table))
-    third = len(table) // 3 if size is None else (len(table) - size) // 2
+    third = min(MOST_DRAWN, len(table) // 3 if size is None else (len(table) - size) // 2)
     cut = np.split(order, [third, 2 * third])
     return table.take(cut[0]), table.take(cut[2][: size or third]), table.take(cut[1])
 
