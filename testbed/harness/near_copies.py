@@ -3,8 +3,8 @@
 The copy rule's sister, seen from the released row's side: a release may hold few people, or people who were moved. Each
 released row is searched among all real people, of the original and of the control together. A person's score is how
 much nearer some released row comes to them than to the second nearest person, where each column counts by the square
-root of its distance, so that one changed cell hides nobody. The search knows nobody's group, so where
-nothing leaks the people with the highest scores are members as often as chance draws them: an exact test.
+root of its distance, so that one changed cell hides nobody. The search knows nobody's group, so where nothing leaks the
+people with the highest scores are members as often as chance draws them: an exact test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 
 from testbed import findings as findings_
 from testbed import stats
-from testbed.attacks.kit import keyed_rng
 from testbed.attacks.release.neighbours import nearest
 from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Table
@@ -87,7 +86,6 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     pool, person = _together(members, controls)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True
-    rng = keyed_rng(seed, "near copies")
     most = max(1, PAIRS // len(pool))
     asked = _drawn(release, most, seed)
     scale = Scale.of(release)
@@ -101,7 +99,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     order = order[np.isfinite(best[order])]
     top, inside, p, least = _tops(used[order], int(used.sum()), len(used))
     # Real people, each searched among the others, say how near one fresh person comes to another.
-    rows = np.sort(rng.permutation(len(pool))[: min(ORDINARY, most)])
+    rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, most)]
     fresh = pool.take(rows)
     ordinary = _nearer(fresh, pool, person, scale, seed, person[rows])
     extreme = [_extreme_p(released, ordinary, group) for group in (used, ~used)]
