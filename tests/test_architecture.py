@@ -33,7 +33,7 @@ ATTACKS_MAY_IMPORT = {
     "collections",
     "__future__",
 }
-KIT_MAY_ALSO_IMPORT = {"testbed.errors", "testbed.ranges", "importlib", "inspect", "pkgutil", "zlib"}
+KIT_MAY_ALSO_IMPORT = {"testbed.errors", "testbed.ranges", "importlib", "inspect", "pathlib", "pkgutil", "zlib"}
 FORBIDDEN_IN_ATTACKS = {"Split", "Evidence", "judge", "harness"}
 
 
@@ -111,6 +111,12 @@ def loaded_after(code: str) -> set[str]:
 def test_the_release_half_needs_neither_torch_nor_flower() -> None:
     heavy = {"torch", "flwr", "ray", "opacus", "sdv"}
     assert not heavy & loaded_after("\n".join(f"import {module}" for module in LIGHT))
+
+
+def test_an_attack_on_a_table_is_found_without_loading_those_on_networks() -> None:
+    code = "import testbed.evaluate\nfrom testbed.attacks.kit import find\n"
+    code += "".join(f"find({name!r})\n" for name in ("linkability", "nearer_than_reference", "gen_lra"))
+    assert not {"torch", "flwr", "ray"} & loaded_after(code)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"]])

@@ -214,6 +214,20 @@ def test_known_memberships_reach_only_attacks_that_declare_them(needs: set[str])
         assert known.people.persons.tolist() == ["known 0", "known 1"]
 
 
+def test_a_second_attack_of_one_name_is_refused() -> None:
+    def linkability(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Take another attack's place. Threat model: a slip."""
+        return Scores(np.zeros(1))
+
+    find("linkability")
+    register = attack(
+        risk="membership", claim=Scores, needs=set(), position="recipient", reference="https://example.org"
+    )
+    with pytest.raises(ValueError, match="two attacks called linkability"):
+        register(linkability)
+    assert find("linkability").risk == "linkability"
+
+
 def test_an_attack_that_peeks_is_caught() -> None:
     import gc
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -140,6 +142,8 @@ def attack(
             inspect.getdoc(read) or "",
             defaults,
         )
+        if made.name in _REGISTRY and _REGISTRY[made.name].read.__module__ != read.__module__:
+            raise ValueError(f"there are two attacks called {made.name}; the second would take the place of the first")
         _REGISTRY[made.name] = made
         return made
 
@@ -151,16 +155,39 @@ def attacks() -> Iterator[Attack]:
     import testbed.attacks as package
 
     for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
-        try:
-            importlib.import_module(module.name)
-        except ModuleNotFoundError as missing:
-            if missing_extra(missing) is None:
-                raise
+        _load(module.name)
     yield from (_REGISTRY[name] for name in sorted(_REGISTRY))
 
 
+def _load(module: str) -> None:
+    """Registers a module's attacks, unless it needs a library of an extra that is not installed."""
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing_extra(missing) is None:
+            raise
+
+
+def _defining(name: str) -> list[str]:
+    """The modules of the package that define a function of that name, told from their text."""
+    import testbed.attacks as package
+
+    head = f"\ndef {name}("
+    found: list[str] = []
+    for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
+        spec = importlib.util.find_spec(module.name)
+        if spec is not None and spec.origin is not None and head in Path(spec.origin).read_text(encoding="utf-8"):
+            found.append(module.name)
+    return found
+
+
 def find(name: str) -> Attack:
-    """The attack of that name. Raises `UsageError` where there is none."""
+    """The attack of that name, whose file alone is loaded. Raises `UsageError` where there is none."""
+    if name not in _REGISTRY:
+        for module in _defining(name):
+            _load(module)
+    if name in _REGISTRY:
+        return _REGISTRY[name]
     known = {a.name: a for a in attacks()}
     if name not in known:
         raise UsageError(
