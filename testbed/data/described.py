@@ -16,6 +16,8 @@ from testbed.data import spellings
 DIGITS = re.compile(r"\d+")
 CODED = re.compile(r"([a-z]{1,4})\d[\w.\-]*$")
 """A code that begins with letters, as I21.9 and C09AA05 do."""
+NUMBERED = re.compile(r"([a-z]{1,4})[-_ ]?\d+$")
+"""A code of one kind, as ward W12."""
 WORD = re.compile(r"[^\W\d_]{2,}")
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -26,6 +28,9 @@ MANY, MOST = 50, 0.5
 """More different values than this are many, and so are more than this share of them."""
 FORMS, COVERED = 20, 0.8
 """Quantities are written in a few forms (their text with each number as #); so many forms cover this share of them."""
+CURRENCIES = frozenset(["eur", "usd", "gbp", "chf", "sek", "dkk", "nok", "kr", "pln", "czk"])
+RECURS = 2
+"""Cells that each code stands in, on average, at least; measurements hardly recur."""
 PREFIXES, SENTENCE = 3, 4
 """Codes begin in so many ways at least; text of so many words a cell is free text."""
 COMMON_UNIT = 0.5
@@ -57,7 +62,8 @@ def described(
     missing = [(v == -1) if column.kind == "categorical" else np.isnan(v) for v in encoded.values()]
     gaps = float(np.concatenate(missing).mean())
     texts = _texts(cells) if kind != "date" else []
-    doubtful = kind == "category" and not declared and looks_like_quantities(texts)
+    known = sum(int((~m).sum()) for m in missing)
+    doubtful = kind == "category" and not declared and looks_like_quantities(texts, known)
     unit = _unit(texts) if kind == "number" else ""
     return Described(column.name, kind, declared, unit, round(gaps, 2), coded_gaps, doubtful)
 
@@ -75,10 +81,11 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, str | int | float) else str(value)
 
 
-def looks_like_quantities(texts: list[str]) -> bool:
+def looks_like_quantities(texts: list[str], cells: int) -> bool:
     """Are these different texts many, and most of them numbers, dates or measurements in a spelling that was not read?
 
-    Codes (which begin with different letters), free text and identifiers of no fixed form are none.
+    They stand in so many `cells`. Codes (which begin with different letters, or with one and recur), free text and
+    identifiers of no fixed form are none.
     """
     texts = sorted({str(spellings.category(t)) for t in texts})
     if len(texts) <= MANY:
@@ -88,6 +95,10 @@ def looks_like_quantities(texts: list[str]) -> bool:
         return False
     prefixes = [found[1] for t in with_digits if (found := CODED.match(t)) and found[1] not in DAYS_AND_MONTHS]
     if len(prefixes) > COVERED * len(with_digits) and len(set(prefixes)) >= PREFIXES:
+        return False
+    numbered = [found[1] for t in with_digits if (found := NUMBERED.match(t))]
+    recurs = len(texts) <= cells / RECURS
+    if recurs and len(numbered) > COVERED * len(with_digits) and not set(numbered) & (CURRENCIES | DAYS_AND_MONTHS):
         return False
     if float(np.median([len(WORD.findall(t)) for t in with_digits])) > SENTENCE:
         return False

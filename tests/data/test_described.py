@@ -27,6 +27,7 @@ QUANTITIES = {
     "currency": [f"EUR {x:.2f}" for x in NUMBERS],
     "flagged": [f"{x:.1f} H" if x > 80 else f"{x:.1f}*" for x in NUMBERS],
     "weeks": [f"{d:%G-W%V}" for d in DAYS],
+    "crowns": [f"kr{int(1000 * x)}" for x in NUMBERS],
     "month first": [f"{d:%b%y}".upper() for d in DAYS],
     "words": [f"{d:%a, %d %b %Y}" for d in DAYS],
     "durations": [f"PT{int(x / 5)}H{int(x) % 60}M" for x in NUMBERS],
@@ -35,6 +36,8 @@ QUANTITIES = {
 OTHERS = {
     "ICD-10": [f"{RNG.choice(LETTERS)}{RNG.integers(0, 99):02d}.{RNG.integers(0, 9)}" for _ in range(300)],
     "ATC": [f"{RNG.choice(LETTERS)}{RNG.integers(1, 16):02d}AB{RNG.integers(1, 60):02d}" for _ in range(300)],
+    "numbered wards": [f"W{i}" for i in RNG.integers(0, 90, 600)],
+    "numbered answers": [f"item {i}" for i in RNG.integers(0, 90, 600)],
     "identifiers": [str(uuid.UUID(bytes=RNG.bytes(16))) for _ in range(300)],
     "notes": [f"Seen on day {int(x)} with pressure {int(x)} and sent home in good state" for x in NUMBERS],
     "words": [f"ward {RNG.choice(list('abc'))}" for _ in range(300)],
@@ -44,12 +47,12 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", QUANTITIES)
 def test_quantities_in_unread_spellings_are_in_doubt(name: str) -> None:
-    assert looks_like_quantities(QUANTITIES[name])
+    assert looks_like_quantities(QUANTITIES[name], 600)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_codes_and_texts_are_categories_without_doubt(name: str) -> None:
-    assert not looks_like_quantities(OTHERS[name])
+    assert not looks_like_quantities(OTHERS[name], 600)
 
 
 def test_kind_unit_and_gaps_are_told() -> None:
