@@ -73,12 +73,12 @@ def _texts(cells: Mapping[str, Any]) -> list[str]:
     found: set[str] = set()
     for values in cells.values():
         if values.dtype == object or str(values.dtype) in ("string", "str"):
-            found |= {v if isinstance(v, str) else str(v) for v in values.dropna().map(_hashable).unique()}
+            try:
+                different = values.dropna().unique()
+            except TypeError:  # structures, which have no hash
+                different = values.dropna().map(str).unique()
+            found |= {v if isinstance(v, str) else str(v) for v in different}
     return sorted(found)
-
-
-def _hashable(value: Any) -> Any:
-    return value if isinstance(value, str | int | float) else str(value)
 
 
 def looks_like_quantities(texts: list[str], cells: int) -> bool:

@@ -38,7 +38,7 @@ SIZES = sorted(first * 2**i for i in range(40) for first in (10, 15))
 EXPECTED_CONTROLS = 30
 """Up to so many controls are expected among those looked at. Where two groups are of one size that is 60 people: a
 release that leans to its members by a little, as all that learn do, is a matter of membership and its limit."""
-PAIRS = 1_000_000_000
+PAIRS = 600_000_000
 """Pairs of rows that are compared at most; of larger tables so many released rows are drawn."""
 MOST_NEIGHBOURS = 16
 """Rows of one person that are passed over at most in the search for the second nearest person."""

@@ -89,6 +89,8 @@ def _judged(
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 LINK = "TB-LINKABILITY-001"
+COMPARED = 500
+"""People of the control who are linked through other people's rows, to see how often that happens by itself."""
 FAR_ABOVE = 0.05
 """By so much more often must people of the control be linked through the release than through other people's rows."""
 
@@ -162,7 +164,7 @@ def _knows_the_control(setting: Setting, evidence: Evidence, left: tuple[str, ..
         return False
     rng = keyed_rng(setting.seed, "control linked through the original")
     rows = np.sort(rng.permutation(len(setting.members))[: len(setting.release.table)])
-    controls = setting.targets.table.take(np.flatnonzero(used))
+    controls = setting.targets.table.take(np.flatnonzero(used)[:COMPARED])
     order = rng.permutation(len(controls))
     question = Halves(controls.select(left), controls.select(right).take(order))
     claim = find("linkability").run(Release(setting.members.take(rows)), question, None, setting.seed, RECIPIENT)
