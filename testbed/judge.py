@@ -64,25 +64,6 @@ def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None)
     return Evidence.join(*parts)
 
 
-def on_one_scale(evidence: Evidence, part: Array) -> Evidence:
-    """Scores as the share of the controls of the same view and part that lie below them, ties half.
-
-    `part` (n,) numbers the parts of the people by item, as where each half of them was scored by a classifier, or an
-    attack, of its own. One threshold then is about each part's own; between members and controls of a part nothing
-    changes order.
-    """
-    scores_ = evidence.score.copy()
-    parts = part[evidence.item.astype(int)]
-    for view in np.unique(evidence.view):
-        for number in np.unique(parts):
-            mine = (evidence.view == view) & (parts == number)
-            controls = np.sort(evidence.score[mine & (evidence.group == "unused")])
-            if len(controls):
-                ranks = [np.searchsorted(controls, evidence.score[mine], side) for side in ("left", "right")]
-                scores_[mine] = (ranks[0] + ranks[1]) / (2 * len(controls))
-    return replace(evidence, score=scores_)
-
-
 def sources(claim: Sources, holder: Array, used: Array, view: Cell, persons: Array) -> Evidence:
     """Is the client named the one that holds each record? Of controls, the one that might have held them."""
     return _by_group(view, used, (claim.clients == holder).astype(float), persons)

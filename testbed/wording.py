@@ -116,4 +116,4 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
 def _line_up(target: str | None) -> str:
     """The line-up with its size, of which a blind guess is right once."""
     size = LINE_UP.search(target or "")
-    return f"line-up of {size[1]} look-alikes" if size else "line-up of look-alikes"
+    return f"line-up with {int(size[1]) - 1} look-alikes" if size else "line-up of look-alikes"

@@ -180,7 +180,7 @@ def _released(attack: Attack) -> World:
     def judged(leak: float, seed: int, shuffled: bool) -> Evidence:
         order = keyed_rng(9, "order").permutation(len(people)) if shuffled else np.arange(len(people))
         evidence = judge.scores(claim(leak, order, seed), used[order], "true")
-        return judge.on_one_scale(evidence, half(order)) if "some_memberships" in attack.needs else evidence
+        return deciding.on_one_scale(evidence, half(order)) if "some_memberships" in attack.needs else evidence
 
     def claimed(leak: float, seed: int) -> bytes:
         return as_bytes(claim(leak, np.arange(len(people)), seed))

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from testbed.core import Array
+from testbed.core import Array, Column
 
 RECURS, SHARE = 3, 0.002
 """A code stands in so many cells of all tables together at least, and in this share of them."""
@@ -22,6 +22,16 @@ OUTERMOST = 64
 """So many cells at each end of a column are looked at: a code that recurs is among them."""
 MOST_NEGATIVE, VARIED = 3, 5
 """Different negative numbers that may be codes, and different other numbers, none negative, that must stand beside."""
+
+
+def without_codes(column: Column, values: dict[str, Array]) -> bool:
+    """Turns codes for missing into gaps, in all tables alike; returns whether there were any."""
+    if column.kind == "categorical":
+        return False
+    codes = codes_for_missing(list(values.values()), column.date)
+    for role, own in values.items() if len(codes) else ():
+        values[role] = np.where(np.isin(own, codes), np.nan, own)
+    return bool(len(codes))
 
 
 def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:

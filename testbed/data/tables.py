@@ -16,7 +16,7 @@ import pandas as pd
 from testbed.core import Array, Column, Table
 from testbed.data import dates, spellings
 from testbed.data.described import Described, described
-from testbed.data.missing import codes_for_missing
+from testbed.data.missing import without_codes
 from testbed.errors import InputError, UsageError
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
@@ -137,7 +137,7 @@ def encode(
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
         column, values = _encode_column(name, series, meta.kinds.get(name))
-        coded = _without_codes(column, values)
+        coded = without_codes(column, values)
         told.append(described(column, series, values, name in meta.kinds, coded))
         columns.append(column)
         for role, array in values.items():
@@ -235,16 +235,6 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
         among = pd.concat([v[v.map(dates.is_dated).astype(bool)] for v in series.values()])
         return Column(name, "numeric", date=True), {r: _days(name, r, v, among) for r, v in series.items()}
     return categories(name, series)
-
-
-def _without_codes(column: Column, values: dict[str, Array]) -> bool:
-    """Turns numeric codes for missing into gaps, in all tables alike; returns whether there were any."""
-    if column.kind == "categorical":
-        return False
-    codes = codes_for_missing(list(values.values()), column.date)
-    for role, own in values.items() if len(codes) else ():
-        values[role] = np.where(np.isin(own, codes), np.nan, own)
-    return bool(len(codes))
 
 
 def _kinds_of(series: dict[str, Series], kind: str | None) -> dict[str, str]:

@@ -100,7 +100,7 @@ def decide(
     """The best of these membership plans as the finding `rule`, primary; None where none of them was measured.
 
     A position that sees all that a weaker one sees can make the weaker one's attacks too, so that its figure is that
-    of the best.
+    best one.
     """
     asked = [p for p in plans if p.metric == "tpr_at_fpr"]
     best = chosen(asked, evidence_by_rule, seed)

@@ -43,7 +43,7 @@ def improbable(release: Table, members: Table, controls: Table | None) -> tuple[
     is_member = np.arange(len(numbers)) < len(members)
 
     def beyond_chance(asked: Array, people: int) -> int:
-        """Of these rows, how many people would hardly be met by a release of this size."""
+        """How many of these rows' people a release of this size would hardly reproduce by chance."""
         asked = asked[np.unique(persons[asked], return_index=True)[1]]
         asked = asked[np.argsort(keys[asked], kind="stable")][:MOST_ASKED]
         own = _cells(groups, asked)

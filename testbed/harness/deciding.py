@@ -66,7 +66,7 @@ def taught(
 ) -> Scores:
     """The scores of an attack that knows some memberships: of each part's people by one who knows the other parts'.
 
-    Of people who are not `among` those asked about nothing is known either, and their score is 0. The membership of
+    Nothing is known of people who are not `among` those asked about; their score is 0. The membership of
     those whom an attack scores is never handed to it.
     """
     among = np.ones(len(pooled), bool) if among is None else among
@@ -93,7 +93,26 @@ def rehearsed(
     for half in (halves.first, ~halves.first):
         claim = taught(attack, view, pooled, used, halves.part, seed, threat, params, half)
         rows.append(_of(judge.scores(claim, used, "true", pooled.persons), half))
-    return judge.on_one_scale(Evidence.join(*rows), halves.part + REHEARSALS * halves.first)
+    return on_one_scale(Evidence.join(*rows), halves.part + REHEARSALS * halves.first)
+
+
+def on_one_scale(evidence: Evidence, part: Array) -> Evidence:
+    """Scores as the share of the controls of the same view and part that lie below them, ties half.
+
+    `part` (n,) numbers the parts of the people by item, as where each half of them was scored by a classifier, or an
+    attack, of its own. One threshold then is about each part's own; between members and controls of a part nothing
+    changes order.
+    """
+    scores_ = evidence.score.copy()
+    parts = part[evidence.item.astype(int)]
+    for view in np.unique(evidence.view):
+        for number in np.unique(parts):
+            mine = (evidence.view == view) & (parts == number)
+            controls = np.sort(evidence.score[mine & (evidence.group == "unused")])
+            if len(controls):
+                ranks = [np.searchsorted(controls, evidence.score[mine], side) for side in ("left", "right")]
+                scores_[mine] = (ranks[0] + ranks[1]) / (2 * len(controls))
+    return replace(evidence, score=scores_)
 
 
 def decide(
@@ -116,7 +135,7 @@ def decide(
         for half in (first, ~first)
     ]
     rows = [_of(candidates[name], half) for name, half in zip(chosen, (~first, first), strict=True)]
-    evidence = judge.on_one_scale(Evidence.join(*rows), first.astype(int))
+    evidence = on_one_scale(Evidence.join(*rows), first.astype(int))
     everybody = int((evidence.view == "true").sum())
     evidence = replace(evidence, requested=everybody, performed=everybody)
     names = list(dict.fromkeys(chosen))

@@ -31,8 +31,8 @@ single people than fresh people would come."""
 RARER = 1e-3
 """By so much must the chance of an agreement be smaller than the smallest that two real people show."""
 FEWEST_LONE = 5
-"""People with whom single rows agree beyond chance; a few may be patients who are registered twice. In 3 of 200 draws
-of fresh people of framingham there were three or four such people, and never five."""
+"""People with whom single rows agree beyond chance; a few may be patients who are registered twice. Fresh people of
+framingham had three or four in 3 of 200 draws, and never five."""
 SIZES = sorted(first * 2**i for i in range(40) for first in (10, 15))
 """The rule looks at so many people with the highest scores: 10, 15, 20, 30, 40, 60, ... Of equal groups, 15 members of
 15 are chance in one of 32,768 releases."""
@@ -53,7 +53,7 @@ EXTREME = (0.995, 0.999)
 
 @dataclass(frozen=True, slots=True)
 class NearCopies:
-    """Of the `asked` people with the highest scores, `members` were used; `p_value` is exact, for all sizes together.
+    """`members` of the `asked` people with the highest scores were used; `p_value` is exact, for all sizes together.
 
     `member_p` and `control_p` are of the question whether released rows lie as near to single members, or to single
     people of the control, as fresh people would. `lone` members, and `lone_controls`, agree with a released row in more
@@ -144,7 +144,7 @@ def _nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, a
 
 
 def _tops(used: Array, members: int, people: int) -> tuple[int, int, float, float]:
-    """Of people in the order of their scores: how many are looked at, how many of these are members, and the p-value.
+    """How many people with the highest scores are looked at, how many of these are members, and the p-value.
 
     Several sizes are looked at, and the smallest p-value counts, times their number. The last is the smallest p-value
     that was possible.

@@ -289,7 +289,7 @@ def _membership(plan: Plan, doubt: Doubt) -> tuple[list[Finding], dict[str, Evid
         evidence = replace(evidence, success=evidence.score)
         return [findings_.rates(plan, evidence)], {plan.rule: evidence}
     if crosses:
-        evidence = judge.on_one_scale(evidence, doubt.halves.first.astype(int))
+        evidence = deciding.on_one_scale(evidence, doubt.halves.first.astype(int))
     rule = plan.rule[:-3] + f"4{plan.rule[-2:]}"
     area = replace(plan, rule=rule, metric="auc", primary=False)
     if crosses:

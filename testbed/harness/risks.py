@@ -14,7 +14,7 @@ from testbed.findings import Plan
 from testbed.harness.near_copies import CONTAMINATED
 from testbed.harness.targets import RECIPIENT, Setting, Targets, shorten
 from testbed.matching import Index
-from testbed.report.schema import Finding, Unmeasured, Validity
+from testbed.report.schema import Finding, Unmeasured
 from testbed.stats import Interval
 
 # --- singling out ---------------------------------------------------------------------------------------
@@ -144,8 +144,7 @@ def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str
     setting.evidence[plan.rule] = evidence
     finding = findings_.rates(plan, evidence)
     if number == 1 and _knows_the_control(setting, evidence, left, right):
-        flags = sorted({*finding.validity.flags, CONTAMINATED})
-        finding = finding.model_copy(update={"validity": Validity(ok=False, flags=flags)})
+        finding = findings_.flagged(finding, CONTAMINATED)
     # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
     k, n = attack.defaults["neighbours"], len(setting.release.table)
     chance = 1 - max(0.0, 1 - k / n) ** k

@@ -56,7 +56,7 @@ def test_scores_of_a_part_are_the_share_of_its_own_controls_below() -> None:
     evidence = rows(np.array([2.5, 90.0, 3.0, 10.0]), np.array([1.0, 2.0, 3.0, 4.0, 10.0, 20.0]))
     #                part:         0    1     0    1               0    0    0    0    1     1
     part = np.array([0, 1, 0, 1, 0, 0, 0, 0, 1, 1])
-    shared = judge.on_one_scale(evidence, part)
+    shared = deciding.on_one_scale(evidence, part)
     assert shared.score.tolist() == pytest.approx([2 / 4, 1, 2.5 / 4, 0.25, 1 / 8, 3 / 8, 5 / 8, 7 / 8, 1 / 4, 3 / 4])
 
 

@@ -25,7 +25,7 @@ DECIMALS = 9
 """An answer with so many decimals is written in full; one with fewer was rounded."""
 MOST_PER_TREE = 10_000
 STRATA = 10
-"""Of a number to predict: groups of equal size, from small to large."""
+"""Groups of equal size, from small to large, into which the true numbers of a regression are divided."""
 
 
 @attack(
