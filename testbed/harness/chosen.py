@@ -99,8 +99,7 @@ def decide(
 ) -> Decided | None:
     """The best of these membership plans as the finding `rule`, primary; None where none of them was measured.
 
-    A position that sees all that a weaker one sees can make the weaker one's attacks too, so that its figure is that
-    best one.
+    A position that sees all that a weaker one sees can make its attacks too; its figure is the best of all.
     """
     asked = [p for p in plans if p.metric == "tpr_at_fpr"]
     best = chosen(asked, evidence_by_rule, seed)
