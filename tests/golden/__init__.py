@@ -1,0 +1,1 @@
+"""Findings of a fixed set of commands, kept as files: what a change of the house must not change."""
