@@ -32,7 +32,7 @@ SCENARIOS: dict[str, str] = {
     "language_model": "clients=2 rounds=1 batch=1 width=64 length=8",
     "malicious_client": "clients=3 each=30 rounds=2 runs=2 steps=4 fakes=8",
     "malicious_server": "rounds=3 bins=64",
-    "property_inference": "worlds=4 shadows=6 each=40 rounds=1 epochs=1",
+    "property_inference": "worlds=10 shadows=20 each=40 rounds=1 epochs=1",
     "realism_sweep": "batches=2 iterations=5 training_epochs=2",
     "secure_aggregation": "rounds=2 hidden=32",
     "side_by_side": "data=breast-cancer people=200 shadows=4",
