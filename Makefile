@@ -25,7 +25,7 @@ $(STAMP): pyproject.toml constraints.txt
 venv: $(STAMP) ## the virtual environment alone
 
 demo: $(STAMP) ## two real answers, each as a report
-	$(BIN)/python -m testbed.demo
+	$(BIN)/python -m testbed.cli.demo
 
 test: $(STAMP) ## the tests, within ten minutes on two cores
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup

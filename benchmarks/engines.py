@@ -11,8 +11,8 @@ import numpy as np
 
 from testbed.core import ModelSpec, Protocol
 from testbed.data.cohorts import source
-from testbed.federation.run import Federation, by_party
-from testbed.report.results import environment
+from testbed.findings.assemble import environment
+from testbed.subjects.federation.federation import Federation, by_party
 
 CLIENTS, ROUNDS, SEED = 4, 20, 1
 

@@ -21,11 +21,13 @@ os.environ.setdefault("TESTBED_DEVICE", "cuda")
 import numpy as np
 import torch
 
-from testbed import judge, likeness, models, stats
+from testbed import judge, models
 from testbed.attacks.inversion.cosine_tv import cosine_tv
-from testbed.attacks.kit import keyed_rng
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript
+from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
+from testbed.findings import statistics
+from testbed.judge import image_quality
 from testbed.models import ensemble
 from testbed.models.ensemble import Training, losses, train
 
@@ -58,7 +60,7 @@ def inverted(spec: ModelSpec, people: Cohort, seed: int, **params: float) -> tup
     claim = cosine_tv.run(view, question, None, seed, KNOWS, params)
     torch.cuda.synchronize()
     spent = time.monotonic() - start
-    found = [likeness.psnr(g, t) for t, g in judge.pairs(claim.batches[1, 0], people)]
+    found = [image_quality.psnr(g, t) for t, g in judge.pairs(claim.batches[1, 0], people)]
     return float(np.mean(found)), spent, torch.cuda.max_memory_allocated() / 2**30
 
 
@@ -130,7 +132,7 @@ def shadows() -> None:
     memory = torch.cuda.max_memory_allocated() / 2**30
     _, alone = trained(included[:singly], "loop")
     score = -losses(torch.tensor(made.outputs(images.x)), torch.tensor(y).expand(count, -1), "logits").numpy()
-    area = np.mean([stats.auc(s[i], s[~i]).value for s, i in zip(score, included, strict=True)])
+    area = np.mean([statistics.auc(s[i], s[~i]).value for s, i in zip(score, included, strict=True)])
     print(
         f"256 CNNs of mnist5k, 10 epochs of 2,500: {together:.1f} s at once, {memory:.2f} GiB; "
         f"one after the other {alone / singly:.2f} s each, {alone / singly * count / together:.1f}x; "

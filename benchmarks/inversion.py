@@ -20,13 +20,16 @@ import numpy as np
 import torch
 from peers import one_thread
 
-from testbed import judge, likeness, models, stats
+from testbed import judge, models
 from testbed.attacks.inversion import cosine_tv
 from testbed.attacks.inversion.imprint import BIAS, CONNECT, WEIGHT, act
-from testbed.attacks.kit import find, keyed_rng
+from testbed.attacks.registry import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript
+from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
-from testbed.report.results import environment
+from testbed.findings import statistics
+from testbed.findings.assemble import environment
+from testbed.judge import image_quality
 
 KNOWS = Threat("server", knows=frozenset({"architecture", "batch_size", "labels"}))
 MALICIOUS = Threat("server", malicious=True, knows=frozenset({"architecture", "auxiliary"}))
@@ -120,12 +123,12 @@ def peers(updates: list[Update], attack: str, iterations: int = 0, tv: float = 0
 
 def quality(records: np.ndarray, people: Cohort) -> tuple[float, float]:
     """Mean PSNR in dB of matched records, and the share that is exact; a record that nothing matches has 0 dB."""
-    values = [likeness.psnr(g, x) for x, g in judge.pairs(np.clip(records, 0, 1), people)]
+    values = [image_quality.psnr(g, x) for x, g in judge.pairs(np.clip(records, 0, 1), people)]
     return sum(values) / len(people), sum(v > EXACT_DB for v in values) / len(people)
 
 
 def interval(values: list[float]) -> str:
-    found = stats.t_interval(np.array(values))
+    found = statistics.t_interval(np.array(values))
     return f"{found.value:6.2f} ({found.low:.2f} to {found.high:.2f})"
 
 

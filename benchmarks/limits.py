@@ -14,33 +14,27 @@ from typing import Any
 import numpy as np
 import torch
 
-from testbed import judge, likeness, models, stats
+from testbed import judge, models
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.loki import WINDOW
 from testbed.attacks.inversion.updates import first_linear
-from testbed.attacks.kit import find, keyed_rng
-from testbed.core import (
-    Act,
-    Batch,
-    Cohort,
-    Exchange,
-    ModelSpec,
-    Protocol,
-    Reconstruction,
-    Split,
-    Threat,
-    Transcript,
-)
+from testbed.attacks.registry import find
+from testbed.core import Act, Batch, Cohort, Exchange, ModelSpec, Protocol, Reconstruction, Split, Threat, Transcript
+from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
 from testbed.data.cohorts import sentences
-from testbed.federation.run import CHECK, Defence, Federation
-from testbed.federation.secure import SecureAggregation
-from testbed.findings import Plan
-from testbed.harness.federation import Recorded, Trial
-from testbed.report.results import environment
-from testbed.report.schema import Estimate
-from testbed.scenario import find as by_name
-from testbed.scenario import run
+from testbed.defences.consistent_unmasking import consistent_unmasking
+from testbed.findings import statistics
+from testbed.findings.assemble import environment
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate
+from testbed.harness.federation.recorded import Recorded
+from testbed.harness.federation.trial import Trial
+from testbed.harness.run import run
+from testbed.harness.scenario import find as by_name
+from testbed.judge import image_quality
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.secure import SecureAggregation
 
 KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
 EXACT_DB = 60.0
@@ -85,11 +79,11 @@ def claim_of(made: Recorded, split: Split, threat: Threat, name: str, **params: 
 
 
 def exact(rebuilt: np.ndarray, group: Cohort) -> float:
-    return sum(likeness.psnr(g, x) > EXACT_DB for x, g in judge.pairs(rebuilt, group)) / len(group)
+    return sum(image_quality.psnr(g, x) > EXACT_DB for x, g in judge.pairs(rebuilt, group)) / len(group)
 
 
 def row(what: str, measured: np.ndarray, beside: str, seconds: float) -> None:
-    found = stats.t_interval(measured)
+    found = statistics.t_interval(measured)
     print(
         f"{what:44} {found.value:6.3f} ({found.low:.3f} to {found.high:.3f})  {beside}  {seconds:8.3f} CPU s",
         flush=True,
@@ -289,7 +283,10 @@ def unmixing(size: int, hidden: int) -> None:
     held, others = made.truth.batches["true"], made.truth.batches["control"]
     found, chance = (
         np.array(
-            [np.median([likeness.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]) for k, p in people.items()]
+            [
+                np.median([image_quality.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)])
+                for k, p in people.items()
+            ]
         )
         for people in (held, others)
     )
@@ -320,7 +317,9 @@ def unmasking(batch: int) -> None:
         rates.append(
             np.mean([np.mean(quality(claim.batches.get((1, c)), p) > LEGIBLE_DB) for c, p in enumerate(parts)])
         )
-        checked = replace(secure, defence=Defence(CHECK)).run(parts, act=Act(unmask=True), actor="secagg_unmasking")
+        checked = replace(secure, defence=consistent_unmasking()).run(
+            parts, act=Act(unmask=True), actor="secagg_unmasking"
+        )
         assert {e.status for e in checked.exchanges} == {"refused"}
     took = (time.process_time() - start) / RUNS
     beside = f"over 30 dB; updates wrong by {max(errors):.1e} at most; with the check, nothing in {RUNS} runs"
@@ -332,7 +331,7 @@ LEGIBLE_DB = 30.0
 
 def quality(rebuilt: np.ndarray | None, group: Cohort) -> np.ndarray:
     """PSNR in dB of each record (n,), 0 where nothing matches it."""
-    found = [] if rebuilt is None else [likeness.psnr(g, x) for x, g in judge.pairs(rebuilt, group)]
+    found = [] if rebuilt is None else [image_quality.psnr(g, x) for x, g in judge.pairs(rebuilt, group)]
     return np.array(found + [0.0] * (len(group) - len(found)))
 
 

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from testbed import scenario, stats
-from testbed.report.results import environment
+from testbed.findings import statistics
+from testbed.findings.assemble import environment
+from testbed.harness import scenario
+from testbed.harness.run import run
 
 SETTINGS = (
     ("support2, 10 clients", {"data": "support2"}),
@@ -29,11 +31,11 @@ def main() -> None:
     for name, params in SETTINGS:
         areas: dict[str, list[float]] = {}
         for seed in SEEDS:
-            for finding in scenario.run(registered, params, seed=seed).result.findings:
+            for finding in run(registered, params, seed=seed).result.findings:
                 if getattr(finding.measure, "metric", "") == "auc":
                     areas.setdefault(finding.attack.name, []).append(finding.measure.value)  # type: ignore[union-attr]
         for attack, values in areas.items():
-            found = stats.t_interval(np.array(values))
+            found = statistics.t_interval(np.array(values))
             print(f"{name:24} {attack:16} AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), {found.n} runs")
 
 

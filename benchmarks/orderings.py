@@ -8,14 +8,16 @@ from __future__ import annotations
 import numpy as np
 import peers
 
-from testbed import models, stats
-from testbed.attacks.kit import find, keyed_rng
+from testbed import models
+from testbed.attacks.registry import find
 from testbed.core import ModelSpec, Records, Threat
+from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import source
-from testbed.data.trained import TorchRecipe
-from testbed.harness.generator import Remembered
+from testbed.findings import statistics
+from testbed.findings.assemble import environment
+from testbed.harness.recipes import Remembered
 from testbed.models.ensemble import Training
-from testbed.report.results import environment
+from testbed.subjects.predictors.torch_module import TorchRecipe
 
 TARGETS = 10
 SHADOWS = (4, 16, 64)
@@ -59,12 +61,12 @@ def main() -> None:
                 known = find(name).defaults
                 told = {**params, **({"shadows": shadows} if "shadows" in known else {})}
                 scores = find(name).run(view, Records(asked), others, 0, THREAT, told, shared).values
-                rate = float(stats.accuser(0.01, scores[~used])(scores[used]).mean())
+                rate = float(statistics.accuser(0.01, scores[~used])(scores[used]).mean())
                 label = name + "".join(f", {k}" if v else f", not {k}" for k, v in params.items())
-                found.setdefault(label, []).append((stats.auc(scores[used], scores[~used]).value, rate))
+                found.setdefault(label, []).append((statistics.auc(scores[used], scores[~used]).value, rate))
         print(f"{shadows} shadow models")
         for label, values in found.items():
-            area, rate = (stats.t_interval(np.array(v)) for v in zip(*values, strict=True))
+            area, rate = (statistics.t_interval(np.array(v)) for v in zip(*values, strict=True))
             print(
                 f"  {label:28} AUC {area.value:.3f} ({area.low:.3f} to {area.high:.3f})  "
                 f"TPR {rate.value:.3f} ({rate.low:.3f} to {rate.high:.3f})",

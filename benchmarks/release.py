@@ -26,15 +26,15 @@ import pandas as pd
 from population import people
 
 from testbed import judge
-from testbed.attacks.kit import find
-from testbed.attacks.release.neighbours import nearest, nearest_without_each
-from testbed.attacks.release.scale import Scale
+from testbed.attacks.registry import find
 from testbed.core import Fields, Release
-from testbed.data.tables import encode
-from testbed.evaluate import evaluate
-from testbed.harness.targets import RECIPIENT
-from testbed.matching import Index
-from testbed.report.results import environment
+from testbed.core.tables.index import Index
+from testbed.core.tables.neighbours import nearest, nearest_without_each
+from testbed.core.tables.scale import Scale
+from testbed.data.tables.encode import encode
+from testbed.findings.assemble import environment
+from testbed.harness.release.evaluate import evaluate
+from testbed.harness.release.setting import RECIPIENT
 
 SEED, QUERIES, ROWS = 1, 500, 100_000
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 import peers
 
-from testbed.attacks.kit import keyed_rng
-from testbed.attacks.released.shadow_models import share_exceeded
-from testbed.report.results import environment
+from testbed.attacks.model.shadow_models import share_exceeded
+from testbed.core.randomness import keyed_rng
+from testbed.findings.assemble import environment
 
 TARGETS, OTHERS, REPEATED = 8000, 4000, 20
 

@@ -16,14 +16,14 @@ import peers
 import torch
 from torch.utils.data import DataLoader, Subset
 
-from testbed import stats
-from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, ModelSpec
+from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
+from testbed.findings import statistics
+from testbed.findings.assemble import environment
 from testbed.models import build, ensemble
 from testbed.models.ensemble import Training, train
 from testbed.models.stacked import losses
-from testbed.report.results import environment
 
 SINGLY = 4
 """Models that are trained one after the other; the rest would take as long each."""
@@ -62,7 +62,7 @@ def areas(answers: Array, y: Array, included: Array) -> Array:
     """The AUC of minus the loss, for each model."""
     labels = torch.tensor(y).expand(len(answers), -1)
     score = -losses(torch.tensor(answers), labels, "logits").numpy()
-    return np.array([stats.auc(s[i], s[~i]).value for s, i in zip(score, included, strict=True)])
+    return np.array([statistics.auc(s[i], s[~i]).value for s, i in zip(score, included, strict=True)])
 
 
 def by_peer(spec: ModelSpec, x: Array, y: Array, included: Array, rules: Training, workers: int) -> Any:
@@ -170,7 +170,7 @@ def compare(name: str, spec: ModelSpec, x: Array, y: Array, models: int, rules: 
             continue
         each = cpu / count
         first = first or each
-        found = stats.t_interval(areas(answers, y, included[:count]))
+        found = statistics.t_interval(areas(answers, y, included[:count]))
         print(
             f"  {label:28} {each:8.3f} CPU s a model, {wall / count:8.3f} s wall, ratio {each / first:6.1f}; "
             f"AUC {found.value:.3f} ({found.low:.3f} to {found.high:.3f}), {count} models",

@@ -10,10 +10,10 @@ import peers
 import torch
 
 from testbed import models
-from testbed.attacks.kit import keyed_rng
 from testbed.attacks.membership.signals import Signals, gradient_norms
 from testbed.core import Cohort, Exchange, ModelSpec, Protocol, Transcript
-from testbed.report.results import environment
+from testbed.core.randomness import keyed_rng
+from testbed.findings.assemble import environment
 
 RECORDS = 600
 SPECS = (

@@ -8,12 +8,13 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from testbed import findings, judge
-from testbed.attacks.kit import keyed_rng
+from testbed import judge
 from testbed.core import Scores
-from testbed.findings import Plan
-from testbed.report.results import environment
-from testbed.report.schema import Estimate
+from testbed.core.randomness import keyed_rng
+from testbed.findings import measures
+from testbed.findings.assemble import environment
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate
 
 DRAWS = 1000
 SETTINGS = (
@@ -38,7 +39,7 @@ def main() -> None:
         low = high = width = 0.0
         for draw in range(DRAWS):
             scores = keyed_rng(draw, "scores", records).normal(size=2 * records) + shift * used
-            excess = findings.membership(plan, judge.scores(Scores(scores), used, "true")).excess
+            excess = measures.membership(plan, judge.scores(Scores(scores), used, "true")).excess
             assert isinstance(excess, Estimate)
             low += excess.low <= truth
             high += excess.high >= truth

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.cli.script import main
 from testbed.core import Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import by_a_curious_server, defended, hospitals, mlp, prepared
-from testbed.scenario import Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import by_a_curious_server, defended, mlp, prepared
+from testbed.harness.federation.trial import Trial
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["a client that poisons the training", "secure aggregation, which hides no sum"]
 SEES = "the global models that it receives and its own updates; nothing of another client's messages"

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from testbed.cli.script import main
 from testbed.core import Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import defended, groups, mlp, prepared, sited
-from testbed.report.schema import Metric
-from testbed.scenario import Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Metric
+from testbed.harness.federation.people import groups, sited
+from testbed.harness.federation.prepare import defended, mlp, prepared
+from testbed.harness.federation.trial import Trial
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["shadow models", "a server that changes the model or isolates a client", "label-only access"]
 SEES = "every global model and every client's weights after its local training"

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from testbed import findings as findings_
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
 from testbed.core import Cohort, Evidence, Protocol
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness import one_shot
-from testbed.harness.federation import by_party
-from testbed.harness.one_run import bound, told
-from testbed.harness.prepare import about, groups, mlp
-from testbed.report.schema import ThreatModel, Validity
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.findings import measures as findings_
+from testbed.findings.plan import Plan
+from testbed.findings.schema import ThreatModel, Validity
+from testbed.harness.dp_audit import one_shot
+from testbed.harness.dp_audit.one_run import bound, told
+from testbed.harness.federation.people import groups
+from testbed.harness.federation.prepare import about, mlp
+from testbed.harness.federation.trial import by_party
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["clients drawn anew each round", "what the server sees of each client before it sums", "single records"]
 SEES = "the first model and the last one, and which directions the canary clients may have sent"

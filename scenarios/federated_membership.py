@@ -7,18 +7,21 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from testbed.cli.script import main
 from testbed.core import Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness import paired, truth
-from testbed.harness.assess import assess, best_of
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import about, defended, described, groups, mlp, sited
-from testbed.report.schema import Finding, Metric, ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.wording import WHICH_CLIENT
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Metric, ThreatModel
+from testbed.findings.wording import WHICH_CLIENT
+from testbed.harness.federation import paired, truth_file
+from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.people import groups, sited
+from testbed.harness.federation.prepare import about, defended, described, mlp
+from testbed.harness.federation.trial import Trial
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 SEES = (
     "the server: every global model and what each client returns, or their weighted mean (view=sum); a client: the "
@@ -151,7 +154,7 @@ def federated_membership(
             [f for a in assessed for f in a.findings]
             + [*paired.beside(scored, ALONE, 701), *paired.beside(clients_only, LOOKING, 741)],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
-            truth.files(first[0], told),
+            truth_file.files(first[0], told),
         )
 
     protects = defended(defence, noise, clip)

@@ -11,24 +11,27 @@ import pandas as pd
 import torch
 
 from testbed import models
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
 from testbed.core import Cohort, ModelSpec, Parameters, Protocol, Release, Split, Threat
+from testbed.core.disclosure import People
+from testbed.core.randomness import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.data.tables import Meta, encode
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness import truth
-from testbed.harness.assess import assess, best_of
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import defended, described
-from testbed.harness.release import examine
+from testbed.data.tables.encode import Meta, encode
+from testbed.findings.assemble import as_data_class, size_band
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Subject, ThreatModel
+from testbed.harness.federation import truth_file
+from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.prepare import defended, described
+from testbed.harness.federation.trial import Trial
+from testbed.harness.outcome import Outcome
+from testbed.harness.release.examine import examine
+from testbed.harness.release.utility import utility
+from testbed.harness.scenario import Scenario, scenario
 from testbed.models.generative import Autoregressive
-from testbed.report import gate, results
-from testbed.report.schema import Finding, Subject, ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis.binned import Binned
-from testbed.utility import utility
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.synthesis.binned import Binned
 
 SEES = (
     "the server: every model and every client's new weights; a client: the global models alone; a recipient: the table "
@@ -127,9 +130,9 @@ def federated_synthesizer(
     subject = Subject(
         type="federation",
         name=f"{known.title}, a generator trained by {clients} clients",
-        data_class=results.data_class(known.data_class),
+        data_class=as_data_class(known.data_class),
         licence=known.licence,
-        size_band=results.size_band(len(groups[0])),
+        size_band=size_band(len(groups[0])),
         columns=len(attributes),
     )
 
@@ -158,9 +161,9 @@ def federated_synthesizer(
         return Outcome(
             findings,
             {**on_server.evidence, **on_client.evidence, **release.evidence},
-            truth.files(recorded, told),
+            truth_file.files(recorded, told),
             utility=utility(coded.synthetic, coded.control, seed, ()),
-            people=gate.People(frames, known.person),
+            people=People(frames, known.person),
         )
 
     defence_ = server.federation.defence

@@ -6,15 +6,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
+from testbed.core.randomness import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.evaluate import evaluate, membership_decides, recipient
-from testbed.report import results
-from testbed.report.schema import Subject
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis import synthesise
-from testbed.synthesis.planted import planted
+from testbed.findings.assemble import as_data_class, size_band
+from testbed.findings.schema import Subject
+from testbed.harness.outcome import Outcome
+from testbed.harness.release.evaluate import evaluate, membership_decides, recipient
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.synthesis import synthesise
+from testbed.subjects.synthesis.planted import planted
 
 
 @scenario(question="May this hospital's synthetic table go out?", position="recipient")
@@ -64,9 +66,9 @@ def hospital_release(
         Subject(
             type="synthetic_table",
             name=f"{known.title}, {generator}" + (f", {planted_share:.0%} planted" if planted_share else ""),
-            data_class=results.data_class(known.data_class),
+            data_class=as_data_class(known.data_class),
             licence=known.licence,
-            size_band=results.size_band(len(parts["original"])),
+            size_band=size_band(len(parts["original"])),
             columns=len(attributes),
         ),
         recipient(decided=membership_decides(parts["control"], known.person)),

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.cli.script import main
 from testbed.core import Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import defended, hospitals, mlp, prepared
-from testbed.scenario import Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import defended, mlp, prepared
+from testbed.harness.federation.trial import Trial
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "columns that the model is not trained on"]
 SEES = "every model that it sends to a hospital and every gradient, or new weights, that come back"

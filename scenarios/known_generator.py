@@ -10,19 +10,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from testbed.cli.script import main
 from testbed.core import Act, Release, Table
+from testbed.core.disclosure import People
+from testbed.core.errors import UsageError
 from testbed.data import dataset, load_table
-from testbed.data.decoding import coded, decoded
 from testbed.data.splits import split_people
-from testbed.data.tables import Meta, encode
-from testbed.errors import UsageError
-from testbed.harness.generator import INSIDER, Groups
-from testbed.harness.generator import known_generator as attacked
-from testbed.report import gate, results
-from testbed.report.schema import Subject, ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis import synthesise
-from testbed.synthesis.planted import planted
+from testbed.data.tables.decoding import coded, decoded
+from testbed.data.tables.encode import Meta, encode
+from testbed.findings.assemble import as_data_class, size_band
+from testbed.findings.schema import Subject, ThreatModel
+from testbed.harness.outcome import Outcome
+from testbed.harness.release.generator import INSIDER, Groups
+from testbed.harness.release.generator import known_generator as attacked
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.synthesis import synthesise
+from testbed.subjects.synthesis.planted import planted
 
 FEWEST = 10
 PARTS = ("members", "controls", "blind", "auxiliary")
@@ -69,15 +72,15 @@ def known_generator(
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         found, evidence = attacked(groups, recipe, targets, shadows, seed, progress)
-        return Outcome(found, evidence, people=gate.People(heads, known.person))
+        return Outcome(found, evidence, people=People(heads, known.person))
 
     return Scenario(
         Subject(
             type="synthetic_table",
             name=f"{known.title}, {generator}" + (f", {planted_share:.0%} planted" if planted_share else ""),
-            data_class=results.data_class(known.data_class),
+            data_class=as_data_class(known.data_class),
             licence=known.licence,
-            size_band=results.size_band(len(groups.members)),
+            size_band=size_band(len(groups.members)),
             columns=len(coding.columns),
         ),
         ThreatModel(

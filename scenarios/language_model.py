@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from testbed.cli.script import main
 from testbed.core import ModelSpec, Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import sentences
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import defended, hospitals, prepared
+from testbed.findings.plan import Plan
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import defended, prepared
+from testbed.harness.federation.trial import Trial
+from testbed.harness.scenario import Scenario, scenario
 from testbed.models.text import HEADS
-from testbed.scenario import Scenario, main, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "words outside the model's vocabulary"]
 SEES = "every model that it sends to a client and every gradient that comes back"

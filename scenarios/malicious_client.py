@@ -8,16 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
+from testbed.cli.script import main
 from testbed.core import Classes, Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.classes import ADVERSARY, FEWEST, ClassWorlds
-from testbed.harness.prepare import about, cnn, defended, described, mlp
-from testbed.harness.worlds import halves
-from testbed.report.schema import ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.findings.schema import ThreatModel
+from testbed.harness.federation.class_worlds import ADVERSARY, FEWEST, ClassWorlds
+from testbed.harness.federation.prepare import about, cnn, defended, described, mlp
+from testbed.harness.federation.property_worlds import halves
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 KNOWS = frozenset({"architecture"})
 SEES = "the global models that it is sent, and its own records"

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
+from testbed.cli.script import main
 from testbed.core import Property, Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.prepare import about, defended, described, mlp
-from testbed.harness.worlds import Worlds, column_of, halves
-from testbed.report.schema import ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.findings.schema import ThreatModel
+from testbed.harness.federation.prepare import about, defended, described, mlp
+from testbed.harness.federation.property_worlds import Worlds, column_of, halves
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
 
 KNOWS = frozenset({"architecture", "auxiliary", "hyper_parameters"})
 SEES = "the server: a client's updates; another client: the global models alone, which one of them trains on a task"

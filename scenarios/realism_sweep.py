@@ -10,18 +10,22 @@ from typing import Any
 import numpy as np
 
 from testbed import models
+from testbed.cli.script import main
 from testbed.core import Array, Cohort, Evidence, ModelSpec, Protocol, Split, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import Defence, Federation
-from testbed.findings import Plan
-from testbed.harness import truth
-from testbed.harness.assess import assess
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import about, hospitals
+from testbed.defences.gaussian import gaussian
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Series, ThreatModel
+from testbed.harness.federation import truth_file
+from testbed.harness.federation.assess import assess
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import about
+from testbed.harness.federation.trial import Trial
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
 from testbed.models.ensemble import Training, train
-from testbed.report.schema import Finding, Series, ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "deeper networks"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
@@ -128,7 +132,7 @@ def realism_sweep(
                 rounds=rounds,
                 clients=clients,
             )
-            protection = Defence("gaussian", {"noise": setting.noise, "clip": 1.0}) if setting.noise else None
+            protection = gaussian(noise=setting.noise, clip=1.0) if setting.noise else None
             federation = Federation(spec(setting), protocol, seed, protection, start=start)
             leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
             trial = Trial(
@@ -144,7 +148,7 @@ def realism_sweep(
             findings += made.findings
             evidence |= made.evidence
             if number == 1:
-                files = truth.files(recorded, {"subject": subject.model_dump(), "threat": threat.model_dump()})
+                files = truth_file.files(recorded, {"subject": subject.model_dump(), "threat": threat.model_dump()})
         findings[0] = findings[0].model_copy(update={"series": [*findings[0].series, _chart(chosen, evidence)]})
         return Outcome(findings, evidence, files)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.cli.script import main
 from testbed.core import Protocol, Threat
+from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.errors import UsageError
-from testbed.federation.run import CHECK, Defence, Federation
-from testbed.federation.secure import SecureAggregation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.harness.prepare import hospitals, mlp, prepared
-from testbed.scenario import Scenario, main, scenario
+from testbed.defences.consistent_unmasking import consistent_unmasking
+from testbed.findings.plan import Plan
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import mlp, prepared
+from testbed.harness.federation.trial import Trial
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.secure import SecureAggregation
 
 NOT_TESTED = ["clients that collude with the coordinator", "the masks' random numbers", "clients that drop out"]
 SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
@@ -66,7 +69,7 @@ def secure_aggregation(
     spec = mlp(known, hidden)
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     federation = Federation(
-        spec, protocol, seed, Defence(CHECK) if check else None, secure=SecureAggregation(threshold)
+        spec, protocol, seed, consistent_unmasking() if check else None, secure=SecureAggregation(threshold)
     )
     unit = "record" if batch == 1 else "batch"
     trial = Trial(

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from testbed import findings as findings_
+from testbed.cli.script import main
 from testbed.core import Array
-from testbed.errors import UsageError
-from testbed.findings import Plan
-from testbed.harness.subjects import MODELS, Audited, audited, mean_over, measured, spearman
-from testbed.report.schema import Finding, Metric, Risk, Series, Subject, ThreatModel, Validity
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.core.errors import UsageError
+from testbed.findings import measures as findings_
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Metric, Risk, Series, Subject, ThreatModel, Validity
+from testbed.harness.model.side_by_side import MODELS, Audited, audited, mean_over, measured, spearman
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
 
 RISKS: tuple[tuple[Risk, str, Metric, str], ...] = (
     ("membership", "rmia", "auc", "membership"),

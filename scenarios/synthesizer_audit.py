@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from testbed import findings as findings_
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
 from testbed.core import Evidence
-from testbed.errors import UsageError
-from testbed.findings import Plan
-from testbed.harness.dp_audit import Audit, audit
-from testbed.report.schema import Estimate, Finding, Subject, ThreatModel, Validity
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis.noisy_marginals import noisy_marginals
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
+from testbed.findings import measures as findings_
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate, Finding, Subject, ThreatModel, Validity
+from testbed.harness.dp_audit.generator import Audit, audit
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.synthesis.noisy_marginals import noisy_marginals
 
 LEVELS = ("a", "b", "c", "d")
 NOT_TESTED = ["neighbours other than the worst-case pair", "what is seen beyond the released table", "other generators"]

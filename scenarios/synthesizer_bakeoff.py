@@ -8,17 +8,19 @@ from typing import Any
 
 import pandas as pd
 
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
 from testbed.core import Evidence
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.errors import UsageError
-from testbed.evaluate import Evaluation, evaluate, membership_decides, recipient
-from testbed.report import results
-from testbed.report.schema import Finding, Subject, Utility
-from testbed.scenario import Outcome, Scenario, main, scenario
-from testbed.synthesis import synthesise
-from testbed.synthesis.planted import planted
+from testbed.findings.assemble import as_data_class, size_band
+from testbed.findings.schema import Finding, Subject, Utility
+from testbed.harness.outcome import Outcome
+from testbed.harness.release.evaluate import Evaluation, evaluate, membership_decides, recipient
+from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.synthesis import synthesise
+from testbed.subjects.synthesis.planted import planted
 
 PLANTED = 0.2
 """What `planted` releases: a fifth of the original, in among the independent marginals."""
@@ -89,9 +91,9 @@ def synthesizer_bakeoff(
         Subject(
             type="synthetic_table",
             name=f"{known.title}: {', '.join(names)}",
-            data_class=results.data_class(known.data_class),
+            data_class=as_data_class(known.data_class),
             licence=known.licence,
-            size_band=results.size_band(len(original)),
+            size_band=size_band(len(original)),
             columns=len(attributes),
         ),
         recipient(decided=membership_decides(control, known.person)),

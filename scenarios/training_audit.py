@@ -8,15 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
-from testbed.attacks.kit import keyed_rng
+from testbed.cli.script import main
 from testbed.core import Array, Cohort, Evidence
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import divide, source
-from testbed.errors import UsageError
-from testbed.findings import Plan
-from testbed.harness.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout, told
-from testbed.harness.prepare import about, mlp
-from testbed.report.schema import Finding, ThreatModel
-from testbed.scenario import Outcome, Scenario, main, scenario
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, ThreatModel
+from testbed.harness.dp_audit.one_run import Rules, bound, private_training, seen_at_the_end, seen_throughout, told
+from testbed.harness.federation.prepare import about, mlp
+from testbed.harness.outcome import Outcome
+from testbed.harness.scenario import Scenario, scenario
 
 KINDS = ("gradient", "noise", "mislabelled")
 NOT_TESTED = ["several runs", "what a client sends in a federation"]

@@ -13,20 +13,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from testbed.evaluate import evaluate as evaluate_release
-    from testbed.federation.tap import record as record
-    from testbed.policy import load as load_policy
-    from testbed.scenario import find as find_scenario
-    from testbed.scenario import run as run
+    from testbed.findings.policy import load as load_policy
+    from testbed.harness.release.evaluate import evaluate as evaluate_release
+    from testbed.harness.run import run as run
+    from testbed.harness.scenario import find as find_scenario
+    from testbed.subjects.federation.tap import record as record
 
 __all__ = ["evaluate_release", "find_scenario", "load_policy", "record", "run"]
 
 _LAZY = {
-    "evaluate_release": ("testbed.evaluate", "evaluate"),
-    "find_scenario": ("testbed.scenario", "find"),
-    "load_policy": ("testbed.policy", "load"),
-    "record": ("testbed.federation.tap", "record"),
-    "run": ("testbed.scenario", "run"),
+    "evaluate_release": ("testbed.harness.release.evaluate", "evaluate"),
+    "find_scenario": ("testbed.harness.scenario", "find"),
+    "load_policy": ("testbed.findings.policy", "load"),
+    "record": ("testbed.subjects.federation.tap", "record"),
+    "run": ("testbed.harness.run", "run"),
 }
 
 

@@ -1,5 +1,5 @@
 """`python -m testbed`, where the command is not on the path."""
 
-from testbed.cli import main
+from testbed.cli.commands import main
 
 main()

@@ -17,8 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from testbed import judge, models
-from testbed.attacks.kit import Attack, find, keyed_rng
 from testbed.attacks.properties.updates import drawn
+from testbed.attacks.registry import Attack, find
 from testbed.core import (
     Act,
     Array,
@@ -51,18 +51,22 @@ from testbed.core import (
     Threat,
     Transcript,
 )
+from testbed.core.defence import Defence
+from testbed.core.randomness import keyed_rng
+from testbed.core.tables.index import Index
 from testbed.data import load_images
 from testbed.data.cohorts import sentences
-from testbed.data.tables import encode
-from testbed.federation.run import Defence, Federation
-from testbed.federation.secure import SecureAggregation
-from testbed.federation.tap import seen_by
-from testbed.findings import Plan
-from testbed.harness import deciding
-from testbed.harness.deciding import taught
-from testbed.harness.federation import Trial
-from testbed.harness.targets import RECIPIENT, Targets
-from testbed.matching import Index
+from testbed.data.tables.encode import encode
+from testbed.defences.gaussian import gaussian
+from testbed.defences.random_update import random_update
+from testbed.findings.plan import Plan
+from testbed.harness.federation.trial import Trial
+from testbed.harness.model import deciding
+from testbed.harness.model.deciding import taught
+from testbed.harness.release.setting import RECIPIENT, Targets
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.secure import SecureAggregation
+from testbed.subjects.federation.tap import seen_by
 from tests.conftest import thirds
 
 EVERYTHING = frozenset(
@@ -282,7 +286,8 @@ def _about_classes(attack: Attack) -> World:
         truth = people.take(keyed_rng(9, "order").permutation(480)) if shuffled else people
         renamed = replace(people, y=(y + 1) % kinds)
         return Evidence.join(
-            judge.representatives(claim, truth, "true", "used"), judge.representatives(claim, renamed, "true", "unused")
+            judge.representatives(claim, truth, "true", "used"),
+            judge.representatives(claim, renamed, "true", "unused"),
         )
 
     def claimed(leak: float, seed: int) -> bytes:
@@ -471,7 +476,7 @@ def _noise(leak: float) -> Defence | None:
     """None at 1; at 0 nothing of the update is left; between, noise that shrinks as the dial goes up."""
     if leak >= 1:
         return None
-    return Defence("random_update") if leak <= 0 else Defence("gaussian", {"noise": 0.02 * (1 - leak), "clip": 10.0})
+    return random_update() if leak <= 0 else gaussian(noise=0.02 * (1 - leak), clip=10.0)
 
 
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
@@ -600,11 +605,11 @@ def _membership(attack: Attack) -> World:
 
 def advantage(evidence: Evidence) -> float:
     """How much better the attack does on those used: difference of success rates, or AUC - 1/2 for scores."""
-    from testbed import stats
+    from testbed.findings import statistics
 
     used, unused = evidence.cell("true", "used"), evidence.cell("true", "unused")
     if np.isnan(evidence.success).all():
-        return stats.auc(used.score, unused.score).value - 0.5
+        return statistics.auc(used.score, unused.score).value - 0.5
     return float(used.success.mean() - unused.success.mean())
 
 

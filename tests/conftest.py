@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pytest
 
-from testbed.doctor import population
+from testbed.cli.doctor import population
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -11,10 +11,23 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "testbed"
+STAGES = (
+    "core",
+    "data",
+    "models",
+    "subjects",
+    "defences",
+    "attacks",
+    "judge",
+    "findings",
+    "harness",
+    "report",
+    "cli",
+)
+"""The rooms of the house in the order in which data flow: nothing imports from a later one."""
+MOST_ENTRIES = 14
 ATTACKS_MAY_IMPORT = {
     "testbed.core",
-    "testbed.matching",
-    "testbed.spread",
     "testbed.models",
     "testbed.attacks",
     "numpy",
@@ -33,7 +46,7 @@ ATTACKS_MAY_IMPORT = {
     "collections",
     "__future__",
 }
-KIT_MAY_ALSO_IMPORT = {"testbed.errors", "testbed.ranges", "importlib", "inspect", "pathlib", "pkgutil", "zlib"}
+REGISTRY_MAY_ALSO_IMPORT = {"importlib", "inspect", "pathlib", "pkgutil"}
 FORBIDDEN_IN_ATTACKS = {"Split", "Evidence", "judge", "harness"}
 
 
@@ -60,22 +73,94 @@ def beyond(source: str, allowed: set[str]) -> set[str]:
 
 @pytest.mark.parametrize("path", sorted((PACKAGE / "attacks").rglob("*.py")), ids=lambda p: p.stem)
 def test_attacks_cannot_reach_the_truth(path: Path) -> None:
-    allowed = ATTACKS_MAY_IMPORT | (KIT_MAY_ALSO_IMPORT if path.name == "kit.py" else set())
+    allowed = ATTACKS_MAY_IMPORT | (REGISTRY_MAY_ALSO_IMPORT if path.name == "registry.py" else set())
     assert beyond(path.read_text(encoding="utf-8"), allowed) == set()
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "from testbed.judge import reconstruction",
+        "from testbed.judge import reconstructions",
         "import testbed.judge",
         "from testbed.core import Split",
         "from testbed import data",
-        "from testbed.harness.federation import Truth",
+        "from testbed.harness.federation.recorded import Truth",
     ],
 )
 def test_an_attack_that_imports_the_judge_is_caught(line: str) -> None:
     assert beyond(line, ATTACKS_MAY_IMPORT)
+
+
+def modules(package: Path) -> dict[str, str]:
+    """The source of each module of a package, by its dotted name."""
+    root = package.parent
+    sources = {p: p.read_text(encoding="utf-8") for p in sorted(package.rglob("*.py"))}
+    return {
+        ".".join(p.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): s for p, s in sources.items()
+    }
+
+
+def arrows(sources: dict[str, str]) -> dict[str, set[str]]:
+    """Which modules of the package each module imports, at its top or within a function."""
+    named = {module: imports(source) for module, source in sources.items()}
+    return {
+        module: {name if name in sources else name.rpartition(".")[0] for name in names} & set(sources) - {module}
+        for module, names in named.items()
+    }
+
+
+def backward(drawn: dict[str, set[str]]) -> set[tuple[str, str]]:
+    """Imports from an earlier stage to a later one."""
+    place = {f"testbed.{stage}": i for i, stage in enumerate(STAGES)}
+
+    def of(module: str) -> int | None:
+        return place.get(".".join(module.split(".")[:2]))
+
+    pairs = {(one, other) for one, others in drawn.items() for other in others}
+    return {(a, b) for a, b in pairs if (x := of(a)) is not None and (y := of(b)) is not None and x < y}
+
+
+def circles(drawn: dict[str, set[str]]) -> set[str]:
+    """Modules that import themselves by way of others: what is left when those without imports are taken away."""
+    left = {module: set(others) for module, others in drawn.items()}
+    while free := {module for module, others in left.items() if not others & set(left)}:
+        left = {module: others for module, others in left.items() if module not in free}
+    return set(left)
+
+
+def entries(package: Path) -> set[str]:
+    return {p.name for p in package.iterdir() if p.name != "__pycache__"}
+
+
+def test_the_house_has_few_rooms() -> None:
+    found = entries(PACKAGE)
+    assert len(found) <= MOST_ENTRIES
+    assert {name for name in found if "." not in name} == set(STAGES)
+
+
+def test_nothing_imports_from_a_later_stage_and_nothing_in_a_circle() -> None:
+    drawn = arrows(modules(PACKAGE))
+    assert backward(drawn) == set()
+    # A package lists what its modules offer, and is no stop on the way from one to the other.
+    inner = {m: {o for o in others if m != o and not m.startswith(o + ".")} for m, others in drawn.items()}
+    assert circles(inner) == set()
+
+
+def test_a_room_an_arrow_or_a_circle_too_many_is_noticed(tmp_path: Path) -> None:
+    package = tmp_path / "testbed"
+    for stage in STAGES:
+        (package / stage).mkdir(parents=True)
+        (package / stage / "__init__.py").touch()
+    assert len(entries(package)) == len(STAGES)
+    (package / "core" / "one.py").write_text("def f():\n    from testbed.judge import two\n")
+    (package / "judge" / "two.py").write_text("from testbed.judge.three import x\n")
+    (package / "judge" / "three.py").write_text("def f():\n    from testbed.judge import two\n")
+    drawn = arrows(modules(package))
+    assert backward(drawn) == {("testbed.core.one", "testbed.judge.two")}
+    assert {"testbed.judge.two", "testbed.judge.three"} <= circles(drawn)
+    for extra in range(MOST_ENTRIES):
+        (package / f"room{extra}").mkdir()
+    assert len(entries(package)) > MOST_ENTRIES
 
 
 def test_flowers_internals_are_in_one_file() -> None:
@@ -92,14 +177,14 @@ def test_flowers_internals_are_in_one_file() -> None:
 def test_flower_is_pinned_to_the_version_that_compat_was_written_for() -> None:
     from importlib import metadata
 
-    from testbed.federation import compat
+    from testbed.subjects.federation import compat
 
     assert metadata.version("flwr") == compat.VERSION
     assert f"flwr[simulation]=={compat.VERSION}" in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
-LIGHT = ["testbed", "testbed.core", "testbed.stats", "testbed.judge", "testbed.policy", "testbed.report.results"]
-LIGHT += ["testbed.evaluate", "testbed.harness.release", "testbed.data.tables", "testbed.cli"]
+LIGHT = ["testbed", "testbed.core", "testbed.findings.statistics", "testbed.judge", "testbed.findings.policy"]
+LIGHT += ["testbed.report.store", "testbed.harness.release.evaluate", "testbed.data.tables.encode", "testbed.cli"]
 
 
 def loaded_after(code: str) -> set[str]:
@@ -114,7 +199,7 @@ def test_the_release_half_needs_neither_torch_nor_flower() -> None:
 
 
 def test_an_attack_on_a_table_is_found_without_loading_those_on_networks() -> None:
-    code = "import testbed.evaluate\nfrom testbed.attacks.kit import find\n"
+    code = "import testbed.harness.release.evaluate\nfrom testbed.attacks.registry import find\n"
     code += "".join(f"find({name!r})\n" for name in ("linkability", "nearer_than_reference", "gen_lra"))
     assert not {"torch", "flwr", "ray"} & loaded_after(code)
 

@@ -9,25 +9,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from testbed import judge, stats
-from testbed.attacks.kit import keyed_rng
+from testbed import judge
 from testbed.core import Act, Cohort, Evidence, Group, Protocol, Reconstruction, Release, Split, Table, Threat
+from testbed.core.randomness import keyed_rng
 from testbed.data import load_table
 from testbed.data.cohorts import source
 from testbed.data.splits import split_people
-from testbed.data.tables import encode
-from testbed.federation.run import Federation
-from testbed.findings import Plan, rates
-from testbed.harness import risks
-from testbed.harness.assess import assess
-from testbed.harness.federation import Trial
-from testbed.harness.generator import Groups, known_generator
-from testbed.harness.prepare import groups, mlp
-from testbed.harness.release import examine
-from testbed.harness.similarities import choose
-from testbed.harness.targets import Setting
-from testbed.report.schema import Estimate, Finding
-from testbed.similarity import OF_PICTURES, OF_TABLES, Similarity
+from testbed.data.tables.encode import encode
+from testbed.findings import statistics
+from testbed.findings.measures import rates
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate, Finding
+from testbed.harness.federation.assess import assess
+from testbed.harness.federation.people import groups
+from testbed.harness.federation.prepare import mlp
+from testbed.harness.federation.similarities import choose
+from testbed.harness.federation.trial import Trial
+from testbed.harness.release import singling_out
+from testbed.harness.release.examine import examine
+from testbed.harness.release.generator import Groups, known_generator
+from testbed.harness.release.setting import Setting
+from testbed.judge.reconstructions import Key, Similarities
+from testbed.judge.similarity import OF_PICTURES, OF_TABLES, Similarity
+from testbed.subjects.federation.federation import Federation
 from tests.conftest import thirds
 
 SEEDS = range(200)
@@ -51,7 +55,7 @@ def check(counted: dict[str, Counter[str]]) -> None:
     assert counted
     for rule, own in counted.items():
         for bound in ("low", "high"):
-            _, reached = stats.clopper_pearson(own[bound], own["n"], 0.995)
+            _, reached = statistics.clopper_pearson(own[bound], own["n"], 0.995)
             assert reached >= 0.95, f"{rule}: the {bound} bound was right in {own[bound]} of {own['n']} seeds"
 
 
@@ -71,7 +75,7 @@ def fresh_patients(seed: int) -> list[Finding]:
     """Real people, of whom the same few are rare in many ways, so that many descriptions share their fate."""
     parts = split_people(load_table("thyroid"), dict.fromkeys("abc", 1 / 3), seed=5000 + seed)
     frames = encode(parts["a"], parts["b"], parts["c"])
-    return risks.singling_out(
+    return singling_out.singling_out(
         Setting(frames.original, frames.control, Release(frames.synthetic), 2000, seed, lambda _: None)
     )
 
@@ -128,9 +132,9 @@ def test_the_area_under_the_curve_of_scores_that_know_nothing() -> None:
     right = 0
     for seed in SEEDS:
         rng = keyed_rng(seed, "scores")
-        found = stats.auc(rng.normal(size=150), rng.normal(size=150))
+        found = statistics.auc(rng.normal(size=150), rng.normal(size=150))
         right += found.low <= 0.5 <= found.high
-    assert stats.clopper_pearson(right, len(SEEDS), 0.995)[1] >= 0.95
+    assert statistics.clopper_pearson(right, len(SEEDS), 0.995)[1] >= 0.95
 
 
 def of_nobodys_records(seed: int, batches: int, by: tuple[Similarity, ...]) -> list[Finding]:
@@ -142,7 +146,7 @@ def of_nobodys_records(seed: int, batches: int, by: tuple[Similarity, ...]) -> l
     line_up = judge.LineUp(everybody.take(np.arange(2 * batches, len(x))))
     claim = Reconstruction({key: rng.uniform(size=(1, 8)) for key in held})
 
-    def judged(people: Mapping[judge.Key, Cohort], group: Group, similarity: judge.Similarities) -> Evidence:
+    def judged(people: Mapping[Key, Cohort], group: Group, similarity: Similarities) -> Evidence:
         return judge.reconstruction(claim, people, line_up, "true", group, similarity)
 
     choice = choose(judged, held, control, by, seed)

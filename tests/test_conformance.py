@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testbed.attacks import kit
-from testbed.attacks.kit import Attack, attack, attacks, find
+from testbed.attacks import registry
+from testbed.attacks.registry import Attack, attack, attacks, find
 from testbed.core import (
     Batch,
     Cohort,
@@ -26,10 +26,11 @@ from testbed.core import (
     Threat,
     Transcript,
 )
-from testbed.errors import ThreatError, UsageError
-from testbed.findings import Plan, membership, rates
-from testbed.harness.deciding import taught
-from testbed.report.schema import Estimate
+from testbed.core.errors import ThreatError, UsageError
+from testbed.findings.measures import membership, rates
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate
+from testbed.harness.model.deciding import taught
 from tests.conformance import BASELINES, FAST, advantage, world
 
 ALL = list(attacks())
@@ -207,7 +208,7 @@ def test_known_memberships_reach_only_attacks_that_declare_them(needs: set[str])
     try:
         cheat.run(None, asked, None, 0, Threat("recipient", knows=frozenset({"some_memberships"})))
     finally:
-        kit._REGISTRY.pop(cheat.name)
+        registry._REGISTRY.pop(cheat.name)
     known = seen[0].known
     assert (known is not None) == bool(needs)
     if known is not None:
@@ -248,7 +249,7 @@ def test_an_attack_that_peeks_is_caught() -> None:
     try:
         assert peeks(cheat)
     finally:
-        kit._REGISTRY.pop(cheat.name)
+        registry._REGISTRY.pop(cheat.name)
 
 
 def test_no_question_names_a_person() -> None:
@@ -270,7 +271,7 @@ def test_no_question_names_a_person() -> None:
         for question in (Records(table), Records(cohort), Gaps(table, column), Halves(table, table.take([2, 1, 0]))):
             cheat.run(Release(table), question, None, 0, Threat("recipient"))
     finally:
-        kit._REGISTRY.pop(cheat.name)
+        registry._REGISTRY.pop(cheat.name)
     expected = ["asked 0", "asked 1", "asked 1"]
     assert seen[0].people.persons.tolist() == expected
     assert seen[1].people.persons.tolist() == expected

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from testbed.attacks.kit import attacks
-from testbed.scenario import scenarios
-from testbed.wording import FLAGS
+from testbed.attacks.registry import attacks
+from testbed.findings.validity import FLAGS
+from testbed.harness.scenario import scenarios
 
 ROOT = Path(__file__).parent.parent
 BASELINES = {"marginal_guess", "random_predicates"}
@@ -31,7 +31,7 @@ def test_every_flag_is_told_what_to_do_about() -> None:
     assert set(FLAGS) <= named("docs/verdict.md")
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "testbed/policies").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted((ROOT / "testbed/findings/policies").glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_examples_limits_are_those_of_the_document(path: Path) -> None:
     told = yaml.safe_load(path.read_text("utf-8"))
     row = next(r for r in (ROOT / "docs/policy.md").read_text("utf-8").splitlines() if r.startswith(f"| `{path.stem}`"))

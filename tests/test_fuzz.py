@@ -15,10 +15,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from testbed.data import files, tables
-from testbed.errors import TestbedError
-from testbed.evaluate import evaluate
-from testbed.report import gate, html, results
+from testbed.core.errors import TestbedError
+from testbed.data.tables import encode, files
+from testbed.harness.release.evaluate import evaluate
+from testbed.report import gate, html, store
 
 Maker = Callable[[np.random.Generator, int], Any]
 CANARY = "Zanzibarwort"
@@ -103,7 +103,7 @@ def triples(draw: st.DrawFn) -> dict[str, Any]:
         "secrets": pick([], [], [], [names[0]], [names[-1], "absent"]),
         "links": pick([], [], [], [((names[0],), (names[-1],))]),
         "person": pick(*[None] * 8, *names),
-        "kinds": pick(*[{}] * 8, *({names[0]: k} for k in tables.KINDS)),
+        "kinds": pick(*[{}] * 8, *({names[0]: k} for k in encode.KINDS)),
         "attacks": pick(1, 5, 40),
         "data_class": pick("real", "real", "public"),
     }
@@ -114,7 +114,7 @@ def answer(case: dict[str, Any]) -> str:
     """The report, or the error in words."""
     try:
         done = evaluate(*case["tables"], **case["options"])
-        said = html.render(done.result) + results.to_json(done.result)
+        said = html.render(done.result) + store.to_json(done.result)
         gate.check({"report.html": html.render(done.result).encode()}, done.result, done.people)
     except TestbedError as error:
         return f"{error.what} {error.why} {error.fix}"

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from testbed import policy
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
-from testbed.evaluate import Evaluation, evaluate
-from testbed.report.schema import Estimate, Verdict
+from testbed.findings import policy
+from testbed.findings.schema import Estimate, Verdict
+from testbed.harness.release.evaluate import Evaluation, evaluate
 
 TABLES = ("support2", "thyroid", "framingham", "pbc2", "heart", "breast-cancer")
 LARGE = ("support2", "thyroid", "framingham", "pbc2")
@@ -96,7 +96,7 @@ def test_nested_plants_are_ordered_in_every_deciding_finding(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_twentieth_of_copies_never_passes_at_five_thousand_rows() -> None:
-    from testbed.doctor import population
+    from testbed.cli.doctor import population
 
     for seed in SEEDS:
         everybody = population(15_000, 500 + seed)

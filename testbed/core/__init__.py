@@ -8,44 +8,43 @@ judged on.
 """
 
 from testbed.core.claims import (
-    Batch,
     Claim,
-    Classes,
-    Feature,
-    Fields,
-    Gaps,
     Guesses,
-    Halves,
-    Known,
     Links,
     Predicates,
-    Property,
-    Queries,
-    Question,
     Reconstruction,
-    Records,
     Representatives,
     Scores,
     Sources,
     Substitutes,
-    unnamed,
 )
 from testbed.core.evidence import Cell, Evidence, Group, Unavailable
 from testbed.core.people import Array, Cohort, Column, Condition, Kind, People, Split, Table, frozen
+from testbed.core.questions import (
+    Batch,
+    Classes,
+    Feature,
+    Fields,
+    Gaps,
+    Halves,
+    Known,
+    Property,
+    Queries,
+    Question,
+    Records,
+    unnamed,
+)
+from testbed.core.threat import KNOWLEDGE, Access, Position, Threat
 from testbed.core.views import (
-    KNOWLEDGE,
-    Access,
     Act,
     Exchange,
     ModelSpec,
     Parameters,
-    Position,
     Predictor,
     Protocol,
     Recipe,
     Release,
     Status,
-    Threat,
     Transcript,
     View,
 )

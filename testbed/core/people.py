@@ -9,7 +9,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from testbed.errors import InputError
+from testbed.core.errors import InputError
 
 Array: TypeAlias = npt.NDArray[Any]
 

@@ -8,50 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from testbed.core.people import Array, Cohort, Table
-from testbed.errors import ThreatError
+from testbed.core.threat import Position
 
 Parameters: TypeAlias = Mapping[str, Array]
 
-Position = Literal["server", "client", "recipient"]
-Access = Literal["white", "score", "label"]
 Status = Literal["ok", "error", "dropped", "refused"]
-
-KNOWLEDGE = frozenset(
-    {
-        "architecture",  # the model's code, so that gradients can be computed
-        "auxiliary",  # other people's records from the same population
-        "batch_size",
-        "generator",  # the synthesiser's code
-        "hyper_parameters",  # learning rate, steps, optimiser
-        "known_columns",  # a target's other attributes
-        "labels",  # the labels in a client's batch
-        "recipe",  # may run the whole pipeline on own records
-        "some_memberships",  # of people other than those asked about, who was used and who was not
-        "target_records",  # the records whose membership is in doubt
-    }
-)
-"""The closed set of what an attacker may know beforehand; what is not granted is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class Threat:
-    """Who attacks, from where, knowing what. `nodes` are the partitions a client position holds."""
-
-    position: Position
-    malicious: bool = False
-    knows: frozenset[str] = frozenset()
-    access: Access = "white"
-    budget: int | None = None
-    nodes: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if unknown := self.knows - KNOWLEDGE:
-            raise ThreatError(
-                "TB-THREAT-001",
-                f"Unknown kind of knowledge: {', '.join(sorted(unknown))}.",
-                "What an attacker may know is a closed set, so that threat models can be compared.",
-                f"Use some of: {', '.join(sorted(KNOWLEDGE))}.",
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +83,8 @@ class Predictor:
     """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records.
 
     A model that predicts a number also has `numbers`, predictions (n,) of inputs (n, features). The true number is then
-    the last value of each record, and class 1 of two that of the truth (`testbed.data.regression`). `errors` gives
+    the last value of each record, and class 1 of two that of the truth (`testbed.subjects.predictors.regression`).
+    `errors` gives
     prediction minus truth (n,), with its sign and on the scale of that last value.
     """
 

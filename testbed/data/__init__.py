@@ -6,8 +6,8 @@ checked, one file is read from it, and the result is cached.
 
 from __future__ import annotations
 
-from testbed.data.load import Images, Texts, fetch, load_images, load_table, load_texts
-from testbed.data.registry import Dataset, dataset, datasets
+from testbed.data.datasets.load import Images, Texts, fetch, load_images, load_table, load_texts
+from testbed.data.datasets.registry import Dataset, dataset, datasets
 
 __all__ = [
     "Dataset",

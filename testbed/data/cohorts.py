@@ -12,7 +12,7 @@ import pandas as pd
 
 from testbed import data
 from testbed.core import Array, Cohort
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from testbed.attacks.kit import keyed_rng
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
 
 
 def check_person(frame: pd.DataFrame, person: str | None) -> None:

@@ -7,10 +7,13 @@ from typing import Any, cast
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
+from testbed.defences.registry import defence
+
 RECORD = "secaggplus_configs"
 
 
-def consistent_unmasking(seed: int) -> Mod:
+@defence(before_protocol=True)
+def consistent_unmasking(*, seed: int) -> Mod:
     """Refuse shares by which a single client's update could be unmasked.
 
     A secret needs shares of `threshold` clients, and a client answers once in a round. It gives no share where anybody

@@ -6,9 +6,12 @@ import numpy as np
 from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
+from testbed.defences.accounting import gaussian_mechanism
+from testbed.defences.registry import defence
 from testbed.defences.updates import norm, on_update
 
 
+@defence(guarantee=gaussian_mechanism)
 def gaussian(*, seed: int, noise: float, clip: float = 1.0) -> Mod:
     """Scale each update to an L2 norm of at most `clip`, then add noise of standard deviation `noise * clip`.
 

@@ -6,9 +6,11 @@ import numpy as np
 from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
+from testbed.defences.registry import defence
 from testbed.defences.updates import norm, on_update
 
 
+@defence()
 def random_update(*, seed: int) -> Mod:
     """Replace each update by noise of the same L2 norm. An attack that still succeeds has seen something else."""
 

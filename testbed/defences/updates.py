@@ -8,9 +8,9 @@ import numpy as np
 from flwr.app import Context, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 
-from testbed.attacks.kit import keyed_rng
 from testbed.core import Array
-from testbed.federation.tap import to_parameters, with_parameters
+from testbed.core.randomness import keyed_rng
+from testbed.subjects.federation.messages import to_parameters, with_parameters
 
 Change = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
 

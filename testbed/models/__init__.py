@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
-from testbed.errors import InputError, UsageError
+from testbed.core.errors import InputError, UsageError
 from testbed.models import generative, networks, text, vision
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {

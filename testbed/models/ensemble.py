@@ -24,12 +24,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from testbed.attacks.kit import keyed_rng
 from testbed.core import Array, Unavailable
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
+from testbed.core.executor import IN_TURN, Spread
+from testbed.core.randomness import keyed_rng
 from testbed.models.paths import NORMALISED, called, path_for
 from testbed.models.stacked import Descent, Outputs, losses, matrix
-from testbed.spread import IN_TURN, Spread
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
 TRAINED = 3

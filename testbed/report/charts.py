@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from testbed.report.schema import Estimate, Finding, Limit, Measure, Series
-from testbed.report.words import interval, number
-from testbed.shown import shown
+from testbed.core.shown import shown
+from testbed.findings.numbers import interval, number
+from testbed.findings.schema import Estimate, Finding, Limit, Measure, Series
 
 WIDTH, LEFT, RIGHT, ROW = 760, 250, 24, 26
 INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"

@@ -19,7 +19,7 @@ from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
 
 PARTS = ("share", "evidence")
 LIST = ".written.json"

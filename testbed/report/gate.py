@@ -14,21 +14,20 @@ import gzip
 import html
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from testbed.errors import DisclosureError
-from testbed.report.schema import Result
+from testbed.core.disclosure import MIN_CELL, People
+from testbed.core.errors import DisclosureError
+from testbed.findings.schema import Result
 
 SHORTEST_STRING = 6
 SHORTEST_IDENTIFIER = 4
 SIGNIFICANT_DIGITS = 5
-MIN_CELL = 10
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
 BLOB = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
 ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|link|base|form)\b", re.IGNORECASE)
@@ -43,17 +42,6 @@ BLANKS = re.compile(r"\s+")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 TAG = re.compile(r"<[^>]+>")
 PICTURE = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]*")
-
-
-@dataclass(frozen=True, slots=True)
-class People:
-    """The raw tables whose values must not leave: columns by table, and the person behind each row."""
-
-    tables: Sequence[Any]
-    person: str | None = None
-
-    def __repr__(self) -> str:
-        return f"People({len(self.tables)} tables)"
 
 
 def check(artefacts: Mapping[str, bytes], result: Result, people: People | None, min_cell: int = MIN_CELL) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from testbed.counter import MANY
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
+from testbed.core.shown import shown
+from testbed.findings.numbers import interval, short, units, what
+from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
+from testbed.findings.validity import FLAGS
+from testbed.harness.release.evaluations import MANY
 from testbed.report import charts
-from testbed.report.schema import Estimate, Finding, Result, Unmeasured
-from testbed.report.words import interval, short, units, what
-from testbed.shown import shown
-from testbed.wording import FLAGS
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
 """By which a report is known, within so many of its first bytes."""

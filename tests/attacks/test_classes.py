@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from scenarios.malicious_client import malicious_client
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.core import Classes, Cohort, ModelSpec, Protocol, Threat, Transcript, Unavailable
+from testbed.core.errors import InputError, UsageError
 from testbed.data.cohorts import source
-from testbed.errors import InputError, UsageError
-from testbed.federation.run import Federation
-from testbed.federation.tap import seen_by
-from testbed.findings import Plan
-from testbed.harness.classes import ClassWorlds, never_trained
-from testbed.scenario import run
+from testbed.findings.plan import Plan
+from testbed.harness.federation.class_worlds import ClassWorlds, never_trained
+from testbed.harness.run import run
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import seen_by
 
 KINDS = 9
 THREAT = Threat("client", knows=frozenset({"architecture"}), nodes=(0,))

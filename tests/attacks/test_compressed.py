@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testbed import judge, likeness
-from testbed.attacks.kit import find
+from testbed import judge
+from testbed.attacks.registry import find
 from testbed.core import (
     Array,
     Batch,
@@ -23,6 +23,7 @@ from testbed.core import (
     Transcript,
     Unavailable,
 )
+from testbed.judge import image_quality
 from tests.attacks.test_inversion import digits, gradient_of
 
 SPEC = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [64]})
@@ -83,7 +84,7 @@ def test_a_compressed_update_gives_finite_claims_and_no_false_certificate(
     if claim.certificate and claim.certificate[1, 0] == 1.0:
         pairs = judge.pairs(rebuilt, people)
         assert len(pairs) == 3
-        assert min(likeness.psnr(guess, record) for record, guess in pairs) > 30
+        assert min(image_quality.psnr(guess, record) for record, guess in pairs) > 30
 
 
 def claimed(name: str, view: Transcript, others: Cohort, params: dict[str, Any], size: int) -> Reconstruction | None:
@@ -98,7 +99,7 @@ def test_one_record_is_still_read_from_eight_bits_and_from_half_precision() -> N
     for change, least in ((coarse, 15), (half, 40)):
         claim = claimed("analytic_linear", changed(gradient_of(SPEC, people), change), others, {}, 1)
         assert claim is not None
-        assert likeness.psnr(claim.batches[1, 0][0], people.x[0]) > least
+        assert image_quality.psnr(claim.batches[1, 0][0], people.x[0]) > least
 
 
 def test_parts_of_an_update_that_are_missing_or_of_another_shape_are_no_update() -> None:

@@ -8,16 +8,18 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from testbed import stats
 from testbed.attacks.inversion.updates import first_linear
-from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.membership.crafted import _craft  # pyright: ignore[reportPrivateUsage]
+from testbed.attacks.registry import find
 from testbed.core import Cohort, ModelSpec, Protocol, Records, Threat, Unavailable
+from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import source
-from testbed.federation.run import Federation
-from testbed.federation.tap import summed
-from testbed.harness.federation import by_party
-from testbed.harness.prepare import groups, mlp
+from testbed.findings import statistics
+from testbed.harness.federation.people import groups
+from testbed.harness.federation.prepare import mlp
+from testbed.harness.federation.trial import by_party
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import summed
 
 SERVER = Threat("server", malicious=True, knows=frozenset({"architecture", "target_records"}))
 CLIENTS = 3
@@ -48,7 +50,7 @@ def test_members_stand_apart_from_all_others(name: str, kind: Literal["fedsgd", 
         protocol = replace(protocol, batch_size=None)
     view = Federation(spec, protocol, 0).run(parts, "in-process", act, "crafted_neurons")
     scores = find("crafted_neurons").run(view, question, None, 0, SERVER).values
-    assert stats.auc(scores[used], scores[~used]).value > 0.97
+    assert statistics.auc(scores[used], scores[~used]).value > 0.97
 
 
 def test_the_sum_of_all_clients_hides_nothing_of_it() -> None:
@@ -59,7 +61,7 @@ def test_the_sum_of_all_clients_hides_nothing_of_it() -> None:
     view = summed(Federation(spec, protocol, 0).run(parts, "in-process", act, "crafted_neurons"))
     assert len(view.exchanges) == 3
     scores = find("crafted_neurons").run(view, question, None, 0, SERVER).values
-    assert stats.auc(scores[used], scores[~used]).value > 0.97
+    assert statistics.auc(scores[used], scores[~used]).value > 0.97
 
 
 def test_each_record_fires_a_neuron_of_its_own_and_hardly_any_other() -> None:

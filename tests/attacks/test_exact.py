@@ -8,20 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from testbed import judge, likeness, models
+from testbed import judge, models
 from testbed.attacks.inversion import fishing, loki
-from testbed.attacks.inversion.fedavg_unrolling import _merged, _plan  # pyright: ignore[reportPrivateUsage]
+from testbed.attacks.inversion.fedavg_unrolling import (
+    _merged,
+    _plan,  # pyright: ignore[reportPrivateUsage]
+)
 from testbed.attacks.inversion.spear import unmix
 from testbed.attacks.inversion.trap_weights import act, agreeing
 from testbed.attacks.inversion.updates import first_linear, gradients, steps
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Split, Threat, Transcript, Unavailable
 from testbed.data import load_images
-from testbed.federation.run import Federation
-from testbed.findings import Plan
-from testbed.harness.federation import Trial
-from testbed.scenario import find as find_scenario
-from testbed.scenario import run
+from testbed.findings.plan import Plan
+from testbed.harness.federation.trial import Trial
+from testbed.harness.run import run
+from testbed.harness.scenario import find as find_scenario
+from testbed.judge import image_quality
+from testbed.subjects.federation.federation import Federation
 from tests.attacks.test_inversion import digits, gradient_of
 
 EXACT_DB = 60.0
@@ -43,7 +47,9 @@ def deep(hidden: int) -> ModelSpec:
 
 def exact(rebuilt: np.ndarray, people: Cohort) -> float:
     """The share of people whose record is among those rebuilt."""
-    return sum(likeness.psnr(guess, record) > EXACT_DB for record, guess in judge.pairs(rebuilt, people)) / len(people)
+    return sum(image_quality.psnr(guess, record) > EXACT_DB for record, guess in judge.pairs(rebuilt, people)) / len(
+        people
+    )
 
 
 # --- SPEAR ----------------------------------------------------------------------------------------------
@@ -169,7 +175,7 @@ def test_local_steps_leave_records_in_their_windows() -> None:
     protocol = Protocol("fedavg", 4, local_epochs=3, learning_rate=0.1, rounds=1)
     view, (people,) = imprinted(1, 16, protocol, learning_rate=0.1, steps=12)
     claim = find("loki").run(view, Batch(((1, 0),), (1, 8, 8), 10), None, 0, FISHER).batches[1, 0]
-    found = [likeness.psnr(g, x) for x, g in judge.pairs(claim, people)]
+    found = [image_quality.psnr(g, x) for x, g in judge.pairs(claim, people)]
     assert np.sum(np.array(found) > 35) >= 10
 
 
@@ -235,7 +241,8 @@ def test_training_again_finds_more_than_one_gradient_would() -> None:
     for name in ("cosine_tv", "fedavg_unrolling"):
         claim = find(name).run(made.views["true"], question, groups[2], 0, SERVER, {"iterations": 150})
         quality[name] = [
-            float(np.mean([likeness.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)])) for k, p in held.items()
+            float(np.mean([image_quality.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]))
+            for k, p in held.items()
         ]
     assert np.mean(quality["fedavg_unrolling"]) > np.mean(quality["cosine_tv"]) + 3
 

@@ -12,21 +12,21 @@ import torch
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.inversion.analytic_linear import by_bias, solve
+from testbed.attacks.inversion.gradient_matching import Task, cosine_distance, tasks, total_variation, total_variations
 from testbed.attacks.inversion.imprint import BIAS, WEIGHT, act, read_bins
 from testbed.attacks.inversion.labels import label_counts
-from testbed.attacks.inversion.matching import Task, cosine_distance, tasks, total_variation, total_variations
 from testbed.attacks.inversion.see_through import _aligned  # pyright: ignore[reportPrivateUsage]
 from testbed.attacks.inversion.updates import first_linear, gradients
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.data import load_images
-from testbed.federation.run import Federation
-from testbed.federation.tap import seen_by
-from testbed.judge import pairs
-from testbed.likeness import psnr
-from testbed.report.schema import Estimate
-from testbed.scenario import find as find_scenario
-from testbed.scenario import run
+from testbed.findings.schema import Estimate
+from testbed.harness.run import run
+from testbed.harness.scenario import find as find_scenario
+from testbed.judge.image_quality import psnr
+from testbed.judge.reconstructions import pairs
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import seen_by
 
 RNG = np.random.default_rng(0)
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from testbed import models
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.core import Cohort, Exchange, ModelSpec, Protocol, Records, Threat, Transcript, Unavailable
 
 SPEC = ModelSpec("mlp", {"shape": [5], "classes": 3, "hidden": [7]})

@@ -7,15 +7,20 @@ import pytest
 
 from scenarios.curious_server import curious_server
 from testbed.core import Array, Protocol, Threat
+from testbed.core.defence import Defence
 from testbed.data.cohorts import source
-from testbed.federation.run import Defence, Federation
-from testbed.findings import Plan
-from testbed.harness import repeated
-from testbed.harness.assess import assess
-from testbed.harness.federation import Recorded, Trial
-from testbed.harness.prepare import hospitals, mlp
-from testbed.report.schema import Estimate, Finding
-from testbed.scenario import run
+from testbed.defences.gaussian import gaussian
+from testbed.defences.random_update import random_update
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate, Finding
+from testbed.harness.federation import repeated
+from testbed.harness.federation.assess import assess
+from testbed.harness.federation.people import hospitals
+from testbed.harness.federation.prepare import mlp
+from testbed.harness.federation.recorded import Recorded
+from testbed.harness.federation.trial import Trial
+from testbed.harness.run import run
+from testbed.subjects.federation.federation import Federation
 
 KNOWS = frozenset({"architecture", "batch_size", "auxiliary"})
 
@@ -23,7 +28,7 @@ KNOWS = frozenset({"architecture", "batch_size", "auxiliary"})
 def recorded(data: str, noise: float, exact_bias: bool = False, defence: Defence | None = None) -> Recorded:
     """Forty records of four clients, one at a time, under the Gaussian defence; with its controls."""
     known = source(data)
-    protection = defence or Defence("gaussian", {"noise": noise, "clip": 1.0})
+    protection = defence or gaussian(noise=noise, clip=1.0)
     protocol = Protocol("fedsgd", 1, learning_rate=0.1, rounds=10, clients=4)
     plan = Plan(
         "TB-RECONSTRUCTION-001",
@@ -85,7 +90,7 @@ def test_the_positive_control_stands_under_the_defence_and_under_none_where_that
     assert "under the same defence" in finding.plain
     assert measured(finding, "positive_control").n == 4
     assert measured(finding, "positive_control").value == 1.0
-    destroyed = recorded("digits", 0, defence=Defence("random_update"))
+    destroyed = recorded("digits", 0, defence=random_update())
     finding = assess(destroyed).findings[0]
     assert "The attack does not find one record that is sent 100 times under the same defence" in finding.plain
     assert measured(finding, "positive_control").value == 1.0

@@ -11,20 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.kit import find
 from testbed.attacks.own_gradient import CONSTANT, NOT_FINITE, ZERO, says_nothing
-from testbed.core import (
-    Batch,
-    Classes,
-    Cohort,
-    Exchange,
-    ModelSpec,
-    Protocol,
-    Records,
-    Threat,
-    Transcript,
-    Unavailable,
-)
+from testbed.attacks.registry import find
+from testbed.core import Batch, Classes, Cohort, Exchange, ModelSpec, Protocol, Records, Threat, Transcript, Unavailable
 
 WIDTH = 6
 

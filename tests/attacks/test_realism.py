@@ -8,11 +8,11 @@ from torch import nn
 from scenarios.realism_sweep import SETTINGS, realism_sweep
 from testbed import models
 from testbed.core import Cohort, ModelSpec, Protocol
-from testbed.errors import UsageError
-from testbed.federation.apps import local_update
-from testbed.federation.run import Federation
-from testbed.report.schema import Estimate
-from testbed.scenario import run
+from testbed.core.errors import UsageError
+from testbed.findings.schema import Estimate
+from testbed.harness.run import run
+from testbed.subjects.federation.apps import local_update
+from testbed.subjects.federation.federation import Federation
 
 TINY = ModelSpec("mlp", {"shape": [3], "classes": 2, "hidden": [4]})
 

@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.attacks.release.attribute_inference import spread, tolerance_of
-from testbed.attacks.release.neighbours import nearest, nearest_without_each
-from testbed.attacks.release.scale import Scale
 from testbed.attacks.release.trained_inference import _guess  # pyright: ignore[reportPrivateUsage]
 from testbed.core import Column, Condition, Fields, Gaps, Halves, Release, Table
-from testbed.data.tables import encode
-from testbed.harness.targets import RECIPIENT
-from testbed.matching import Index
-from testbed.report import results
-from testbed.spread import rows_over
+from testbed.core.executor import rows_over
+from testbed.core.tables.index import Index
+from testbed.core.tables.neighbours import nearest, nearest_without_each
+from testbed.core.tables.scale import Scale
+from testbed.data.tables.encode import encode
+from testbed.harness.release.setting import RECIPIENT
+from testbed.report import store
 from tests.conftest import Thirds, thirds
 
 NUMERIC, CATEGORICAL = Column("x", "numeric"), Column("w", "categorical", ("a", "b", "c"))
@@ -241,8 +241,8 @@ MEMBERSHIP = ["nearest_release_row", "nearer_than_reference", "density_ratio", "
 @pytest.mark.parametrize("name", MEMBERSHIP)
 def test_a_tenth_of_copies_is_recognised_at_one_false_alarm_in_a_hundred(name: str) -> None:
     # The AUC hides such a leak; a low false-positive rate shows it.
-    from testbed import stats
     from testbed.core import Records
+    from testbed.findings import statistics
 
     people = thirds(2000, 13)
     frames = encode(people.original, people.leaky(0.1), people.control)
@@ -253,8 +253,8 @@ def test_a_tenth_of_copies_is_recognised_at_one_false_alarm_in_a_hundred(name: s
         members.columns, tuple(map(np.concatenate, zip(members.values, asked.values, strict=True))), np.arange(2000)
     )
     scores = find(name).run(Release(frames.synthetic), Records(pooled), reference, 0, RECIPIENT).values
-    threshold = stats.threshold_at(0.01, scores[1000:])
-    found = stats.wilson(float((scores[:1000] > threshold).sum()), 1000)
+    threshold = statistics.threshold_at(0.01, scores[1000:])
+    found = statistics.wilson(float((scores[:1000] > threshold).sum()), 1000)
     assert found.low > 0.01
 
 
@@ -353,5 +353,5 @@ def test_a_release_is_evaluated_alike_over_ray(hospital: Thirds, tmp_path: Path)
     for name, over in (("here", []), ("there", ["--ray", "local"])):
         done = subprocess.run([*command, *over, "--out", str(tmp_path / name)], capture_output=True, text=True)
         assert done.returncode in (0, 1, 3), done.stderr
-    one, other = (results.load(tmp_path / name) for name in ("here", "there"))
+    one, other = (store.load(tmp_path / name) for name in ("here", "there"))
     assert one.findings == other.findings

@@ -11,15 +11,16 @@ import torch
 
 from scenarios.federated_membership import DECIDES, federated_membership
 from testbed import models
-from testbed.attacks.kit import find, keyed_rng
 from testbed.attacks.membership.signals import Signals, gradient_norms, signals
 from testbed.attacks.membership.update_signals import standing_out
+from testbed.attacks.registry import find
 from testbed.core import Cohort, Exchange, ModelSpec, Protocol, Records, Threat, Transcript, Unavailable
-from testbed.federation.apps import one_thread
-from testbed.federation.run import Federation
-from testbed.federation.tap import summed
-from testbed.report.schema import Estimate, Unmeasured
-from testbed.scenario import run
+from testbed.core.randomness import keyed_rng
+from testbed.findings.schema import Estimate, Unmeasured
+from testbed.harness.run import run
+from testbed.subjects.federation.apps import one_thread
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import summed
 
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})

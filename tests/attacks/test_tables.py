@@ -10,9 +10,11 @@ from testbed import judge
 from testbed.attacks.inversion.tabular_inversion import pooled, relaxed
 from testbed.core import Cohort, Reconstruction
 from testbed.data.cohorts import source
-from testbed.harness.assess import marginal_guess
-from testbed.report.schema import Estimate
-from testbed.scenario import find, run
+from testbed.findings.schema import Estimate
+from testbed.harness.federation.assess import marginal_guess
+from testbed.harness.run import run
+from testbed.harness.scenario import find
+from testbed.judge.reconstructions import same_cells
 
 BLOCKS = (1, 3)
 
@@ -35,9 +37,9 @@ def test_runs_vote_on_each_cell_whatever_order_they_hold_people_in() -> None:
 
 def test_a_cell_is_right_by_its_category_or_within_a_twentieth_of_the_scale() -> None:
     row = np.array([0.50, 0, 1, 0])
-    assert judge.same_cells(row, np.array([0.54, 0, 1, 0]), BLOCKS).tolist() == [1, 1]
-    assert judge.same_cells(row, np.array([0.56, 1, 0, 0]), BLOCKS).tolist() == [0, 0]
-    assert judge.same_cells(np.array([0.5, 0, 0, 0]), np.array([0.5, 0, 0, 0]), BLOCKS).tolist() == [1, 1]
+    assert same_cells(row, np.array([0.54, 0, 1, 0]), BLOCKS).tolist() == [1, 1]
+    assert same_cells(row, np.array([0.56, 1, 0, 0]), BLOCKS).tolist() == [0, 0]
+    assert same_cells(np.array([0.5, 0, 0, 0]), np.array([0.5, 0, 0, 0]), BLOCKS).tolist() == [1, 1]
 
 
 def test_a_record_that_was_not_rebuilt_has_no_right_cell() -> None:

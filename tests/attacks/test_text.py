@@ -10,11 +10,11 @@ from torch import nn
 from scenarios.language_model import language_model
 from testbed import judge, models
 from testbed.attacks.inversion.dager import Span, attention_inputs
-from testbed.attacks.kit import find
+from testbed.attacks.registry import find
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Reconstruction, Threat, Transcript, Unavailable
-from testbed.errors import UsageError
-from testbed.report.schema import Estimate
-from testbed.scenario import run
+from testbed.core.errors import UsageError
+from testbed.findings.schema import Estimate
+from testbed.harness.run import run
 
 KNOWS = Threat("server", knows=frozenset({"architecture"}))
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from testbed.doctor import population
+from testbed.cli.doctor import population
 
 ROOT = Path(__file__).parents[2]
 REHEARSE = ROOT / "docker" / "rehearse.sh"

@@ -16,12 +16,12 @@ import pytest
 import torch
 from torch import nn
 
-from testbed.attacks.kit import keyed_rng
 from testbed.core import Array
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
+from testbed.core.executor import OnRay
+from testbed.core.randomness import keyed_rng
 from testbed.models import ensemble, networks
 from testbed.models.ensemble import Training, train
-from testbed.spread import OnRay
 
 N, FEATURES, CLASSES = 90, 16, 3
 RULES = Training(epochs=3, batch_size=8, learning_rate=0.05)
@@ -230,7 +230,7 @@ import numpy as np
 from pathlib import Path
 from testbed.models import networks
 from testbed.models.ensemble import Training, train
-from testbed.spread import IN_TURN, OnRay
+from testbed.core.executor import IN_TURN, OnRay
 
 rng = np.random.default_rng(0)
 x, y = rng.normal(size=(40, 6)).astype("float32"), rng.integers(0, 3, 40)

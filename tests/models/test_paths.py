@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from testbed.core import Unavailable
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
 from testbed.models.ensemble import Training, train
 from tests.models.test_ensemble import CLASSES, FEATURES, RULES, Odd, data, mlp, normalised
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import cache
 
-from testbed import policy
-from testbed.evaluate import evaluate
-from testbed.report.schema import Result
-from testbed.scenario import find, run
+from testbed.findings import policy
+from testbed.findings.schema import Result
+from testbed.harness.release.evaluate import evaluate
+from testbed.harness.run import run
+from testbed.harness.scenario import find
 from tests.conftest import thirds
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.errors import UsageError
+from testbed.core.errors import UsageError
 from testbed.report import folder
-from tests.test_cli import invoke
+from tests.cli.test_cli import invoke
 
 SHAPE = {"schema": "testbed.result/1", "findings": [], "decision": {}}
 
@@ -270,7 +270,7 @@ def test_a_run_again_is_refused_before_its_work(
     out: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (out / "signed_decision.pdf").write_text("signed")
-    monkeypatch.setattr("testbed.scenario.run", lambda *_, **__: pytest.fail("worked"))
+    monkeypatch.setattr("testbed.harness.run.run", lambda *_, **__: pytest.fail("worked"))
     assert invoke(monkeypatch, "run", "curious_server", "--out", str(out)) == 2
     told = capsys.readouterr().err
     assert "TB-OUT-005" in told

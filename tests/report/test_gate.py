@@ -10,18 +10,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from testbed.core.disclosure import People
+from testbed.core.errors import DisclosureError
 from testbed.data import load_table
-from testbed.errors import DisclosureError
-from testbed.evaluate import evaluate
-from testbed.report import gate, html, results
-from testbed.report.schema import Picture, Result
+from testbed.findings.schema import Picture, Result
+from testbed.harness.release.evaluate import evaluate
+from testbed.report import gate, html, store
 from tests.conftest import Thirds
 
 CANARY, NUMBER = "Zanzibarwort", 987.654
 
 
 @pytest.fixture(scope="module")
-def watched(hospital: Thirds) -> tuple[Result, gate.People]:
+def watched(hospital: Thirds) -> tuple[Result, People]:
     original = hospital.original.assign(note="none given", visit="2020-01-01", id=[f"P{i:06d}" for i in range(700)])
     original.loc[3, "note"] = CANARY
     original.loc[4, "creatinine"] = NUMBER
@@ -34,7 +35,7 @@ def watched(hospital: Thirds) -> tuple[Result, gate.People]:
     return done.result, done.people
 
 
-def blocked(text: str, watched: tuple[Result, gate.People], name: str = "report.html") -> bool:
+def blocked(text: str, watched: tuple[Result, People], name: str = "report.html") -> bool:
     try:
         gate.check({name: text.encode()}, watched[0], watched[1])
     except DisclosureError as error:
@@ -76,14 +77,14 @@ def encoded(text: str) -> list[str]:
         *encoded("value 987.654"),
     ],
 )
-def test_a_persons_value_is_blocked_however_it_is_written(leak: str, watched: tuple[Result, gate.People]) -> None:
+def test_a_persons_value_is_blocked_however_it_is_written(leak: str, watched: tuple[Result, People]) -> None:
     assert blocked(f"<p>something {leak} else</p>", watched)
 
 
 PICTURE = '<img alt="a" src="data:image/png;base64,AAAA/onload="'
 
 
-def test_a_pictures_bytes_are_no_handler_and_a_handler_beside_them_is(watched: tuple[Result, gate.People]) -> None:
+def test_a_pictures_bytes_are_no_handler_and_a_handler_beside_them_is(watched: tuple[Result, People]) -> None:
     assert not blocked(f"{PICTURE}>", watched)
     assert blocked(f'{PICTURE} onload="alert(1)">', watched)
     assert blocked(f"{PICTURE[:-1]}' onload='alert(1)'>", watched)
@@ -91,7 +92,7 @@ def test_a_pictures_bytes_are_no_handler_and_a_handler_beside_them_is(watched: t
 
 @pytest.mark.parametrize("harmless", ["none given", "2020-01-01", "98.7 %", "987.7", "n = 700", "the control group"])
 def test_what_many_share_and_what_the_testbed_says_is_not_blocked(
-    harmless: str, watched: tuple[Result, gate.People]
+    harmless: str, watched: tuple[Result, People]
 ) -> None:
     assert not blocked(f"<p>{harmless}</p>", watched)
 
@@ -108,28 +109,28 @@ def test_what_many_share_and_what_the_testbed_says_is_not_blocked(
         "<iframe></iframe>",
     ],
 )
-def test_active_and_external_content_is_blocked(active: str, watched: tuple[Result, gate.People]) -> None:
+def test_active_and_external_content_is_blocked(active: str, watched: tuple[Result, People]) -> None:
     assert blocked(active, watched)
 
 
-def test_pictures_of_real_people_are_blocked(watched: tuple[Result, gate.People]) -> None:
+def test_pictures_of_real_people_are_blocked(watched: tuple[Result, People]) -> None:
     result = watched[0]
     shown = result.disclosure.model_copy(update={"pictures": [Picture(caption="x", licence="y", png_base64="AAAA")]})
     with pytest.raises(DisclosureError, match="pictures"):
         gate.check({}, result.model_copy(update={"disclosure": shown}), watched[1])
 
 
-def test_canaries_appear_in_no_artefact(watched: tuple[Result, gate.People], tmp_path: Path) -> None:
-    folder = results.write(tmp_path / "run", watched[0], None, watched[1])
+def test_canaries_appear_in_no_artefact(watched: tuple[Result, People], tmp_path: Path) -> None:
+    folder = store.write(tmp_path / "run", watched[0], None, watched[1])
     for path in (folder / "share").iterdir():
         text = path.read_text(encoding="utf-8")
         assert CANARY not in text
         assert str(NUMBER) not in text
 
 
-def test_the_report_of_that_result_passes(watched: tuple[Result, gate.People]) -> None:
+def test_the_report_of_that_result_passes(watched: tuple[Result, People]) -> None:
     assert not blocked(html.render(watched[0]), watched)
-    assert not blocked(results.to_json(watched[0]), watched, "result.json")
+    assert not blocked(store.to_json(watched[0]), watched, "result.json")
 
 
 def test_a_value_equal_to_a_word_of_the_report_does_not_block(hospital: Thirds) -> None:
@@ -140,17 +141,17 @@ def test_a_value_equal_to_a_word_of_the_report_does_not_block(hospital: Thirds) 
     gate.check({"report.html": html.render(done.result).encode()}, done.result, done.people)
 
 
-def test_nothing_is_left_where_the_gate_blocks(watched: tuple[Result, gate.People], tmp_path: Path) -> None:
+def test_nothing_is_left_where_the_gate_blocks(watched: tuple[Result, People], tmp_path: Path) -> None:
     result = watched[0]
     subject = result.subject.model_copy(update={"name": f"table of {CANARY}"})
     with pytest.raises(DisclosureError):
-        results.write(tmp_path / "run", result.model_copy(update={"subject": subject}), None, watched[1])
+        store.write(tmp_path / "run", result.model_copy(update={"subject": subject}), None, watched[1])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_persons_are_counted_and_not_their_rows() -> None:
     rows = pd.DataFrame({"id": [1] * 20, "note": ["the same visit"] * 20})
-    people = gate.People([rows], "id")
+    people = People([rows], "id")
     assert gate._rare_value("x the same visit x", people, 10, set()) == "note"
 
 
@@ -161,7 +162,7 @@ def test_a_report_of_a_real_wide_table_is_not_blocked_and_holds_no_canary(tmp_pa
     original.loc[3, "note"] = CANARY
     original.loc[4, "crea"] = NUMBER
     done = evaluate(original, release.drop(columns="sno"), control, person="sno", attacks=200)
-    folder = results.write(tmp_path / "run", done.result, None, done.people)
+    folder = store.write(tmp_path / "run", done.result, None, done.people)
     assert done.result.subject.data_class == "real"
     for path in (folder / "share").iterdir():
         text = path.read_text(encoding="utf-8")
@@ -169,7 +170,7 @@ def test_a_report_of_a_real_wide_table_is_not_blocked_and_holds_no_canary(tmp_pa
         assert str(NUMBER) not in text
 
 
-def test_what_only_looks_like_a_value_blocks_nothing(watched: tuple[Result, gate.People]) -> None:
+def test_what_only_looks_like_a_value_blocks_nothing(watched: tuple[Result, People]) -> None:
     for harmless in ("at 12.03. ok", "version 12.03.1", "on 1987-06-051"):
         assert not blocked(harmless, watched)
 

@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from testbed import core
+from testbed.findings.numbers import interval
+from testbed.findings.schema import Decision, Estimate, Finding, Picture, Result, Series, Unmeasured
 from testbed.report import charts, gate, html
-from testbed.report.schema import Decision, Estimate, Finding, Picture, Result, Series, Unmeasured
-from testbed.report.words import interval
 from tests.report import examples
 
 BOTH = [examples.release, examples.federation, examples.membership]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from testbed.attacks.kit import attack, find
+from testbed.attacks.registry import attack, find
 from testbed.core import Array, Batch, Cohort, Exchange, Parameters, Reconstruction, Transcript, Unavailable
 
 

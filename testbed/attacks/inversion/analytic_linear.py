@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from testbed.attacks.inversion.updates import first_linear, gradients
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
 
 

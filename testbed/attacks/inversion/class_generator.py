@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.kit import attack, keyed_rng
 from testbed.attacks.own_gradient import CONSTANT, DRAWS, gradient, says_nothing
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Classes, Cohort, ModelSpec, Parameters, Representatives, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
 
 LATENT = 32
 BATCH = 64

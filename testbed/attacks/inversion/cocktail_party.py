@@ -10,7 +10,7 @@ from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
 from testbed.attacks.inversion.updates import first_linear, gradients
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 ROUNDING = 16 * float(np.finfo(np.float32).eps)

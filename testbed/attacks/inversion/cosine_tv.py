@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from testbed.attacks.inversion.matching import Task, descend, tasks, total_variation, total_variations
-from testbed.attacks.kit import attack
+from testbed.attacks.inversion.gradient_matching import Task, descend, tasks, total_variation, total_variations
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from testbed import models
 from testbed.attacks.inversion.updates import gradients
-from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
 from testbed.models.text import PADDING
 
 PROJECTIONS = ("qkv", "in_proj", "c_attn", "query", "key", "value", "q_proj", "k_proj", "v_proj")

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from testbed import models
-from testbed.attacks.inversion.matching import Task, tasks
-from testbed.attacks.kit import attack
+from testbed.attacks.inversion.gradient_matching import Task, tasks
 from testbed.attacks.own_gradient import gradient
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 

@@ -11,10 +11,10 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from testbed import models
-from testbed.attacks.inversion.matching import Task, cosine_distance, descend, tasks, total_variation
+from testbed.attacks.inversion.gradient_matching import Task, cosine_distance, descend, tasks, total_variation
 from testbed.attacks.inversion.updates import steps
-from testbed.attacks.kit import attack
 from testbed.attacks.own_gradient import gradient
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcript, Unavailable
 
 

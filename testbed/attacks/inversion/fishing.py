@@ -11,13 +11,14 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.inversion.matching import cosine_distance, descend, total_variation
+from testbed.attacks.inversion.gradient_matching import cosine_distance, descend, total_variation
 from testbed.attacks.inversion.trap_weights import agreeing
 from testbed.attacks.inversion.updates import first_linear, gradients
-from testbed.attacks.kit import attack, keyed_rng
 from testbed.attacks.own_gradient import gradient as own_gradient
 from testbed.attacks.own_gradient import says_nothing
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
 
 SHARPNESS = 1e3
 """Logits to each standard deviation of a class along the line it is told by: who is above is told with certainty."""

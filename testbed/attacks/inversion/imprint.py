@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from testbed.attacks.inversion.updates import gradients
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
 
 WEIGHT, BIAS, CONNECT = "imprint.weight", "imprint.bias", "connect.weight"

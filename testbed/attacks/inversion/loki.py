@@ -10,7 +10,7 @@ import torch
 from testbed import models
 from testbed.attacks.inversion.imprint import BIAS, CONNECT, WEIGHT
 from testbed.attacks.inversion.updates import gradients
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
 
 WINDOW = 1e-4

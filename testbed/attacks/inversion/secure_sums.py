@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from testbed.attacks.inversion.updates import first_linear_names
-from testbed.attacks.kit import attack, find
+from testbed.attacks.registry import attack, find
 from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript
 
 

@@ -10,8 +10,8 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.inversion.matching import Task, descend, tasks, total_variations
-from testbed.attacks.kit import attack
+from testbed.attacks.inversion.gradient_matching import Task, descend, tasks, total_variations
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
 
 SEEN = 512

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from testbed.attacks.inversion.updates import first_linear, gradients
-from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Parameters, Reconstruction, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
 
 RANK_FLOOR = 1e-6
 """Singular values below this share of the largest are rounding in 32 bits."""

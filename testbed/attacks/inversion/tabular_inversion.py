@@ -10,8 +10,8 @@ from scipy import optimize
 from scipy.spatial.distance import cdist
 from torch import Tensor
 
-from testbed.attacks.inversion.matching import tasks
-from testbed.attacks.kit import attack
+from testbed.attacks.inversion.gradient_matching import tasks
+from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 

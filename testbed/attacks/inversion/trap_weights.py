@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from testbed.attacks.inversion.updates import first_linear, first_linear_names, gradients
-from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript
+from testbed.core.randomness import keyed_rng
 
 RATES = (0.5, 0.005)
 """Shares of people for whom the readiest and the rarest neuron fires: for batches of 2 to 200."""

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 
 from testbed import models
-from testbed.attacks.kit import attack
 from testbed.attacks.membership.global_models import global_losses
 from testbed.attacks.membership.signals import over_rounds, signals
+from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Cohort, ModelSpec, Parameters, Records, Scores, Transcript, Unavailable
 
 

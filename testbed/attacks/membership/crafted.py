@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.covariance import LedoitWolf
 
 from testbed.attacks.inversion.updates import first_linear, first_linear_names, gradients
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Records, Scores, Transcript
 
 NEVER = 1e-24

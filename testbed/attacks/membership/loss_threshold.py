@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from testbed import models
-from testbed.attacks.kit import attack
 from testbed.attacks.own_gradient import ZERO, without_loss
+from testbed.attacks.registry import attack
 from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
 
 

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from testbed import models
 from testbed.attacks.inversion.updates import answered
-from testbed.attacks.kit import keyed_rng
 from testbed.attacks.own_gradient import ZERO, gradient, says_nothing
 from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
 
 CHUNK = 256
 """Records whose whole gradients are held at once."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import over_rounds, signals
 from testbed.attacks.membership.update_signals import named_signal
+from testbed.attacks.registry import attack
 from testbed.core import Cohort, Records, Sources, Transcript, Unavailable
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
-from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import Signals, over_rounds, signals
+from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 FEWEST_OTHERS = 3

@@ -7,9 +7,9 @@ from typing import Any, cast
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import Signals, over_rounds, signals
 from testbed.attacks.membership.update_signals import FEWEST_OTHERS, standing_out
+from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Recipe, Records, Scores, Transcript, Unavailable
 
 

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from testbed import models
-from testbed.attacks.kit import attack
 from testbed.attacks.properties.updates import NEEDS, property_from_models
+from testbed.attacks.registry import attack
 from testbed.core import Act, Cohort, ModelSpec, Parameters, Property, Scores, Transcript, Unavailable
 
 MOST_RECORDS = 400

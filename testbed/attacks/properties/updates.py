@@ -14,8 +14,8 @@ from sklearn.preprocessing import StandardScaler
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.inversion.updates import answered
-from testbed.attacks.kit import attack
 from testbed.attacks.membership.signals import update_of
+from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Parameters, Property, Protocol, Scores, Transcript, Unavailable
 from testbed.models.ensemble import Training, train
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from testbed.attacks.kit import attack
-from testbed.attacks.release.neighbours import nearest, nearest_without_each
-from testbed.attacks.release.scale import Scale
+from testbed.attacks.registry import attack
 from testbed.core import Array, Column, Gaps, Guesses, Release, Table
+from testbed.core.tables.neighbours import nearest, nearest_without_each
+from testbed.core.tables.scale import Scale
 
 
 def spread(values: Array) -> float:

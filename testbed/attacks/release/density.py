@@ -7,10 +7,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from testbed.attacks.release.neighbours import nearest
-from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Table
-from testbed.matching import row_keys
+from testbed.core.tables.neighbours import nearest
+from testbed.core.tables.rows import row_keys
+from testbed.core.tables.scale import Scale
 
 MOST_ROWS = 5000
 MISSING = 5.0

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import optimize as _optimize
 from scipy import sparse as _sparse
 
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Array, Gaps, Guesses, Release, Table, Unavailable
-from testbed.matching import row_keys
+from testbed.core.tables.rows import row_keys
 
 optimize, sparse = cast(Any, _optimize), cast(Any, _sparse)  # SciPy ships no types
 BINS, MOST_PEOPLE = 8, 1000

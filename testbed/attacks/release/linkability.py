@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from testbed.attacks.kit import attack
-from testbed.attacks.release.neighbours import nearest
-from testbed.attacks.release.scale import Scale
+from testbed.attacks.registry import attack
 from testbed.core import Halves, Links, Release
+from testbed.core.tables.neighbours import nearest
+from testbed.core.tables.scale import Scale
 
 
 @attack(

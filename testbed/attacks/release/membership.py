@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier
 
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.attacks.release.density import bandwidth, log_density, sampled
 from testbed.attacks.release.features import ranked
-from testbed.attacks.release.neighbours import nearest
-from testbed.attacks.release.scale import Scale
 from testbed.core import Records, Release, Scores, Table, Unavailable
+from testbed.core.tables.neighbours import nearest
+from testbed.core.tables.scale import Scale
 
 FARTHEST = 1e3
 """In widths of the kernel: there it is nought long since, and its square must not overflow."""

@@ -12,12 +12,12 @@ import numpy as np
 from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
 
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.attacks.release.density import bandwidth, log_density, sampled
-from testbed.attacks.release.neighbours import nearest
-from testbed.attacks.release.scale import Scale
 from testbed.core import Array, Recipe, Records, Release, Scores, Table, Unavailable
-from testbed.matching import row_keys
+from testbed.core.tables.neighbours import nearest
+from testbed.core.tables.rows import row_keys
+from testbed.core.tables.scale import Scale
 
 NEAR = 0.05
 """Numbers this near, in ranges of the released column, answer a query alike."""

@@ -11,9 +11,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from testbed.attacks.kit import attack
+from testbed.attacks.registry import attack
 from testbed.core import Array, Column, Condition, Fields, Predicates, Release, Table
-from testbed.matching import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, mix, people_with, row_keys
+from testbed.core.tables.index import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, count, people_with
+from testbed.core.tables.rows import mix, row_keys
 
 ATTEMPTS_PER_PREDICATE = 500
 REFERENCE = "https://arxiv.org/abs/2211.10459"

@@ -7,11 +7,12 @@ import warnings
 import numpy as np
 from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
-from testbed.attacks.kit import attack, keyed_rng
+from testbed.attacks.registry import attack
 from testbed.attacks.release.attribute_inference import tolerance_of
 from testbed.attacks.release.features import ranked
 from testbed.core import Array, Column, Gaps, Guesses, Release, Table
-from testbed.matching import row_keys
+from testbed.core.randomness import keyed_rng
+from testbed.core.tables.rows import row_keys
 
 MOST_ROWS, MOST_LEVELS = 5000, 20
 

@@ -1,0 +1,46 @@
+"""A person's hidden attribute, from how the model answers for each value that it might have."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed.attacks.model.predictions import asked, true_class
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Feature, Guesses, Predictor, Records
+
+
+@attack(
+    risk="attribute_inference",
+    claim=Guesses,
+    needs={"known_columns", "target_records"},
+    position="recipient",
+    access="score",
+    reference="https://dl.acm.org/doi/10.1145/2810103.2813677",
+)
+def model_attribute_inference(
+    view: Predictor, question: Feature, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Guesses:
+    """Guess the value under which the model gives the person's own class most probability (Fredrikson et al. 2015).
+
+    Threat model: whoever may ask the model for probabilities, and knows a person's class and every other input. The
+    probability is weighed by how common each value is among other people of that class, where the attacker has any.
+    """
+    answers: list[Array] = []
+    for value in question.candidates:
+        x = question.people.x.copy()
+        x[:, question.column] = value
+        people = Cohort(x, question.people.y, question.people.persons)
+        answers.append(np.log(true_class(*asked(view, Records(people)))))
+    score = np.stack(answers, 1) + np.log(prior(question, auxiliary))
+    return Guesses({str(question.column): question.candidates[score.argmax(1)]}, {str(question.column): 0.0})
+
+
+def prior(question: Feature, auxiliary: Cohort | None) -> Array:
+    """How common each candidate is among other people of the same class, (n, candidates); at least one in each."""
+    shares = np.ones((question.people.y.max() + 1, len(question.candidates)))
+    if auxiliary is not None:
+        known = auxiliary.y < len(shares)
+        held = auxiliary.x[known, question.column][:, None] == question.candidates[None, :]
+        np.add.at(shares, auxiliary.y[known], held.astype(float))
+    shares /= shares.sum(1, keepdims=True)
+    return shares[question.people.y]

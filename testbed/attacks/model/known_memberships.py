@@ -1,0 +1,173 @@
+"""Membership from a released model's answers by someone who already knows who of other people was used."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from testbed.attacks.model.predictions import asked, true_class
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
+
+FEWEST = 10
+"""Known members, and known non-members, that a classifier can learn from."""
+LARGEST = 3
+"""How many of the largest probabilities it looks at."""
+FEW_CLASSES, MOST_CLASSES = 10, 100
+"""Up to the first number it also looks at the class itself; up to the second at each class's own probability."""
+DECIMALS = 9
+"""An answer with so many decimals is written in full; one with fewer was rounded."""
+MOST_PER_TREE = 10_000
+STRATA = 10
+"""Groups of equal size, from small to large, into which the true numbers of a regression are divided."""
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records", "some_memberships"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1806.01246",
+)
+def membership_classifier(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    trees: int = 100,
+    leaf: int = 5,
+) -> Scores:
+    """Score a record by a random forest that learnt from known members what the model's answers about them look like.
+
+    Threat model: whoever may ask the model for probabilities, holds the records in doubt with their classes, and knows
+    the membership of other people (`question.known`). Salem et al. (2019) teach such a classifier on a shadow model;
+    here known memberships teach it, as in SACRO-ML's worst case and ART's black-box attack. It assumes no direction:
+    members may be predicted less surely than others, or within a band. Members and non-members weigh the same in each
+    class, so that classes which are commoner among members teach nothing. Raises `Unavailable` with fewer than ten
+    known members or non-members.
+    """
+    features, used, weights = _lessons(view, question)
+    forest = RandomForestClassifier(
+        trees,
+        min_samples_leaf=leaf,
+        max_samples=min(len(used), MOST_PER_TREE),
+        random_state=int(rng.integers(2**31)),
+    )
+    forest.fit(features, used, sample_weight=weights)
+    return Scores(np.asarray(forest.predict_proba(answer_features(view, question)))[:, 1])
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records", "some_memberships"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1806.01246",
+)
+def membership_regression(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    *,
+    penalty: float = 1.0,
+) -> Scores:
+    """Score a record by a logistic regression on the model's answers, taught by known memberships.
+
+    Threat model: as `membership_classifier`, which finds bands and combinations. Where many classes each lean a little,
+    a linear rule adds them up and a forest does not. Raises `Unavailable` with fewer than ten known members or
+    non-members.
+    """
+    features, used, weights = _lessons(view, question)
+    model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # where a column tells members without fail
+        model.fit(features, used, logisticregression__sample_weight=weights)
+    return Scores(np.asarray(model.decision_function(answer_features(view, question)), dtype=np.float64))
+
+
+def _lessons(view: Predictor, question: Records) -> tuple[Array, Array, Array]:
+    """Features (n, f), memberships (n,) and weights (n,) of the known people, in an order of their contents."""
+    known = question.known
+    if known is None or min(known.used.sum(), (~known.used).sum()) < FEWEST:
+        raise Unavailable("few_known_memberships", f"{FEWEST} known members and as many known non-members")
+    assert isinstance(known.people, Cohort)
+    features = answer_features(view, Records(known.people))
+    weights = _balanced(_stratum(view, known.people), known.used)
+    order = np.lexsort((known.used, *features.T))
+    return features[order], known.used[order], weights[order]
+
+
+def _decimals(answers: Array) -> Array:
+    """With how many decimals each row (n, k) of numbers is written (n,), `DECIMALS` at most."""
+    needed = np.full(len(answers), DECIMALS)
+    for decimals in range(DECIMALS - 1, -1, -1):
+        written = (np.abs(np.round(answers, decimals) - answers) <= 1e-9 * np.maximum(1.0, np.abs(answers))).all(1)
+        needed[written] = decimals
+    return needed
+
+
+def answer_features(view: Predictor, question: Records) -> Array:
+    """What is looked at of each answer, (n, features) float64.
+
+    The largest probabilities, that of the true class, its margin over the largest other, whether it is the largest, the
+    entropy and the modified entropy (Song and Mittal 2021), the logarithm of each class's probability, with few classes
+    the class itself, and with how many decimals the answer is written. Of a number: its likelihood, the signed and the
+    absolute error, the prediction, and its decimals.
+    """
+    people, answers = asked(view, question)
+    own = true_class(people, answers)
+    if view.errors is not None:
+        off = np.asarray(view.errors(people), dtype=np.float64)
+        said = people.x[:, -1] + off
+        written = said if view.numbers is None else np.asarray(view.numbers(people.x[:, :-1]), dtype=np.float64)
+        return np.column_stack([own, off, np.abs(off), said, _decimals(written.reshape(len(said), -1))])
+    others = answers.copy()
+    others[np.arange(len(people)), people.y] = -1
+    columns = [
+        -np.sort(-answers, axis=1)[:, :LARGEST],
+        own,
+        own - others.max(1),
+        answers.argmax(1) == people.y,
+        -(answers * np.log(answers)).sum(1),
+        _modified_entropy(answers, own),
+    ]
+    if view.classes <= MOST_CLASSES:
+        columns.append(np.log(answers))
+    if view.classes <= FEW_CLASSES:
+        columns.append(people.y)
+    columns.append(_decimals(answers))
+    return np.column_stack(columns).astype(np.float64)
+
+
+def _modified_entropy(answers: Array, own: Array) -> Array:
+    others = (answers * np.log1p(-answers)).sum(1) - own * np.log1p(-own)
+    return -(1 - own) * np.log(own) - others
+
+
+def _stratum(view: Predictor, people: Cohort) -> Array:
+    """Within which groups (n,) members and non-members are compared: the class, or a tenth of the true numbers."""
+    if view.errors is None:
+        return people.y
+    truth = people.x[:, -1]
+    return np.searchsorted(np.quantile(truth, np.arange(1, STRATA) / STRATA), truth)
+
+
+def _balanced(stratum: Array, used: Array) -> Array:
+    """Weights (n,) under which members and non-members count alike in each stratum.
+
+    Small strata are drawn towards no weighting (one record more on either side), so that no record outweighs many.
+    """
+    _, group = np.unique(stratum, return_inverse=True)
+    count = np.stack([np.bincount(group, ~used), np.bincount(group, used)])
+    weight = (count.sum(0) / 2 + 1) / (count + 1)
+    return weight[used.astype(int), group]

@@ -1,0 +1,158 @@
+"""Membership from what a released model says of a record, with nothing to compare it with."""
+
+from __future__ import annotations
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingRegressor
+
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
+
+SMALLEST = 1e-12
+"""Probabilities are kept this far from 0 and 1, so that no score is infinite."""
+
+
+def asked(view: Predictor, question: Records) -> tuple[Cohort, Array]:
+    """The records asked about, and the model's probabilities (n, classes) for them."""
+    assert isinstance(question.people, Cohort)
+    return question.people, np.clip(np.asarray(view.ask(question.people), dtype=np.float64), SMALLEST, 1 - SMALLEST)
+
+
+def true_class(people: Cohort, probabilities: Array) -> Array:
+    return probabilities[np.arange(len(people)), people.y]
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1709.01604",
+)
+def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score a record by minus the cross-entropy of the model's prediction (Yeom et al. 2018).
+
+    Threat model: whoever may ask the model for probabilities and holds the records in doubt with their classes.
+    """
+    people, probabilities = asked(view, question)
+    return Scores(np.log(true_class(people, probabilities)))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2003.10595",
+)
+def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score a record by minus the entropy of the prediction, which counts a wrong class as loss (Song & Mittal 2021).
+
+    Threat model: as `prediction_loss`. -(1 - p_y) log p_y - sum over other classes of p_c log(1 - p_c), negated.
+    """
+    people, probabilities = asked(view, question)
+    own = true_class(people, probabilities)
+    others = probabilities * np.log1p(-probabilities)
+    total = others.sum(1) - own * np.log1p(-own)
+    return Scores((1 - own) * np.log(own) + total)
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records", "auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2111.09679",
+)
+def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Score a record by the share of other people of its class whose loss is larger (Attack-P; Ye et al. 2022).
+
+    Threat model: as `prediction_loss`, and records of other people of the same population. Raises `Unavailable`
+    without them. A class that no other person has is compared with all others.
+    """
+    if auxiliary is None or len(auxiliary) < 2:
+        raise Unavailable("no_reference", "records of other people of the same population (--reference)")
+    people, probabilities = asked(view, question)
+    own = true_class(people, probabilities)
+    _, theirs = asked(view, Records(auxiliary))
+    known = true_class(auxiliary, theirs)
+    scores = np.empty(len(people))
+    for label in np.unique(people.y):
+        crowd = known[auxiliary.y == label] if (auxiliary.y == label).any() else known
+        mine = people.y == label
+        scores[mine] = np.searchsorted(np.sort(crowd), own[mine], side="left") / len(crowd)
+    return Scores(scores)
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records"},
+    position="recipient",
+    access="label",
+    reference="https://arxiv.org/abs/1709.01604",
+)
+def label_gap(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
+    """Call a member whomever the model classifies rightly: the gap between training and test accuracy (Yeom 2018).
+
+    Threat model: whoever may ask the model for its class alone, and holds the records in doubt.
+    """
+    people, probabilities = asked(view, question)
+    return Scores((probabilities.argmax(1) == people.y).astype(np.float64))
+
+
+FEWEST_OTHERS = 50
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs={"target_records", "auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2307.03694",
+)
+def quantile_regression(
+    view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Scores:
+    """Score a record by how unusual its confidence is for people like it who were not used (Bertran et al. 2023).
+
+    Threat model: as `prediction_loss`, and records of other people of the same population; no model is trained again.
+    The logit of the true class is regressed on their inputs and class, and so is the size of what is left over, by
+    boosted trees; the score is the normal deviate (the authors' Gaussian variant). What is left over is taken out of
+    fold, so that the trees' own fit does not make the spread too small. Raises `Unavailable` with fewer than 50 people.
+    """
+    if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
+        raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
+    people, probabilities = asked(view, question)
+    _, theirs = asked(view, Records(auxiliary))
+    known = _logit(true_class(auxiliary, theirs))
+    inputs, outputs = _inputs(auxiliary, view.classes), _inputs(people, view.classes)
+
+    def trees() -> HistGradientBoostingRegressor:
+        made = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=8, min_samples_leaf=10, random_state=0)
+        return made.set_params(early_stopping=False)
+
+    # By contents, so that the folds do not follow the order of a file.
+    order = np.lexsort(inputs.T)
+    fold = np.empty(len(order), int)
+    fold[order] = np.arange(len(order)) % 5
+    left = np.empty(len(known))
+    for part in range(5):
+        left[fold == part] = np.abs(
+            known[fold == part] - trees().fit(inputs[fold != part], known[fold != part]).predict(inputs[fold == part])
+        )
+    mean, spread = trees().fit(inputs, known), trees().fit(inputs, np.log(left + 1e-6))
+    own = _logit(true_class(people, probabilities))
+    return Scores((own - mean.predict(outputs)) / np.exp(spread.predict(outputs)))
+
+
+def _logit(probability: Array) -> Array:
+    return np.log(probability) - np.log1p(-probability)
+
+
+def _inputs(people: Cohort, classes: int) -> Array:
+    return np.concatenate([people.x.reshape(len(people), -1), np.eye(classes)[people.y]], 1)

@@ -1,0 +1,75 @@
+"""Membership of somebody who is only roughly known: was anybody like that in the training data?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed.attacks.model.predictions import asked, true_class
+from testbed.attacks.model.shadows import NEEDS, trained
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
+from testbed.core.randomness import keyed_rng
+
+FEWEST_OTHERS = 50
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS | {"auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2408.05131",
+)
+def range_membership(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    width: float = 0.25,
+    points: int = 16,
+    references: int = 4,
+    kept: float = 0.5,
+) -> Scores:
+    """Score a rough record by the likelihood ratios of points that it may be (RaMIA; Tao and Shokri 2025).
+
+    Threat model: whoever may ask the model for probabilities, can train such models, has records of other people, and
+    knows a person's numbers up to `width` standard deviations and columns of two values exactly. `points` are drawn
+    from that range. Each is scored by the logarithm of the model's probability of the class over the mean of that of
+    `references` models of other people, and the record by the mean of the share `kept` of points that score highest.
+    Raises `Unavailable` without a recipe or with fewer than 50 other people.
+    """
+    if recipe is None:
+        raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
+    if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
+        raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
+    people = question.people
+    assert isinstance(people, Cohort)
+    seed = int(rng.integers(2**31))
+    halves = np.stack([rng.permutation(len(auxiliary)) < len(auxiliary) / 2 for _ in range(references)])
+    models = trained(recipe, auxiliary, halves, rng)
+    rows = np.lexsort((people.y, *people.x.reshape(len(people), -1).T))
+    place = np.argsort(rows)  # by contents, so that points do not follow the order of the question
+    scores = np.empty((points, len(people)))
+    for i in range(points):
+        drawn = roughly(people, auxiliary, width, keyed_rng(seed, "points", i), place)
+        own, *others = (true_class(*asked(m, Records(drawn))) for m in (view, *models))
+        scores[i] = np.log(own) - np.log(np.mean(others, axis=0))
+    return Scores(np.sort(scores, axis=0)[points - max(1, round(kept * points)) :].mean(0))
+
+
+def roughly(
+    people: Cohort, others: Cohort, width: float, rng: np.random.Generator, place: Array | None = None
+) -> Cohort:
+    """These records with their numbers off by up to `width` of others' standard deviations, evenly drawn.
+
+    Columns of two values stay. Row i is moved by draw `place[i]`, by default its own.
+    """
+    x = people.x.reshape(len(people), -1)
+    known = others.x.reshape(len(others), -1)
+    two = np.array([len(np.unique(c)) <= 2 for c in np.concatenate([x, known]).T])
+    by = rng.uniform(-width, width, x.shape)[np.arange(len(x)) if place is None else place]
+    moved = x + np.where(two, 0, by * known.std(0))
+    return Cohort(moved.astype(people.x.dtype).reshape(people.x.shape), people.y, people.persons)

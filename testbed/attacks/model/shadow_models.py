@@ -1,0 +1,229 @@
+"""Membership in a released model by someone who can train such models: LiRA, RMIA and the reference attack."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm
+from scipy.stats import t as student
+from sklearn.ensemble import HistGradientBoostingClassifier
+
+from testbed.attacks.model.shadows import NEEDS, Shadows, confidence, finest
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2112.03570",
+)
+def lira(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+    per_example: bool = False,
+) -> Scores:
+    """Score a record by how much likelier its confidence is under models trained with it (Carlini et al. 2022).
+
+    Threat model: whoever may ask the model for probabilities, holds the records in doubt and can train such models
+    (`recipe`). The logit of the true class is taken as normal over models. `online=False` fits the models without
+    the record alone, and scores by how far above them the model lies. One variance serves all records, which is
+    better with few shadows; `per_example` gives each its own. Raises `Unavailable` without a recipe.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
+    own, said = confidence(made.own, floor), confidence(made.shadow, floor)
+    off, spread = made.mean(said, False), made.spread(said, False, per_example)
+    if not online:
+        return made.as_asked((own - off) / spread)
+    inside = norm.logpdf(own, made.mean(said, True), made.spread(said, True, per_example))
+    return made.as_asked(np.asarray(inside - norm.logpdf(own, off, spread)))
+
+
+def share_exceeded(ratio: Array, theirs: Array, gamma: float) -> Array:
+    """For each ratio (n,) the share of others' ratios (m,) of which it is `gamma` times or more; sorted, not n x m."""
+    return np.searchsorted(np.sort(theirs), ratio / gamma, side="right") / len(theirs)
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2312.03262",
+)
+def rmia(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+    gamma: float = 1.0,
+    offline_scale: float = 0.3,
+) -> Scores:
+    """Score a record by the share of other people whose likelihood ratio it exceeds (RMIA; Zarifzadeh et al. 2024).
+
+    Threat model: as `lira`. The ratio of a record x is p(x | model) / p(x), with p(x) the mean over shadows with and
+    without it; `online=False` estimates the mean from those without, as (1 + a) / 2 p + (1 - a) / 2 with a =
+    `offline_scale`, which also serves the others. Without other people's records the targets are each other's
+    population. The others are sorted once, so that no n x m matrix is built. Ties in that share are put in order by
+    the ratio itself.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    without = made.mean(made.shadow, False)
+
+    def scaled(probability: Array) -> Array:
+        return (1 + offline_scale) / 2 * probability + (1 - offline_scale) / 2
+
+    expected = (without + made.mean(made.shadow, True)) / 2 if online else scaled(without)
+    ratio = made.own / expected
+    theirs = made.others / scaled(made.others_shadow.mean(0)) if len(made.others) else ratio
+    share = share_exceeded(ratio, theirs, gamma)
+    return made.as_asked(share + 0.5 / len(theirs) * ratio / (1 + ratio))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2111.09679",
+)
+def reference_models(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+) -> Scores:
+    """Score a record by how far its loss lies below that under models trained without it (Attack-R; Ye et al. 2022).
+
+    Threat model: as `lira`. The authors count the reference models with a larger loss; with a handful of models that
+    takes few values, so the mean difference is given instead.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    return made.as_asked(np.log(made.own) - made.mean(np.log(made.shadow), False))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2505.24089",
+)
+def base(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    online: bool = True,
+) -> Scores:
+    """Score a record by its likelihood over the mean of its likelihoods under the shadows (BASE; Lassila et al. 2025).
+
+    Threat model: as `lira`. Bayes' rule with equal priors of models with and without the record: it is RMIA's ratio
+    without other people, and orders records alike but for RMIA's rounding. `online=False` takes the models without
+    the record alone.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    without = made.mean(made.shadow, False)
+    expected = (without + made.mean(made.shadow, True)) / 2 if online else without
+    return made.as_asked(np.log(made.own) - np.log(expected))
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2603.11799",
+)
+def bavaria(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    strength: float = 4.0,
+) -> Scores:
+    """Score a record as `lira` does, with a Student t for each side (after BaVarIA; Brannvall 2026).
+
+    Threat model: as `lira`. The variance of a record's confidence has an inverse-gamma prior about that of all
+    records, worth `strength` further models, so that few shadows neither share one variance nor trust each its own;
+    its mean has a flat one. What is scored is the ratio of the two predictive densities.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
+    own, said = confidence(made.own, floor), confidence(made.shadow, floor)
+    sides: list[Array] = []
+    for inside in (True, False):
+        count = (made.included if inside else ~made.included).sum(0)
+        squares = made.spread(said, inside, True) ** 2 * (count - 1)
+        pooled = made.spread(said, inside, False) ** 2
+        degrees = strength + count - 1
+        scale = np.sqrt((strength * pooled + squares) / degrees * (1 + 1 / count))
+        sides.append(np.asarray(student.logpdf(own, degrees, made.mean(said, inside), scale)))
+    return made.as_asked(sides[0] - sides[1])
+
+
+MOST_ROWS = 50_000
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS,
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1610.05820",
+)
+def shadow_attack_model(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+) -> Scores:
+    """Score a record by a classifier that learnt on the shadows what members' predictions look like (Shokri 2017).
+
+    Threat model: as `lira`. Of each record and shadow it sees the three largest probabilities, that of the true class,
+    the entropy and whether the class is right; one classifier serves all classes, where the authors train one each.
+    """
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    seen = np.concatenate([_features(a, made.labels) for a in made.answers[1:]])
+    member = made.included.ravel()
+    rows = rng.permutation(len(seen))[:MOST_ROWS]
+    learner = HistGradientBoostingClassifier(max_leaf_nodes=8, learning_rate=0.05, random_state=0)
+    learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
+    return made.as_asked(learner.decision_function(_features(made.answers[0], made.labels)))
+
+
+def _features(answers: Array, labels: Array) -> Array:
+    top = -np.sort(-answers, axis=1)[:, :3]
+    own = answers[np.arange(len(labels)), labels]
+    entropy = -(answers * np.log(answers)).sum(1)
+    return np.column_stack([top, own, entropy, answers.argmax(1) == labels])

@@ -1,0 +1,70 @@
+"""Model stealing: a substitute trained on what the model answers."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.neural_network import MLPRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from testbed.attacks.model.predictions import SMALLEST
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Queries, Substitutes, Unavailable
+
+FEWEST = 10
+
+
+@attack(
+    risk="extraction",
+    claim=Substitutes,
+    needs={"auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/1609.02943",
+)
+def model_stealing(
+    view: Predictor, question: Queries, auxiliary: Cohort | None, rng: np.random.Generator
+) -> Substitutes:
+    """Train a substitute on the model's answers for the attacker's own records (Tramer et al. 2016).
+
+    Threat model: whoever may ask the model for probabilities about records of its own, up to a budget. Of a forest and
+    a network that fit the answers by least squares, the one that agrees more with a fifth of them held back serves.
+    Raises `Unavailable` for a budget under ten.
+    """
+    if min(question.budgets) < FEWEST:
+        raise Unavailable("few_queries", f"{FEWEST} records to ask about, or more")
+    order = rng.permutation(len(question.pool))[: max(question.budgets)]
+    pool = question.pool.take(order)
+    answers = np.asarray(view.ask(pool), dtype=np.float64)
+    made = {b: _substitute(pool.x[:b].reshape(b, -1), answers[:b], rng) for b in question.budgets}
+    return Substitutes(made)
+
+
+def _substitute(x: Array, answers: Array, rng: np.random.Generator) -> Predictor:
+    seed = int(rng.integers(2**31))
+    held = np.arange(len(x)) % 5 == 0
+
+    def candidates() -> list[Any]:
+        network = MLPRegressor(
+            hidden_layer_sizes=(64, 64), alpha=1e-3, max_iter=500, early_stopping=len(x) >= 100, random_state=seed
+        )
+        return [ExtraTreesRegressor(100, random_state=seed), make_pipeline(StandardScaler(), network)]
+
+    agreed: list[float] = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a network that stops early is a worse substitute, and chosen by what it says
+        for model in candidates():
+            said = model.fit(x[~held], answers[~held]).predict(x[held])
+            agreed.append(float((said.argmax(1) == answers[held].argmax(1)).mean()))
+        best = candidates()[int(np.argmax(agreed))].fit(x, answers)
+    return Predictor(partial(_ask, best), answers.shape[1])
+
+
+def _ask(model: Any, people: Cohort) -> Array:
+    said = np.clip(np.asarray(model.predict(people.x.reshape(len(people), -1)), dtype=np.float64), SMALLEST, None)
+    return said / said.sum(1, keepdims=True)

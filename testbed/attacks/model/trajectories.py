@@ -1,0 +1,89 @@
+"""Membership from how a record's loss falls while a student learns from the model, step after step."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.ensemble import HistGradientBoostingClassifier
+from torch import nn
+
+from testbed.attacks.model.predictions import SMALLEST, asked
+from testbed.attacks.model.shadow_models import MOST_ROWS
+from testbed.attacks.model.shadows import NEEDS, Shadows
+from testbed.attacks.registry import attack
+from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
+
+FEWEST_OTHERS = 50
+BATCH = 32
+
+
+@attack(
+    risk="membership",
+    claim=Scores,
+    needs=NEEDS | {"auxiliary"},
+    position="recipient",
+    access="score",
+    reference="https://arxiv.org/abs/2208.14933",
+)
+def loss_trajectory(
+    view: Predictor,
+    question: Records,
+    auxiliary: Cohort | None,
+    rng: np.random.Generator,
+    recipe: Recipe | None,
+    *,
+    shadows: int = 16,
+    students: int = 4,
+    snapshots: int = 8,
+    hidden: int = 64,
+) -> Scores:
+    """Score a record by a classifier of its losses along the model's distillation (TrajectoryMIA; Liu 2022).
+
+    Threat model: as `lira`, and records of other people. A student network learns the model's answers on these, and
+    gives each record a loss at each of its `snapshots`, after which comes the model's own. Of `students` shadow models
+    the same is done, and a classifier learns from them what the losses of members look like. All students start from
+    the same weights and see the same batches. Raises `Unavailable` without a recipe or with fewer than 50 other people.
+    """
+    if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
+        raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
+    made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
+    assert isinstance(question.people, Cohort)
+    targets = question.people.take(made.order)
+    seed = int(rng.integers(2**31))
+    taught = [
+        _features(model, answers, targets, auxiliary, seed, snapshots, hidden)
+        for model, answers in zip((view, *made.models[:students]), made.answers, strict=False)
+    ]
+    seen, member = np.concatenate(taught[1:]), made.included[:students].ravel()
+    rows = np.random.default_rng(seed).permutation(len(seen))[:MOST_ROWS]
+    learner = HistGradientBoostingClassifier(max_leaf_nodes=8, learning_rate=0.05, random_state=0)
+    learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
+    return made.as_asked(learner.decision_function(taught[0]))
+
+
+def _features(
+    model: Predictor, answers: Array, targets: Cohort, others: Cohort, seed: int, snapshots: int, hidden: int
+) -> Array:
+    """The losses of the targets (n, snapshots + 1): of the student that learns from the model, and of the model."""
+    known = others.x.reshape(len(others), -1).astype(np.float32)
+    centre, spread = known.mean(0), np.where(known.std(0) > 0, known.std(0), 1)
+    _, soft = asked(model, Records(others))
+    x = torch.tensor((known - centre) / spread)
+    wanted = torch.tensor(soft, dtype=torch.float32)
+    wanted = wanted / wanted.sum(1, keepdim=True)
+    doubt = torch.tensor((targets.x.reshape(len(targets), -1) - centre) / spread, dtype=torch.float32)
+    y = torch.tensor(targets.y)
+    losses: list[Array] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        student = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, wanted.shape[1]))
+        optimizer = torch.optim.Adam(student.parameters(), 3e-3)
+        for _ in range(snapshots):
+            for rows in torch.randperm(len(x)).split(BATCH):
+                optimizer.zero_grad()
+                nn.functional.cross_entropy(student(x[rows]), wanted[rows]).backward()
+                optimizer.step()
+            with torch.no_grad():
+                losses.append(nn.functional.cross_entropy(student(doubt), y, reduction="none").double().numpy())
+    own = -np.log(np.maximum(answers[np.arange(len(targets)), targets.y], SMALLEST))
+    return np.column_stack([*losses, own])

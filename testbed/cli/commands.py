@@ -1,0 +1,370 @@
+"""The command line: results on standard output, progress on standard error, exit codes as in the contract."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.cli import console
+from testbed.cli.audit_model import audit_model
+from testbed.cli.synthesise import synthesise
+from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.core.errors import Exit, UsageError
+from testbed.core.shown import shown
+from testbed.harness.release.meta_file import MetaFile
+
+app = typer.Typer(
+    name="testbed",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(metadata.version("leakage-testbed"))
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version and end.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What does this federation, this model or this synthetic table give away about the people in it, and to whom?"""
+
+
+@app.command()
+def evaluate(
+    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet; or a folder of linked ones.")],
+    synthetic: Annotated[Path, typer.Option(help="The synthetic table that may go out.")],
+    control: Annotated[
+        Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
+    ] = None,
+    secrets: Annotated[
+        str | None, typer.Option(show_default="every column", help="Columns to be guessed, a,b.")
+    ] = None,
+    link: Annotated[
+        list[str] | None,
+        typer.Option(help="Two sets of columns to be linked, a,b:c,d; the first given one decides."),
+    ] = None,
+    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    meta: Annotated[Path | None, typer.Option(help="A YAML file with kinds of columns and the like.")] = None,
+    data_class: Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")] = None,
+    instrument: Annotated[str, typer.Option(help="testbed, or anonymeter: its own figures beside ours.")] = "testbed",
+    attacks: Annotated[
+        int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")
+    ] = None,
+    ray: Annotated[
+        str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
+    ] = None,
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """May this synthetic table go out? Singling out, linkability, attribute inference and copies, against a control."""
+    from testbed.core.executor import over
+    from testbed.data.datasets import load
+    from testbed.data.tables import files, linked
+    from testbed.findings import policy as policy_
+    from testbed.harness.release import evaluate as evaluation
+    from testbed.harness.release import evaluations
+    from testbed.report import store as results
+
+    folder = folder_for(out)
+    results.writable(folder)
+    spread = over(ray)
+    told = MetaFile.read(meta) if meta else MetaFile()
+    links = [evaluation.parse_link(text) for text in (link or told.link)]
+    chosen = policy_.load(policy or policy_.BUILT_IN)
+    paths = {"original": original, "synthetic": synthetic} | ({"control": control} if control else {})
+    raw: list[Any] = []
+    if any(path.is_dir() for path in paths.values()):
+        several = linked.read_folders(paths, person or told.person)
+        frames, raw, links = several.frames, several.raw, linked.chosen_links(links, several)
+    else:
+        frames = {role: files.read_file(path, role, person or told.person) for role, path in paths.items()}
+    done = evaluation.evaluate(
+        frames["original"],
+        frames["synthetic"],
+        frames.get("control"),
+        name=told.name or "synthetic table",
+        person=person or told.person,
+        secrets=[s.strip() for s in secrets.split(",") if s.strip()] if secrets else told.secrets,
+        links=links,
+        kinds=told.columns,
+        data_class=data_class or told.data_class or "real",
+        licence=told.licence,
+        attacks=attacks,
+        policy=chosen,
+        seed=seed,
+        instrument=instrument,
+        spread=spread,
+        progress=progress,
+        raw=raw,
+    )
+    done = done.counted(load.cache_folder())
+    if (times := done.result.disclosure.evaluations or 0) >= evaluations.MANY:
+        progress(
+            f"warning: {times} releases of this original were evaluated here; do not tune a generator by the report"
+        )
+    results.write(folder, done.result, done.evidence, done.people, checked=True)
+    conclude(done.result, folder, json_)
+
+
+app.command("audit-model")(audit_model)
+
+
+@app.command()
+def split(
+    original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet.")],
+    out: Annotated[Path, typer.Option(help="Where original.* and control.* go.")],
+    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    fraction: Annotated[float, typer.Option(help="The share of people held out as the control.")] = 0.5,
+    seed: Seed = 0,
+) -> None:
+    """Hold out a control before synthesising, by person. Synthesise from original.* only."""
+    import pandas as pd
+
+    from testbed.data import splits
+    from testbed.data.tables import files
+
+    frame = files.read_file(original, "original", person)
+    splits.check_person(frame, person)
+    rows = pd.DataFrame({"row": range(len(frame)), "person": range(len(frame)) if person is None else frame[person]})
+    drawn = splits.split_people(rows, {"control": fraction, "original": 1 - fraction}, "person", seed)
+    suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
+    # Cells go out as they came in: no zero is lost, and no category called None becomes a gap.
+    whole, separator = files.read_text(original) if suffix == ".csv" else (frame, ",")
+    parts = {part: whole.iloc[table["row"].tolist()] for part, table in drawn.items()}
+    targets = {part: out / f"{part}{suffix}" for part in parts}
+    if taken := [p for p in targets.values() if p.exists()]:
+        raise UsageError(
+            "TB-OUT-003", f"{taken[0].name} exists already.", "It would be overwritten.", "Name another folder."
+        )
+    for part, table in parts.items():
+        files.write_table(targets[part], table, separator)
+    for path in targets.values():
+        say(shown(path))
+
+
+app.command()(synthesise)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
+    out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The HTML file to write.")] = None,
+) -> None:
+    """Write report.html again from result.json."""
+    from testbed.report import gate, html
+    from testbed.report import store as results
+
+    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
+    html.writable(target)
+    result = results.load(run)
+    text = html.render(result)
+    gate.check({"report.html": text.encode()}, result, None)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            "TB-OUT-002", "The report cannot be written.", f"{error.strerror}.", "Choose a writable file with --out."
+        ) from None
+    say(shown(target))
+
+
+@app.command()
+def check(
+    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
+    policy: PolicyOption = None,
+    json_: Json = False,
+) -> None:
+    """Decide again by a policy, without running anything."""
+    from testbed.findings import policy as policy_
+    from testbed.report import store as results
+
+    result = results.load(run)
+    findings, decision = policy_.decide(result.findings, policy_.load(policy or policy_.BUILT_IN))
+    conclude(result.model_copy(update={"findings": findings, "decision": decision}), None, json_)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of result.json."""
+    from testbed.findings.schema import Result
+
+    say(json.dumps(Result.model_json_schema(by_alias=True), indent=2))
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None, typer.Argument(show_default="all", help="attacks, scenarios, defences or data.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """What there is: attacks, scenarios, defences and data sets."""
+    from testbed.cli import catalogue
+
+    entries = catalogue.entries(kind)
+    if json_:
+        say(json.dumps(entries, indent=2))
+        return
+    for entry in entries:
+        say(shown(f"{entry['kind']:9} {entry['name']:28} {catalogue.one_line(entry)}"))
+
+
+@app.command()
+def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack or a data set.")]) -> None:
+    """Who attacks, from where, knowing what; and the parameters."""
+    from testbed.cli import catalogue
+
+    say(shown(catalogue.describe(name), lines=True))
+
+
+@app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="A scenario; see testbed list scenarios.")],
+    s: Annotated[list[str] | None, typer.Option("-s", help="A parameter, key=value; may be given again.")] = None,
+    seed: Seed = 0,
+    engine: Annotated[str | None, typer.Option(help="in-process or simulation.")] = None,
+    replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give run-level intervals.")] = 1,
+    policy: PolicyOption = None,
+    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same --out.")] = False,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Run a scenario. Decides only with --policy."""
+    from testbed.findings import policy as policy_
+    from testbed.harness import scenario
+    from testbed.harness.run import run as run_scenario
+    from testbed.report import folder as folders
+    from testbed.report import store as results
+
+    registered = scenario.find(name)
+    params = registered.parse(s or [])
+    folder = folder_for(out)
+    results.writable(folder)
+    # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
+    store = folder.with_name(f".{folder.name}.resume") if out else None
+    if store and not resume:
+        folders.forget(store)
+    done = run_scenario(
+        registered,
+        params,
+        seed=seed,
+        engine=engine,
+        policy=policy_.load(policy) if policy else None,
+        replicates=replicates,
+        store=store,
+        progress=progress,
+    )
+    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files, checked=True)
+    if store:
+        folders.forget(store)
+    conclude(done.result, folder, json_)
+
+
+@app.command()
+def replay(
+    transcript: Annotated[Path, typer.Argument(help="A recorded transcript.")],
+    attack: Annotated[str, typer.Option(help="The attack that reads it.")],
+    s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of the attack, key=value.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="truth.npz; without it nothing is judged.")] = None,
+    model: Annotated[str | None, typer.Option(help="module:factory of the model, for a foreign transcript.")] = None,
+    shape: Annotated[str | None, typer.Option(help="A record's shape, such as 3,32,32, for a foreign model.")] = None,
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
+    from testbed.findings import policy as policy_
+    from testbed.harness.federation import replay as replay_
+    from testbed.report import store as results
+
+    folder = folder_for(out)
+    results.writable(folder)
+    done = replay_.replay(
+        transcript,
+        attack,
+        pairs=s or [],
+        truth_path=truth,
+        model=model,
+        shape=replay_.shape_of(shape) if shape else (),
+        policy=policy_.load(policy) if policy else None,
+        seed=seed,
+        progress=progress,
+    )
+    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files, checked=True)
+    conclude(done.result, folder, json_, unmeasured=Exit.REVIEW)
+
+
+@app.command()
+def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Is this machine fit? Versions, cores, memory; a planted leak must FAIL and a clean set must PASS."""
+    from testbed.cli import doctor as doctor_
+
+    examined = doctor_.examine(progress)
+    say(json.dumps(examined.facts, indent=2) if json_ else doctor_.text(examined))
+    raise typer.Exit(Exit.PASS if examined.healthy else Exit.INTERNAL)
+
+
+policy_app = typer.Typer(help="The built-in policies; all are examples.", no_args_is_help=True)
+app.add_typer(policy_app, name="policy")
+
+
+@policy_app.command("list")
+def policy_list() -> None:
+    """Their names."""
+    from testbed.findings import policy as policy_
+
+    say("\n".join(policy_.built_in()))
+
+
+@policy_app.command("show")
+def policy_show(name: Annotated[str, typer.Argument(help="A built-in policy.")]) -> None:
+    """One as its file says it: a start for your own."""
+    from testbed.findings import policy as policy_
+
+    say(policy_.text_of(name), end="")
+
+
+data_app = typer.Typer(help="Real data sets that ship inside package wheels.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+@data_app.command("list")
+def data_list(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """The registered data sets, with licence and provenance."""
+    list_("data", json_)
+
+
+@data_app.command("fetch")
+def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")]) -> None:
+    """Download, check and cache data sets, and the weights (efficientnet-lite0) that judge pictures."""
+    from testbed import data
+    from testbed.data.datasets import weights
+
+    for name in [*(d.name for d in data.datasets()), weights.NAME] if names == ["all"] else names:
+        if name == weights.NAME:
+            say(f"{name}: {weights.fetch() or 'fetched, but the cache cannot be written'}")
+            continue
+        say(f"{name}: {data.fetch(name) or 'ships with scikit-learn; nothing to fetch'}")
+
+
+def main() -> None:
+    """The console script."""
+    console.run(app)
+
+
+if __name__ == "__main__":
+    main()

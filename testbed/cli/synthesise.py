@@ -1,0 +1,80 @@
+"""The command `testbed synthesise`: its options, and what a private generator asks for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.cli.terminal import say
+from testbed.core.errors import UsageError
+from testbed.core.shown import shown
+
+
+def synthesise(
+    original: Annotated[
+        Path, typer.Option(help="The table to learn from: the original of testbed split, not everybody.")
+    ],
+    out: Annotated[Path, typer.Option(help="The synthetic table to write, CSV or Parquet.")],
+    generator: Annotated[
+        str,
+        typer.Option(
+            help="gaussian_copula, ctgan, tvae, copula_gan, independent_marginals; par and hma for several rows a "
+            "person; mst, aim and noisy_marginals are differentially private."
+        ),
+    ],
+    rows: Annotated[
+        int | None, typer.Option(min=1, show_default="as many as the original", help="How many rows.")
+    ] = None,
+    person: Annotated[
+        str | None, typer.Option(help="The column that tells people apart; dropped, except by par and hma.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="For generators that train networks.")] = 100,
+    epsilon: Annotated[float, typer.Option(help="For generators that are differentially private.")] = 1.0,
+    public: Annotated[
+        Path | None, typer.Option(help="Their bins: a table whose categories and ranges everybody may know.")
+    ] = None,
+    planted: Annotated[float, typer.Option(help="Replace this share of rows by original ones, as a known leak.")] = 0.0,
+    plant: Annotated[str, typer.Option(help="How they are planted: exact, jittered or one_changed.")] = "exact",
+) -> None:
+    """Make a synthetic table, for demonstration or as a positive control."""
+    import numpy as np
+
+    from testbed.data.splits import check_person
+    from testbed.data.tables import files
+    from testbed.subjects.synthesis import PRIVATE
+    from testbed.subjects.synthesis import planted as planting
+    from testbed.subjects.synthesis import synthesise as make
+
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UsageError(
+            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name says neither.", "End it in .csv."
+        )
+    if out.exists():
+        raise UsageError("TB-OUT-003", f"{out.name} exists already.", "It would be overwritten.", "Name another file.")
+    if generator in PRIVATE and rows is None:
+        raise UsageError(
+            "TB-SYNTH-014",
+            "A private generator needs --rows.",
+            "How many rows the original has is a fact about it, which one person more would change.",
+            "Give a number that does not depend on the original.",
+        )
+    if public is not None and public.resolve() == original.resolve():
+        raise UsageError(
+            "TB-SYNTH-015",
+            "--public is the original.",
+            "Bins made of the people themselves give them away, whatever epsilon is.",
+            "Name a published table, or people outside the original.",
+        )
+    frame = files.read_file(original, "original")
+    check_person(frame, person)
+    rng = np.random.default_rng()  # a release's randomness is nobody's to repeat
+    known = None if public is None else files.read_file(public, "public")
+    options = {"epochs": epochs, "person": person, "epsilon": epsilon, "public": known}
+    made = make(generator, frame, rows or len(frame), rng, **options)
+    if planted:
+        rows_: Any = frame[list(made.columns)]
+        made = planting.planted(made, rows_, planted, rng, plant)
+    files.write_table(out, made)
+    say(shown(out))

@@ -1,0 +1,110 @@
+"""What a command tells in a terminal: progress on standard error, the outcome on standard output."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.core.errors import Exit
+from testbed.core.shown import shown
+
+LARGEST_SEED = 2**32 - 1
+Seed = Annotated[
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Drives the attacks; the same seed gives the same result.")
+]
+Out = Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Where share/ and evidence/ go.")]
+Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
+PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
+
+
+def folder_for(out: Path | None) -> Path:
+    """Where a run's files go: as asked, or a folder of its own under runs/."""
+    return out.resolve() if out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+def progress(text: str) -> None:
+    """One line on standard error, redrawn in a terminal. Where nobody reads it any more, the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"\r\033[K{shown(text)}" if sys.stderr.isatty() else f"{shown(text)}\n")
+        sys.stderr.flush()
+
+
+def say(text: str, end: str = "\n") -> None:
+    """Text on standard output. A reader who leaves early (`| head -1`) or a full disk ends the printing alone: the
+    exit code tells of the work, so that a closed pipe reads as no verdict."""
+    try:
+        sys.stdout.write(text + end)
+        sys.stdout.flush()
+    except OSError as error:
+        unheard(error)
+
+
+def unheard(error: OSError) -> None:
+    """Standard output can no longer be written: the rest goes nowhere, and Python does not try again at its end."""
+    with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError, ValueError):  # noqa: PTH123
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        progress(f"warning: standard output could not be written: {error.strerror}")
+
+
+def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured: Exit = Exit.NOTHING_RAN) -> None:
+    """Print the result and leave with its exit code: where nothing was decided nor measured, `unmeasured`."""
+    from testbed.findings.policy import EXIT_CODES
+    from testbed.report import store
+
+    if sys.stderr.isatty():
+        progress("")
+    say(store.to_json(result) if as_json else _table(result), end="")
+    if folder is not None and not as_json:
+        say(f"\nreport    {shown(folder / 'share' / 'report.html')}")
+        say(f"evidence  {shown(folder / 'evidence')} (do not share)")
+    undecided = result.decision.verdict == "none"
+    if undecided and all(hasattr(f.measure, "unmeasured") for f in result.findings):
+        raise typer.Exit(unmeasured)
+    raise typer.Exit(EXIT_CODES[result.decision.verdict])
+
+
+WIDEST = 1000
+"""Columns of text where no terminal wraps them: a name is not broken in two."""
+
+
+def _table(result: Any) -> str:
+    """The outcome in lines. Text of users is neither markup nor an emoji's name, and steers no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from testbed.findings.numbers import short
+
+    printed, colours = io.StringIO(), sys.stdout.isatty()
+    width = None if colours else WIDEST
+    console = Console(file=printed, force_terminal=colours, highlight=False, markup=False, emoji=False, width=width)
+    verdict = "NO VERDICT" if result.decision.verdict == "none" else result.decision.verdict.upper()
+    policy = getattr(result.decision.policy, "id", "no policy was applied")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("risk", "attack", "measure", "control", "excess", "verdict"):
+        table.add_column(name, no_wrap=name != "attack")
+    primary = [f for f in result.findings if f.primary]
+    for finding in primary:
+        judged = finding.verdict if finding.verdict != "none" else "-"
+        cells = (short(m) for m in (finding.measure, finding.control, finding.excess))
+        # Where one attack stands there several times, the target tells which.
+        several = sum(f.attack.name == finding.attack.name for f in primary) > 1
+        name = f"{finding.attack.name}: {finding.target}" if several and finding.target else finding.attack.name
+        table.add_row(shown(finding.risk.replace("_", " ")), shown(name), *map(shown, cells), judged)
+    lines = [] if result.decision.reasons else [f"  {f.plain}" for f in primary]
+    lines += [f"  {reason.verdict}: {reason.text}" for reason in result.decision.reasons]
+    if more := len(result.findings) - len(primary):
+        lines.insert(0, f"{more} further findings inform; see the report.")
+    console.print(Text.assemble((verdict, "bold"), shown(f"  {result.subject.name}  ({policy})")))
+    console.print(table)
+    for line in lines:
+        console.print(shown(line))
+    return printed.getvalue()

@@ -1,0 +1,51 @@
+"""Rows of a table as numbers: equal rows have the same key."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+
+from testbed.core import Table
+from testbed.core.tables.index import Array
+
+
+@numba.njit(cache=True, nogil=True)
+def mix(x: Any) -> Any:  # pragma: no cover - compiled
+    """One round of splitmix64's finaliser (Steele et al. 2014)."""
+    x = x ^ (x >> np.uint64(30))
+    x = x * np.uint64(0xBF58476D1CE4E5B9)
+    x = x ^ (x >> np.uint64(27))
+    x = x * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def row_keys(table: Table, seed: int) -> Array:
+    """A number per row (n,) uint64 that depends on the seed and on what the row says, and on nothing else."""
+    keys = np.full(len(table), seed, dtype=np.uint64)
+    with np.errstate(over="ignore"):
+        for values in table.values:
+            numbers = values.astype(np.float64) + 0.0
+            numbers[np.isnan(numbers)] = np.nan
+            keys = _mix_all(keys + np.uint64(0x9E3779B97F4A7C15), numbers.view(np.uint64))
+    return keys
+
+
+@numba.njit(cache=True, nogil=True)
+def _mix_all(keys: Any, bits: Any) -> Any:  # pragma: no cover - compiled
+    made = np.empty_like(keys)
+    for i in range(keys.shape[0]):
+        made[i] = mix(keys[i] ^ mix(bits[i]))
+    return made
+
+
+def numbered(*tables: Table) -> list[Array]:
+    """A number for each row of each table (n,), equal exactly where all values are (by 128 bits of hash)."""
+    pairs = [np.stack([row_keys(t, seed) for seed in (1, 2)], 1) for t in tables]
+    joined = np.concatenate(pairs)
+    order = np.lexsort((joined[:, 1], joined[:, 0]))
+    new = np.r_[True, (np.diff(joined[order].view(np.int64), axis=0) != 0).any(1)]
+    number = np.empty(len(joined), np.int64)
+    number[order] = np.cumsum(new) - 1
+    return np.split(number, np.cumsum([len(t) for t in tables])[:-1])

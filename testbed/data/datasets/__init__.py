@@ -1,0 +1,1 @@
+"""Data sets that ship inside package wheels: read by name, version and sha256."""

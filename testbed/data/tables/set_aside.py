@@ -1,0 +1,49 @@
+"""Columns that are no attributes, the person's and those that are dropped: not evaluated, but searched."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Array, Column, Table
+from testbed.data.tables.encode import Frames, Meta, Series, categories, plain
+
+
+def left_out(
+    original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None, meta: Meta, encoded: Frames
+) -> Frames | None:
+    """Those that all tables have, with the same people behind the rows as in `encoded`; None where there are none.
+
+    A release may code them as it likes: what they share is what they are searched for.
+    """
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    wanted = dict.fromkeys([*(name for name, kind in meta.kinds.items() if kind == "drop"), meta.person])
+    names = [n for n in wanted if n is not None and all(n in f.columns and f[n].notna().any() for f in frames.values())]
+    if not names:
+        return None
+    columns: list[Column] = []
+    values: dict[str, list[Array]] = {role: [] for role in frames}
+    for name in names:
+        series = {role: plain(cast(Series, frame[name])) for role, frame in frames.items()}
+        if all(pd.api.types.is_numeric_dtype(c) and (c.dropna().abs() < 2**53).all() for c in series.values()):
+            column = Column(name, "numeric")
+            coded = {role: c.to_numpy(np.float64, na_value=np.nan) for role, c in series.items()}
+        else:
+            texts = {role: c.map(str, na_action="ignore").astype(object) for role, c in series.items()}
+            column, coded = categories(name, texts, compared=False)
+        columns.append(column)
+        for role, array in coded.items():
+            values[role].append(array)
+    first, released, others = (
+        None if people is None else Table(tuple(columns), tuple(values[role]), people.persons)
+        for role, people in (
+            ("original", encoded.original),
+            ("synthetic", encoded.synthetic),
+            ("control", encoded.control),
+        )
+    )
+    assert first is not None
+    assert released is not None
+    return Frames(first, released, others)

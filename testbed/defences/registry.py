@@ -1,0 +1,97 @@
+"""What makes a function a defence: its mod, its parameters, and its guarantee.
+
+A defence's noise follows from the federation's seed, so that a run repeats. Whoever knows that seed can remove the
+noise. Scenarios run on public data and print their seed; for patients' data draw one with the standard library's
+`secrets`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from testbed.core import parameters
+from testbed.core.defence import Defence, Guarantee
+from testbed.core.errors import UsageError, perhaps
+
+_REGISTRY: dict[str, Registered] = {}
+REQUIRED = inspect.Parameter.empty
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """A defence to be configured: calling it with parameters gives the `Defence`."""
+
+    name: str
+    make: Callable[..., Any]
+    defaults: Mapping[str, Any]
+    """Each parameter with its default, or `REQUIRED`."""
+    summary: str
+    promise: Callable[..., Guarantee | None] | None = None
+    before_protocol: bool = False
+
+    def __call__(self, **params: Any) -> Defence:
+        """The configured defence. Raises `UsageError` for a parameter that is unknown, missing or out of range."""
+        if unknown := set(params) - set(self.defaults):
+            raise UsageError(
+                "TB-DEFENCE-002",
+                f"{self.name} has no parameter {', '.join(sorted(unknown))}.",
+                "A misspelt option would change nothing.",
+                f"It takes: {', '.join(sorted(self.defaults)) or 'none'}.",
+            )
+        chosen = {**self.defaults, **params}
+        if missing := [name for name, value in chosen.items() if value is REQUIRED]:
+            raise UsageError(
+                "TB-DEFENCE-003",
+                f"{self.name} needs a value for {', '.join(missing)}.",
+                "This parameter has no default that suits everybody.",
+                f"Give {', '.join(f'{name}=...' for name in missing)}.",
+            )
+        for key, value in params.items():
+            default = self.defaults[key]
+            parameters.check(key, value, 0.0 if default is REQUIRED else default, "TB-DEFENCE-004")
+        return Defence(self.name, chosen, self.make, self.promise, self.before_protocol)
+
+
+def defence(
+    *, guarantee: Callable[..., Guarantee | None] | None = None, before_protocol: bool = False
+) -> Callable[[Callable[..., Any]], Registered]:
+    """Register a function `(*, seed, **params) -> Flower mod` as a defence; its parameters are its configuration."""
+
+    def register(make: Callable[..., Any]) -> Registered:
+        signature = inspect.signature(make)
+        defaults = {name: p.default for name, p in signature.parameters.items() if name != "seed"}
+        made = Registered(make.__name__, make, defaults, inspect.getdoc(make) or "", guarantee, before_protocol)
+        known_ = _REGISTRY.get(made.name)
+        if known_ is not None and known_.make.__module__ != make.__module__:
+            raise ValueError(f"there are two defences called {made.name}; the second would take the place of the first")
+        _REGISTRY[made.name] = made
+        return made
+
+    return register
+
+
+def defences() -> list[Registered]:
+    """Every defence of the package, and those that were registered from elsewhere, by name."""
+    import testbed.defences as package
+
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"testbed.defences.{module.name}")
+    return [_REGISTRY[name] for name in sorted(_REGISTRY)]
+
+
+def find(name: str) -> Registered:
+    """The defence of that name. Raises `UsageError` where there is none."""
+    known = {d.name: d for d in defences()}
+    if name not in known:
+        raise UsageError(
+            "TB-DEFENCE-001",
+            f"There is no defence called {name!r}.",
+            "A misspelt one would protect nothing.",
+            perhaps(name, sorted(known)),
+        )
+    return known[name]

@@ -1,0 +1,127 @@
+"""A result, put together from findings: the run, the subject, the decision and what is withheld."""
+
+from __future__ import annotations
+
+import os
+import platform
+import resource
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any, Literal, get_args
+
+from testbed.core.disclosure import MIN_CELL
+from testbed.core.errors import UsageError
+from testbed.findings.policy import Policy, decide
+from testbed.findings.schema import (
+    DataClass,
+    Defence,
+    Disclosure,
+    Environment,
+    Finding,
+    Picture,
+    Result,
+    Run,
+    Subject,
+    ThreatModel,
+    Tool,
+    Utility,
+)
+
+PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "flwr", "sdv", "anonymeter")
+
+
+WITHHELD = [
+    "records, row numbers and identifiers of the original",
+    "per-record scores and guesses",
+    "predicates, links and reconstructions",
+    "seeds of generators",
+]
+
+
+def environment() -> Environment:
+    """The machine in words: never its name, its user or a path."""
+    packages: dict[str, str] = {}
+    for name in PACKAGES:
+        try:
+            packages[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return Environment(
+        python=platform.python_version(),
+        system=f"{platform.system()} {platform.machine()}",
+        cores=os.cpu_count() or 1,
+        packages=packages,
+        cpu_seconds=sum(u.ru_utime + u.ru_stime for u in usage),
+    )
+
+
+def size_band(rows: int) -> str:
+    """A coarse count of rows: the exact one is nobody's business."""
+    edges = [100, 1_000, 10_000, 100_000, 1_000_000]
+    below = next((e for e in edges if rows < e), None)
+    return f"fewer than {below:,} rows" if below else "1,000,000 rows or more"
+
+
+def version() -> str:
+    return metadata.version("leakage-testbed")
+
+
+def assemble(
+    *,
+    command: Literal["run", "evaluate", "replay", "audit-model"],
+    scenario: str,
+    question: str,
+    engine: str,
+    seed: int,
+    params: Mapping[str, Any],
+    started: float,
+    subject: Subject,
+    threat: ThreatModel,
+    findings: list[Finding],
+    policy: Policy | None,
+    defences: Sequence[Defence] = (),
+    utility: Sequence[Utility] = (),
+    pictures: Sequence[Picture] = (),
+) -> Result:
+    """A result with its decision. `started` is the `time.monotonic()` at which the run began."""
+    judged, decision = decide(findings, policy)
+    return Result(
+        schema="testbed.result/1",
+        run=Run(
+            id=uuid.uuid4().hex[:12],
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            duration_s=time.monotonic() - started,
+            environment=environment(),
+            tool=Tool(version=version()),
+            command=command,
+            scenario=scenario,
+            question=question,
+            engine=engine,
+            seed=seed,
+            params=dict(params),
+        ),
+        subject=subject,
+        threat=threat,
+        defences=list(defences),
+        findings=judged,
+        utility=list(utility),
+        decision=decision,
+        disclosure=Disclosure(
+            min_cell=policy.min_cell if policy else MIN_CELL, withheld=WITHHELD, pictures=list(pictures)
+        ),
+    )
+
+
+def as_data_class(name: str) -> DataClass:
+    if name not in get_args(DataClass):
+        raise UsageError(
+            "TB-DATA-061",
+            f"There is no data class {name!r}.",
+            "It decides what may be shown.",
+            f"Use one of: {', '.join(get_args(DataClass))}; what is unknown is real.",
+        )
+    return name  # type: ignore[return-value]

@@ -1,0 +1,95 @@
+# pyright: strict
+"""Findings about a training recipe: several runs of it, the unit being the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from testbed.findings import statistics
+from testbed.findings.measures import MEASURES, estimate
+from testbed.findings.schema import Estimate, Finding, Measure, Unmeasured, Validity
+from testbed.findings.statistics import Interval
+from testbed.findings.validity import FEW_GUESSES
+from testbed.findings.wording import percent
+
+
+def over_runs(runs: list[list[Finding]]) -> list[Finding]:
+    """Findings about the training recipe: the mean over runs of each measure, with a t interval, unit run."""
+    joined: list[Finding] = []
+    by_run = [_by_question(run) for run in runs]
+    for question in dict.fromkeys(q for found in by_run for q in found):
+        same = [found[question] for found in by_run if question in found]
+        everywhere = len(same) == len(runs)
+        measures: dict[str, Measure] = {
+            name: _over_runs([getattr(f, name) for f in same]) if everywhere else NOT_IN_EVERY_RUN for name in MEASURES
+        }
+        flags = sorted({flag for f in same for flag in f.validity.flags})
+        attack = same[0].attack.model_copy(
+            update={name: sum(getattr(f.attack, name) for f in same) for name in ("requested", "performed")}
+        )
+        if attack.performed >= FEW_GUESSES:
+            flags = [f for f in flags if f != "few_guesses"]
+        plain = f"Over {len(same)} runs: {percent(measures['measure'])} on average; control "
+        plain += f"{percent(measures['control'])}. In the first run: {same[0].plain}"
+        joined.append(
+            same[0].model_copy(
+                update={
+                    **measures,
+                    "attack": attack,
+                    "validity": Validity(ok=not flags, flags=flags),
+                    "plain": plain,
+                }
+            )
+        )
+    return joined
+
+
+NOT_IN_EVERY_RUN = Unmeasured(unmeasured="not_in_every_run", needs="a subject of which every run asks the same")
+
+
+def _by_question(found: list[Finding]) -> dict[tuple[object, ...], Finding]:
+    """By what is asked. A rule's number may follow from what else a run asks; of one that decides its target may."""
+    made: dict[tuple[object, ...], Finding] = {}
+    for finding in found:
+        question = (finding.rule,) if finding.primary else (finding.risk, finding.attack.name, finding.target)
+        number = sum(q[: len(question)] == question for q in made)
+        made[(*question, number)] = finding
+    return made
+
+
+RANGES = {**dict.fromkeys(("rate", "tpr_at_fpr", "auc", "line_up_top1"), (0.0, 1.0)), "excess": (-1.0, 1.0)}
+
+
+def _pooled(runs: list[Estimate], over: Interval) -> Interval:
+    """The mean's interval, no narrower than what each run is unsure of by itself leaves of all of them together.
+
+    Five runs of which one has a single hit vary less than the guesses of each do.
+    """
+    below, above = (
+        math.sqrt(sum((getattr(e, side) - e.value) ** 2 for e in runs)) / len(runs) for side in ("low", "high")
+    )
+    if over.low == over.high or (over.low <= over.value - below and over.high >= over.value + above):
+        return over
+    low, high = min(over.low, over.value - below), max(over.high, over.value + above)
+    return replace(over, low=low, high=high, method="t over runs, no narrower than the runs' own")
+
+
+def _over_runs(measures: list[Measure]) -> Measure:
+    estimates = [m for m in measures if isinstance(m, Estimate)]
+    if len(estimates) < len(measures):
+        return next(m for m in measures if isinstance(m, Unmeasured))
+    values = np.array([e.value for e in estimates])
+    if estimates[0].level >= 1:  # a closed form, which no draw changes
+        mean = float(values.mean())
+        return estimates[0].model_copy(
+            update={"value": mean, "low": mean, "high": mean, "unit": "run", "n": len(estimates)}
+        )
+    found = _pooled(estimates, statistics.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric)))
+    if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
+        widest = max(estimates, key=lambda e: e.high - e.low)
+        return widest.model_copy(update={"unit": "run", "n": len(estimates), "method": f"{widest.method}; runs agree"})
+    first = estimates[0]
+    return estimate(first.metric, found, "run", len(estimates), first.fpr)

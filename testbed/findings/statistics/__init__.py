@@ -1,0 +1,60 @@
+"""From evidence rows to numbers with intervals: pure functions of small sufficient statistics."""
+
+from testbed.findings.statistics.epsilon import epsilon_ceiling, epsilon_lower, epsilon_one_run
+from testbed.findings.statistics.intervals import (
+    Interval,
+    clopper_pearson,
+    correlation,
+    effective_size,
+    excess,
+    operating,
+    proportion,
+    residual,
+    surely_negative,
+    t_interval,
+    widened,
+    wilson,
+)
+from testbed.findings.statistics.scores import (
+    FALSE_POSITIVE_RATES,
+    RESOLVABLE_FALSE_POSITIVES,
+    accuser,
+    auc,
+    ppv,
+    resolvable_fpr,
+    roc,
+    roc_slope,
+    threshold_at,
+)
+from testbed.findings.statistics.significance import exceedance_p, holm, labels_by_chance, lower_bound_of_many
+
+__all__ = [
+    "FALSE_POSITIVE_RATES",
+    "RESOLVABLE_FALSE_POSITIVES",
+    "Interval",
+    "accuser",
+    "auc",
+    "clopper_pearson",
+    "correlation",
+    "effective_size",
+    "epsilon_ceiling",
+    "epsilon_lower",
+    "epsilon_one_run",
+    "exceedance_p",
+    "excess",
+    "holm",
+    "labels_by_chance",
+    "lower_bound_of_many",
+    "operating",
+    "ppv",
+    "proportion",
+    "residual",
+    "resolvable_fpr",
+    "roc",
+    "roc_slope",
+    "surely_negative",
+    "t_interval",
+    "threshold_at",
+    "widened",
+    "wilson",
+]

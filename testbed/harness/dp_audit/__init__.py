@@ -1,0 +1,1 @@
+"""Audits of a claimed epsilon, each a lower bound from attacks."""

@@ -1,0 +1,234 @@
+"""Attacking a recorded federation, as often as one likes, and judging what the attacks claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from testbed import judge
+from testbed.attacks.registry import Attack, find
+from testbed.core import Array, Batch, Cell, Cohort, Evidence, Group, Reconstruction, Sources, Unavailable
+from testbed.findings import measures as findings_
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Unmeasured, Validity
+from testbed.harness.federation import repeated
+from testbed.harness.federation.chosen import decide
+from testbed.harness.federation.recorded import Key, Recorded, Truth
+from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
+from testbed.harness.federation.similarities import Choice, choose
+from testbed.harness.federation.trial import ABOUT_RECORDS, Progress
+from testbed.judge.reconstructions import Similarities
+from testbed.judge.similarity import Similarity, declared
+
+BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
+SMALLEST_LINE_UP = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+    claims: dict[str, Reconstruction]
+
+
+def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
+    """Every planned attack in every recorded cell, judged. The same for a live run and a replay."""
+    findings: list[Finding] = []
+    evidence: dict[str, Evidence] = {}
+    claims: dict[str, Reconstruction] = {}
+    at_hand(plans or recorded.truth.plans)
+    asked = _asker(recorded)
+    for plan in plans or recorded.truth.plans:
+        attack = find(plan.attack)
+        progress(f"attack: {plan.attack}")
+        try:
+            if attack.claim in ABOUT_RECORDS:
+                rows = _about_records(recorded, attack, plan)
+                finding = BY_METRIC.get(plan.metric, findings_.membership)(plan, rows)
+            else:
+                rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
+                rows, finding, claim = rebuild(recorded, plan, asked)
+                claims[plan.rule] = claim
+            evidence[plan.rule] = rows
+        except Unavailable as why:
+            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
+        findings.append(finding)
+    return Assessed(findings, evidence, claims)
+
+
+def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> Assessed:
+    """The best of these membership attacks as a finding of its own, which comes first and decides; others inform."""
+    decided = decide(plans, assessed.evidence, assessed.findings, rule, seed)
+    if decided is None:
+        return assessed
+    evidence = {rule: decided.evidence, **assessed.evidence}
+    return replace(assessed, findings=[decided.finding, *decided.others], evidence=evidence)
+
+
+def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
+    """Who was used, or which client holds a record; of the latter the question does not name one."""
+    truth = recorded.truth
+    parts: list[Evidence] = []
+    for cell, view in recorded.views.items():
+        pooled = truth.pooled.get(cell, truth.pooled["true"])
+        question = pooled.question()
+        if attack.claim is Sources:
+            question = replace(question, suspected=None)
+        recipe = recorded.recipes.get(cell)
+        claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params), recipe)
+        persons = pooled.people.persons
+        parts.append(
+            judge.sources(claim, pooled.suspected, pooled.used, cell, persons)
+            if isinstance(claim, Sources)
+            else judge.scores(claim, pooled.used, cell, persons)
+        )
+    return Evidence.join(*parts)
+
+
+Asker = Callable[[Plan, Cell], Reconstruction]
+
+
+def _asker(recorded: Recorded) -> Asker:
+    """The claim of a plan's attack on a cell; what two plans ask alike, as cells and a line-up, is run once."""
+    truth = recorded.truth
+    claims: dict[tuple[str, str, Cell], Reconstruction] = {}
+
+    def asked(plan: Plan, cell: Cell) -> Reconstruction:
+        key = plan.attack, repr(sorted(plan.params.items())), cell
+        if key not in claims:
+            question = _question(truth, truth.batches["positive" if cell == "positive" else "true"])
+            view, params = recorded.views[cell], dict(plan.params)
+            claims[key] = find(plan.attack).run(view, question, truth.auxiliary, truth.seed, truth.threat, params)
+        return claims[key]
+
+    return asked
+
+
+def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
+    truth = recorded.truth
+    assert truth.decoys is not None
+    line_up = judge.LineUp(truth.decoys)
+    if line_up.size < SMALLEST_LINE_UP:
+        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
+    claims = {cell: asked(plan, cell) for cell in recorded.views}
+
+    def judged(cell: Cell, people: Mapping[Key, Cohort], group: Group, by: Similarities) -> Evidence:
+        rows = judge.reconstruction(claims[cell], people, line_up, cell, group, by)
+        return rows.best_of_clusters() if plan.metric == "rate" else rows
+
+    held, control = truth.batches["true"], truth.batches["control"]
+    choice = choose(lambda *who: judged("true", *who), held, control, declared(shape_of(held)), truth.seed)
+    parts: list[Evidence] = []
+    for cell in recorded.views:
+        if cell != "positive":
+            parts.append(judged(cell, held, "used", choice.of(held)))
+            parts.append(judged(cell, control, "unused", choice.of(control)))
+    known, told = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
+    parts.append(known or replace(parts[0], view=np.full(len(parts[0]), "positive")))
+    evidence = Evidence.join(*parts)
+    aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
+    finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice, told)
+    series = [quality(evidence), choice.series]
+    if len(truth.decoys.x.shape) == 4:
+        series += likeness_of_pictures(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
+    return evidence, finding.model_copy(update={"series": series}), claims["true"]
+
+
+def _positive(
+    recorded: Recorded, judged: Callable[[Mapping[Key, Cohort]], Evidence], control: Evidence
+) -> tuple[Evidence | None, str]:
+    """The positive control, and what is to be said of it: under the same defence where the attack finds that one."""
+    if "positive" not in recorded.views:
+        return None, ""
+    known = recorded.truth.batches["positive"]
+    again = repeated.under_defence(recorded.views["positive"])
+    plain = judged({key: p for key, p in known.items() if key not in again})
+    if not again:
+        return plain, ""
+    return repeated.decided({True: judged({key: known[key] for key in again}), False: plain}, control)
+
+
+def _told(finding: Finding, choice: Choice, positive: str) -> Finding:
+    """The finding, saying by which similarity claims were judged; flagged where that could not be chosen."""
+    flags = [*finding.validity.flags, *(["similarity_not_chosen"] if choice.unchosen else [])]
+    return finding.model_copy(
+        update={
+            "plain": finding.plain + choice.words + positive,
+            "validity": Validity(ok=not flags, flags=sorted(flags)),
+        }
+    )
+
+
+def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
+    """Which cells, or words, of which records came back, beside the same guess for everybody: the commonest one."""
+    truth = recorded.truth
+    held, control = truth.batches["true"], truth.batches["control"]
+
+    def judged(claim: Reconstruction, people: Mapping[Key, Cohort], view: Cell, group: Group) -> tuple[Evidence, Array]:
+        if choice is None:
+            return judge.tokens(claim, people, view, group)
+        return judge.cells(claim, people, widths, view, group, choice.of(people), crowd)
+
+    def matched(people: Mapping[Key, Cohort], group: Group, by: Similarity) -> Evidence:
+        return judge.cells(claim, people, widths, "true", group, dict.fromkeys(people, by), crowd)[0]
+
+    claim = asked(plan, "true")
+    widths, crowd = [width for _, width in truth.columns], truth.auxiliary.x
+    choice: Choice | None = None
+    if plan.metric != "token_recall":
+        choice = choose(matched, held, control, declared(shape_of(held)), truth.seed)
+    usual = _usual(truth, plan)
+    blind = Reconstruction({key: np.repeat(usual[None], len(p), 0) for key, p in held.items()})
+    used, by_part = judged(claim, held, "true", "used")
+    guessed, by_guess = judged(blind, held, "blind", "used")
+    parts = [used, guessed, judged(claim, control, "true", "unused")[0]]
+    leaked = asked(plan, "positive") if "positive" in recorded.views else claim
+    known, told = _positive(recorded, lambda people: judged(leaked, people, "positive", "used")[0], parts[2])
+    parts.append(known or judged(claim, held, "positive", "used")[0])
+    evidence = Evidence.join(*parts)
+    names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
+    finding = findings_.rates(plan, evidence, design=choice.design if choice else 1.0)
+    update = {"series": [by_parts(names, by_part, by_guess)], "plain": finding.plain + told}
+    return evidence, finding.model_copy(update=update), claim
+
+
+def _usual(truth: Truth, plan: Plan) -> Array:
+    """One record of what is commonest among auxiliary people, in each column or at each place."""
+    if plan.metric != "token_recall":
+        return marginal_guess(truth.auxiliary, [width for _, width in truth.columns])
+    words = truth.auxiliary.x.astype(int)
+    return np.array([np.bincount(w[w > 0], minlength=1).argmax() for w in words.T])
+
+
+def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
+    """One record (features,) of each column's median or commonest category."""
+    made: list[Array] = []
+    start = 0
+    for width in blocks:
+        part = people.x[:, start : start + width].astype(np.float64)
+        start += width
+        made.append(np.median(part, 0) if width == 1 else np.eye(width)[int(part.sum(0).argmax())])
+    return np.concatenate(made)
+
+
+def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
+    """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
+    knows = truth.threat.knows
+    return Batch(
+        tuple(held),
+        shape_of(held),
+        truth.classes,
+        tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
+        tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
+        blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
+    )
+
+
+def at_hand(plans: Sequence[Plan]) -> None:
+    """Have what judging these plans needs before anything runs. Raises `InputError` where it cannot be had."""
+    if any(plan.perceptual for plan in plans):
+        from testbed.data.datasets import weights
+
+        weights.fetch()

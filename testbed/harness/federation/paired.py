@@ -1,0 +1,95 @@
+"""Attacks set beside one another over runs: how much more does one see than another, in the same federation?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from testbed.core import Array
+from testbed.findings import statistics
+from testbed.findings.measures import NOT_APPLICABLE, estimate, unmeasured
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate, Finding, Measure, Unmeasured, Validity
+from testbed.findings.statistics import Interval
+from testbed.findings.wording import percent
+
+
+def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int, family: str = "TB-MEMBERSHIP") -> list[Finding]:
+    """For each attack of the runs' findings, its measure over runs beside that of the attack `against`.
+
+    The excess is the mean of the runs' differences with a t interval at 90 %; these findings inform. Attacks are told
+    apart by name, target and metric; runs must list them alike. Rules of the `family` are numbered from `rule`.
+    """
+    made: list[Finding] = []
+    for same in zip(*runs, strict=True):
+        first = same[0]
+        if first.attack.name == against:
+            continue
+        others = [f for run in runs for f in run if f.attack.name == against and _metric(f) in (None, _metric(first))]
+        plan = Plan(
+            f"{family}-{rule + len(made):03d}",
+            first.risk,
+            first.attack.name,
+            "auc",
+            "run",
+            False,
+            first.attack.params,
+            f"{first.target or first.attack.name}, beside {against}",
+        )
+        values, theirs = ([f.measure for f in group] for group in (same, others))
+        lacking = next((m for m in (*values, *theirs) if isinstance(m, Unmeasured)), None)
+        if lacking is None and len(theirs) != len(values):
+            lacking = Unmeasured(unmeasured="not_run", needs=f"{against} in every run, on the same measure")
+        if lacking is not None:
+            made.append(unmeasured(plan, lacking))
+            continue
+        made.append(_compared(plan, values, theirs, against))
+    return made
+
+
+def _metric(finding: Finding) -> str | None:
+    measure = finding.measure
+    return measure.metric if isinstance(measure, Estimate) else None
+
+
+def _compared(plan: Plan, values: list[Measure], theirs: list[Measure], against: str) -> Finding:
+    own, other = (np.array([m.value for m in group if isinstance(m, Estimate)]) for group in (values, theirs))
+    first = values[0]
+    assert isinstance(first, Estimate)
+    difference = over_runs(own - other, 0.90)
+    measures = [
+        estimate(first.metric, statistics.t_interval(v, within=(0.0, 1.0)), "run", len(own), first.fpr)
+        for v in (own, other)
+    ]
+    apart = estimate("excess", difference, "run", len(own))
+    name = "AUC" if first.metric == "auc" else f"TPR at an FPR of {first.fpr:g}" if first.fpr else first.metric
+    verdict = (
+        f"{against} would have missed it"
+        if difference.low > 0
+        else f"{against} sees more"
+        if difference.high < 0
+        else "the two cannot be told apart"
+    )
+    low, value, high = (100 * x for x in (apart.low, apart.value, apart.high))
+    plain = (
+        f"Over {len(own)} runs, {plan.attack} reaches {name} {percent(measures[0])}, and {against} "
+        f"{percent(measures[1])}: {value:.1f} points more ({low:.1f} to {high:.1f}); "
+        f"{verdict}."
+    )
+    return unmeasured(plan, NOT_APPLICABLE, len(own), len(own)).model_copy(
+        update={
+            "measure": measures[0],
+            "control": measures[1],
+            "excess": apart,
+            "validity": Validity(ok=True, flags=[]),
+            "plain": plain,
+        }
+    )
+
+
+def over_runs(values: Array, level: float = 0.95) -> Interval:
+    """The mean over runs with Student's t. Raises `ValueError` for one run."""
+    if len(values) < 2:
+        raise ValueError(f"an interval over runs needs two or more. Got {len(values)} instead.")
+    return statistics.t_interval(values, level)

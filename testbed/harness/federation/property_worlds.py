@@ -1,0 +1,135 @@
+"""Property inference judged over worlds: federations that differ in what one client's records are like as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from testbed.attacks.properties.updates import drawn
+from testbed.attacks.registry import Attack, find
+from testbed.core import Act, Cell, Cohort, Evidence, Property, Threat, Transcript, Unavailable
+from testbed.core.randomness import keyed_rng
+from testbed.findings import measures as findings_
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Unmeasured
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import seen_by
+
+EXTREME = (0.02, 0.98)
+"""What nobody should miss: the positive control's levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worlds:
+    """`count` federations on these people; in each a coin says whether few or many of a client's have the property."""
+
+    people: Cohort
+    auxiliary: Cohort
+    federation: Federation
+    question: Property
+    count: int
+
+    def conduct(
+        self, plans: Sequence[tuple[Plan, Threat]], engine: str, seed: int, progress: Callable[[str], None]
+    ) -> tuple[list[Finding], dict[str, Evidence]]:
+        """Each attack's share of right guesses, by world.
+
+        The control guesses at a coin that decided nothing. The blind cell sees a federation whose client holds records
+        as they come, the positive control one in which nearly none or nearly all have the property.
+        """
+        coin = keyed_rng(seed, "worlds")
+        # Of the worlds of either truth, the other coin says each thing in half.
+        four = coin.permutation(np.arange(self.count) % 4)
+        truth, other = four % 2, four // 2
+        rows: dict[str, list[Evidence]] = {plan.rule: [] for plan, _ in plans}
+        missing: dict[str, Unavailable] = {}
+        for world in range(self.count):
+            progress(f"world {world + 1} of {self.count}")
+            rng = keyed_rng(seed, "world", world)
+            plain = float((self.people.x.reshape(len(self.people), -1)[:, self.question.column] > 0.5).mean())
+            shares: dict[Cell, float] = {
+                "true": self.question.levels[truth[world]],
+                "blind": plain,
+                "positive": EXTREME[truth[world]],
+            }
+            for cell, share in shares.items():
+                parties = [self.people.take(r) for r in drawn(self.people, self.question, share, rng)]
+                asked = replace(self.question, levels=EXTREME) if cell == "positive" else self.question
+                recorded: dict[str | None, Transcript] = {}
+                for plan, threat in plans:
+                    attack = find(plan.attack)
+                    actor = attack.name if attack.act else None
+                    try:
+                        if actor not in recorded:
+                            act = self._act(attack, asked, threat, seed + world)
+                            federation = replace(self.federation, seed=seed + world)
+                            recorded[actor] = federation.run(parties, engine, act, actor)
+                        view = seen_by(recorded[actor], threat)
+                        claim = attack.run(view, asked, self.auxiliary, seed + world, threat, dict(plan.params))
+                    except Unavailable as why:
+                        missing[plan.rule] = why
+                        continue
+                    guess = float(claim.values[0]) > 0
+                    rows[plan.rule].append(_row(cell, "used", guess == truth[world], world))
+                    if cell != "positive":
+                        rows[plan.rule].append(_row(cell, "unused", guess == other[world], world))
+        found: list[Finding] = []
+        kept: dict[str, Evidence] = {}
+        for plan, _ in plans:
+            if plan.rule in missing:
+                why = missing[plan.rule]
+                found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
+                continue
+            kept[plan.rule] = _joined(rows[plan.rule], self.count)
+            finding = findings_.rates(plan, kept[plan.rule])
+            found.append(_told(finding, self.question, find(plan.attack).malicious))
+        return found, kept
+
+    def _act(self, attack: Attack, asked: Property, threat: Threat, seed: int) -> Act | None:
+        if attack.act is None:
+            return None
+        attack.permit(threat)
+        rng = keyed_rng(seed, attack.name, "act")
+        return replace(attack.act(asked, self.auxiliary, rng, self.federation.model), nodes=threat.nodes)
+
+
+def _row(cell: Cell, group: str, right: bool, world: int) -> Evidence:
+    return Evidence.rows(cell, group, success=[float(right)], item=[world], cluster=[world])  # type: ignore[arg-type]
+
+
+def _joined(parts: list[Evidence], worlds: int) -> Evidence:
+    made = Evidence.join(*parts)
+    return replace(made, requested=worlds, performed=worlds)
+
+
+def _told(finding: Finding, question: Property, acts: bool) -> Finding:
+    low, high = (100 * level for level in question.levels)
+    plain = (
+        f"Whether {low:g} or {high:g} of 100 of the client's records have the property is told rightly in "
+        f"{findings_.percent(finding.measure)} of federations; a coin that decided nothing, in "
+        f"{findings_.percent(finding.control)}, and without the client's records, in "
+        f"{findings_.percent(finding.baseline)}. It is a property of the hospital's patients as a whole."
+        + (" Here the one who asks does not keep to the protocol." if acts else "")
+    )
+    return finding.model_copy(update={"plain": plain})
+
+
+def column_of(columns: tuple[tuple[str, int], ...], name: str) -> int:
+    """The place among the inputs of a column's first feature: of a category its commonest value."""
+    start = 0
+    for known, width in columns:
+        if known == name:
+            return start
+        start += width
+    raise KeyError(name)
+
+
+def halves(people: Cohort, seed: int) -> tuple[Cohort, Cohort]:
+    """The records of the worlds' people, and those of the attacker's: nobody is in both."""
+    names, person = np.unique(people.persons, return_inverse=True)
+    rng = keyed_rng(seed, "halves")
+    ours = np.isin(person, rng.permutation(len(names))[: len(names) // 2])
+    order = rng.permutation(len(people))
+    return people.take(order[ours[order]]), people.take(order[~ours[order]])

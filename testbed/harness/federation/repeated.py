@@ -1,0 +1,69 @@
+# pyright: strict
+"""A positive control under the defence itself: one record sent again and again, and a reader that averages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from testbed.core import Cohort, Evidence, Exchange, Transcript
+from testbed.core.defence import Defence
+from testbed.findings import statistics
+from testbed.subjects.federation.federation import Federation
+
+REPEATS = 100
+"""How often each client sends its one record; the noise of their mean is a tenth of an update's."""
+STANDING = 1e-12
+"""A server's learning rate at which the model does not move, so that the gradient of a record stays the same."""
+AVERAGED = "averaged_under_the_defence"
+"""In an exchange's config: of how many answers its answer is the mean."""
+
+
+def possible(positive: Federation, defence: Defence | None) -> bool:
+    """Gradients of single records can be averaged; weights cannot, since the model moves between them."""
+    return defence is not None and positive.protocol.kind == "fedsgd" and positive.protocol.batch_size == 1
+
+
+def beside(
+    undefended: Transcript, positive: Federation, defence: Defence, people: Sequence[Cohort], engine: str
+) -> Transcript:
+    """The undefended transcript, then one exchange a client more with the mean of its answers under the defence."""
+    rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING)
+    seen = replace(positive, protocol=rules, defence=defence).run(only_one(people), engine)
+    last = max((e.round for e in undefended.exchanges), default=0) + 1
+    means = [_mean([e for e in seen.exchanges if e.client == c], last) for c in range(len(people))]
+    return replace(undefended, exchanges=(*undefended.exchanges, *(m for m in means if m is not None)))
+
+
+def only_one(people: Sequence[Cohort]) -> list[Cohort]:
+    return [p.take(np.arange(1)) for p in people]
+
+
+def _mean(exchanges: Sequence[Exchange], round_: int) -> Exchange | None:
+    answers = [e.returned for e in exchanges if e.returned is not None]
+    if not answers:
+        return None
+    mean = {k: np.mean([a[k] for a in answers], axis=0, dtype=np.float64).astype(np.float32) for k in answers[0]}
+    config = {AVERAGED: len(answers)}
+    return Exchange(round_, exchanges[0].client, exchanges[0].sent, mean, config=config)
+
+
+def under_defence(view: Transcript | None) -> list[tuple[int, int]]:
+    """The exchanges of a positive cell that stand for many under the defence."""
+    return [e.key for e in view.exchanges if AVERAGED in e.config] if view is not None else []
+
+
+def decided(rows: Mapping[bool, Evidence], control: Evidence) -> tuple[Evidence, str]:
+    """The positive control and a sentence about it, from the rows that were defended (True) and that were not (False).
+
+    The defended one, where the attack found it above the `control`. A defence that leaves nothing of an update passes
+    no such control; then it is the undefended one, and the sentence says so.
+    """
+    found = statistics.proportion(rows[True].success, rows[True].cluster)
+    others = statistics.proportion(control.success, control.cluster) if len(control) else statistics.wilson(0, found.n)
+    told = f"one record that is sent {REPEATS} times under the same defence, the answers averaged"
+    if statistics.excess(found, others).low > 0:
+        return rows[True], f" The positive control is {told}."
+    return rows[False], f" The attack does not find {told}; the positive control is without the defence."

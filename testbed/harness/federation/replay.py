@@ -1,0 +1,234 @@
+"""Record once, attack many: an attack on a recorded transcript, judged if the truth is at hand."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from testbed import models
+from testbed.attacks.registry import Attack, find
+from testbed.core import Batch, ModelSpec, Parameters, Reconstruction, Threat, Transcript, Unavailable
+from testbed.core.errors import UsageError
+from testbed.core.parameters import typed
+from testbed.findings import measures
+from testbed.findings.assemble import assemble
+from testbed.findings.plan import Plan
+from testbed.findings.policy import Policy
+from testbed.findings.schema import Subject, ThreatModel, Unmeasured
+from testbed.harness.federation import truth_file as truths
+from testbed.harness.federation.assess import assess
+from testbed.harness.federation.pictures import sheets
+from testbed.harness.federation.recorded import Recorded
+from testbed.harness.outcome import Done, Outcome
+from testbed.subjects.federation import transcript as transcripts
+from testbed.subjects.predictors import user_code
+
+QUESTION = "What does this recorded federation give away?"
+NO_TRUTH = Unmeasured(unmeasured="no_truth", needs="the records behind the transcript (--truth truth.npz)")
+
+
+def replay(
+    path: Path,
+    attack_name: str,
+    *,
+    pairs: Sequence[str] = (),
+    truth_path: Path | None = None,
+    model: str | None = None,
+    shape: Sequence[int] = (),
+    policy: Policy | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Done:
+    """Attack a transcript. With the truth of its run the findings equal that run's, for the same parameters."""
+    started = time.monotonic()
+    attack = find(attack_name)
+    params = _params(attack, pairs)
+    if not path.is_file():
+        raise UsageError(
+            "TB-REPLAY-001", "There is no transcript there.", f"{path.name} was not found.", "Check the path."
+        )
+    view = transcripts.read(path)
+    if model is not None:
+        view = _named(replace(view, model=_foreign(model, view.model)))
+    if truth_path is None:
+        return _unjudged(view, attack, params, shape, policy, seed, started)
+    truth, described = truths.read(truth_path)
+    seed = truth.seed  # by which the run drew what it drew
+    planned = [p for p in truth.plans if p.attack == attack.name]
+    plans = tuple(replace(p, params={**p.params, **params}) for p in planned)
+    if not plans:
+        # What another attack was asked must be what this one claims: of whom, or whether, a record was used.
+        alike = [p for p in truth.plans if p.risk == attack.risk and find(p.attack).claim is attack.claim]
+        known = {p.risk for p in truth.plans}
+        if not alike:
+            raise UsageError(
+                "TB-REPLAY-002",
+                f"The truth file cannot judge {attack.name}.",
+                f"It holds the truth for: {', '.join(sorted(known))}, as other attacks there claim it.",
+                "Choose an attack that makes such a claim.",
+            )
+        plans = (replace(alike[0], attack=attack.name, params=params),)
+    views = truths.beside(path, view, truth_path)
+    recorded = Recorded(views, truth)
+    assessed = assess(recorded, plans, progress)
+    subject = Subject.model_validate({**described["subject"], "type": "transcript"})
+    pictures = sheets(assessed.claims, recorded, subject)
+    result = assemble(
+        command="replay",
+        scenario="replay",
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params={"attack": attack.name, **params},
+        started=started,
+        subject=subject,
+        threat=ThreatModel.model_validate(described["threat"]),
+        findings=assessed.findings,
+        policy=policy,
+        pictures=pictures,
+    )
+    return Done(result, Outcome(assessed.findings, assessed.evidence, {}, pictures))
+
+
+def shape_of(text: str) -> tuple[int, ...]:
+    """The numbers of `3,32,32`. Raises `UsageError` where it is something else."""
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
+        raise UsageError(
+            "TB-REPLAY-007", "This is no shape of a record.", "It is given in numbers of 1 or more.", "Write 3,32,32."
+        )
+    return tuple(int(part) for part in parts)
+
+
+def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, _, text = pair.partition("=")
+        given[key] = typed(key, text, attack.defaults.get(key, ""))
+    attack.configured(given)
+    return given
+
+
+def _foreign(name: str, spec: ModelSpec | None) -> ModelSpec:
+    """Register a user's own factory, `module:function`, under its own name."""
+    factory = user_code.function(
+        name, "TB-REPLAY-004", "Write --model package.module:function, of one that returns the network."
+    )
+    models.register(name, factory)
+    return ModelSpec(name, spec.arguments if spec else {})
+
+
+def _named(view: Transcript) -> Transcript:
+    """With the names that the model gives its arrays, where the app sent them by number."""
+    assert view.model is not None
+    network = models.build(view.model)
+
+    def named(parameters: Parameters | None) -> Parameters | None:
+        return None if parameters is None else models.by_name(parameters, network)
+
+    exchanges = (replace(e, sent=named(e.sent), returned=named(e.returned)) for e in view.exchanges)
+    return replace(view, exchanges=tuple(exchanges), final=named(view.final))
+
+
+def _unjudged(
+    view: Transcript,
+    attack: Attack,
+    params: dict[str, Any],
+    shape: Sequence[int],
+    policy: Policy | None,
+    seed: int,
+    started: float,
+) -> Done:
+    """The claim alone: it goes to evidence/, and nothing is said about its success."""
+    if attack.claim is not Reconstruction:
+        raise UsageError(
+            "TB-REPLAY-005",
+            f"{attack.name} needs records to ask about.",
+            "A transcript alone does not say whose membership is in doubt.",
+            "Give --truth.",
+        )
+    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
+    threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
+    files: dict[str, bytes] = {}
+    why = NO_TRUTH
+    try:
+        claim = attack.run(view, _question(view, shape), None, seed, threat, params)
+        files["claim.npz"] = _claim(claim)
+    except Unavailable as reason:
+        why = Unmeasured(unmeasured=reason.code, needs=reason.needs)
+    found = measures.unmeasured(plan, why, len(view.exchanges), len(files))
+    subject = Subject(
+        type="transcript", name="a recorded federation", data_class="real", licence="not stated", size_band="not stated"
+    )
+    described = ThreatModel(
+        position=view.position,
+        malicious=attack.malicious,
+        knows=sorted(attack.needs),
+        access=attack.access,
+        sees="what the transcript holds",
+        not_tested=["whether what was rebuilt is right: the truth was not given"],
+    )
+    result = assemble(
+        command="replay",
+        scenario="replay",
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params={"attack": attack.name, **params},
+        started=started,
+        subject=subject,
+        threat=described,
+        findings=[found],
+        policy=policy,
+    )
+    return Done(result, Outcome([found], {}, files))
+
+
+def _question(view: Transcript, shape: Sequence[int]) -> Batch:
+    """All exchanges; a record's shape as given, as the model's arguments have it, or as its first layer takes it."""
+    keys = tuple(e.key for e in view.exchanges)
+    sizes = None if view.protocol.batch_size is None else (view.protocol.batch_size,) * len(keys)
+    arguments = {} if view.model is None else view.model.arguments
+    if not shape and view.model is not None and ({"shape", "classes"} <= arguments.keys() or "inner" in arguments):
+        known, classes = models.input_of(view.model)
+        return Batch(keys, known, classes, sizes)
+    layers = [v.shape for e in view.exchanges if e.sent for v in e.sent.values() if v.ndim == 2]
+    known_model = view.model is not None and view.model.factory in models.FACTORIES
+    if not layers and not (shape and known_model):
+        raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")
+    taken = tuple(shape) or (int(layers[0][1]),)
+    return Batch(keys, taken, _classes(view.model, taken) if known_model else int(layers[-1][0]), sizes)
+
+
+def _classes(spec: ModelSpec | None, shape: tuple[int, ...]) -> int:
+    """How many values the model gives for a record of this shape. Raises `UsageError` where it takes no such record."""
+    assert spec is not None
+    network = models.build(spec)
+    for kind in (torch.float32, torch.int64):  # records, or numbers of words
+        try:
+            with torch.no_grad():
+                made = network(torch.zeros(1, *shape, dtype=kind))
+        except Exception:  # whatever a model of somebody else's may raise
+            continue
+        if isinstance(made, torch.Tensor) and made.ndim >= 2:
+            return int(made.shape[-1])
+    raise UsageError(
+        "TB-REPLAY-006",
+        "The model takes no record of this shape, or gives no values for it.",
+        f"It was asked for one of {' x '.join(map(str, shape))}, and must return a tensor (records, classes).",
+        "Give a record's shape as the model takes it, such as --shape 3,32,32.",
+    )
+
+
+def _claim(claim: Reconstruction) -> bytes:
+    buffer = io.BytesIO()
+    arrays = {f"round{r}.client{c}": batch for (r, c), batch in claim.batches.items()}
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()

@@ -1,0 +1,315 @@
+"""A federation under attack: recorded once in every cell, attacked as often as one likes, judged against the truth."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import metadata
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from testbed import models
+from testbed.attacks.registry import Attack, find
+from testbed.core import (
+    Act,
+    Array,
+    Batch,
+    Cell,
+    Cohort,
+    Question,
+    Recipe,
+    Records,
+    Scores,
+    Sources,
+    Split,
+    Threat,
+    Transcript,
+)
+from testbed.core.errors import InputError
+from testbed.core.randomness import keyed_rng
+from testbed.findings.plan import Plan
+from testbed.harness.federation import repeated
+from testbed.harness.federation.recorded import Key, Pooled, Recorded, Truth
+from testbed.harness.recipes import Remembered
+from testbed.subjects.federation import transcript
+from testbed.subjects.federation.apps import batches
+from testbed.subjects.federation.federation import Federation, by_party
+from testbed.subjects.federation.tap import seen_by, summed
+
+ABOUT_RECORDS = (Scores, Sources)
+LARGEST_LINE_UP = 1000
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """A federation, the people in it, who attacks it and how; what a federated scenario returns.
+
+    `positive` is a federation known to leak, with as many of the members and clients as given; None means that the
+    trial's own view is one (an undefended batch of one). With `positive_by_heart` classes are drawn anew there, of
+    those who are used and of others, so that nothing but memory fits them. `control_party` gives the natural site of
+    each control. With `sum_only` the server sees of each round what secure aggregation would show it, the clients'
+    weighted mean.
+    """
+
+    split: Split
+    federation: Federation
+    threat: Threat
+    plans: tuple[Plan, ...]
+    positive: Federation | None = None
+    positive_members: int | None = None
+    positive_clients: int | None = None
+    positive_by_heart: bool = False
+    act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    control_party: Array | None = None
+    columns: tuple[tuple[str, int], ...] = ()
+    sum_only: bool = False
+
+    def record(
+        self,
+        engine: str,
+        progress: Progress = lambda _: None,
+        store: Path | None = None,
+        cells: Collection[Cell] = ("true", "blind", "positive"),
+    ) -> Recorded:
+        """Run the federation in every cell: on the members, on auxiliary records, and as the positive control.
+
+        With a `store` each finished federation is kept there, and one that is there already is not run again.
+        """
+        members, auxiliary = self.split.members, self.split.auxiliary
+        assert isinstance(members, Cohort)
+        assert isinstance(auxiliary, Cohort)
+        assert self.split.party is not None
+        parts = by_party(members, self.split.party)
+        sizes = [len(p) for p in parts]
+        if len(auxiliary) < sum(sizes):
+            raise InputError(
+                "TB-SPLIT-008",
+                "There are fewer auxiliary records than members.",
+                "The blind cell needs a federation of the same size on other people's records.",
+                "Use fewer members, or a larger data set.",
+            )
+        acting = next((a for p in self.plans if (a := find(p.attack)).act is not None), None)
+        runs: dict[Cell, tuple[Federation, list[Cohort]]] = {
+            "true": (self.federation, parts),
+            "blind": (self.federation, _alike(auxiliary, parts, keyed_rng(self.federation.seed, "blind"))),
+        }
+        if self.positive is not None:
+            share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
+            rng = keyed_rng(self.federation.seed, "few")
+            few = [p.take(np.sort(rng.permutation(len(p))[: max(1, round(len(p) * share))])) for p in parts]
+            few = [self._known_to_leak(p, rng) for p in few]
+            runs["positive"] = (self.positive, few[: self.positive_clients])
+        runs = {cell: run for cell, run in runs.items() if cell in cells}
+        views: dict[Cell, Transcript] = {}
+        for cell, (federation, partitions) in runs.items():
+            progress(f"federation: {cell} view on {engine}")
+            about = runs["positive" if cell == "positive" else "true"][1]
+            act = self._act(acting, federation, about) if acting else None
+            name = acting.name if acting else None
+            repeats = (self.federation.defence, repeated.REPEATS) if cell == "positive" and self._repeats() else None
+            told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls), repeats))
+            kept = store / f"{_digest(engine, federation, partitions, act, told)}.transcript" if store else None
+            if kept and kept.is_file():
+                views[cell] = self._seen(transcript.read(kept))
+                continue
+            seen = federation.run(partitions, engine, act, name)
+            if cell == "positive" and self._repeats():
+                assert self.federation.defence is not None
+                seen = repeated.beside(seen, federation, self.federation.defence, partitions, engine)
+            if kept:
+                transcript.write(kept, seen)
+            views[cell] = self._seen(seen)
+        recipes: dict[Cell, Recipe] = {
+            cell: Remembered(self._recipe(federation, engine, len(parties)), federation.seed)
+            for cell, (federation, parties) in runs.items()
+        }
+        # The two are one recipe, so that what it made for the one attack serves the other.
+        recipes["blind"] = recipes["true"]
+        return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}, views), recipes)
+
+    def _repeats(self) -> bool:
+        """Whether the positive control also stands under the defence: that of a server which only reads."""
+        reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
+        about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
+        if self.positive is None or not reads or about_records or self.federation.secure:
+            return False
+        return repeated.possible(self.positive, self.federation.defence)
+
+    def _seen(self, transcript_: Transcript) -> Transcript:
+        return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
+
+    def _recipe(self, federation: Federation, engine: str, clients: int) -> Recipe:
+        """Runs a federation of these rules on other people, one cohort a client, or one of all under a sum."""
+
+        def run(parties: Sequence[Cohort], rng: np.random.Generator, act: Act | None = None) -> Transcript:
+            if self.sum_only and len(parties) == 1:
+                dealt = np.arange(len(parties[0])) % clients
+                parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
+            fresh = replace(federation, seed=int(rng.integers(2**31)))
+            return self._seen(fresh.run(parties, engine, act))
+
+        return run
+
+    def _act(self, attack: Attack, federation: Federation, partitions: list[Cohort]) -> Act:
+        """What the adversary does, told the question but for the answer: who is asked about, or a record's shape."""
+        attack.permit(self.threat)
+        shape, classes = models.input_of(federation.model)
+        question: Question = Batch((), shape, classes)
+        if attack.claim in ABOUT_RECORDS:
+            assert isinstance(self.split.controls, Cohort)
+            positive = federation is self.positive
+            question = self._pool(partitions, "positive" if positive else "true").question()
+            question = Records(question.people) if self.sum_only else question
+        rng = keyed_rng(federation.seed, attack.name, "act")
+        assert attack.act is not None
+        made = attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
+        return replace(made, nodes=self.threat.nodes)
+
+    def _truth(self, partitions: Mapping[Cell, list[Cohort]], views: Mapping[Cell, Transcript]) -> Truth:
+        controls, decoys = self.split.controls, self.split.decoys
+        assert isinstance(controls, Cohort)
+        assert isinstance(self.split.auxiliary, Cohort)
+        _, classes = models.input_of(self.federation.model)
+        truth = Truth(
+            self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes, columns=self.columns
+        )
+        if find(self.plans[0].attack).claim in ABOUT_RECORDS:
+            pooled = {"true": self._pool(partitions["true"], "true")}
+            if "positive" in partitions:
+                pooled["positive"] = self._pool(partitions["positive"], "positive")
+            return replace(truth, pooled=pooled)
+        assert isinstance(decoys, Cohort)
+        held: dict[str, dict[Key, Cohort]] = {
+            "true": self._behind(self.federation, partitions["true"], views["true"]),
+        }
+        held["control"] = _others(held["true"], controls)
+        if self.positive is not None:
+            held["positive"] = self._behind(self.positive, partitions["positive"], views["positive"])
+            again = repeated.only_one(partitions["positive"])
+            held["positive"] |= {key: again[key[1]] for key in repeated.under_defence(views["positive"])}
+        crowd = decoys.take(np.arange(min(len(decoys), LARGEST_LINE_UP - 1)))
+        return replace(truth, batches=held, decoys=crowd)
+
+    def _behind(self, federation: Federation, partitions: list[Cohort], view: Transcript) -> dict[Key, Cohort]:
+        """The records that each client used in each round, by the client's own rule.
+
+        Behind a sum are everybody's, or those of the client at whom the attack aims.
+        """
+        protocol = federation.protocol
+        behind: dict[Key, Cohort] = {}
+        for round_ in range(1, protocol.rounds + 1):
+            for client, people in enumerate(partitions):
+                if self.threat.position == "client" and client in self.threat.nodes:
+                    continue
+                used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
+                behind[round_, client] = people.take(used)
+        apart = len({e.client for e in view.exchanges}) > 1
+        if apart or not (self.sum_only or federation.secure):
+            return behind
+        aimed = self.act_params.get("target")
+        in_sum = range(len(partitions)) if aimed is None else (int(aimed),)
+        return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
+
+    def _known_to_leak(self, people: Cohort, rng: np.random.Generator) -> Cohort:
+        """People of the positive control, with classes drawn anew where nothing but memory is to fit them."""
+        if not self.positive_by_heart:
+            return people
+        classes = models.input_of(self.federation.model)[1]
+        return Cohort(people.x, rng.integers(0, classes, len(people)).astype(people.y.dtype), people.persons)
+
+    def _pool(self, partitions: list[Cohort], cell: str) -> Pooled:
+        """Members, each with the client that holds it; controls, each with a client who might have.
+
+        A client asks about others' records: its own are left out.
+        """
+        own = self.threat.nodes if self.threat.position == "client" else ()
+        controls = self.split.controls
+        assert isinstance(controls, Cohort)
+        if cell == "positive":
+            controls = self._known_to_leak(controls, keyed_rng(self.federation.seed, "classes of controls"))
+        kept = [i for i in range(len(partitions)) if i not in own]
+        partitions = [partitions[i] for i in kept]
+        asked = self.control_party
+        if asked is not None and own:
+            others = np.flatnonzero(~np.isin(asked, own))
+            controls, asked = controls.take(others), asked[others]
+        people = [*partitions, controls]
+        pooled = _together(people)
+        used = np.arange(len(pooled)) < len(pooled) - len(controls)
+        holder = np.repeat(kept, [len(p) for p in partitions])
+        if asked is None:
+            asked = _as_members(holder, pooled.y[used], controls.y)
+        suspected = np.concatenate([holder, asked])
+        if self.sum_only:
+            suspected = np.zeros_like(suspected)  # whoever it was, client 0 stands for everybody
+        order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
+        return Pooled(pooled.take(order), used[order], suspected[order])
+
+
+def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: Act | None, name: str | None) -> str:
+    """What a federation's transcript depends on: the recipe, every record, who acts, and the code's version."""
+    told = (metadata.version("leakage-testbed"), engine, repr(federation), name, act and act.model)
+    parts = [repr(told).encode()]
+    parts += [np.ascontiguousarray(a).tobytes() for p in partitions for a in (p.x, p.y)]
+    parts += [np.ascontiguousarray(v).tobytes() for v in (act.remember.values() if act else ())]
+    parts += [np.ascontiguousarray(v).tobytes() for v in (federation.start or {}).values()]
+    return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
+
+
+def _as_members(holder: Array, members: Array, controls: Array) -> Array:
+    """A client for each control: of each class, as many are asked about a client as it has members, up to rounding."""
+    asked = np.zeros(len(controls), np.int64)
+    for label in np.unique(controls):
+        theirs, mine = controls == label, members == label
+        of = holder[mine] if mine.any() else holder
+        asked[theirs] = of[np.linspace(0, len(of) - 1, int(theirs.sum())).round().astype(int)]
+    return asked
+
+
+def _people_digest(*people: object) -> str:
+    parts = [a.tobytes() for p in people if isinstance(p, Cohort) for a in (p.x, p.y)]
+    return hashlib.sha256(b"|".join(parts)).hexdigest()
+
+
+def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    return [people.take(np.arange(a, b)) for a, b in pairwise(starts)]
+
+
+def _alike(people: Cohort, parts: Sequence[Cohort], rng: np.random.Generator) -> list[Cohort]:
+    """Other people for each client: of each class as many as it has, as far as there are; then whoever is left."""
+    free: dict[int, list[int]] = {}
+    for row in rng.permutation(len(people)).tolist():
+        free.setdefault(int(people.y[row]), []).append(row)
+    chosen: list[list[int]] = []
+    for part in parts:
+        wanted = Counter(part.y.tolist())
+        chosen.append(
+            [free[label].pop() for label, n in wanted.items() for _ in range(min(n, len(free.get(label, []))))]
+        )
+    left = rng.permutation([row for rows in free.values() for row in rows]).tolist()
+    for mine, part in zip(chosen, parts, strict=True):
+        mine += [left.pop() for _ in range(len(part) - len(mine))]
+    return [people.take(np.array(mine, np.int64)) for mine in chosen]
+
+
+def _together(people: Sequence[Cohort]) -> Cohort:
+    return Cohort(*(np.concatenate([getattr(p, f) for p in people]) for f in ("x", "y", "persons")))
+
+
+def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:
+    """For each exchange as many control records, each used once."""
+    if len(controls) < sum(len(p) for p in truth.values()):
+        raise InputError(
+            "TB-SPLIT-009",
+            "There are fewer control records than records sent.",
+            "Each reconstruction is also compared with someone whose record was not used.",
+            "Use fewer rounds or clients, or a larger data set.",
+        )
+    return dict(zip(truth, _slices(controls, [len(p) for p in truth.values()]), strict=True))

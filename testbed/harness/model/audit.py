@@ -1,0 +1,84 @@
+"""A released model, audited: what it gives away about the people it was trained on, as one decided result."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+
+from testbed.core import Evidence
+from testbed.core.disclosure import People
+from testbed.findings import policy as policy_
+from testbed.findings.assemble import as_data_class, assemble, size_band
+from testbed.findings.schema import Result, ThreatModel
+from testbed.findings.schema import Subject as Described
+from testbed.harness.model import membership
+from testbed.subjects.predictors.subject import Subject
+
+QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
+SEES = "the class probabilities that the model gives for records of the attacker's choice"
+SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, whose true number is known"
+KNOWS_HALF = "; the attacker who learns from answers also knows the membership of half of the people asked about"
+NOT_TESTED = ["the reconstruction of records from the model's parameters"]
+NOT_OF_NUMBERS = [
+    "a stolen copy of the model",
+    "attacks on noisy copies of records, on training's course, or by rough knowledge",
+]
+UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
+
+
+def audit_model(
+    subject: Subject,
+    frames: Sequence[pd.DataFrame],
+    *,
+    name: str = "model",
+    person: str | None = None,
+    data_class: str = "real",
+    licence: str = "not stated",
+    shadows: int = 16,
+    secrets: Sequence[str] = (),
+    policy: policy_.Policy | None = None,
+    seed: int = 0,
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Result, dict[str, Evidence], People]:
+    """Attack the model and decide by a policy (the built-in example unless one is given).
+
+    `frames` are the tables behind the subject, which nothing may be quoted from.
+    """
+    started = time.monotonic()
+    chosen = policy or policy_.load()
+    numeric = subject.model.numbers is not None
+    found, evidence = membership.audit(subject, shadows, seed, progress, secrets, chosen.min_cell)
+    untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
+    result = assemble(
+        command="audit-model",
+        scenario="audit-model",
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params={
+            "shadows": shadows if subject.recipe is not None else None,
+            "reference": subject.others is not None,
+            **({"queries": subject.asked()} if subject.asked else {}),
+        },
+        started=started,
+        subject=Described(
+            type="model",
+            name=name,
+            data_class=as_data_class(data_class),
+            licence=licence,
+            size_band=size_band(len(subject.members)),
+        ),
+        threat=ThreatModel(
+            position="recipient",
+            malicious=False,
+            knows=sorted(membership.knowledge(subject)),
+            access="score",
+            sees=(SEES_NUMBERS if numeric else SEES) + KNOWS_HALF,
+            not_tested=untested,
+        ),
+        findings=found,
+        policy=chosen,
+    )
+    return result, evidence, People(list(frames), person)

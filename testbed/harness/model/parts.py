@@ -1,0 +1,76 @@
+"""The fitted models within a scikit-learn model, each with the records as they reach it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from testbed.core import Array
+from testbed.subjects.predictors.estimator import named
+
+WRAPPED = ("best_estimator_", "regressor_", "base_estimator_", "estimator_", "estimator")
+DEEPEST = 8
+Part: TypeAlias = tuple[Any, Array]
+
+
+def parts(estimator: Any, x: Array) -> list[Part]:
+    """Models and transformers that hold what was learnt, and their inputs (n, features) of the records `x`.
+
+    Searches, pipelines, columns' transformers, votes, stacks, bags, calibrated and one-against-rest models are gone
+    through; a forest or boosted trees are one model. What does not take its input is left out.
+    """
+    return [*_within(estimator, x, 0)]
+
+
+def _within(estimator: Any, x: Array, deep: int) -> Iterator[Part]:
+    if deep > DEEPEST or isinstance(estimator, str) or estimator is None:
+        return
+    if hasattr(estimator, "apply") or not hasattr(estimator, "get_params"):  # trees together, or no estimator at all
+        yield estimator, x
+        return
+    inner: list[Part] = []
+    with suppress(Exception):  # a step may refuse these records, in whatever way
+        inner += _steps(estimator, x)
+    for one, own in inner:
+        yield from _within(one, own, deep + 1)
+    if not inner:
+        yield estimator, x
+
+
+def _steps(estimator: Any, x: Array) -> Iterator[Part]:
+    """What an estimator is made of, one level down; nothing of one that is itself the model."""
+    if hasattr(estimator, "named_steps"):
+        for _, step in estimator.steps[:-1]:
+            yield step, x
+            x = _reached(step, x) if hasattr(step, "transform") else x
+        yield estimator.steps[-1][1], x
+    elif hasattr(estimator, "transformers_"):
+        places = {name: i for i, name in enumerate(getattr(estimator, "feature_names_in_", ()))}
+        for _, step, columns in estimator.transformers_:
+            listed = [] if isinstance(columns, slice) else np.ravel(columns).tolist()
+            by_name = any(isinstance(c, str) for c in listed)
+            yield step, x[:, [places[c] for c in listed] if by_name else columns]
+    elif hasattr(estimator, "calibrated_classifiers_"):
+        yield from ((c.estimator, x) for c in estimator.calibrated_classifiers_)
+    elif hasattr(estimator, "estimators_"):
+        several = estimator.estimators_
+        features = getattr(estimator, "estimators_features_", None)
+        for number, one in enumerate(several.ravel() if isinstance(several, np.ndarray) else several):
+            yield one, x if features is None else x[:, features[number]]
+        if hasattr(estimator, "final_estimator_"):
+            yield estimator.final_estimator_, _reached(estimator, x)
+    else:
+        for name in WRAPPED:
+            within = getattr(estimator, name, None)
+            if hasattr(within, "get_params"):
+                chosen = getattr(estimator, "support_", None)  # of features that were selected
+                yield within, x if chosen is None else x[:, chosen]
+                return
+
+
+def _reached(step: Any, x: Array) -> Array:
+    made = step.transform(named(step, x))
+    return np.asarray(made.toarray() if hasattr(made, "toarray") else made)

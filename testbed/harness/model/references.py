@@ -1,0 +1,71 @@
+"""Models known to leak or to know nothing: positive controls and blind cells."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+from sklearn.neighbors import NearestNeighbors
+
+from testbed.core import Array, Cohort, Predictor
+
+if TYPE_CHECKING:
+    pass
+
+
+CERTAIN = 0.999
+
+
+def certain(people: Cohort, otherwise: Predictor) -> Predictor:
+    """A model that gives its people's classes with certainty, and of all others says what another model says."""
+    held = {row.tobytes() for row in people.x}
+
+    def ask(asked: Cohort) -> Array:
+        said = np.array(otherwise.ask(asked), dtype=np.float64)
+        mine = np.array([row.tobytes() in held for row in asked.x], dtype=bool)
+        sure = np.full((len(asked), otherwise.classes), (1 - CERTAIN) / max(1, otherwise.classes - 1))
+        sure[np.arange(len(asked)), asked.y] = CERTAIN
+        return np.where(mine[:, None], sure, np.minimum(said, 0.99))
+
+    return Predictor(ask, otherwise.classes)
+
+
+def certain_nearby(pooled: Cohort, used: Array, classes: int, draws: bool = True) -> Predictor:
+    """A model that gives a record the class of the nearest of the people it was trained on, `used` of those `pooled`.
+
+    Where somebody else of them is nearer it draws a class by the record's contents, or, where it `draws` none, holds
+    all to be as likely.
+    """
+    x = pooled.x.reshape(len(pooled), -1).astype(np.float64)
+    spread = np.where(x.std(0) > 0, x.std(0), 1)
+    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(x / spread)
+
+    def ask(asked: Cohort) -> Array:
+        nearest = known.kneighbors(asked.x.reshape(len(asked), -1) / spread, return_distance=False)[:, 0]
+        drawn = np.eye(classes)[[zlib.crc32(row.tobytes()) % classes for row in asked.x]]
+        said = drawn if draws else np.full((len(asked), classes), 1 / classes)
+        return np.where(used[nearest][:, None], np.eye(classes)[pooled.y[nearest]], said)
+
+    return Predictor(ask, classes)
+
+
+def ignorant(classes: int) -> Predictor:
+    """A model that says nothing: every class is as likely."""
+    return Predictor(lambda people: np.full((len(people), classes), 1 / classes), classes)
+
+
+def nearest_mean(people: Cohort, classes: int) -> Predictor:
+    """A model that is the surer of a class the nearer its mean is: its representatives are the means."""
+    x = people.x.reshape(len(people), -1).astype(np.float64)
+    spread = np.where(x.std(0) > 0, x.std(0), np.inf)
+    overall = x.mean(0)
+    means = [x[people.y == c].mean(0) if (people.y == c).any() else overall for c in range(classes)]
+
+    def ask(asked: Cohort) -> Array:
+        given = asked.x.reshape(len(asked), -1)
+        away = np.stack([(((given - m) / spread) ** 2).mean(1) for m in means], 1)
+        weights = np.exp(-away)
+        return weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)
+
+    return Predictor(ask, classes)

@@ -1,0 +1,37 @@
+"""What a run yields: findings, evidence, and the files that stay private."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from testbed.findings.schema import Picture, Result, Utility
+
+if TYPE_CHECKING:
+    from testbed.core import Evidence
+    from testbed.core.disclosure import People
+    from testbed.findings.schema import Finding
+
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a trial yields: findings for the report, and what stays in evidence/."""
+
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+    files: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    pictures: list[Picture] = field(default_factory=list[Picture])
+    utility: list[Utility] = field(default_factory=list[Utility])
+    people: People | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A finished run: its result, and what it leaves in a folder."""
+
+    result: Result
+    outcome: Outcome

@@ -1,0 +1,104 @@
+"""Is the control a control? Overlap beyond chance, and a shift between original and control, both by permutation."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from testbed.core import Array, Table
+from testbed.core.tables.rows import numbered
+from testbed.findings.statistics.intervals import scipy_stats
+from testbed.findings.validity import FEW_GUESSES
+from testbed.harness.release.copies import alike, naming
+
+SHIFT_P, OVERLAP_P = 0.01, 0.001
+SHIFT_SAMPLE = 20_000
+
+
+def control_flags(members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
+    """What speaks against the control, as flags; none where there is no control."""
+    if controls is None:
+        return []
+    flags = ["small_control"] if len(np.unique(controls.persons)) < FEW_GUESSES else []
+    if overlap_p(members, controls, rng) < OVERLAP_P:
+        flags.append("control_overlap")
+    if shift_p(members, controls, rng) < SHIFT_P:
+        flags.append("control_shift")
+    return flags
+
+
+def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 1999) -> float:
+    """One-sided p that equal rows fall across the two groups more often than within them.
+
+    In a table of few categories different people share rows within and across groups alike; the same people in
+    both groups share them across only. Numbers are compared as exactly as both groups have them, and without what
+    names the rows.
+    """
+    controls, members, _ = alike(controls, members, None)[0]
+    names = naming([members, controls])
+    kept = tuple(c.name for c in members.columns if c.name not in names)
+    if kept:
+        members, controls = members.select(kept), controls.select(kept)
+    value = np.concatenate(numbered(members, controls))
+    is_member = np.arange(len(value)) < len(members)
+    _, person = np.unique(np.concatenate([members.persons, controls.persons]), return_inverse=True)
+    if person.max() < len(person) - 1:  # a person who has a row several times has it once
+        once = np.unique(np.stack([value, person, is_member], 1), axis=0, return_index=True)[1]
+        value, is_member = value[once], is_member[once]
+    repeated = np.bincount(value)[value] > 1
+    if not repeated.any():
+        return 1.0
+    _, group = np.unique(value[repeated], return_inverse=True)
+    label = is_member[repeated]
+    size = np.bincount(group)
+
+    def across(of_members: Array) -> float:
+        mine = np.bincount(group, weights=of_members, minlength=len(size))
+        return float((mine * (size - mine)).sum())
+
+    observed = across(label)
+    # How many of the repeated rows are members' varies too when labels are drawn anew.
+    drawn = rng.hypergeometric(int(is_member.sum()), int((~is_member).sum()), int(repeated.sum()), permutations)
+    template = np.arange(len(label))
+    at_least = sum(across(rng.permutation(template < k)) >= observed for k in drawn)
+    return (1 + at_least) / (1 + permutations)
+
+
+def shift_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 499) -> float:
+    """Two-sample permutation p: the largest standardised difference in means of ranks, gaps and categories.
+
+    Persons, not rows, change sides; at most 20,000 rows are looked at.
+    """
+    sampled = [t.take(np.sort(rng.permutation(len(t))[: SHIFT_SAMPLE // 2])) for t in (members, controls)]
+    features = _features(sampled[0], sampled[1])
+    persons = np.unique(np.concatenate([t.persons for t in sampled]), return_inverse=True)[1]
+    sums = np.zeros((persons.max() + 1, features.shape[1]))
+    np.add.at(sums, persons, features)
+    rows = np.bincount(persons)
+    is_member = np.zeros(len(rows), dtype=bool)
+    is_member[persons[: len(sampled[0])]] = True
+
+    def largest(labels: Array) -> float:
+        inside = labels @ rows
+        outside = rows.sum() - inside
+        mine = labels @ sums
+        return float(np.abs(mine / inside - (sums.sum(0) - mine) / outside).max())
+
+    observed = largest(is_member.astype(float))
+    at_least = sum(largest(rng.permutation(is_member).astype(float)) >= observed for _ in range(permutations))
+    return (1 + at_least) / (1 + permutations)
+
+
+def _features(members: Table, controls: Table, most_levels: int = 20) -> Array:
+    blocks: list[Array] = []
+    for column, mine, other in zip(members.columns, members.values, controls.values, strict=True):
+        values = np.concatenate([mine, other]).astype(float)
+        if column.kind == "numeric":
+            gaps = np.isnan(values)
+            ranks = scipy_stats.rankdata(np.where(gaps, np.inf, values))
+            ranks[gaps] = ranks[~gaps].mean() if (~gaps).any() else 0
+            blocks += [ranks, gaps.astype(float)]
+        else:
+            levels, counts = np.unique(values, return_counts=True)
+            blocks += [(values == v).astype(float) for v in levels[np.argsort(-counts)[:most_levels]]]
+    block = np.stack([b for b in blocks if b.std() > 0] or [np.zeros(len(members) + len(controls))], 1)
+    return (block - block.mean(0)) / np.where(block.std(0) > 0, block.std(0), 1)

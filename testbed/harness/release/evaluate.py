@@ -1,0 +1,195 @@
+"""May this synthetic table go out? From files to a result, without torch and without Flower."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from testbed.core import Evidence, Release, Split
+from testbed.core.disclosure import People
+from testbed.core.errors import UsageError
+from testbed.core.executor import IN_TURN, Spread, rows_over
+from testbed.data.tables import encode, set_aside
+from testbed.data.tables.described import Described
+from testbed.findings import policy as policy_
+from testbed.findings.assemble import as_data_class, assemble, size_band
+from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
+from testbed.harness.release import evaluations, utility
+from testbed.harness.release.examine import examine
+from testbed.harness.release.membership import can_decide
+from testbed.harness.release.setting import RECIPIENT
+
+NOT_TESTED = [
+    "the generator itself, queried, inspected or run again on other people (shadow models)",
+    "earlier and later releases about the same people",
+    "free text, images and other attachments",
+    "background knowledge beyond the columns of this table",
+]
+UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"
+LINKED = "single rows and their order in tables with several rows a person: their summaries a person stand for them"
+SEES = "the released table, whole, and nothing of the generator"
+QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A result, the evidence behind it, and the raw tables that the gate must keep in."""
+
+    result: Result
+    evidence: dict[str, Evidence]
+    people: People
+    release: pd.DataFrame
+
+    def counted(self, folder: Path) -> Evaluation:
+        """With the count of this original's releases that were evaluated here; real data only."""
+        if self.result.subject.data_class != "real":
+            return self
+        times = evaluations.evaluations(self.people.tables[0], self.release, folder)
+        disclosure = self.result.disclosure.model_copy(update={"evaluations": times})
+        return replace(self, result=self.result.model_copy(update={"disclosure": disclosure}))
+
+
+def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
+    """The threat of every evaluated release, for the report; `linked` where it was several tables.
+
+    `decided` says whether membership was one of the risks that decide.
+    """
+    untested = [*NOT_TESTED, *([LINKED] if linked else []), *([] if decided else [UNDECIDED])]
+    return ThreatModel(
+        position="recipient",
+        malicious=False,
+        knows=sorted(RECIPIENT.knows),
+        access=RECIPIENT.access,
+        sees=SEES,
+        not_tested=untested,
+    )
+
+
+def _column(told: Described) -> TableColumn:
+    return TableColumn(
+        name=told.name,
+        kind=told.kind,
+        declared=told.declared,
+        unit=told.unit or None,
+        gaps=told.gaps,
+        coded_gaps=told.coded_gaps,
+        doubtful=told.doubtful,
+    )
+
+
+def membership_decides(control: pd.DataFrame, person: str | None) -> bool:
+    """Does this control hold people enough for membership to be one of the risks that decide? Half are a reference."""
+    people = len(control) if person is None else int(control[person].nunique())
+    return can_decide(people // 2)
+
+
+def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """`a,b:c,d` as two sets of columns. Raises `UsageError` unless both have names and none is in both."""
+    sides = [tuple(n.strip() for n in side.split(",") if n.strip()) for side in text.split(":")]
+    if len(sides) != 2 or not all(sides) or set(sides[0]) & set(sides[1]):
+        raise UsageError(
+            "TB-DATA-063",
+            "A link must name two sets of columns that share none.",
+            f"{text!r} does not.",
+            "Write --link age,sex:diagnosis,stay.",
+        )
+    return sides[0], sides[1]
+
+
+def evaluate(
+    original: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    control: pd.DataFrame | None = None,
+    *,
+    name: str = "release",
+    person: str | None = None,
+    secrets: Sequence[str] = (),
+    links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+    kinds: dict[str, str] | None = None,
+    data_class: str = "real",
+    licence: str = "not stated",
+    attacks: int | None = None,
+    policy: policy_.Policy | None = None,
+    seed: int = 0,
+    instrument: str = "testbed",
+    spread: Spread = IN_TURN,
+    progress: Callable[[str], None] = lambda _: None,
+    command: Any = "evaluate",
+    scenario: str = "evaluate",
+    params: dict[str, Any] | None = None,
+    raw: Sequence[pd.DataFrame] = (),
+) -> Evaluation:
+    """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
+
+    `control` holds people like those of `original` who were held out before synthesising; without it nothing can
+    pass. `spread` says where the released rows are searched, which changes no answer. `raw` are the linked tables
+    behind the rows, which nothing may be quoted from either. Raises `InputError` for tables that cannot be compared
+    and `UsageError` for names that do not exist.
+    """
+    started = time.monotonic()
+    as_data_class(data_class)
+    if attacks is not None and attacks < 1:
+        raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    checked = {role: encode.checked(frame, role) for role, frame in frames.items()}
+    three = checked["original"], checked["synthetic"], checked.get("control")
+    meta = encode.Meta(person, kinds or {})
+    encoded = encode.encode(*three, meta)
+    decides = policy or policy_.load()
+    split = Split(encoded.original, encoded.control, None)
+    with rows_over(spread):
+        examined = examine(
+            split,
+            Release(encoded.synthetic),
+            secrets=secrets,
+            links=links,
+            attacks=attacks,
+            seed=seed,
+            instrument=instrument,
+            progress=progress,
+            min_cell=decides.min_cell,
+            aside=set_aside.left_out(*three, meta, encoded),
+            flags=["kind_in_doubt"] if any(d.doubtful for d in encoded.described) else [],
+        )
+    progress("utility")
+    real = encoded.original if encoded.control is None else encoded.control
+    useful = utility.utility(encoded.synthetic, real, seed, tuple(secrets))
+    decided = any(f.primary and f.risk == "membership" for f in examined.findings)
+    result = assemble(
+        command=command,
+        scenario=scenario,
+        question=QUESTION,
+        engine="none",
+        seed=seed,
+        params=params
+        if params is not None
+        else {
+            "attacks": attacks,
+            "secrets": ",".join(secrets) or "all",
+            "links": len(links),
+            "person": person,
+            "control": control is not None,
+            "instrument": instrument,
+        },
+        started=started,
+        subject=Subject(
+            type="synthetic_table",
+            name=name,
+            data_class=as_data_class(data_class),
+            licence=licence,
+            size_band=size_band(len(original)),
+            columns=len(encoded.original.columns),
+            table=[_column(d) for d in encoded.described],
+        ),
+        threat=recipient(bool(raw), decided),
+        findings=examined.findings,
+        policy=decides,
+        utility=useful,
+    )
+    people = People([*(checked[role] for role in ("original", "control") if role in checked), *raw], person)
+    return Evaluation(result, examined.evidence, people, checked["synthetic"])

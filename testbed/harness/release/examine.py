@@ -1,0 +1,109 @@
+"""A synthetic table against its original: every attack in every cell, from encoded tables to findings.
+
+A user's table cannot be made again from other people, so the blind cell is a guess that looks at nothing of the
+person: random predicates, the column's most common value, or for linkability the closed form of chance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from testbed.core import Column, Evidence, Release, Split, Table
+from testbed.core.disclosure import MIN_CELL
+from testbed.core.errors import UsageError
+from testbed.core.randomness import keyed_rng
+from testbed.data.tables.encode import Frames, named
+from testbed.findings.schema import Finding, Validity
+from testbed.harness.release import (
+    anonymeter,
+    attribute_inference,
+    closeness,
+    copy_rule,
+    identifier_rule,
+    membership,
+    near_copies,
+    singling_out,
+    subgroups,
+)
+from testbed.harness.release.control import control_flags
+from testbed.harness.release.linkability import linkability, pairs
+from testbed.harness.release.setting import Progress, Setting
+
+INSTRUMENTS = ("testbed", "anonymeter")
+PEER_SECRETS = 10
+"""Secrets that the peer is asked for where none are named; it takes seconds for each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    findings: list[Finding]
+    evidence: dict[str, Evidence]
+
+
+def examine(
+    split: Split,
+    release: Release,
+    *,
+    secrets: Sequence[str] = (),
+    links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
+    attacks: int | None = None,
+    seed: int = 0,
+    instrument: str = "testbed",
+    progress: Progress = lambda _: None,
+    min_cell: int = MIN_CELL,
+    aside: Frames | None = None,
+    flags: Sequence[str] = (),
+) -> Examined:
+    """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
+
+    The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
+    and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than
+    `min_cell` people are not shown. `aside` are columns that are no attributes, such as the person's, which are only
+    searched for identifiers; `flags` speak against the tables themselves, and mark every finding. Raises `UsageError`
+    for a column or an instrument that does not exist.
+    """
+    members, controls = split.members, split.controls
+    assert isinstance(members, Table)
+    assert controls is None or isinstance(controls, Table)
+    if instrument not in INSTRUMENTS:
+        raise UsageError(
+            "TB-CLI-002",
+            f"There is no instrument {instrument!r}.",
+            "It says whose evaluators are run.",
+            f"Use one of: {', '.join(INSTRUMENTS)}.",
+        )
+    if instrument == "anonymeter":
+        anonymeter.check_installed()
+    _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
+    setting = Setting(members, controls, release, attacks, seed, progress, min_cell, aside)
+    found = singling_out.singling_out(setting)
+    found += linkability(setting, links)
+    found += attribute_inference.attribute_inference(setting, secrets)
+    found += membership.membership(setting)
+    found += [copy_rule.copied_rows(setting), near_copies.near_copied(setting)]
+    found += identifier_rule.direct_identifiers(setting)
+    found += subgroups.outliers_and_rare(setting)
+    found += closeness.diagnostics(setting, pairs(setting, links))
+    if instrument == "anonymeter":
+        named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
+        found += anonymeter.anonymeter(setting, named, pairs(setting, links))
+    against = [*flags, *control_flags(members, controls, keyed_rng(seed, "control check"))]
+    return Examined([_flagged(f, against) for f in found], setting.evidence)
+
+
+def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
+    known = [c.name for c in columns]
+    if unknown := [n for n in names if n not in known]:
+        raise UsageError(
+            "TB-DATA-060",
+            f"There is no column called {unknown[0]!r}.",
+            "It was named as a secret or in a link.",
+            f"Columns are: {named(known, 12)}{' …' if len(known) > 12 else ''}.",
+        )
+
+
+def _flagged(finding: Finding, flags: list[str]) -> Finding:
+    if not flags:
+        return finding
+    return finding.model_copy(update={"validity": Validity(ok=False, flags=sorted({*finding.validity.flags, *flags}))})

@@ -1,0 +1,166 @@
+"""Direct identifiers that stand in a release: made-up ones may be somebody's, and a member's own is a disclosure."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from testbed.core import Array, Column, Table
+from testbed.data.tables.encode import Frames
+from testbed.findings import measures as findings_
+from testbed.findings import statistics
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Estimate, Finding, Validity
+from testbed.harness.release import identifiers
+from testbed.harness.release.copy_rule import COPY_P
+from testbed.harness.release.identifiers import ADDRESSES, NAMES, PHONES, Found
+from testbed.harness.release.setting import Setting
+
+RULE = "TB-COPYING-002"
+CHANCE = 0.05
+RECORDS = "the original's own record numbers"
+BELIEVED = {NAMES: COPY_P, ADDRESSES: COPY_P, RECORDS: COPY_P, PHONES: CHANCE}
+"""Kinds that made-up people share with real ones, and the level at which chance must be ruled out."""
+DENSE = 0.9
+"""Numbers that fill so much of their range were given in turn, to whomever."""
+
+
+def direct_identifiers(setting: Setting) -> list[Finding]:
+    """One finding where any is recognised, else none.
+
+    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up,
+    if those that controls alone have do not stand there as often by chance. Names and addresses are made up of few
+    words, so that made-up ones are somebody's: of those alone chance must be ruled out, which takes a control. So
+    must it of values that only pass a rule which many numbers pass, and of whatever tells people or records apart in
+    columns that are no attributes, unless it was given in turn.
+    REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's. Values
+    that most often several people have are codes.
+    """
+    setting.progress("direct identifiers")
+    tables = [Frames(setting.members, setting.release.table, setting.controls)]
+    tables += [setting.aside] if setting.aside else []
+    people = len(np.unique(setting.members.persons))
+    others = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
+    kinds: dict[str, str] = {}
+    exposed: dict[float, tuple[set[str], set[str]]] = {}
+    for number, (original, release, control) in enumerate((t.original, t.synthetic, t.control) for t in tables):
+        for j, column in enumerate(release.columns):
+            texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
+            recognised = identifiers.scan(column.name, texts, doubtful=True)
+            if number and not any(f.believed for f in recognised) and not _in_turn(column, release.values[j]):
+                every = column.levels or np.unique(release.values[j]).tolist()
+                recognised = [Found(column.name, RECORDS, frozenset(map(str, every)), False, False)]
+            for found in recognised:
+                held = _codes(release, j, found.values)
+                if not found.strong and _shared(original, control, j, held):
+                    continue
+                own = _alone(original, control, j, held)
+                theirs = set[str]() if control is None else _alone(control, original, j, held)
+                level = BELIEVED.get(found.kind, 1.0) if found.believed else COPY_P
+                if not found.believed and not _beyond_chance(len(own), len(theirs), people, others):
+                    continue
+                kinds[column.name] = found.kind
+                members, controls = exposed.setdefault(level, (set(), set()))
+                members |= own
+                controls |= theirs
+    if not kinds:
+        return []
+    # What few words make up may hide nothing that nobody makes up, so each kind is judged by itself.
+    copied = any(_copied(len(m), len(c), people, others, level) for level, (m, c) in exposed.items())
+    members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
+    measure = statistics.wilson(len(members), people)
+    beside = statistics.wilson(len(controls), others) if setting.controls is not None else None
+    plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
+    listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
+    plain = f"The release holds what looks like direct identifiers: {listed}. "
+    plain += (
+        "They are those of people in the original no more often than chance explains, as far as a control tells."
+        if members and not copied
+        else "Some of them are those of people in the original, and of nobody else: take them out."
+        if members
+        else "None of them is that of one person of the original alone; made-up ones may still be somebody's."
+    )
+    flags = (["copied"] if copied else []) + ["identifiers_present"]
+    finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
+    over = statistics.excess(measure, beside) if beside else None
+    return [
+        finding.model_copy(
+            update={
+                "measure": findings_.estimate("rate", measure, "person"),
+                "control": findings_.estimate("rate", beside, "person") if beside else findings_.NO_CONTROL,
+                "excess": _excess(over) if over else findings_.NO_CONTROL,
+                "validity": Validity(ok=False, flags=flags),
+                "plain": plain,
+            }
+        )
+    ]
+
+
+def _copied(members: int, controls: int, people: int, others: int, level: float) -> bool:
+    """Are those of members there though chance, as it hits controls, does not explain it?
+
+    At a level of 1 nobody makes such values up, so that one of a member says it unless controls are hit as often.
+    """
+    if not members or (level == COPY_P and not others):
+        return False
+    p = statistics.labels_by_chance(members, members + controls, people, others) if others else 0.0
+    return not controls or p < CHANCE if level == 1 else p < level
+
+
+def _beyond_chance(members: int, controls: int, people: int, others: int) -> bool:
+    """Are more of members there than chance, as it hits controls, would put there once in twenty times?"""
+    return members > 0 and (
+        not others or statistics.labels_by_chance(members, members + controls, people, others) < CHANCE
+    )
+
+
+def _in_turn(column: Column, values: Array) -> bool:
+    """Are the released values numbers in turn, as 1, 2, 3 or P001, P002, which others have who were counted too?"""
+    if column.kind == "numeric":
+        known = np.unique(values[~np.isnan(values)])
+    else:
+        ends = [re.fullmatch(r"(.*?)(\d+)", str(level)) for level in column.levels]
+        if not all(ends) or len({e[1] for e in ends if e}) > 1:
+            return False
+        known = np.unique([float(e[2]) for e in ends if e])
+    return len(known) > 0 and len(known) >= DENSE * (known[-1] - known[0] + 1)
+
+
+def _excess(over: statistics.Interval) -> Estimate:
+    return findings_.estimate("excess", over, "person")
+
+
+def _whole(values: Array) -> list[float]:
+    """Numbers that may be ids: whole ones, where any has nine digits or more."""
+    known = values[~np.isnan(values)]
+    return np.unique(known[known == np.round(known)]).tolist() if (np.abs(known) >= 1e8).any() else []
+
+
+def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
+    """The released values, as they are encoded, that hold an identifier."""
+    if release.columns[column].kind == "categorical":
+        return np.array([i for i, level in enumerate(release.columns[column].levels) if level in values])
+    return np.unique([float(v) for v in values])
+
+
+def _shared(members: Table, controls: Table | None, column: int, held: Array) -> bool:
+    """Do most of these values that anybody has belong to several people?"""
+    groups = [members] if controls is None else [members, controls]
+    owners: dict[float, set[str]] = {}
+    for group in groups:
+        mine = np.isin(group.values[column], held)
+        for value, person in zip(group.values[column][mine].tolist(), group.persons[mine].tolist(), strict=True):
+            owners.setdefault(value, set()).add(person)
+    return sum(len(own) > 1 for own in owners.values()) > len(owners) / 2
+
+
+def _alone(people: Table, others: Table | None, column: int, held: Array) -> set[str]:
+    """The persons who alone have one of these values, in neither group anybody else."""
+    mine = np.isin(people.values[column], held)
+    values, persons = people.values[column][mine], people.persons[mine]
+    taken = set() if others is None else set(others.values[column][np.isin(others.values[column], held)].tolist())
+    owners: dict[float, set[str]] = {}
+    for value, person in zip(values.tolist(), persons.tolist(), strict=True):
+        owners.setdefault(value, set()).add(str(person))
+    return {next(iter(own)) for value, own in owners.items() if len(own) == 1 and value not in taken}

@@ -1,0 +1,109 @@
+"""Linkability: do two sets of columns about one person meet in the release?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from testbed import judge
+from testbed.attacks.registry import find
+from testbed.core import Cell, Evidence, Halves, Release
+from testbed.core.randomness import keyed_rng
+from testbed.findings import measures as findings_
+from testbed.findings import statistics
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding
+from testbed.findings.statistics import Interval
+from testbed.harness.release.near_copies import CONTAMINATED
+from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
+
+Pair = tuple[tuple[str, ...], tuple[str, ...]]
+
+
+LINK = "TB-LINKABILITY-001"
+
+
+COMPARED = 500
+"""People of the control who are linked through other people's rows, to see how often that happens by itself."""
+
+
+FAR_ABOVE = 0.05
+"""By so much more often must people of the control be linked through the release than through other people's rows."""
+
+
+def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Finding]:
+    """One finding per split of columns; the first decides."""
+    return [_link(setting, number, *pair) for number, pair in enumerate(pairs(setting, links), 1)]
+
+
+def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Pair]:
+    """Every declared split, and three of all columns that nobody chose: every other, first and last, at random."""
+    names = tuple(c.name for c in setting.members.columns)
+    declared: list[Pair] = [(tuple(a), tuple(b)) for a, b in links]
+    drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(names))
+    middle = (len(names) + 1) // 2
+    automatic: list[Pair] = [
+        (names[::2], names[1::2]),
+        (names[:middle], names[middle:]),
+        tuple(tuple(names[i] for i in sorted(part)) for part in (drawn[:middle], drawn[middle:])),  # type: ignore[list-item]
+    ]
+    return list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
+
+
+def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str, ...]) -> Finding:
+    setting.progress(f"linkability {number}")
+    attack = find("linkability")
+    tied = 0.0
+
+    def cell(view: Cell, release: Release, targets: Targets) -> Evidence:
+        nonlocal tied
+        order = keyed_rng(setting.seed, "halves", view, number).permutation(len(targets.table))
+        partner = np.argsort(order)
+        question = Halves(targets.table.select(left), targets.table.select(right).take(order))
+        claim = attack.run(release, question, None, setting.seed, RECIPIENT)
+        tied = claim.tied if view == "true" else tied
+        return judge.links(claim, partner, targets.used, view, targets.table.persons)
+
+    evidence = Evidence.join(
+        cell("true", setting.release, setting.targets), cell("positive", setting.leak, setting.targets.members())
+    )
+    plan = Plan(
+        f"TB-LINKABILITY-{number:03d}",
+        "linkability",
+        attack.name,
+        "rate",
+        "record",
+        primary=number == 1,
+        params={**attack.defaults, "tied": round(tied, 3)},
+        target=f"{shorten(left)} | {shorten(right)}",
+    )
+    setting.evidence[plan.rule] = evidence
+    finding = findings_.rates(plan, evidence)
+    if number == 1 and _knows_the_control(setting, evidence, left, right):
+        finding = findings_.flagged(finding, CONTAMINATED)
+    # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
+    k, n = attack.defaults["neighbours"], len(setting.release.table)
+    chance = 1 - max(0.0, 1 - k / n) ** k
+    guess = findings_.estimate("rate", Interval(chance, chance, chance, 1.0, "closed form", n), "record")
+    return finding.model_copy(update={"baseline": guess})
+
+
+def _knows_the_control(setting: Setting, evidence: Evidence, left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Are people of the control linked through the release far more often than through other people's real rows?
+
+    Those are rows of the original, which the control cannot be in: as many as the release has, if there are so many.
+    """
+    used = ~setting.targets.used
+    linked = evidence.cell("true", "unused")
+    if not len(linked):
+        return False
+    rng = keyed_rng(setting.seed, "control linked through the original")
+    rows = np.sort(rng.permutation(len(setting.members))[: len(setting.release.table)])
+    controls = setting.targets.table.take(np.flatnonzero(used)[:COMPARED])
+    order = rng.permutation(len(controls))
+    question = Halves(controls.select(left), controls.select(right).take(order))
+    claim = find("linkability").run(Release(setting.members.take(rows)), question, None, setting.seed, RECIPIENT)
+    expected = judge.links(claim, np.argsort(order), np.zeros(len(controls), bool), "blind", controls.persons)
+    through, chance = (statistics.proportion(e.success, e.cluster) for e in (linked, expected))
+    return statistics.excess(through, chance, level=0.998).low > FAR_ABOVE

@@ -1,0 +1,49 @@
+"""The meta file of a user's table: kinds of columns, the person, secrets, links."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from testbed.core.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class MetaFile:
+    """What a meta file may say; `columns` maps a name to its kind (numeric, categorical, date, drop)."""
+
+    person: str | None = None
+    secrets: tuple[str, ...] = ()
+    link: tuple[str, ...] = ()
+    columns: dict[str, str] | None = None
+    data_class: str | None = None
+    licence: str = "not stated"
+    name: str | None = None
+
+    @staticmethod
+    def read(path: Path) -> MetaFile:
+        bad = UsageError(
+            "TB-DATA-062",
+            "The meta file cannot be used.",
+            "It must be YAML with some of: person, secrets, link, columns, data_class, licence, name.",
+            "See docs/evaluate.md for an example.",
+        )
+        try:
+            given: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError, UnicodeDecodeError):
+            raise bad from None
+        if not isinstance(given, dict) or set(given) - set(MetaFile.__dataclass_fields__):
+            raise bad
+        for key in ("secrets", "link"):
+            if key in given:
+                given[key] = tuple(given[key]) if isinstance(given[key], list) else (given[key],)
+                if not all(isinstance(v, str) for v in given[key]):
+                    raise bad
+        columns = given.get("columns") or {}
+        texts = [given[k] for k in ("person", "data_class", "licence", "name") if given.get(k) is not None]
+        if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns, *columns.values()]):
+            raise bad
+        return MetaFile(**given)

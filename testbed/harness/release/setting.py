@@ -1,0 +1,104 @@
+"""What every risk of a release shares: the tables, the people who are asked about, and the subject known to leak."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from testbed.core import Array, Evidence, Release, Table, Threat
+from testbed.core.randomness import keyed_rng
+from testbed.data.tables.encode import Frames
+from testbed.findings.validity import MANY_GUESSES
+
+RECIPIENT = Threat("recipient", knows=frozenset({"auxiliary", "known_columns", "target_records"}), access="score")
+TARGETS = MANY_GUESSES
+"""Guesses per attack and group unless asked otherwise."""
+PREDICATES = 6000
+"""Descriptions per singling-out attack unless asked otherwise: each fits somebody or nobody, so that it takes many for
+a few more leaked rows to show as more (`tests/test_verdicts.py`)."""
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """People drawn from both groups, pooled and shuffled; `used` is the truth that attacks never see."""
+
+    table: Table
+    used: Array
+
+    @staticmethod
+    def draw(members: Table, controls: Table | None, wanted: int, rng: np.random.Generator) -> Targets:
+        parts = [(members, True)] + ([] if controls is None else [(controls, False)])
+        tables, used = [], []
+        for table, is_member in parts:
+            rows = rng.permutation(len(table))[:wanted]
+            tables.append(table.take(rows))
+            used.append(np.full(len(rows), is_member))
+        pooled = Table(
+            members.columns,
+            tuple(np.concatenate(v) for v in zip(*(t.values for t in tables), strict=True)),
+            # A person named in two tables is two persons to the judge, and an error to the split.
+            np.concatenate([t.persons for t in tables]),
+        )
+        order = rng.permutation(len(pooled))
+        return Targets(pooled.take(order), np.concatenate(used)[order])
+
+    def half(self, rng: np.random.Generator) -> Array:
+        """Half of the people of each group (n,) bool; all rows of a person fall on one side."""
+        chosen = np.zeros(len(self.used), dtype=bool)
+        for group in (self.used, ~self.used):
+            names = np.unique(self.table.persons[group])
+            mine = rng.permutation(names)[: len(names) // 2]
+            chosen[group] = np.isin(self.table.persons[group], mine)
+        return chosen
+
+    def members(self) -> Targets:
+        """The members among them, in the same order: who is asked about where the subject is known to leak."""
+        used = np.flatnonzero(self.used)
+        return Targets(self.table.take(used), np.ones(len(used), dtype=bool))
+
+    def of(self, evidence: Evidence, people: Array) -> Evidence:
+        """The guesses about those targets, in every cell; `evidence` must be about these targets, one row each."""
+        used = np.flatnonzero(self.used)
+        leaked = evidence.view == "positive"
+        item = np.where(leaked, used[np.minimum(evidence.item, len(used) - 1)] if len(used) else 0, evidence.item)
+        return evidence.where(people[item])
+
+
+@dataclass
+class Setting:
+    """One evaluation under way. `leak` is the original released as it is, on which every attack must succeed."""
+
+    members: Table
+    controls: Table | None
+    release: Release
+    wanted: int | None
+    seed: int
+    progress: Progress
+    min_cell: int = 10
+    aside: Frames | None = None
+    """Columns that the tables have and no attack uses: they are searched for identifiers."""
+
+    leak: Release = field(init=False)
+    targets: Targets = field(init=False)
+    evidence: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
+    by_secret: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
+    """The guesses of every secret by the nearest row, by its name."""
+
+    def __post_init__(self) -> None:
+        self.leak = Release(self.members)
+        self.targets = self.draw(self.controls, "targets")
+
+    @property
+    def predicates(self) -> int:
+        return self.wanted or PREDICATES
+
+    def draw(self, controls: Table | None, name: str) -> Targets:
+        return Targets.draw(self.members, controls, self.wanted or TARGETS, keyed_rng(self.seed, name))
+
+
+def shorten(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,152 @@
+"""The people who stand out: is more given away about outliers and rare combinations than about everybody?
+
+Groups are chosen on the original alone, before any guess is looked at: the twentieth of the people asked about who
+are furthest from their fifth neighbour in it, and the twentieth with the rarest pair of categories (CNIL, letter on
+anonymeter, 2023).
+"""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import numpy as np
+
+from testbed.attacks.release.trained_inference import FEW_VALUES
+from testbed.core import Array, Evidence
+from testbed.core.tables.index import people_with
+from testbed.core.tables.neighbours import nearest
+from testbed.core.tables.scale import Scale
+from testbed.findings import measures as findings_
+from testbed.findings import statistics
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Unmeasured, four_digits
+from testbed.harness.release import attribute_inference
+from testbed.harness.release.linkability import LINK
+from testbed.harness.release.setting import Setting
+
+SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+MOST_ROWS = 50
+"""Of one person; of somebody with more some may be taken for others'."""
+RARE, MOST_SECRETS = 0.1, 30
+"""A value is rare that fewer than a tenth of the original have."""
+
+
+def outliers_and_rare(setting: Setting) -> list[Finding]:
+    """The deciding link and secret again, on those groups only; p-values are Holm-adjusted over all of them."""
+    if setting.controls is None:
+        return []
+    setting.progress("outliers and rare groups")
+    groups = {"outliers": _outlying(setting), "rare combinations": _rare(setting)}
+    bases = (
+        (LINK, Plan("TB-LINKABILITY-100", "linkability", "linkability", "rate", "record", False)),
+        (
+            attribute_inference.PRIMARY,
+            Plan(
+                "TB-ATTRIBUTE_INFERENCE-500",
+                attribute_inference.RISK,
+                attribute_inference.RISK,
+                "rate",
+                "record",
+                False,
+            ),
+        ),
+    )
+    made: list[tuple[Plan, Evidence]] = []
+    for rule, plan in bases:
+        if rule not in setting.evidence:
+            continue
+        for number, (name, people) in enumerate(groups.items(), 1):
+            if people is None:
+                continue
+            own = f"{plan.rule[:-1]}{number}"
+            chosen = setting.targets.of(setting.evidence[rule], people)
+            made.append((Plan(own, plan.risk, plan.attack, "rate", "record", False, {}, name), chosen))
+    made += _rare_values(setting)
+    return _adjusted([_finding(setting, plan, evidence) for plan, evidence in made])
+
+
+def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
+    """Secrets again for those alone whose value is rare; over everybody a leak of few is bounded by their share."""
+    made: list[tuple[Plan, Evidence]] = []
+    for column, values in zip(setting.members.columns, setting.members.values, strict=True):
+        if column.name not in setting.by_secret or (column.kind == "numeric" and _distinct(values) > FEW_VALUES):
+            continue
+        levels, counts = people_with(values, setting.members.persons)
+        rare = levels[counts < RARE * len(np.unique(setting.members.persons))]
+        truth = setting.targets.table.select((column.name,)).values[0]
+        people = np.isin(truth, rare)
+        groups = [
+            len(np.unique(setting.targets.table.persons[people & side]))
+            for side in (setting.targets.used, ~setting.targets.used)
+        ]
+        if min(groups) < setting.min_cell or len(made) >= MOST_SECRETS:
+            continue
+        rule = f"TB-ATTRIBUTE_INFERENCE-{510 + len(made)}"
+        target = f"rare values of {column.name}"
+        plan = Plan(rule, attribute_inference.RISK, attribute_inference.RISK, "rate", "record", False, {}, target)
+        made.append((plan, setting.targets.of(setting.by_secret[column.name], people)))
+    return made
+
+
+def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding, float | None]:
+    cells = [evidence.cell("true", g) for g in ("used", "unused")]
+    if min(len(np.unique(c.cluster)) for c in cells) < setting.min_cell:
+        why = Unmeasured(
+            unmeasured="small_group", needs=f"{setting.min_cell} or more people of the group on either side"
+        )
+        return findings_.unmeasured(plan, why), None
+    setting.evidence[plan.rule] = evidence
+    rates = [statistics.proportion(c.success, c.cluster) for c in cells]
+    return findings_.rates(plan, evidence), statistics.exceedance_p(rates[0], rates[1])
+
+
+def _adjusted(found: list[tuple[Finding, float | None]]) -> list[Finding]:
+    measured = [p for _, p in found if p is not None]
+    adjusted = map(four_digits, statistics.holm(np.array(measured)).tolist())
+    return [finding if p is None else finding.model_copy(update={"adjusted_p": next(adjusted)}) for finding, p in found]
+
+
+def _outlying(setting: Setting) -> Array:
+    """The people asked about who are furthest from the original, no row of their own counted."""
+    original, asked = setting.members, setting.targets.table
+    most = int(np.unique(original.persons, return_counts=True)[1].max())
+    rows, distances, _ = nearest(asked, original, Scale.of(original), setting.seed, NEIGHBOUR + min(MOST_ROWS, most))
+    others = original.persons[rows] != asked.persons[:, None]
+    # The distance to the fifth row of others, or to the last one known where fewer are.
+    place = np.minimum(np.argmax(np.cumsum(others, 1) >= min(NEIGHBOUR, len(original)), axis=1), rows.shape[1] - 1)
+    place[others.sum(1) < NEIGHBOUR] = rows.shape[1] - 1
+    far = distances[np.arange(len(asked)), place]
+    return far >= np.quantile(far, 1 - SHARE)
+
+
+def _rare(setting: Setting) -> Array | None:
+    """The people asked about with the rarest category or pair of categories, by its frequency in the original."""
+    original, asked = setting.members, setting.targets.table
+    sizes = {
+        j: len(column.levels) if column.kind == "categorical" else _distinct(values)
+        for j, (column, values) in enumerate(zip(original.columns, original.values, strict=True))
+        if column.kind == "categorical" or _distinct(values) <= FEW_VALUES
+    }
+    coded = sorted(sizes, key=lambda j: sizes[j])[:MOST_COLUMNS]
+    if not coded:
+        return None
+    # Codes of both tables' rows together; a gap is a value like any other.
+    codes = {
+        j: np.unique(np.concatenate([t.values[j] for t in (original, asked)]), return_inverse=True)[1] for j in coded
+    }
+    rarity = np.full(len(asked), np.inf)
+    for chosen in [*combinations(coded, 1), *combinations(coded, 2)]:
+        keys = np.zeros(len(original) + len(asked), np.int64)
+        for j in chosen:
+            keys = keys * 2**31 + codes[j]
+        own, others = keys[: len(original)], keys[len(original) :]
+        values, counts = people_with(own, original.persons)
+        place = np.minimum(np.searchsorted(values, others), len(values) - 1)
+        frequency = np.where(values[place] == others, counts[place], 0)
+        # Each member counts once, and so itself.
+        rarity = np.minimum(rarity, frequency - setting.targets.used)
+    return rarity <= np.quantile(rarity, SHARE)
+
+
+def _distinct(values: Array) -> int:
+    return len(np.unique(values[~np.isnan(values.astype(float))]))

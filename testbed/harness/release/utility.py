@@ -1,0 +1,135 @@
+"""What a release is still good for, in aggregates: marginals, correlations, a model trained on it, propensity.
+
+Measured against people who were not in the data where there are any, so that a copy earns nothing extra.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+from scipy import stats as _scipy_stats
+from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+from testbed.attacks.release.density import sampled
+from testbed.attacks.release.features import ranked
+from testbed.core import Array, Table
+from testbed.core.randomness import keyed_rng
+from testbed.findings import statistics
+from testbed.findings.schema import Estimate, Measure, Metric, Unit, Unmeasured, Utility
+
+TREES = 50
+PREDICTED = 5
+"""Columns that a model is trained for where none is named."""
+
+
+def utility(release: Table, real: Table, seed: int, targets: tuple[str, ...] = ()) -> list[Utility]:
+    """Four figures, 1 or .5 at best as each says; from at most 5,000 rows a side."""
+    ours, theirs = (sampled(t, seed) for t in (release, real))
+    measures = {
+        "marginals: 1 less the distance of a column's distributions": _marginals(ours, theirs),
+        "correlations: 1 less half the difference of a pair's rank correlation": _correlations(ours, theirs),
+        "train on synthetic, test on real: skill over the best single guess": _trained(ours, theirs, seed, targets),
+        "propensity: AUC of telling released from real rows; .5 cannot be told": _propensity(ours, theirs, seed),
+    }
+    return [Utility(name=name, measure=measure) for name, measure in measures.items()]
+
+
+def _over(values: list[float], metric: Metric, unit: Unit) -> Measure:
+    if len(values) < 2:
+        return Unmeasured(unmeasured="too_few_columns", needs="two columns or more")
+    found = statistics.t_interval(np.array(values))
+    return Estimate(
+        metric=metric,
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        method="t over columns",
+        unit=unit,
+        n=len(values),
+    )
+
+
+def _marginals(release: Table, real: Table) -> Measure:
+    """Kolmogorov-Smirnov's distance of numbers, total variation of categories; a gap is a value."""
+    scores: list[float] = []
+    for column, mine, other in zip(release.columns, release.values, real.values, strict=True):
+        if column.kind == "numeric":
+            filled = [np.where(np.isnan(v), np.inf, v) for v in (mine, other)]
+            grid = np.unique(np.concatenate(filled))
+            below = [np.searchsorted(np.sort(v), grid, "right") / len(v) for v in filled]
+            scores.append(1 - float(np.abs(below[0] - below[1]).max()))
+        else:
+            size = 2 + int(max(mine.max(), other.max()))
+            shares = [np.bincount(v + 1, minlength=size) / len(v) for v in (mine, other)]
+            scores.append(1 - float(np.abs(shares[0] - shares[1]).sum() / 2))
+    return _over(scores, "fidelity", "column_set")
+
+
+def _correlations(release: Table, real: Table) -> Measure:
+    matrices: list[Array] = []
+    for table in (release, real):
+        x = np.asarray(_scipy_stats.rankdata(ranked(table, real), axis=0), dtype=float)
+        x = x + keyed_rng(0, "no column is constant").normal(0, 1e-9, x.shape)
+        matrices.append(np.atleast_2d(np.corrcoef(x, rowvar=False)))
+    upper = np.triu_indices(len(release.columns), 1)
+    return _over((1 - np.abs(matrices[0] - matrices[1])[upper] / 2).tolist(), "fidelity", "column_set")
+
+
+def _trained(release: Table, real: Table, seed: int, targets: tuple[str, ...]) -> Measure:
+    """Skill over the best single guess, mean over targets; 0 is no better than guessing."""
+    if len(release.columns) < 2:
+        return Unmeasured(unmeasured="too_few_columns", needs="two columns or more")
+    names = [c.name for c in release.columns]
+    chosen = targets or tuple(names[:: max(1, len(names) // PREDICTED)][:PREDICTED])
+    return _over([_skill(release, real, n, seed) for n in chosen], "fidelity", "column_set")
+
+
+def _skill(release: Table, real: Table, target: str, seed: int) -> float:
+    j = [c.name for c in release.columns].index(target)
+    x, asked = (np.delete(ranked(t, release), j, 1) for t in (release, real))
+    y, truth = release.values[j].astype(float), real.values[j].astype(float)
+    state = int(keyed_rng(seed, "utility", target).integers(2**31))
+    if release.columns[j].kind == "numeric":
+        there, tested = ~np.isnan(y), ~np.isnan(truth)
+        if there.sum() < 2 or tested.sum() < 2 or np.ptp(truth[tested]) == 0:
+            return 0.0
+        scale = float(np.abs(np.concatenate([y[there], truth[tested]])).max()) or 1.0
+        model = ExtraTreesRegressor(TREES, random_state=state, max_features=1 / 3).fit(x[there], y[there] / scale)
+        error = np.asarray(model.predict(asked[tested])) - truth[tested] / scale
+        spread = float(np.var(truth[tested] / scale))
+        return max(-1.0, 1 - float(np.mean(error**2)) / spread) if spread > 0 else 0.0
+    codes, counts = np.unique(y, return_counts=True)
+    guess = float((truth == codes[counts.argmax()]).mean())
+    if len(codes) < 2 or guess == 1:
+        return 0.0
+    keep = np.isin(y, codes[np.argsort(-counts)][:20])
+    forest = ExtraTreesClassifier(TREES, random_state=state)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each
+        forest.fit(x[keep], y[keep])
+    return (float((np.asarray(forest.predict(asked)) == truth).mean()) - guess) / (1 - guess)
+
+
+def _propensity(release: Table, real: Table, seed: int) -> Measure:
+    """A forest learns on one half of each side; the AUC is that on the other half."""
+    if min(len(release), len(real)) < 20:
+        return Unmeasured(unmeasured="too_few_rows", needs="20 rows a side")
+    x = np.concatenate([ranked(release, real), ranked(real, real)])
+    y = np.arange(len(x)) < len(release)
+    half = keyed_rng(seed, "propensity").permutation(len(x)) % 2 == 0
+    state = int(keyed_rng(seed, "forest").integers(2**31))
+    forest = ExtraTreesClassifier(TREES, random_state=state, min_samples_leaf=5).fit(x[half], y[half])
+    score = np.asarray(forest.predict_proba(x[~half]))[:, 1]
+    found = statistics.auc(score[y[~half]], score[~y[~half]])
+    return Estimate(
+        metric="auc",
+        value=found.value,
+        low=found.low,
+        high=found.high,
+        level=found.level,
+        method=found.method,
+        unit="row",
+        n=found.n,
+    )

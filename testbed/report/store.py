@@ -1,0 +1,75 @@
+"""Assembling a result, and writing a run's folder: whole or not at all, and past the gate."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from testbed.core import Evidence
+from testbed.core.disclosure import People
+from testbed.core.errors import InputError, UsageError
+from testbed.findings.schema import Result
+from testbed.report import folder, gate, html
+
+
+def to_json(result: Result) -> str:
+    return json.dumps(result.dump(), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
+
+
+def load(path: Path) -> Result:
+    """The result in a run's folder or file. Raises `InputError` where it is not one."""
+    file = path / "share" / "result.json" if path.is_dir() else path
+    if not file.is_file():
+        raise UsageError(
+            "TB-RESULT-001", "There is no result there.", f"{file.name} was not found.", "Name a run's folder."
+        )
+    try:
+        return Result.model_validate(json.loads(file.read_text(encoding="utf-8")))
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError):
+        raise InputError(
+            "TB-RESULT-002",
+            "The file is no result of this testbed.",
+            "It does not follow the schema testbed.result/1.",
+            "See testbed schema, and check that the file is whole.",
+        ) from None
+
+
+def write(
+    out: Path,
+    result: Result,
+    evidence: Mapping[str, Evidence] | None = None,
+    people: People | None = None,
+    files: Mapping[str, bytes] | None = None,
+    checked: bool = False,
+) -> Path:
+    """Write `share/` and `evidence/` under `out`; on any error an earlier run there stays as it is.
+
+    `files` go to evidence/ as they are. An earlier run is replaced; a folder that holds anything else is refused,
+    unless it was `checked` before the work: what others put there since is moved back or kept beside, not deleted.
+    """
+    min_cell = result.disclosure.min_cell
+    share = {"result.json": to_json(result).encode(), "report.html": html.render(result).encode()}
+    gate.check(share, result, people, min_cell)
+    if not checked:
+        folder.check(out)
+    folder.put(
+        out, share, {f"{rule}.npz": _packed(rows) for rule, rows in (evidence or {}).items()} | dict(files or {})
+    )
+    return out
+
+
+def _packed(rows: Evidence) -> bytes:
+    columns = {c: getattr(rows, c) for c in ("view", "group", "item", "cluster", "score", "success")}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **columns)
+    return buffer.getvalue()
+
+
+def writable(out: Path) -> None:
+    """Raises `UsageError` unless results may go to `out`: called before hours of work."""
+    folder.check(out)

@@ -1,0 +1,1 @@
+"""Whatever gives a view: a federation, a released model, a synthetic table."""

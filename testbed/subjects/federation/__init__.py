@@ -1,0 +1,1 @@
+"""Federated training with Flower, recorded as one position sees it."""

@@ -1,0 +1,318 @@
+"""One ServerApp and one ClientApp, on Flower's public interface, the same on every engine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.typing import ClientAppCallable, Mod
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg, Strategy
+from torch import nn
+
+from testbed import models
+from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
+from testbed.core.errors import RunError, UsageError
+from testbed.core.randomness import keyed_rng
+from testbed.subjects.federation.messages import (
+    PARTITION_METRIC,
+    Answer,
+    Craft,
+    Observe,
+    to_parameters,
+    with_parameters,
+)
+
+PARTITION = "partition-id"
+REPORT = "query.identity"
+PATIENCE_S = 120.0
+
+
+# --- the client -----------------------------------------------------------------------------------------
+
+
+def batches(protocol: Protocol, seed: int, partition: int, round_: int, n: int) -> Iterator[Array]:
+    """The row numbers of each local step of a client in a round; what the judge knows and the attacker does not.
+
+    FedSGD walks once through a fixed order, one batch a round; FedAvg shuffles anew in every local epoch.
+    """
+    size = min(protocol.batch_size or n, n)
+    if protocol.kind == "fedsgd":
+        order = keyed_rng(seed, "batches", partition).permutation(n)
+        start = (round_ - 1) * size
+        yield order[np.arange(start, start + size) % n]
+        return
+    steps = 0
+    rng = keyed_rng(seed, "batches", partition, round_)
+    for _ in range(protocol.local_epochs):
+        order = rng.permutation(n)
+        for start in range(0, n - size + 1, size):
+            if protocol.local_steps is not None and steps >= protocol.local_steps:
+                return
+            steps += 1
+            yield order[start : start + size]
+
+
+def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods: Sequence[Mod] = ()) -> ClientApp:
+    """A client trains on the partition that its node is given, and answers with a gradient or new weights."""
+    app = ClientApp(mods=list(mods))
+
+    @app.query("identity")
+    def identity(message: Message, context: Context) -> Message:
+        content = RecordDict({"metrics": MetricRecord({PARTITION_METRIC: int(context.node_config[PARTITION])})})
+        return Message(content, reply_to=message)
+
+    @app.train()
+    def train(message: Message, context: Context) -> Message:
+        partition = int(context.node_config[PARTITION])
+        config = next(iter(message.content.config_records.values()))
+        told = json.loads(str(config["model"]))
+        given = to_parameters(message.content)
+        assert given is not None
+        returned = local_update(
+            ModelSpec(told["factory"], told["arguments"]),
+            given,
+            partitions[partition],
+            protocol,
+            list(batches(protocol, seed, partition, int(str(config["server-round"])), len(partitions[partition]))),
+        )
+        metrics = MetricRecord({"num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
+        content = with_parameters(RecordDict({"metrics": metrics}), returned)
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
+    """A mod by which the clients of these partitions return something else than their training made."""
+
+    def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
+        reply = call_next(message, context)
+        partition = int(context.node_config[PARTITION])
+        sent, returned = to_parameters(message.content), None if reply.has_error() else to_parameters(reply.content)
+        if partition not in nodes or sent is None or returned is None:
+            return reply
+        config = next(iter(message.content.config_records.values()))
+        with one_thread():
+            changed = answer(int(str(config["server-round"])), partition, sent, returned)
+        reply.content = with_parameters(reply.content, changed)
+        return reply
+
+    return mod
+
+
+def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
+    """The client's optimiser, new at each round. Raises `UsageError` for one that is neither sgd nor adam."""
+    rate = protocol.learning_rate or 0.1
+    if protocol.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=rate, momentum=protocol.momentum)
+    if protocol.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate)
+    raise UsageError(
+        "TB-RUN-007",
+        f"There is no local optimiser called {protocol.optimizer!r}.",
+        "Clients train by an optimiser that the server can name.",
+        "Use sgd (with momentum, if wanted) or adam.",
+    )
+
+
+def local_update(
+    spec: ModelSpec, parameters: Parameters, data: Cohort, protocol: Protocol, steps: list[Array]
+) -> dict[str, Array]:
+    """FedSGD: the gradient of one batch. FedAvg: the weights after the local steps."""
+    with one_thread():
+        model = models.build(spec)
+        model.load_state_dict(models.to_tensors(parameters, model), strict=False)
+        models.as_trained(model, min(map(len, steps), default=1))
+        optimizer = optimizer_for(model, protocol)
+        x, y = torch.tensor(data.x), torch.tensor(data.y)
+        for rows in steps:
+            optimizer.zero_grad()
+            index = torch.from_numpy(rows)
+            models.record_losses(model, model(x[index]), x[index], y[index]).mean().backward()
+            if protocol.kind == "fedsgd":
+                # Of what is not trained the gradient is zero: the server steps by all that it sent.
+                return {
+                    k: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy().copy()
+                    for k, p in model.named_parameters()
+                }
+            optimizer.step()
+        return models.get_parameters(model)
+
+
+@contextmanager
+def one_thread() -> Generator[None]:
+    """Torch on one thread: sums in one order, whatever the engine's processes are granted."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+# --- the server -----------------------------------------------------------------------------------------
+
+
+class Ordered(Strategy):
+    """Asks every node for its partition first, then sends and aggregates in that order, and fails on any error.
+
+    Flower aggregates in the order of arrival, counts a client that raised as absent, and samples by random node
+    ids; each of the three makes equal runs differ.
+    """
+
+    def __init__(
+        self, inner: FedAvg, craft: Craft | None, tolerate: bool = False, observe: Observe | None = None
+    ) -> None:
+        self.inner, self.craft, self.tolerate, self.observe = inner, craft, tolerate, observe
+        self.partition_of: dict[int, int] = {}
+
+    def meet(self, grid: Grid, clients: int) -> None:
+        """Learn the partition of every node. Raises `RunError` unless all clients answer."""
+        waited = time.monotonic()
+        while len(nodes := sorted(grid.get_node_ids())) < clients and time.monotonic() - waited < PATIENCE_S:
+            time.sleep(0.05)  # a runtime registers its nodes while the server is already up
+        asked = [Message(RecordDict(), node, REPORT) for node in nodes]
+        for reply in grid.send_and_receive(asked):
+            if reply.has_error():
+                raise failed(reply)
+            metrics = next(iter(reply.content.metric_records.values()))
+            self.partition_of[reply.metadata.src_node_id] = int(str(metrics[PARTITION_METRIC]))
+        if len(self.partition_of) != clients:
+            raise RunError(
+                "TB-RUN-003",
+                f"{len(self.partition_of)} of {clients} clients answered.",
+                "A federation with fewer clients would be another federation.",
+                "Check that all nodes are up, and start again.",
+            )
+
+    def _by_partition(self, node: int) -> int:
+        return self.partition_of[node]
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        messages = list(self.inner.configure_train(server_round, arrays, config, grid))
+        messages.sort(key=lambda m: self._by_partition(m.metadata.dst_node_id))
+        for message in messages if self.craft else []:
+            sent = to_parameters(message.content)
+            if self.craft and sent is not None:
+                with one_thread():
+                    crafted = self.craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
+                message.content = with_parameters(message.content, crafted)
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        answered = sorted(replies, key=lambda m: self._by_partition(m.metadata.src_node_id))
+        if not self.tolerate:
+            for message in answered:
+                if message.has_error():
+                    raise failed(message)
+        for message in answered if self.observe else []:
+            returned = None if message.has_error() else to_parameters(message.content)
+            if self.observe and returned is not None:
+                self.observe(server_round, self._by_partition(message.metadata.src_node_id), returned)
+        return self.inner.aggregate_train(server_round, answered)
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        return []
+
+    def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        return None
+
+    def summary(self) -> None:
+        self.inner.summary()
+
+
+def failed(message: Message) -> RunError:
+    """The error of a client's reply, without its text: an exception's message may quote records."""
+    kind = message.error.reason.partition(":")[0] if message.error.reason else "an unnamed error"
+    return RunError(
+        "TB-RUN-001",
+        f"A client failed in training ({kind.split()[-1][:40]}).",
+        "Flower would go on without it, and the run would pass as a success.",
+        "Mend the client, or declare that the scenario tolerates dropout.",
+    )
+
+
+class FedSGD(FedAvg):
+    """Clients send gradients; the server steps against their weighted mean (McMahan et al. 2017, FedSGD)."""
+
+    def __init__(self, learning_rate: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.learning_rate = learning_rate
+        self._current: dict[str, Array] = {}
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        self._current = {k: v.numpy() for k, v in arrays.items()}
+        return super().configure_train(server_round, arrays, config, grid)
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        gradient, metrics = super().aggregate_train(server_round, replies)
+        if gradient is None:
+            return None, metrics
+        step = np.float32(self.learning_rate)
+        stepped = {k: self._current[k] - step * v.numpy().astype(np.float32) for k, v in gradient.items()}
+        content = with_parameters(RecordDict(), stepped)
+        return next(iter(content.array_records.values())), metrics
+
+
+def strategy_for(protocol: Protocol) -> FedAvg:
+    """Flower's FedAvg over all clients in every round, or FedSGD."""
+    everyone: dict[str, Any] = {
+        "fraction_train": 1.0,
+        "fraction_evaluate": 0.0,
+        # Flower draws the sample before it waits, so the minimum must name all of them.
+        "min_train_nodes": protocol.clients,
+        "min_available_nodes": protocol.clients,
+    }
+    if protocol.kind == "fedsgd":
+        return FedSGD(protocol.learning_rate or 0.1, **everyone)
+    return FedAvg(**everyone)
+
+
+def server_app(
+    strategy: Strategy,
+    ordered: Ordered,
+    model: ModelSpec,
+    protocol: Protocol,
+    seed: int,
+    start: Parameters | None = None,
+) -> ServerApp:
+    """Meets the clients, then runs the (outermost) strategy; `ordered` is the wrapper somewhere inside it."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        ordered.meet(grid, protocol.clients)
+        initial = with_parameters(RecordDict(), start or models.get_parameters(models.build(model, seed)))
+        told = {"model": json.dumps({"factory": model.factory, "arguments": dict(model.arguments)})}
+        strategy.start(
+            grid,
+            next(iter(initial.array_records.values())),
+            num_rounds=protocol.rounds,
+            train_config=ConfigRecord({**told, **plain(asdict(protocol))}),
+        )
+
+    return app
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """What clients are told of the protocol."""
+    return {k.replace("_", "-"): v for k, v in values.items() if v is not None}

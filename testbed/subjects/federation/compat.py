@@ -1,0 +1,347 @@
+"""Everything that touches Flower beyond its public interface; pinned to one version and tested against it.
+
+Used here: the identity that `Message()` reads (`flwr.supercore.task_identity`), the private message id, the
+`Run` type of `Grid`, `run_simulation`, which Flower 1.41 calls deprecated and has no successor in Python, and secure
+aggregation (SecAgg+), which exists on its legacy workflow alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import os
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+
+import numpy as np
+from flwr.app import Context, Error, Message, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
+
+from testbed.core.executor import loopback, swept
+
+VERSION = "1.41.0"
+PARTITION = "partition-id"
+PARTITIONS = "num-partitions"
+FIRST_NODE = 1000
+CLIENT_ERROR = 0
+
+
+class InMemoryGrid(Grid):
+    """Nodes in this process: a message is answered by calling the ClientApp, replies in the order of nodes.
+
+    Node ids ascend with partition ids, so that a run needs no clock and no race to be repeatable.
+    """
+
+    def __init__(self, client_app: ClientApp, nodes: int) -> None:
+        self._app = client_app
+        self._contexts = {
+            FIRST_NODE + i: Context(
+                run_id=1,
+                node_id=FIRST_NODE + i,
+                node_config={PARTITION: i, PARTITIONS: nodes},
+                state=RecordDict(),
+                run_config={},
+            )
+            for i in range(nodes)
+        }
+        self._run = Run.create_empty(run_id=1)
+        self._replies: dict[str, Message] = {}
+        self._sent = 0
+
+    def set_run(self, run: Run) -> None:
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return Message(content, dst_node_id, message_type, group_id=group_id, ttl=ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self._contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        keys: list[str] = []
+        for message in messages:
+            self._sent += 1
+            key = f"m{self._sent}"
+            message.metadata.__dict__["_message_id"] = key
+            self._replies[key] = self._answer(message)
+            keys.append(key)
+        return keys
+
+    def _answer(self, message: Message) -> Message:
+        node = message.metadata.dst_node_id
+        # A client must not be able to write into the server's arrays, nor take from what other clients are told.
+        content = message.content.copy()
+        for name, record in message.content.config_records.items():
+            content[name] = copy.deepcopy(record)
+        private = Message(content, node, message.metadata.message_type)
+        private.metadata.__dict__.update(message.metadata.__dict__)
+        try:
+            return self._app(private, self._contexts[node])
+        except Exception as error:  # as a SuperNode does: the failure travels as a reply
+            return Message(Error(code=CLIENT_ERROR, reason=f"{type(error).__name__}: {error}"), reply_to=private)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self._replies.pop(key) for key in message_ids if key in self._replies]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        return self.pull_messages(self.push_messages(list(messages)))
+
+
+def run_in_process(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
+    """Run a federation in this process."""
+    with _identity(), quiet():
+        context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
+        server_app(InMemoryGrid(client_app, nodes), context)
+
+
+def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
+    """Run a federation on Flower's simulation runtime (Ray); RAY_ADDRESS names an existing cluster."""
+    import ray
+    from flwr.simulation import run_simulation as run
+
+    config: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
+    if "RAY_ADDRESS" not in os.environ:
+        quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
+        config["init_args"] = {"num_cpus": os.cpu_count() or 1, **quietly}
+    local = loopback() if "init_args" in config else contextlib.nullcontext()
+    with swept(), warnings.catch_warnings(), quiet(), local:
+        for kind in (DeprecationWarning, FutureWarning, RuntimeWarning, UserWarning):  # a file left open is still told
+            warnings.simplefilter("ignore", kind)
+        try:
+            run(server_app, client_app, nodes, backend_config=cast(Any, config))
+        finally:
+            ray.shutdown()
+
+
+@contextlib.contextmanager
+def _identity() -> Generator[None]:
+    before = (TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id)  # pyright: ignore[reportPrivateUsage]
+    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
+    try:
+        yield
+    finally:
+        TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id = before  # pyright: ignore[reportPrivateUsage]
+
+
+@contextlib.contextmanager
+def quiet(below: int = logging.ERROR) -> Generator[None]:
+    """Flower's progress lines are not this program's; its errors are."""
+    logger = logging.getLogger("flwr")
+    level = logger.level
+    logger.setLevel(below)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {
+    "in-process": run_in_process,
+    "simulation": run_simulation,
+}
+
+
+# --- secure aggregation -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Shares:
+    """What a server collects in one round of SecAgg+: masked vectors, and shares of both secrets of every node.
+
+    Honest servers are given, of each node, shares of the seed of its own mask (it lives) or of the key behind its
+    pairwise masks (it dropped out), never of both.
+    """
+
+    keys: dict[int, bytes] = field(default_factory=dict[int, bytes])
+    neighbours: dict[int, list[int]] = field(default_factory=dict[int, "list[int]"])
+    masked: dict[int, list[Any]] = field(default_factory=dict[int, "list[Any]"])
+    seeds: dict[int, list[bytes]] = field(default_factory=dict[int, "list[bytes]"])
+    secrets: dict[int, list[bytes]] = field(default_factory=dict[int, "list[bytes]"])
+    settings: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class AskingForBoth(Grid):
+    """A grid under SecAgg+'s workflow that declares living nodes dead as well, and keeps what they answer.
+
+    The workflow itself is given the honest part of every answer, so that the sum comes out as it should.
+    """
+
+    def __init__(self, inner: Grid, shares: Shares) -> None:
+        self._inner, self._shares = inner, shares
+
+    def set_run(self, run: Run) -> None:
+        self._inner.set_run(run)
+
+    @property
+    def run(self) -> Run:
+        return self._inner.run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        return self._inner.create_message(content, message_type, dst_node_id, group_id, ttl)
+
+    def get_node_ids(self) -> Iterable[int]:
+        return self._inner.get_node_ids()
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return self._inner.push_messages(messages)
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return self._inner.pull_messages(message_ids)
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        sent = list(messages)
+        stage, honest = "", dict[int, "tuple[int, int]"]()
+        for message in sent:
+            config = cast(dict[str, Any], message.content.config_records[SECURE_RECORD])
+            node, stage = message.metadata.dst_node_id, str(config["stage"])
+            if stage == "setup":
+                self._shares.settings = {k: config[k] for k in ("clipping_range", "target_range", "mod_range")}
+            elif stage == "share_keys":
+                known = {int(k): v for k, v in config.items() if k != "stage"}
+                self._shares.keys |= {k: v[0] for k, v in known.items()}
+                self._shares.neighbours[node] = [k for k in known if k != node]
+            elif stage == "unmask":
+                living, dead = list(config["active_nids"]), list(config["dead_nids"])
+                honest[node] = (len(living), len(living) + len(dead))
+                config["dead_nids"] = dead + living
+        replies = list(self._inner.send_and_receive(sent, timeout=timeout))
+        for reply in (r for r in replies if not r.has_error()):
+            config = cast(dict[str, Any], reply.content.config_records[SECURE_RECORD])
+            node = reply.metadata.src_node_id
+            if stage == "collect_masked_vectors":
+                self._shares.masked[node] = list(config["masked_params"])
+            elif stage == "unmask":
+                living, kept = honest[node]
+                for place, (owner, share) in enumerate(zip(config["nids"], config["shares"], strict=True)):
+                    (self._shares.seeds if place < living else self._shares.secrets).setdefault(owner, []).append(share)
+                config["nids"], config["shares"] = config["nids"][:kept], config["shares"][:kept]
+        return replies
+
+
+SECURE_RECORD = "secaggplus_configs"
+
+
+def unmasked(shares: Shares, node: int) -> list[Any] | None:
+    """One node's own vector from the shares of both its secrets, or None where they were not given."""
+    from flwr.common import bytes_to_ndarray
+    from flwr.common.secure_aggregation import ndarrays_arithmetic as arithmetic
+    from flwr.common.secure_aggregation.crypto.shamir import combine_shares
+    from flwr.common.secure_aggregation.crypto.symmetric_encryption import generate_shared_key
+    from flwr.common.secure_aggregation.ndarrays_arithmetic import parameters_mod
+    from flwr.common.secure_aggregation.quantization import dequantize
+    from flwr.common.secure_aggregation.secaggplus_utils import pseudo_rand_gen
+    from flwr.supercore.primitives.asymmetric import bytes_to_private_key, bytes_to_public_key
+
+    if node not in shares.masked or node not in shares.seeds or node not in shares.secrets:
+        return None
+    modulus = int(shares.settings["mod_range"])
+    vector = [bytes_to_ndarray(b) for b in shares.masked[node]]
+    dimensions = [v.shape for v in vector]
+    vector = arithmetic.parameters_subtraction(
+        vector, pseudo_rand_gen(combine_shares(shares.seeds[node]), modulus, dimensions)
+    )
+    secret = bytes_to_private_key(combine_shares(shares.secrets[node]))
+    for other in shares.neighbours[node]:
+        key = generate_shared_key(secret, bytes_to_public_key(shares.keys[other]))
+        mask = pseudo_rand_gen(key, modulus, dimensions)
+        undo = arithmetic.parameters_subtraction if node > other else arithmetic.parameters_addition
+        vector = undo(vector, mask)
+    ratio, parts = arithmetic.factor_extract(parameters_mod(vector, modulus))
+    target = int(shares.settings["target_range"])
+    plain = dequantize(parts, float(shares.settings["clipping_range"]), target)
+    return [p * (target / ratio) for p in plain]
+
+
+def secure_mods(names: Sequence[str]) -> list[Any]:
+    """What a client on the Message API needs around it under SecAgg+: the protocol, and a translation.
+
+    Without the translation every client fails in the round's third stage, and the workflow stops without an error.
+    """
+    from flwr.app import Array, ArrayRecord, ConfigRecord
+    from flwr.client.mod import secaggplus_mod
+    from flwr.common import FitRes, Status, ndarrays_to_parameters, parameters_to_ndarrays
+    from flwr.common.typing import Code
+    from flwr.compat.common import recorddict_compat
+
+    def translated(message: Message, context: Context, call_next: Any) -> Message:
+        if message.metadata.message_type != "train":
+            return call_next(message, context)
+        asked = recorddict_compat.recorddict_to_fitins(message.content, keep_input=True)
+        given_arrays = parameters_to_ndarrays(asked.parameters)
+        arrays = {n: Array(np.ascontiguousarray(v)) for n, v in zip(names, given_arrays, strict=True)}
+        given = RecordDict({"arrays": ArrayRecord(arrays), "config": ConfigRecord(cast(Any, asked.config))})
+        message.content = given
+        reply = call_next(message, context)
+        answered = next(iter(reply.content.array_records.values()))
+        metrics = next(iter(reply.content.metric_records.values()))
+        values = ndarrays_to_parameters([answered[n].numpy() for n in names])
+        result = FitRes(Status(Code.OK, ""), values, int(str(metrics["num-examples"])), {})
+        reply.content = recorddict_compat.fitres_to_recorddict(result, keep_input=True)
+        return reply
+
+    return [secaggplus_mod, translated]
+
+
+def secure_round(
+    grid: Grid, round_: int, sent: dict[int, list[Any]], config: dict[str, Any], threshold: float, max_weight: float
+) -> list[Any] | None:
+    """One round of SecAgg+ over the nodes in `sent`, each with its arrays: the mean, or None where it halted."""
+    from flwr.app import ConfigRecord
+    from flwr.common import FitIns, ndarrays_to_parameters, parameters_to_ndarrays
+    from flwr.server.compat.legacy_context import LegacyContext
+    from flwr.server.workflow import SecAggPlusWorkflow
+    from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
+
+    found: list[list[Any]] = []
+
+    class Node:
+        def __init__(self, node: int) -> None:
+            self.node_id = node
+
+    class Asking:
+        def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> list[Any]:
+            return [(Node(n), FitIns(ndarrays_to_parameters(a), dict(config))) for n, a in sent.items()]
+
+        def aggregate_fit(self, server_round: int, results: list[Any], failures: list[Any]) -> tuple[None, Any]:
+            found.append(parameters_to_ndarrays(results[0][1].parameters))
+            return None, {}
+
+    context = LegacyContext(
+        Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={}), strategy=cast(Any, Asking())
+    )
+    context.client_manager.num_available = lambda: len(sent)
+    context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: round_})
+    empty = compat_arrays(next(iter(sent.values())))
+    context.state.array_records[MAIN_PARAMS_RECORD] = empty
+    # That it halted is said by the answer; its own lines would not say in which run.
+    with warnings.catch_warnings(), quiet(logging.CRITICAL):
+        warnings.simplefilter("ignore")
+        SecAggPlusWorkflow(1.0, threshold, max_weight=max_weight)(grid, context)
+    return found[0] if found else None
+
+
+def compat_arrays(values: list[Any]) -> Any:
+    """Arrays in the legacy workflow's own record."""
+    from flwr.common import ndarrays_to_parameters
+    from flwr.compat.common import recorddict_compat
+
+    return recorddict_compat.parameters_to_arrayrecord(ndarrays_to_parameters(values), keep_input=True)

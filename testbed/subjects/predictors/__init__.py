@@ -1,0 +1,1 @@
+"""Models under audit: estimators, torch modules, APIs and tables of predictions."""

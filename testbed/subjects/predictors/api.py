@@ -1,0 +1,90 @@
+"""A model that can only be asked: any function of records, with its questions counted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from testbed.core import Array, Cohort, Predictor, Unavailable
+from testbed.core.errors import InputError
+from testbed.subjects.predictors import user_code
+from testbed.subjects.predictors.outputs import Outputs, as_probabilities, kind_of
+
+Function = Callable[[Array], Any]
+
+
+def function(name: str) -> Function:
+    """The function `module:function`. Raises `UsageError` where there is none."""
+    return user_code.function(name, "TB-SUBJECT-025", "Name one that takes records (n, features) and answers for each.")
+
+
+def _numbers(said: Any) -> Array:
+    """Answers as numbers, also those of a network that keeps gradients."""
+    return np.asarray(said.detach().cpu() if hasattr(said, "detach") else said, dtype=np.float64)
+
+
+class Api:
+    """Asks `function` about records, each of them once, and no more than `budget` of them in all.
+
+    An attacker keeps the answers, so that a record asked about twice costs one query. `asked` counts them.
+    """
+
+    def __init__(self, function: Function, budget: int | None = None) -> None:
+        self._function, self._budget = function, budget
+        self._answers: dict[bytes, Array] = {}
+
+    @property
+    def asked(self) -> int:
+        return len(self._answers)
+
+    def afford(self, x: Array) -> None:
+        """Raises `Unavailable` where the budget does not cover these records (n, features), without asking."""
+        new = {row.tobytes() for row in x} - self._answers.keys()
+        if self._budget is not None and self.asked + len(new) > self._budget:
+            raise Unavailable("query_budget", f"{self.asked + len(new)} queries; the budget is {self._budget}")
+
+    def __call__(self, x: Array) -> Array:
+        """The function's answers (n, outputs). Raises `Unavailable` where the budget does not cover the new records."""
+        self.afford(x)
+        keys = [row.tobytes() for row in x]
+        new = {k: row for k, row in zip(keys, x, strict=True) if k not in self._answers}
+        if new:
+            self._answers |= dict(zip(new, self._ask(np.stack(list(new.values()))), strict=True))
+        return np.stack([self._answers[k] for k in keys]) if keys else np.empty((0, 1))
+
+    def _ask(self, x: Array) -> Array:
+        try:
+            said = _numbers(self._function(x))
+        except Exception:  # as a network does of 32 bits
+            try:
+                said = _numbers(self._function(x.astype(np.float32)))
+            except Exception:
+                raise self._error() from None
+        if said.ndim not in (1, 2) or len(said) != len(x):
+            raise self._error()
+        return said.reshape(len(x), -1)
+
+    @staticmethod
+    def _error() -> InputError:
+        return InputError(
+            "TB-SUBJECT-026",
+            "The function does not take these records, or answers with something else than a number a class.",
+            "It is given an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
+            "Return class probabilities or logits, or with --outputs number a number, for every row in order.",
+        )
+
+
+def api_predictor(api: Api, members: Array, outputs: str = "auto") -> Predictor:
+    """The function as a model; what its numbers are is decided once, on the `members`, as for a torch module.
+
+    Raises `Unavailable` where the budget does not even cover them.
+    """
+    first = api(members)
+    kind: Outputs = kind_of(first, outputs)
+    return Predictor(lambda people: _said(api, people, kind), as_probabilities(first, kind).shape[1])
+
+
+def _said(api: Api, people: Cohort, kind: Outputs) -> Array:
+    return as_probabilities(api(people.x.reshape(len(people), -1)), kind)

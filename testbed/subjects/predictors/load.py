@@ -1,0 +1,142 @@
+"""Subjects of an audit from what their owners have: an estimator, a torch module, a function, or predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Array, Cohort, Predictor, Recipe, Unavailable
+from testbed.core.errors import InputError, UsageError
+from testbed.subjects.predictors import estimator
+from testbed.subjects.predictors import people as subjects
+from testbed.subjects.predictors.api import Api, api_predictor
+from testbed.subjects.predictors.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
+from testbed.subjects.predictors.subject import Subject
+from testbed.subjects.predictors.torch_module import TorchRecipe, eta, materialised, torch_outputs, torch_predictor
+
+if TYPE_CHECKING:
+    from testbed.core.executor import Spread
+    from testbed.models.ensemble import Training
+
+Frames = dict[str, pd.DataFrame]
+
+
+def from_predictions(frame: pd.DataFrame) -> Subject:
+    """A model known by a table alone; see `testbed.subjects.predictors.people.predictions`."""
+    return Subject(*subjects.predictions(frame), described=False)
+
+
+def from_estimator(made: Any, frames: Frames, label: str, person: str | None) -> Subject:
+    """A scikit-learn classifier or regressor, and the tables `members`, `controls` and perhaps `reference`."""
+    trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
+    features = tuple(trained_on or _inputs(frames, label, person))
+    if {label, person} & set(trained_on or ()):
+        raise InputError(
+            "TB-SUBJECT-031",
+            "The label, or the person's column, is one of the model's inputs.",
+            "The label is what the model was trained to tell; of another column every score would be wrong.",
+            f"Name with --label one that it was not given: {_left(frames['members'], features)}.",
+        )
+    again = estimator.retrainable(made)
+    if estimator.classifies(made):
+        people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
+        return _subject(
+            estimator.sklearn_predictor(made), people, estimator.SklearnRecipe(made) if again else None, made, features
+        )
+    people, scale = subjects.numeric_cohorts(frames, label, person, trained_on)
+    predict = estimator.sklearn_numbers(made)
+    scale = _measured(scale, predict, people)
+    recipe = estimator.SklearnRecipe(made, scale=scale) if again else None
+    return _subject(as_predictor(predict, scale), people, recipe, made, features)
+
+
+def from_factory(
+    build: Callable[[], Any],
+    weights: Path | None,
+    outputs: str,
+    frames: Frames,
+    label: str,
+    person: str | None,
+    training: Training | None = None,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+    spread: Spread | None = None,
+) -> Subject:
+    """A torch module that `build` makes; with `training` more of its kind can be trained, side by side by `spread`."""
+    features = _inputs(frames, label, person)
+    build = materialised(build, len(features))
+    scale: Scale | None = None
+    if outputs == "number":
+        people, scale = subjects.numeric_cohorts(frames, label, person)
+        answer = torch_outputs(build, weights)
+
+        def predict(x: Array) -> Array:
+            return one_each(answer(x))
+
+        scale = _measured(scale, predict, people)
+        model, kind = as_predictor(predict, scale), "number"
+    else:
+        x = subjects.numbers(frames["members"], "members", [*features], [label])
+        model, kind = torch_predictor(build, weights, x, outputs)
+        people = subjects.cohorts(frames, label, list(range(model.classes)), person)
+    recipe = None
+    if training is not None:
+        recipe = TorchRecipe(build, training, kind, model.classes, cache, eta(progress), scale, spread)
+    return _subject(model, people, recipe, build(), features)
+
+
+def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:
+    """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the people."""
+    features = _inputs(frames, label, person)
+    try:
+        both = (subjects.numbers(frames[role], role, [*features], [label]) for role in ("members", "controls"))
+        api.afford(np.concatenate([*both]))
+        if outputs == "number":
+            people, scale = subjects.numeric_cohorts(frames, label, person)
+
+            def predict(x: Array) -> Array:
+                return one_each(api(x))
+
+            model = as_predictor(predict, _measured(scale, predict, people))
+        else:
+            x = subjects.numbers(frames["members"], "members", [*features], [label])
+            model = api_predictor(api, x, outputs)
+            people = subjects.cohorts(frames, label, list(range(model.classes)), person)
+    except Unavailable:
+        raise UsageError(
+            "TB-SUBJECT-027",
+            "The query budget does not cover the members and controls.",
+            "Each record in doubt is asked about once at least.",
+            "Raise --budget, or give fewer members and controls.",
+        ) from None
+    return _subject(model, people, None, None, features, asked=lambda: api.asked)
+
+
+def _subject(
+    model: Predictor,
+    people: Mapping[str, Cohort],
+    recipe: Recipe | None,
+    inside: Any,
+    features: tuple[str, ...],
+    asked: Callable[[], int] | None = None,
+) -> Subject:
+    groups = people["members"], people["controls"], people.get("reference")
+    return Subject(model, *groups, recipe, inside, features, asked)
+
+
+def _left(frame: pd.DataFrame, features: tuple[str, ...]) -> str:
+    return ", ".join([str(c) for c in frame.columns if str(c) not in features][:12]) or "none is left"
+
+
+def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
+    return tuple(str(c) for c in frames["members"].columns if c not in (label, person))
+
+
+def _measured(scale: Scale, predict: Predict, people: Mapping[str, Cohort]) -> Scale:
+    """With the usual error over members and controls together, so that it does not tell which is which."""
+    (x, truth), (others, theirs) = (inputs_and_truth(people[role]) for role in ("members", "controls"))
+    return scale.measured(predict(np.concatenate([x, others])), np.concatenate([truth, theirs]))

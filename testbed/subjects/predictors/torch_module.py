@@ -1,0 +1,208 @@
+"""A torch module as a predictor, and as a recipe that trains it again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.core.errors import InputError, UsageError
+from testbed.subjects.predictors import user_code
+from testbed.subjects.predictors.outputs import Outputs, as_probabilities, check_outputs, kind_of
+from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
+
+if TYPE_CHECKING:
+    from testbed.core.executor import Spread
+    from testbed.models.ensemble import Training
+from testbed.subjects.predictors.estimator import existing
+
+
+def torch_factory(factory: str) -> Callable[[], Any]:
+    """The function `module:function`. Raises `UsageError` unless it returns a torch module when called."""
+    import torch
+
+    made = user_code.function(
+        factory, "TB-SUBJECT-014", "Name one that returns a torch module when called without arguments."
+    )
+    try:
+        wrong = "" if isinstance(made(), torch.nn.Module) else "It returns something else."
+    except Exception as error:  # whatever a factory of somebody else's may raise
+        wrong = f"It stopped with {type(error).__name__}."
+    if wrong:
+        raise UsageError(
+            "TB-SUBJECT-014",
+            f"No model can be made by {factory!r}.",
+            wrong,
+            "It must return a torch module when called without arguments.",
+        )
+    return made
+
+
+def materialised(build: Callable[[], Any], features: int) -> Callable[[], Any]:
+    """The factory, of modules whose lazy layers have seen a record of so many features."""
+    import torch
+    from torch.nn.parameter import UninitializedParameter
+
+    def ready() -> Any:
+        network = build()
+        if any(isinstance(p, UninitializedParameter) for p in network.parameters()):
+            with torch.no_grad():
+                network.eval()(torch.zeros(2, features))
+        return network.train()
+
+    return ready
+
+
+def torch_predictor(
+    build: Callable[[], Any], weights: Path | None, members: Array, outputs: str = "auto"
+) -> tuple[Predictor, Outputs]:
+    """The module that `build` makes, with these weights, asked about records (n, features), and what its outputs are.
+
+    That is decided once, on the `members`: probabilities if they are told to be or sum to one in each row, else
+    logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
+    """
+    check_outputs(outputs)
+    said = torch_outputs(build, weights)
+    kind = kind_of(said(members), outputs)
+    first = as_probabilities(said(members), kind)
+    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
+
+
+def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[Array], Array]:
+    """What the module that `build` makes, with these weights, answers (n, outputs) to records (n, features)."""
+    import torch
+
+    network = build()
+    if weights is not None:
+        existing(weights, "weights")
+        try:
+            network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        except Exception:
+            raise InputError(
+                "TB-SUBJECT-015",
+                f"The weights {weights.name} do not fit the model.",
+                "They must be a state_dict of the same architecture, written by torch.save.",
+                "Write them with torch.save(model.state_dict(), path).",
+            ) from None
+    network.eval()
+    kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
+
+    def said(x: Array) -> Array:
+        try:
+            with torch.no_grad():
+                asked = torch.tensor(x, dtype=kind).split(1024)
+                parts = [network(part).double().numpy() for part in asked]
+            out = np.concatenate(parts)
+            assert out.ndim in (1, 2)
+        except Exception:
+            raise InputError(
+                "TB-SUBJECT-016",
+                "The model does not take these records, or answers with something else than a number a class.",
+                "It is given one row of the table's columns a record.",
+                "Give the columns of training, and name the label with --label; or give the model's --predictions.",
+            ) from None
+        return out.reshape(len(x), -1)
+
+    return said
+
+
+DIVERGED = Unavailable("diverged", "training rules under which more such models give finite answers")
+
+
+@dataclass(frozen=True, slots=True)
+class TorchRecipe:
+    """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`).
+
+    Of modules whose outputs are a number `scale` says how numbers are kept.
+    """
+
+    build: Callable[[], Any]
+    training: Training
+    outputs: Outputs
+    classes: int
+    cache: Path | None = None
+    progress: Callable[[int, int], None] = lambda _, __: None
+    scale: Scale | None = None
+    spread: Spread | None = None
+
+    def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+        return self.many(people, np.ones((1, len(people)), bool), rng)[0]
+
+    def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
+        """A model for each row of `included` (models, n). Raises `Unavailable` where the module cannot be trained."""
+        from testbed.core.executor import IN_TURN
+        from testbed.models import ensemble
+
+        seed = int(rng.integers(2**31))
+        x, y = people.x, people.y
+        if self.scale is not None:
+            x, kept = inputs_and_truth(people)
+            y = self.scale.numbers(kept).astype(np.float32)
+        try:
+            made = ensemble.train(
+                self.build,
+                x.astype(np.float32),
+                y,
+                included,
+                self.training,
+                seed,
+                outputs=self.outputs,
+                cache=self.cache,
+                progress=self.progress,
+                spread=self.spread or IN_TURN,
+            )
+        except (RuntimeError, ValueError, TypeError, NotImplementedError):
+            raise Unavailable("cannot_retrain", "a module that trains on batches of such records") from None
+        answered: dict[bytes, Array] = {}
+
+        def outputs(number: int, asked: Cohort) -> tuple[Array, Array]:
+            # All models answer at once; what they said of these records is kept until others are asked about.
+            x, truth = (asked.x, asked.y) if self.scale is None else inputs_and_truth(asked)
+            key = hashlib.sha256(x.tobytes()).digest()
+            if key not in answered:
+                while len(answered) > 1:
+                    answered.pop(next(iter(answered)))
+                answered[key] = made.outputs(x.astype(np.float32))
+            said = answered[key][number].astype(np.float64).reshape(len(asked), -1)
+            if not np.isfinite(said).all():
+                raise DIVERGED
+            return said, truth
+
+        def ask(number: int, asked: Cohort) -> Array:
+            said, truth = outputs(number, asked)
+            if self.scale is None:
+                return as_probabilities(said, self.outputs)
+            return self.scale.likelihoods(one_each(said), truth)
+
+        def errors(number: int, asked: Cohort) -> Array:
+            assert self.scale is not None
+            said, truth = outputs(number, asked)
+            return self.scale.errors(one_each(said), truth)
+
+        signed = [None if self.scale is None else partial(errors, number) for number in range(len(included))]
+        return [Predictor(partial(ask, i), self.classes, errors=signed[i]) for i in range(len(included))]
+
+
+def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:
+    """Tells how many shadow models are trained and how long the rest will take, at most once a second."""
+    started = last = time.monotonic()
+
+    def told(done: int, total: int) -> None:
+        nonlocal started, last
+        now = time.monotonic()
+        if done < total and now - last < 1:
+            return
+        left = (now - started) / done * (total - done)
+        progress(f"shadow models: {done} of {total}" + (f", {left:.0f} s to go" if done < total else ""))
+        last = now
+        if done == total:
+            started = now
+
+    return told

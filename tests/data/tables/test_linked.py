@@ -1,0 +1,123 @@
+"""Linked tables: persons are the unit, and a person planted across two of them is found."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.core.errors import InputError
+from testbed.data.tables.linked import joined
+from tests.cli.test_cli import invoke
+
+
+def hospital(people: int, seed: int, prefix: str) -> dict[str, pd.DataFrame]:
+    """Patients, and one to four visits each."""
+    rng = np.random.default_rng(seed)
+    names = np.array([f"{prefix}{i}" for i in range(people)])
+    age = rng.normal(60, 12, people).round(2)
+    visits = np.repeat(np.arange(people), rng.integers(1, 5, people))
+    patients = pd.DataFrame({"id": names, "age": age, "sex": rng.choice(["f", "m"], people)})
+    pressure = (age[visits] + rng.normal(60, 15, len(visits))).round(2)
+    ward = rng.choice(list("abcd"), len(visits))
+    return {"patients": patients, "visits": pd.DataFrame({"id": names[visits], "pressure": pressure, "ward": ward})}
+
+
+def planted(own: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame], share: float) -> dict[str, pd.DataFrame]:
+    """The other people with a share of our own in among them, in both tables."""
+    count = round(share * len(own["patients"]))
+    mine, theirs = own["patients"]["id"][:count], other["patients"]["id"][count:]
+    return {n: pd.concat([own[n][own[n]["id"].isin(mine)], other[n][other[n]["id"].isin(theirs)]]) for n in own}
+
+
+def written(folder: Path, tables: dict[str, pd.DataFrame]) -> str:
+    folder.mkdir()
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+    return str(folder)
+
+
+def judged(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, share: float, seed: int = 0, data_class: str = "public"
+) -> tuple[int, dict[str, object]]:
+    original, control, fresh = (hospital(400, seed + i, prefix) for i, prefix in enumerate("oct"))
+    paths = {"original": original, "synthetic": planted(original, fresh, share), "control": control}
+    arguments = [text for role, tables in paths.items() for text in (f"--{role}", written(tmp_path / role, tables))]
+    code = invoke(
+        monkeypatch,
+        "evaluate",
+        *arguments,
+        "--person",
+        "id",
+        "--data-class",
+        data_class,
+        "--out",
+        str(tmp_path / "out"),
+    )
+    return code, json.loads((tmp_path / "out/share/result.json").read_text())
+
+
+def test_one_row_a_person_by_hand() -> None:
+    tables = {
+        "a": pd.DataFrame({"id": ["x", "y"], "age": [1, 2]}),
+        "b": pd.DataFrame({"id": ["x", "x", "x"], "v": [1.0, 2.0, 6.0], "w": ["q", "p", "q"]}),
+    }
+    made, link = joined({"original": tables, "synthetic": tables}, "id")
+    assert link[0] == ("a.age",)
+    rows = made["original"].set_index("id")
+    assert rows.loc["x"].tolist() == [1, 3, 3.0, 1.0, 6.0, "q", 2]
+    assert rows.loc["y", "b.rows"] == 0
+    assert np.isnan(rows.loc["y", "b.v.mean"])
+
+
+def test_people_planted_across_two_tables_are_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, result = judged(monkeypatch, tmp_path, 0.2)
+    assert code == 1
+    by_rule = {f["rule"]: f for f in result["findings"]}  # type: ignore[index,attr-defined]
+    assert by_rule["TB-COPYING-001"]["validity"]["flags"] == ["copied"]
+    link = by_rule["TB-LINKABILITY-001"]
+    assert link["primary"]
+    assert link["target"].startswith("patients.age, patients.sex | visits.")
+    assert link["excess"]["low"] > 0
+    assert by_rule["TB-MEMBERSHIP-001"]["excess"]["low"] > 0
+
+
+def test_linked_real_data_pass_the_gate_and_say_what_was_left_out(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    _, result = judged(monkeypatch, tmp_path, 0.2, data_class="real")
+    assert any("single rows" in text for text in result["threat"]["not_tested"])  # type: ignore[index]
+    shared = (tmp_path / "out/share/result.json").read_text() + (tmp_path / "out/share/report.html").read_text()
+    pressures = hospital(400, 0, "o")["visits"]["pressure"].astype(str)
+    assert not [v for v in pressures if len(v) > 5 and v in shared]
+
+
+def test_a_table_whose_name_begins_like_another_stays_on_its_side() -> None:
+    one = pd.DataFrame({"id": ["x", "y"], "v": [1, 2]})
+    tables = {"a": one, "a.b": one}
+    _, link = joined({"original": tables, "synthetic": tables}, "id")
+    assert link == (("a.v",), ("a.b.v",))
+
+
+def test_fresh_people_in_two_tables_do_not_fail(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    code, _ = judged(monkeypatch, tmp_path, 0.0)
+    assert code in (0, 3)
+
+
+@pytest.mark.parametrize("broken", ["a table missing", "no person"])
+def test_tables_that_cannot_be_linked_are_refused(broken: str) -> None:
+    original, other = hospital(20, 0, "o"), hospital(20, 1, "s")
+    if broken == "no person":
+        other["visits"] = other["visits"].drop(columns="id")
+    else:
+        del other["visits"]
+    with pytest.raises(InputError, match=r"TB-DATA-06[78]"):
+        joined({"original": original, "synthetic": other}, "id")
+
+
+def test_folders_without_a_person_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = written(tmp_path / "o", hospital(20, 0, "o"))
+    assert invoke(monkeypatch, "evaluate", "--original", folder, "--synthetic", folder) == 2

@@ -1,0 +1,163 @@
+"""FAIL over REVIEW over PASS; nothing is averaged, and nothing soft outweighs a leak."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from testbed.core import Evidence
+from testbed.core.errors import UsageError
+from testbed.findings import policy
+from testbed.findings.measures import rates
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Validity
+from testbed.harness.release.copies import Copies
+from testbed.harness.release.copy_rule import copying
+
+LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09})
+PLAN = Plan("TB-LINKABILITY-001", "linkability", "linkability", "rate", "record")
+
+
+def finding(
+    measure: int, control: int, n: int = 1000, positive: int | None = 900, performed: int | None = None
+) -> Finding:
+    def cell(view: str, group: str, right: int, of: int) -> Evidence:
+        return Evidence.rows(view, group, success=[1.0] * right + [0.0] * (of - right))  # type: ignore[arg-type]
+
+    parts = [cell("true", "used", measure, n), cell("true", "unused", control, n)]
+    parts += [] if positive is None else [cell("positive", "used", positive, 1000)]
+    evidence = Evidence.join(*parts)
+    return rates(PLAN, replace(evidence, performed=performed) if performed else evidence)
+
+
+@pytest.mark.parametrize(
+    ("made", "verdict"),
+    [
+        (finding(20, 20), "pass"),
+        (finding(300, 20), "fail"),
+        (finding(110, 20), "review"),  # the interval holds the limit
+        (finding(20, 20, positive=None), "review"),
+        (finding(20, 20, positive=15), "review"),  # the attack cannot find a leak
+        (finding(2, 2, n=100), "review"),  # few guesses
+        (finding(90, 2, n=100), "fail"),  # few guesses never soften a FAIL
+        (finding(300, 20, positive=None), "fail"),
+    ],
+)
+def test_a_primary_finding_decides_as_the_rule_says(made: Finding, verdict: str) -> None:
+    assert policy.decide([made], LIMITS)[1].verdict == verdict
+
+
+def test_the_worst_counts_and_what_informs_does_not() -> None:
+    leak = finding(300, 20)
+    assert policy.decide([finding(20, 20), leak], LIMITS)[1].verdict == "fail"
+    # What only informs fails nothing; but where it is surely above the limit, a person must look.
+    informing = leak.model_copy(update={"primary": False})
+    assert policy.decide([finding(20, 20), informing], LIMITS)[1].verdict == "review"
+    chance = informing.model_copy(update={"adjusted_p": 0.2})
+    assert policy.decide([finding(20, 20), chance], LIMITS)[1].verdict == "pass"
+    assert (
+        policy.decide([finding(20, 20), finding(30, 20).model_copy(update={"primary": False})], LIMITS)[1].verdict
+        == "pass"
+    )
+
+
+def test_an_attack_that_could_not_have_failed_does_not_pass() -> None:
+    judged, decision = policy.decide([finding(20, 20, positive=90)], LIMITS)
+    assert decision.verdict == "review"
+    assert "positive_control_weak" in judged[0].validity.flags
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["id: x\nlimits: [membership]", "id: x\nlimits: {membership: .nan}", "id: x\nmin_cell: 0", "id: x\nmin_cell: .nan",
+     "id: x\nlimits: {membership: 3}"],
+)  # fmt: skip
+def test_a_policy_cannot_switch_the_gate_off_or_limit_nothing(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="TB-POLICY-001"):
+        policy.load(path)
+    path.write_bytes(b"id: \xff\xfe")
+    with pytest.raises(UsageError, match="TB-POLICY-001"):
+        policy.load(path)
+
+
+def test_nothing_measured_is_no_pass() -> None:
+    assert policy.decide([], LIMITS)[1].verdict == "review"
+    unlimited = policy.Policy("test/2", "0" * 64, {})
+    assert policy.decide([finding(20, 20)], unlimited)[1].verdict == "review"
+
+
+def test_without_a_policy_there_is_no_verdict() -> None:
+    findings, decision = policy.decide([finding(300, 20)], None)
+    assert decision.verdict == "none"
+    assert policy.EXIT_CODES[decision.verdict] == 0
+    assert findings[0].verdict == "none"
+
+
+@pytest.mark.parametrize(
+    ("found", "controlled", "verdict"),
+    [
+        (Copies(50, 50, 12, 0, 0.0002, False), True, "fail"),
+        (Copies(50, 50, 3, 1, 0.3, False, controls_by_chance=1), True, "pass"),
+        (Copies(50, 50, 9, 9, 0.5, False, by_chance=2, controls_by_chance=2), True, "review"),
+        (Copies(50, 0, 3, 0, 1.0, False), False, "review"),
+        (Copies(50, 0, 50, 0, 1.0, True), False, "fail"),
+    ],
+)
+def test_the_copy_rule(found: Copies, controlled: bool, verdict: str) -> None:
+    plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
+    made = copying(plan, found, controlled, 50, 50 if controlled else 0)
+    assert policy.decide([made], LIMITS)[1].verdict == verdict
+
+
+def test_flags_force_a_review() -> None:
+    flagged = finding(20, 20).model_copy(update={"validity": Validity(ok=False, flags=["control_shift"])})
+    assert policy.decide([flagged], LIMITS)[1].verdict == "review"
+
+
+def test_the_built_in_policy_names_itself() -> None:
+    built_in = policy.load()
+    assert built_in.id == "example-open-release/1"
+    assert len(built_in.sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limits: {linkability: 0.1}",
+        "id: x\nlimits: {linkabilty: 0.1}",
+        "id: x\nlimit: {linkability: 0.1}",
+        "id: x\nlimits: {linkability: low}",
+        "- a list",
+        "id: [",
+    ],
+)
+def test_a_policy_that_is_wrong_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match="TB-POLICY-001"):
+        policy.load(path)
+
+
+def test_a_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    for name in (tmp_path / "none.yaml", "no-such-policy"):
+        with pytest.raises(UsageError, match="TB-POLICY-001"):
+            policy.load(name)
+
+
+def test_every_built_in_policy_is_an_example_and_loads() -> None:
+    assert policy.built_in() == ["example-contract", "example-open-release", "example-secure-environment"]
+    for name in policy.built_in():
+        assert policy.load(name).id == f"{name}/1"
+        assert policy.text_of(name).startswith("# Example")
+
+
+def test_reasons_say_what_so_many_guesses_can_tell() -> None:
+    # At 500 guesses a limit of .09 is far weaker beside a control rate of one half than beside .02.
+    _, weak = policy.decide([finding(270, 250, n=500)], LIMITS)
+    _, strong = policy.decide([finding(15, 10, n=500)], LIMITS)
+    assert "a true excess below 0.012 passes" in weak.reasons[0].text
+    assert "below 0.06" in strong.reasons[0].text

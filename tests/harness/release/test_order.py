@@ -1,0 +1,152 @@
+"""A release says the same in whatever order its rows, or the control's, stand in the file; and persons count once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from testbed.core import Release, Split
+from testbed.core.errors import InputError
+from testbed.data.tables.encode import Meta, encode
+from testbed.data.tables.linked import read_folders
+from testbed.findings.replicates import over_runs
+from testbed.findings.schema import Estimate, Finding
+from testbed.harness.release.control import overlap_p
+from testbed.harness.release.evaluate import evaluate, membership_decides
+from testbed.harness.release.examine import examine
+from tests.conftest import Thirds, thirds
+
+
+def excess(findings: list[Finding], rule: str) -> float:
+    found = next(f.excess for f in findings if f.rule == rule)
+    assert isinstance(found, Estimate)
+    return found.value
+
+
+def generalised(seed: int, n: int = 400) -> pd.DataFrame:
+    """People whose known columns several share, and a diagnosis."""
+    rng = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "age": rng.integers(2, 9, n) * 10,
+            "region": rng.choice(list("ABCDEFGH"), n),
+            "sex": rng.choice(["f", "m"], n),
+            "dx": rng.choice([f"d{i:02}" for i in range(40)], n),
+        }
+    )
+
+
+@pytest.mark.parametrize("asked", [{"secrets": ["dx"]}, {"links": [(("age", "region"), ("sex", "dx"))]}], ids=str)
+def test_rows_that_agree_in_what_is_known_are_no_matter_of_the_files_order(asked: dict[str, object]) -> None:
+    original, control = generalised(1), generalised(2)
+    decoys = original.assign(dx=np.random.default_rng(3).permutation(original["dx"].to_numpy()))
+    both = pd.concat([decoys, original], ignore_index=True)
+    orders = (both, both.iloc[::-1], both.sort_values("dx"), both.sample(frac=1, random_state=5))
+    rule = "TB-ATTRIBUTE_INFERENCE-001" if "secrets" in asked else "TB-LINKABILITY-001"
+    values: list[float] = []
+    for release in orders:
+        frames = encode(original, release.reset_index(drop=True), control)
+        split = Split(frames.original, frames.control, None)
+        found = examine(split, Release(frames.synthetic), attacks=400, **asked).findings  # type: ignore[arg-type]
+        values.append(excess(found, rule))
+    assert len(set(values)) == 1
+
+
+def test_a_sorted_control_reconstructs_no_more_than_a_shuffled_one() -> None:
+    people = thirds(400, 5)
+    control = pd.concat([people.control, people.fresh, thirds(400, 6).control], ignore_index=True)
+    for made in (control, control.sort_values("age"), control.sort_values("sex", ascending=False)):
+        frames = encode(people.original, thirds(400, 7).fresh, made.reset_index(drop=True))
+        split = Split(frames.original, frames.control, None)
+        found = examine(split, Release(frames.synthetic), attacks=300).findings
+        told = next(f for f in found if f.attack.name == "linear_reconstruction")
+        assert isinstance(told.excess, Estimate)
+        assert told.excess.low < 0.05
+
+
+def test_the_same_people_in_the_control_are_seen_though_each_has_several_rows(hospital: Thirds) -> None:
+    def visits(people: pd.DataFrame, prefix: str) -> pd.DataFrame:
+        return people.assign(id=[f"{prefix}{i}" for i in range(len(people))]).loc[lambda t: t.index.repeat(5)]
+
+    original = visits(hospital.original.head(300), "a").reset_index(drop=True)
+    shared = pd.concat([hospital.original.head(60), hospital.control.head(240)], ignore_index=True)
+    for control, found in ((shared, True), (hospital.control.head(300), False)):
+        frames = encode(original, hospital.fresh, visits(control, "b").reset_index(drop=True), Meta("id"))
+        assert frames.control is not None
+        assert (overlap_p(frames.original, frames.control, np.random.default_rng(0)) < 0.01) == found
+
+
+def test_one_person_is_one_however_a_file_writes_the_id(hospital: Thirds, tmp_path: Path) -> None:
+    original = hospital.original.assign(id=[str(i) for i in range(700)])
+    control = hospital.control.assign(id=[f" {i}.0" for i in range(600, 1300)])
+    with pytest.raises(InputError, match="TB-SPLIT-001"):
+        evaluate(original, hospital.fresh, control, person="id", attacks=50)
+    for role in ("original", "synthetic"):
+        (tmp_path / role).mkdir()
+        people = pd.DataFrame({"id": range(50), "age": range(50)})
+        people.to_csv(tmp_path / role / "patients.csv", index=False)
+        pd.DataFrame({"id": [*range(50)] * 2, "pressure": range(100)}).to_parquet(tmp_path / role / "visits.parquet")
+    linked = read_folders({r: tmp_path / r for r in ("original", "synthetic")}, "id")
+    assert len(linked.frames["original"]) == 50
+    assert not linked.frames["original"].isna().any().any()
+
+
+def test_categories_that_say_one_thing_alone_are_read(hospital: Thirds) -> None:
+    tables = [
+        t.assign(constant=pd.Categorical(["x"] * len(t)), level=pd.Categorical([1] * len(t)))
+        for t in (hospital.original, hospital.fresh, hospital.control)
+    ]
+    frames = encode(*tables)
+    assert [c.kind for c in frames.original.columns][-2:] == ["categorical", "numeric"]
+
+
+def test_runs_are_joined_by_what_they_ask(hospital: Thirds) -> None:
+    runs = [
+        evaluate(hospital.original, hospital.fresh, hospital.control, attacks=100, seed=seed).result.findings
+        for seed in range(5)
+    ]
+    runs[2] = [f for f in runs[2] if f.target != "age"]
+    joined = over_runs([list(r) for r in runs])
+    of_age = [f for f in joined if f.target == "age"]
+    assert of_age
+    assert all(f.measure.unmeasured == "not_in_every_run" for f in of_age)  # type: ignore[union-attr]
+    asked = {(f.attack.name, f.target) for f in runs[0]}
+    assert {(f.attack.name, f.target) for f in joined} >= asked
+    link = next(f for f in joined if f.rule == "TB-LINKABILITY-001")
+    assert isinstance(link.baseline, Estimate)
+    assert link.baseline.low == link.baseline.high == link.baseline.value
+
+
+def test_whether_membership_decides_follows_from_the_people_of_the_control() -> None:
+    table = pd.DataFrame({"id": [*range(1500)] * 2})
+    assert membership_decides(table, None)
+    assert not membership_decides(table, "id")
+
+
+def named(n: int, seed: int) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    first = ["Anna", "Erik", "Karin", "Lars", "Eva", "Olof", "Maria", "Per", "Sara", "Johan"]
+    last = [f"{a}{b}" for a in ("Berg", "Lind", "Sand", "Ek", "Dal", "Sjö", "Hall", "Alm") for b in ("ström", "gren")]
+    names = [f"{rng.choice(first)} {rng.choice(last)}" for _ in range(n)]
+    return pd.DataFrame({"name": names, "age": rng.integers(20, 90, n), "lab": rng.normal(size=n).round(3)})
+
+
+def test_names_that_made_up_people_share_by_chance_fail_nobody() -> None:
+    for size in (1000, 100):
+        made = evaluate(named(300, 1), named(300, 2), named(size, 3), attacks=50).result
+        own = next(f for f in made.findings if f.attack.name == "direct_identifiers")
+        assert "identifiers_present" in own.validity.flags
+        assert "copied" not in own.validity.flags
+
+
+def test_names_by_chance_hide_no_address_that_nobody_makes_up() -> None:
+    tables = [named(300, seed).assign(mail=[f"u{seed}k{i}@example.org" for i in range(300)]) for seed in (1, 2, 3)]
+    original, release, control = tables
+    for leaked in (0, 1):
+        release.loc[7, "mail"] = original["mail"][0] if leaked else release["mail"][7]
+        found = evaluate(original, release, control, attacks=50).result.findings
+        own = next(f for f in found if f.attack.name == "direct_identifiers")
+        assert ("copied" in own.validity.flags) == bool(leaked)
