@@ -64,7 +64,14 @@ def recorded(
     groups = [crowd.take(c) for c in cut]
     split = Split(groups[0], groups[1], groups[2], np.arange(wanted) % protocol.clients, groups[3])
     threat = Threat("server", find(name).malicious, KNOWS)
-    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", name, "line_up_top1", "batch")
+    plan = Plan(
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack=name,
+        metric="line_up_top1",
+        unit="batch",
+        primary=True,
+    )
     trial = Trial(split, Federation(spec, protocol, seed), threat, (plan,), act_params=params or {})
     return trial.record("in-process"), split, threat
 

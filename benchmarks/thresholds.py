@@ -33,7 +33,15 @@ def main() -> None:
     print(f"{machine.system}, {machine.cores} cores, Python {machine.python}, {machine.packages}, {DRAWS} draws each")
     print("records    FPR  shift  true excess   lower bound right   upper bound right   mean width")
     for records, fpr, shift in SETTINGS:
-        plan = Plan("TB-MEMBERSHIP-001", "membership", "normal scores", "tpr_at_fpr", "record", fpr=fpr)
+        plan = Plan(
+            rule="TB-MEMBERSHIP-001",
+            risk="membership",
+            attack="normal scores",
+            metric="tpr_at_fpr",
+            unit="record",
+            fpr=fpr,
+            primary=True,
+        )
         truth = float(norm.sf(norm.isf(fpr) - shift)) - fpr
         used = np.arange(2 * records) < records
         low = high = width = 0.0

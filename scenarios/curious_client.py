@@ -68,12 +68,13 @@ def curious_client(
         Threat("client", knows=knows, nodes=tuple(range(colluding))),
         (
             Plan(
-                "TB-RECONSTRUCTION-001",
-                "reconstruction",
-                "aggregate_difference",
-                "line_up_top1",
-                unit,
+                rule="TB-RECONSTRUCTION-001",
+                risk="reconstruction",
+                attack="aggregate_difference",
+                metric="line_up_top1",
+                unit=unit,
                 params={"reader": reader},
+                primary=True,
             ),
         ),
         positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, None) else undefended,

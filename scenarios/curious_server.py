@@ -78,13 +78,14 @@ def curious_server(
     leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
     undefended = Federation(spec, leaky, seed)
     plan = Plan(
-        "TB-RECONSTRUCTION-001",
-        "reconstruction",
-        attack,
-        "line_up_top1",
-        "record" if batch == 1 else "batch",
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack=attack,
+        metric="line_up_top1",
+        unit="record" if batch == 1 else "batch",
         params={} if linear else {"iterations": iterations},
         perceptual=perceptual,
+        primary=True,
     )
     trial = Trial(
         split,

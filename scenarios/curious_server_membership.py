@@ -69,7 +69,14 @@ def curious_server_membership(
     # Known to leak: each client's update is the pull of two people, small enough to be that of the model it was sent.
     of_two = Protocol("fedavg", 2, local_epochs=1, learning_rate=0.01, rounds=rounds, clients=clients)
     plans = tuple(
-        Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", attack, metric, "record", primary=i == 1)
+        Plan(
+            rule=f"TB-MEMBERSHIP-{i:03d}",
+            risk="membership",
+            attack=attack,
+            metric=metric,
+            unit="record",
+            primary=i == 1,
+        )
         for i, (attack, metric) in enumerate(ATTACKS, 1)
     )
     trial = Trial(

@@ -77,11 +77,28 @@ def federated_audit(
         claimed = claim or one_shot.accounted(noise, rounds, delta)
         others = keyed_rng(seed, "other coins").random(canaries) < 0.5
         whose = [(shown, shown.included), (shown, others), (broken, broken.included)]
-        first = Plan("TB-EPSILON-201", "epsilon", "one_run_audit", "epsilon_lower", "client", target="the final model")
+        first = Plan(
+            rule="TB-EPSILON-201",
+            risk="epsilon",
+            attack="one_run_audit",
+            metric="epsilon_lower",
+            unit="client",
+            target="the final model",
+            primary=True,
+        )
         bounds = [bound(s.scores, coins, guesses, delta) for s, coins in whose]
         decided = told(first, bounds, claimed, guesses, canaries, delta)
         estimates = [one_shot.estimated(one_shot.Shown(s.scores, coins), delta) for s, coins in whose]
-        second = Plan("TB-EPSILON-202", "epsilon", "one_shot_audit", "epsilon_lower", "client", False, {}, first.target)
+        second = Plan(
+            rule="TB-EPSILON-202",
+            risk="epsilon",
+            attack="one_shot_audit",
+            metric="epsilon_lower",
+            unit="client",
+            primary=False,
+            params={},
+            target=first.target,
+        )
         measures = [findings_.estimate("epsilon_lower", low, "client") for _, low in estimates]
         flags = ["claim_exceeded"] if estimates[0][1].value > claimed else []
         promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"

@@ -172,7 +172,17 @@ def plans(number: int) -> tuple[Plan, ...]:
             target = WHICH_CLIENT if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
             target = "final model alone" if attack == ALONE else target
             primary = number == 0 and place == 0 and offset == 0
-            made.append(Plan(rule, "membership", attack, metric, "record", primary, target=target))
+            made.append(
+                Plan(
+                    rule=rule,
+                    risk="membership",
+                    attack=attack,
+                    metric=metric,
+                    unit="record",
+                    primary=primary,
+                    target=target,
+                )
+            )
     return tuple(made)
 
 

@@ -94,11 +94,11 @@ def federated_synthesizer(
     def trial(position: str) -> Trial:
         plans = tuple(
             Plan(
-                f"TB-MEMBERSHIP-{501 + i}",
-                "membership",
-                attack,
-                "tpr_at_fpr",
-                "record",
+                rule=f"TB-MEMBERSHIP-{501 + i}",
+                risk="membership",
+                attack=attack,
+                metric="tpr_at_fpr",
+                unit="record",
                 primary=i == 0,
                 target=f"by {'a client' if position == 'client' else 'the server'}",
             )

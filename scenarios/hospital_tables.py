@@ -69,13 +69,14 @@ def hospital_tables(
     protection = defended(defence, noise, clip)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=protocol.rounds, clients=clients)
     plan = Plan(
-        "TB-RECONSTRUCTION-001",
-        "reconstruction",
-        attack,
-        "exact_match",
-        "record" if batch == 1 else "batch",
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack=attack,
+        metric="exact_match",
+        unit="record" if batch == 1 else "batch",
         params={"iterations": iterations, "restarts": restarts} if attack == "tabular_inversion" else {},
         target="cells of their rows",
+        primary=True,
     )
     # A defence that moves every cell out of the tolerance may leave whose row it is.
     whose = replace(plan, rule="TB-RECONSTRUCTION-002", metric="line_up_top1", primary=False, target="whose rows")

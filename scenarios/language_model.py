@@ -68,12 +68,13 @@ def language_model(
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
     plan = Plan(
-        "TB-RECONSTRUCTION-001",
-        "reconstruction",
-        "dager",
-        "token_recall",
-        "record" if batch == 1 else "batch",
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack="dager",
+        metric="token_recall",
+        unit="record" if batch == 1 else "batch",
         target="words of their sentences",
+        primary=True,
     )
     trial = Trial(
         split,

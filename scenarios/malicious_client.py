@@ -81,14 +81,14 @@ def malicious_client(
     threat = Threat("client", malicious=True, knows=KNOWS, nodes=(ADVERSARY,))
     plans = {
         name: Plan(
-            f"TB-CLASS_INVERSION-{number:03d}",
-            "class_inversion",
-            name,
-            "rate",
-            "class",
-            number == 1,
-            {"steps": steps},
-            target,
+            rule=f"TB-CLASS_INVERSION-{number:03d}",
+            risk="class_inversion",
+            attack=name,
+            metric="rate",
+            unit="class",
+            primary=number == 1,
+            params={"steps": steps},
+            target=target,
         )
         for number, (name, target) in enumerate(zip(ATTACKS, ("by looking", "by poisoning"), strict=True), 1)
     }

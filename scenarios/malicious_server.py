@@ -77,7 +77,17 @@ def malicious_server(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=KNOWS | find(attack).needs),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, metric, unit, perceptual=perceptual),),
+        (
+            Plan(
+                rule="TB-RECONSTRUCTION-001",
+                risk="reconstruction",
+                attack=attack,
+                metric=metric,
+                unit=unit,
+                perceptual=perceptual,
+                primary=True,
+            ),
+        ),
         positive=None if batch == 1 and not epochs and protection is None else undefended,
         act_params=acts.get(attack, {}),
     )

@@ -75,7 +75,16 @@ def property_inference(
     ]
     plans = [
         (
-            Plan(f"TB-PROPERTY-{number:03d}", "property", attack, "rate", "run", number == 1, params, target),
+            Plan(
+                rule=f"TB-PROPERTY-{number:03d}",
+                risk="property",
+                attack=attack,
+                metric="rate",
+                unit="run",
+                primary=number == 1,
+                params=params,
+                target=target,
+            ),
             Threat("client" if nodes else "server", find(attack).malicious, KNOWS, nodes=nodes),
         )
         for number, (attack, target, nodes) in enumerate(by, 1)

@@ -113,12 +113,12 @@ def realism_sweep(
             rounds = 1 if setting.epochs else -(-batches // clients)
             split = hospitals(known, clients, rounds * setting.batch, seed)
             plan = Plan(
-                f"TB-RECONSTRUCTION-{number:03d}",
-                "reconstruction",
-                setting.attack,
-                "line_up_top1",
-                "record" if setting.batch == 1 else "batch",
-                number == 1,
+                rule=f"TB-RECONSTRUCTION-{number:03d}",
+                risk="reconstruction",
+                attack=setting.attack,
+                metric="line_up_top1",
+                unit="record" if setting.batch == 1 else "batch",
+                primary=number == 1,
                 params={"iterations": iterations, **setting.params},
                 target=setting.name,
             )

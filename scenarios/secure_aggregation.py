@@ -76,7 +76,17 @@ def secure_aggregation(
         split,
         federation,
         Threat("server", malicious=True, knows=KNOWS),
-        (Plan("TB-RECONSTRUCTION-001", "reconstruction", attack, "line_up_top1", unit, params=reads),),
+        (
+            Plan(
+                rule="TB-RECONSTRUCTION-001",
+                risk="reconstruction",
+                attack=attack,
+                metric="line_up_top1",
+                unit=unit,
+                params=reads,
+                primary=True,
+            ),
+        ),
         # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
         positive=Federation(spec, replace(protocol, batch_size=1), seed),
         positive_clients=1 if aimed else None,
@@ -85,7 +95,17 @@ def secure_aggregation(
     curious = replace(
         trial,
         threat=replace(trial.threat, malicious=False),
-        plans=(Plan("TB-RECONSTRUCTION-002", "reconstruction", reader, "line_up_top1", "batch", False, target="sums"),),
+        plans=(
+            Plan(
+                rule="TB-RECONSTRUCTION-002",
+                risk="reconstruction",
+                attack=reader,
+                metric="line_up_top1",
+                unit="batch",
+                primary=False,
+                target="sums",
+            ),
+        ),
         positive_clients=None,
         act_params={},
     )

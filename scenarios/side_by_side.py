@@ -79,7 +79,15 @@ def compared(made: list[Audited]) -> list[Finding]:
     excess[GAP] = np.array([a.gap for a in made])
     found: list[Finding] = []
     for number, (risk, attack, metric, name) in enumerate(RISKS, 1):
-        plan = Plan(f"TB-{risk.upper()}-901", risk, attack, metric, "run", number == 1, target="over models")
+        plan = Plan(
+            rule=f"TB-{risk.upper()}-901",
+            risk=risk,
+            attack=attack,
+            metric=metric,
+            unit="run",
+            primary=number == 1,
+            target="over models",
+        )
         rows = [r for r in reached[name] if r is not None]
         if len(rows) < 2:
             found.append(findings_.unmeasured(plan, findings_.NOT_APPLICABLE))

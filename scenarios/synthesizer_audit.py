@@ -85,7 +85,15 @@ def synthesizer_audit(
 
 
 def _finding(made: Audit, broken: Audit, claimed: float, runs: int) -> Finding:
-    plan = Plan("TB-EPSILON-001", "epsilon", "synthesizer_audit", "epsilon_lower", "run", target=f"claim {claimed:g}")
+    plan = Plan(
+        rule="TB-EPSILON-001",
+        risk="epsilon",
+        attack="synthesizer_audit",
+        metric="epsilon_lower",
+        unit="run",
+        target=f"claim {claimed:g}",
+        primary=True,
+    )
     exceeded = made.bound.value > claimed
     could = broken.bound.value > claimed
     plain = f"Over {runs} fits on either side epsilon is at least {made.bound.value:.2f} (95 % sure); the claim is "

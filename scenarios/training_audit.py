@@ -91,7 +91,15 @@ def training_audit(
         evidence: dict[str, Evidence] = {}
         for number, seen in enumerate(scores, 1):
             rule = f"TB-EPSILON-{100 + number}"
-            plan = Plan(rule, "epsilon", "one_run_audit", "epsilon_lower", "record", number == 1, target=seen)
+            plan = Plan(
+                rule=rule,
+                risk="epsilon",
+                attack="one_run_audit",
+                metric="epsilon_lower",
+                unit="record",
+                primary=number == 1,
+                target=seen,
+            )
             bounds = [
                 bound(scores[seen], included, guesses, delta),
                 bound(scores[seen], others, guesses, delta),

@@ -70,7 +70,7 @@ from testbed.subjects.federation.tap import seen_by
 from tests.conftest import thirds
 
 EVERYTHING = frozenset(
-    {"architecture", "auxiliary", "batch_size", "hyper_parameters", "known_columns", "target_records"}
+    {"architecture", "auxiliary", "batch_size", "hyper_parameters", "known_columns", "queries", "target_records"}
 )
 BASELINES = {"marginal_guess", "random_predicates"}
 """Attacks that look at nothing of the person: they must find no leak even where one is planted."""
@@ -103,21 +103,17 @@ def world(attack: Attack) -> World:
 
 def fresh(attack: Attack) -> World:
     """The world of an attack, of which nothing is recorded yet."""
-    if attack.claim is Representatives and attack.position == "client":
+    if attack.subject == "model":
+        return _released(attack) if attack.claim is Scores else _about_models(attack)
+    if attack.subject == "release":
+        if attack.claim is Scores:
+            return _presence(attack)
+        return _together(attack) if attack.name == "linear_reconstruction" else _release(attack)
+    if attack.claim is Representatives:
         return _about_classes(attack)
-    if attack.claim in (Substitutes, Representatives) or attack.name == "model_attribute_inference":
-        return _about_models(attack)
-    if ".released." in attack.read.__module__:
-        return _released(attack)
     if attack.risk == "property":
         return _worlds(attack)
-    if attack.claim is Scores and attack.position == "recipient":
-        return _presence(attack)
-    if attack.claim in (Scores, Sources):
-        return _membership(attack)
-    if attack.claim is Reconstruction:
-        return _reconstruction(attack)
-    return _together(attack) if attack.name == "linear_reconstruction" else _release(attack)
+    return _reconstruction(attack) if attack.claim is Reconstruction else _membership(attack)
 
 
 def as_bytes(claim: Any) -> bytes:
@@ -482,15 +478,6 @@ def _noise(leak: float) -> Defence | None:
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})
 WIDE = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [4, 8]})
-FAST: dict[str, dict[str, Any]] = {
-    "tabular_inversion": {"iterations": 150, "restarts": 1},
-    "cosine_tv": {"iterations": 60},
-    "see_through": {"iterations": 60, "seeds": 2},
-    "deep_leakage": {"iterations": 40, "restarts": 1},
-    "fedavg_unrolling": {"iterations": 40},
-}
-
-
 ACTING: dict[str, dict[str, int]] = {
     "imprint": {"bins": 64},
     "loki": {"bins": 64},
@@ -517,8 +504,16 @@ def _reconstruction(attack: Attack) -> World:
     threat = Threat(attack.position, attack.malicious, EVERYTHING, nodes=(0,) if attack.position == "client" else ())
     if attack.name in ("fedavg_unrolling", "cosine_tv", "deep_leakage", "see_through"):
         spec = CNN
-    params = FAST.get(attack.name, {})
-    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
+    params = dict(attack.traits.get("quick", {}))
+    plan = Plan(
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack=attack.name,
+        metric="line_up_top1",
+        unit="record",
+        params=params,
+        primary=True,
+    )
 
     @cache
     def recorded(leak: float) -> Any:
@@ -568,7 +563,14 @@ def _membership(attack: Attack) -> World:
     split = Split(random[0], random[1], random[2], split.party)
     knows = EVERYTHING | {"recipe"}
     threat = Threat(attack.position, attack.malicious, knows, nodes=(0,) if attack.position == "client" else ())
-    plan = Plan("TB-MEMBERSHIP-001", "membership", attack.name, "tpr_at_fpr", "record")
+    plan = Plan(
+        rule="TB-MEMBERSHIP-001",
+        risk="membership",
+        attack=attack.name,
+        metric="tpr_at_fpr",
+        unit="record",
+        primary=True,
+    )
     named = attack.claim is not Sources
 
     @cache
@@ -617,4 +619,4 @@ def named(name: str) -> World:
     return world(find(name))
 
 
-__all__ = ["BASELINES", "FAST", "Transcript", "World", "advantage", "as_bytes", "named", "world"]
+__all__ = ["BASELINES", "Transcript", "World", "advantage", "as_bytes", "named", "world"]

@@ -113,7 +113,14 @@ def of_others(seed: int) -> list[Finding]:
     protocol = Protocol("fedavg", 8, local_epochs=2, learning_rate=0.1, rounds=2, clients=2)
     threat = Threat("server", knows=frozenset({"architecture", "target_records"}))
     plans = tuple(
-        Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", attack, "tpr_at_fpr", "record")
+        Plan(
+            rule=f"TB-MEMBERSHIP-{i:03d}",
+            risk="membership",
+            attack=attack,
+            metric="tpr_at_fpr",
+            unit="record",
+            primary=True,
+        )
         for i, attack in enumerate(("update_product", "loss_threshold"), 1)
     )
     federation = Federation(mlp(known, 16), protocol, seed)
@@ -151,7 +158,14 @@ def of_nobodys_records(seed: int, batches: int, by: tuple[Similarity, ...]) -> l
 
     choice = choose(judged, held, control, by, seed)
     rows = Evidence.join(judged(held, "used", choice.of(held)), judged(control, "unused", choice.of(control)))
-    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", "analytic_linear", "line_up_top1", "record")
+    plan = Plan(
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack="analytic_linear",
+        metric="line_up_top1",
+        unit="record",
+        primary=True,
+    )
     return [rates(plan, rows, design=choice.design)]
 
 

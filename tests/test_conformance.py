@@ -31,7 +31,7 @@ from testbed.findings.measures import membership, rates
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate
 from testbed.harness.model.deciding import taught
-from tests.conformance import BASELINES, FAST, advantage, world
+from tests.conformance import BASELINES, advantage, world
 
 ALL = list(attacks())
 SEEING = [a for a in ALL if a.name not in BASELINES]
@@ -52,7 +52,7 @@ def test_finds_a_planted_leak(a: Attack) -> None:
 @pytest.mark.parametrize("a", ALL, ids=by_name)
 def test_finds_none_where_none_is(a: Attack) -> None:
     evidence = world(a).evidence(0.0, 0, False)
-    plan = Plan("TB-TEST-001", "membership", a.name, "rate", "record")
+    plan = Plan(rule="TB-TEST-001", risk="membership", attack=a.name, metric="rate", unit="record", primary=True)
     finding = (
         membership(replace(plan, metric="tpr_at_fpr"), evidence)
         if np.isnan(evidence.success).all()
@@ -131,14 +131,14 @@ def peeks(a: Attack) -> bool:
 
     made = world(a)
     view, before = made.view(1.0), None
-    before = a.run(view, made.question, made.auxiliary, 0, made.threat, FAST.get(a.name, {}))
+    before = a.run(view, made.question, made.auxiliary, 0, made.threat, dict(a.traits.get("quick", {})))
     replaced: list[tuple[Cohort, np.ndarray]] = []
     for thing in gc.get_objects():
         if type(thing) is Cohort and thing is not made.auxiliary:
             replaced.append((thing, thing.x))
             object.__setattr__(thing, "x", np.random.default_rng(0).random(thing.x.shape).astype(np.float32))
     try:
-        after = a.run(view, made.question, made.auxiliary, 0, made.threat, FAST.get(a.name, {}))
+        after = a.run(view, made.question, made.auxiliary, 0, made.threat, dict(a.traits.get("quick", {})))
     finally:
         for thing, x in replaced:
             object.__setattr__(thing, "x", x)
@@ -200,9 +200,15 @@ def test_known_memberships_reach_only_attacks_that_declare_them(needs: set[str])
         seen.append(question)
         return Scores(np.zeros(1))
 
-    cheat = attack(risk="membership", claim=Scores, needs=needs, position="recipient", reference="https://example.org")(
-        curious_reader
-    )
+    cheat = attack(
+        subject="model",
+        rule="TB-MEMBERSHIP-399",
+        risk="membership",
+        claim=Scores,
+        needs=needs,
+        position="recipient",
+        reference="https://example.org",
+    )(curious_reader)
     people = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.array(["control 1", "member 7", "b"]))
     asked = Records(people.take([2]), known=Known(people.take([0, 1]), np.array([False, True])))
     try:
@@ -222,7 +228,13 @@ def test_a_second_attack_of_one_name_is_refused() -> None:
 
     find("linkability")
     register = attack(
-        risk="membership", claim=Scores, needs=set(), position="recipient", reference="https://example.org"
+        subject="release",
+        rule="TB-MEMBERSHIP-399",
+        risk="membership",
+        claim=Scores,
+        needs=set(),
+        position="recipient",
+        reference="https://example.org",
     )
     with pytest.raises(ValueError, match="two attacks called linkability"):
         register(linkability)
@@ -240,6 +252,8 @@ def test_an_attack_that_peeks_is_caught() -> None:
         return Reconstruction({k: victims[i].x for i, k in enumerate(question.keys) if i < len(victims)})
 
     cheat = attack(
+        subject="transcript",
+        rule="TB-RECONSTRUCTION-399",
         risk="reconstruction",
         claim=Reconstruction,
         needs={"architecture"},
@@ -261,9 +275,15 @@ def test_no_question_names_a_person() -> None:
         seen.append(question)
         return Scores(np.zeros(1))
 
-    cheat = attack(risk="membership", claim=Scores, needs=set(), position="recipient", reference="https://example.org")(
-        curious_reader
-    )
+    cheat = attack(
+        subject="release",
+        rule="TB-MEMBERSHIP-399",
+        risk="membership",
+        claim=Scores,
+        needs=set(),
+        position="recipient",
+        reference="https://example.org",
+    )(curious_reader)
     try:
         column = (Column("x", "numeric"),)
         table = Table(column, (np.arange(3.0),), np.array(["control 9", "original 1", "original 1"]))

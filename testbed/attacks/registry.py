@@ -6,14 +6,29 @@ import importlib
 import importlib.util
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from testbed.core import Access, Claim, Position, Recipe, Records, Threat, Transcript, parameters, unnamed
+from testbed.core import Access, Claim, Position, Predictor, Recipe, Records, Threat, Transcript, parameters, unnamed
 from testbed.core.errors import ThreatError, UsageError, missing_extra, perhaps
 from testbed.core.randomness import keyed_rng
+
+TRAITS = {
+    "decides": "it may decide on membership, where the best of several attacks does",
+    "classes_only": "it reads class probabilities, which a model that predicts a number has none of",
+    "asks": "copies: about noisy copies of the records; rough: about people who are roughly known",
+    "suits": "the model that a scenario trains for it: linear, convolutional, table or text",
+    "width": "the width of the first layer that it reads best",
+    "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
+    "quick": "parameters with which the conformance suite runs it in seconds",
+}
+"""Facts about an attack that harness, scenarios and the conformance suite ask for, each with its meaning."""
+Subject = Literal["transcript", "release", "model"]
+"""What an attack looks at: a recorded federation, a released table, or a released model."""
+RULE = re.compile(r"TB-([A-Z_]+)-\d{3}")
 
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
@@ -24,6 +39,8 @@ class Attack:
     """An attack as a value. `read(view, question, auxiliary, rng, **params)` claims; `act` is the malicious half."""
 
     name: str
+    subject: Subject
+    rule: str
     risk: str
     claim: type[Claim]
     needs: frozenset[str]
@@ -35,6 +52,14 @@ class Attack:
     act: Callable[..., Any] | None = None
     summary: str = ""
     defaults: dict[str, Any] = field(default_factory=dict)
+    uses: frozenset[str] = frozenset()
+    metric: str | None = None
+    traits: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def decides(self) -> bool:
+        """Whether it may decide, where its risk is judged by the best of several attacks."""
+        return bool(self.traits.get("decides", False))
 
     def configured(self, params: dict[str, Any]) -> dict[str, Any]:
         """All parameters with their values. Raises `UsageError` for one the attack does not have."""
@@ -79,11 +104,13 @@ class Attack:
     ) -> Any:
         """The claim, after checking that the threat grants it and that a replayed act really took place.
 
-        The question's people lose their names on the way: a name may tell what is asked. `recipe`, the pipeline under
-        test, and known memberships are handed only to attacks that need them. Those with a recipe share their
-        randomness, so that a recipe that remembers what it made is run once for all of them.
+        An attack receives only what it declares. The question's people lose their names: a name may tell what is
+        asked. Auxiliary records, the recipe (the pipeline under test) and known memberships are handed to attacks that
+        need or use them; of a model an attack sees the answers of its own access level, within the threat's budget of
+        queries. Attacks with a recipe share their randomness, so that a recipe that remembers is run once for all.
         """
         self.permit(threat)
+        view = self._granted(view, threat)
         if self.act is not None and isinstance(view, Transcript) and view.act != self.name:
             raise ThreatError(
                 "TB-THREAT-003",
@@ -94,7 +121,7 @@ class Attack:
         runs_it = "recipe" in self.needs
         rng = keyed_rng(seed, "recipe" if runs_it else self.name)
         held = (recipe,) if runs_it else ()
-        granted = auxiliary if "auxiliary" in threat.knows else None
+        granted = auxiliary if "auxiliary" in threat.knows & (self.needs | self.uses) else None
         if isinstance(question, Records) and "some_memberships" not in self.needs:
             question = replace(question, known=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
@@ -102,9 +129,18 @@ class Attack:
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
         return claim
 
+    def _granted(self, view: Any, threat: Threat) -> Any:
+        """The view with nothing in it that the access level and the budget of queries do not grant."""
+        if not isinstance(view, Predictor):
+            return view
+        narrowed = view.labels_alone() if self.access == "label" else view
+        return narrowed if threat.budget is None else narrowed.within(threat.budget)
+
 
 def attack(
     *,
+    subject: Subject,
+    rule: str,
     risk: str,
     claim: type[Claim],
     needs: set[str],
@@ -112,8 +148,21 @@ def attack(
     reference: str,
     access: Access = "white",
     act: Callable[..., Any] | None = None,
+    uses: set[str] | None = None,
+    metric: str | None = None,
+    **traits: Any,
 ) -> Callable[[Callable[..., Any]], Attack]:
-    """Register a function as an attack; its keyword-only parameters are its configuration."""
+    """Register a function as an attack; its keyword-only parameters are its configuration.
+
+    `rule` (`TB-<RISK>-NNN`) belongs to this attack alone. `needs` is the knowledge without which it cannot run; `uses`
+    is knowledge that it takes where the threat grants it. `metric` is how its success is told, where the claim leaves
+    a choice: `rate` of an attack on membership that says yes or no. `traits` are the words of `TRAITS`. Raises
+    `ValueError` for a name or a rule that another attack has, or a trait that does not exist.
+    """
+    if (named := RULE.fullmatch(rule)) is None or named[1] != risk.upper():
+        raise ValueError(f"the rule of an attack on {risk} must be TB-{risk.upper()}-NNN. Got {rule} instead.")
+    if unknown := set(traits) - set(TRAITS):
+        raise ValueError(f"there is no trait {', '.join(sorted(unknown))}; traits are {', '.join(sorted(TRAITS))}")
 
     def register(read: Callable[..., Any]) -> Attack:
         signature = inspect.signature(read)
@@ -122,6 +171,8 @@ def attack(
         }
         made = Attack(
             read.__name__,
+            subject,
+            rule,
             risk,
             claim,
             frozenset(needs),
@@ -133,22 +184,34 @@ def attack(
             act,
             inspect.getdoc(read) or "",
             defaults,
+            frozenset(uses or ()),
+            metric,
+            traits,
         )
-        if made.name in _REGISTRY and _REGISTRY[made.name].read.__module__ != read.__module__:
-            raise ValueError(f"there are two attacks called {made.name}; the second would take the place of the first")
+        for other in _REGISTRY.values():
+            if other.read.__module__ == read.__module__ and other.name == made.name:
+                continue
+            if other.name == made.name:
+                raise ValueError(f"there are two attacks called {made.name}; the second would replace the first")
+            if other.rule == made.rule:
+                raise ValueError(f"{made.name} and {other.name} have one rule, {made.rule}; a rule names one attack")
         _REGISTRY[made.name] = made
         return made
 
     return register
 
 
-def attacks() -> Iterator[Attack]:
-    """Every attack whose libraries are installed, by name."""
+def attacks(subject: Subject | None = None) -> Iterator[Attack]:
+    """Every attack whose libraries are installed, by name; of one `subject`, without loading the files of others."""
     import testbed.attacks as package
 
-    for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
-        _load(module.name)
-    yield from (_REGISTRY[name] for name in sorted(_REGISTRY))
+    if subject is None:
+        for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
+            _load(module.name)
+    else:
+        for module in _whose_text_has(f'subject="{subject}"'):
+            _load(module)
+    yield from (_REGISTRY[n] for n in sorted(_REGISTRY) if subject is None or _REGISTRY[n].subject == subject)
 
 
 def _load(module: str) -> None:
@@ -160,23 +223,22 @@ def _load(module: str) -> None:
             raise
 
 
-def _defining(name: str) -> list[str]:
-    """The modules of the package that define a function of that name, told from their text."""
+def _whose_text_has(words: str) -> list[str]:
+    """The modules of the package whose text holds these words; none is loaded."""
     import testbed.attacks as package
 
-    head = f"\ndef {name}("
-    found: list[str] = []
+    modules: list[str] = []
     for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
         spec = importlib.util.find_spec(module.name)
-        if spec is not None and spec.origin is not None and head in Path(spec.origin).read_text(encoding="utf-8"):
-            found.append(module.name)
-    return found
+        if spec is not None and spec.origin is not None and words in Path(spec.origin).read_text(encoding="utf-8"):
+            modules.append(module.name)
+    return modules
 
 
 def find(name: str) -> Attack:
     """The attack of that name, whose file alone is loaded. Raises `UsageError` where there is none."""
     if name not in _REGISTRY:
-        for module in _defining(name):
+        for module in _whose_text_has(f"\ndef {name}("):
             _load(module)
     if name in _REGISTRY:
         return _REGISTRY[name]

@@ -23,6 +23,7 @@ KNOWLEDGE = frozenset(
         "hyper_parameters",  # learning rate, steps, optimiser
         "known_columns",  # a target's other attributes
         "labels",  # the labels in a client's batch
+        "queries",  # may ask the model about records of the attacker's own making
         "recipe",  # may run the whole pipeline on own records
         "some_memberships",  # of people other than those asked about, who was used and who was not
         "target_records",  # the records whose membership is in doubt

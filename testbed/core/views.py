@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
+from testbed.core.evidence import Unavailable
 from testbed.core.people import Array, Cohort, Table
 from testbed.core.threat import Position
 
@@ -84,14 +87,43 @@ class Predictor:
 
     A model that predicts a number also has `numbers`, predictions (n,) of inputs (n, features). The true number is then
     the last value of each record, and class 1 of two that of the truth (`testbed.subjects.predictors.regression`).
-    `errors` gives
-    prediction minus truth (n,), with its sign and on the scale of that last value.
+    `errors` gives prediction minus truth (n,), with its sign and on the scale of that last value.
     """
 
     ask: Callable[[Cohort], Array]
     classes: int
     numbers: Callable[[Array], Array] | None = None
     errors: Callable[[Cohort], Array] | None = None
+
+    def labels_alone(self) -> Predictor:
+        """The model as whoever sees only the predicted class has it: probability 1 for that class."""
+        return Predictor(lambda people: np.eye(self.classes)[np.asarray(self.ask(people)).argmax(1)], self.classes)
+
+    def within(self, budget: int) -> Predictor:
+        """The model, which answers about `budget` records in all and raises `Unavailable` for more."""
+        left = budget
+
+        def spend(count: int) -> None:
+            nonlocal left
+            if count > left:
+                raise Unavailable("budget_spent", f"a larger budget of queries than {budget}")
+            left -= count
+
+        def ask(people: Cohort) -> Array:
+            spend(len(people))
+            return self.ask(people)
+
+        def numbers(x: Array) -> Array:
+            assert self.numbers is not None
+            spend(len(x))
+            return self.numbers(x)
+
+        def errors(people: Cohort) -> Array:
+            assert self.errors is not None
+            spend(len(people))
+            return self.errors(people)
+
+        return Predictor(ask, self.classes, self.numbers and numbers, self.errors and errors)
 
 
 View: TypeAlias = Transcript | Release | Predictor

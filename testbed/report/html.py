@@ -34,6 +34,7 @@ KNOWLEDGE = {
     "known_columns": "a person's other attributes",
     "labels": "the classes in a batch",
     "recipe": "the whole pipeline, to run on own records",
+    "queries": "answers of the model about records of the attacker's own making",
     "some_memberships": "the membership of half of the people asked about, never of those it then scores",
     "target_records": "the records that it asks about",
 }

@@ -41,7 +41,16 @@ def test_a_client_draws_classes_that_only_others_hold() -> None:
     question = Classes(10, known.x.min(0), known.x.max(0))
     spec = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [8, 16], "activation": "relu"})
     protocol = Protocol("fedavg", 10, 1, learning_rate=0.1, rounds=10, clients=3)
-    plans = {"class_generator": Plan("TB-TEST-001", "class_inversion", "class_generator", "rate", "class", True)}
+    plans = {
+        "class_generator": Plan(
+            rule="TB-TEST-001",
+            risk="class_inversion",
+            attack="class_generator",
+            metric="rate",
+            unit="class",
+            primary=True,
+        )
+    }
     order = np.random.default_rng(2).permutation(len(known))
     worlds = ClassWorlds(known.take(order[500:]), known.take(order[:500]), Federation(spec, protocol), question, 130, 1)
     _, kept = worlds.conduct(plans, THREAT, "in-process", 0, print)

@@ -234,7 +234,14 @@ def test_training_again_finds_more_than_one_gradient_would() -> None:
     groups = [people.take(np.arange(i * 12, (i + 1) * 12)) for i in range(3)]
     split = Split(*groups, np.arange(12) % 3, people.take(np.arange(36, 340)))
     protocol = Protocol("fedavg", 4, local_epochs=4, learning_rate=0.5, rounds=1, clients=3)
-    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", "cosine_tv", "line_up_top1", "batch")
+    plan = Plan(
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack="cosine_tv",
+        metric="line_up_top1",
+        unit="batch",
+        primary=True,
+    )
     made = Trial(split, Federation(spec, protocol, 0), SERVER, (plan,)).record("in-process")
     held = made.truth.batches["true"]
     question = Batch(tuple(held), (1, 8, 8), 10, tuple(len(p) for p in held.values()))

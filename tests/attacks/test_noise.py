@@ -31,12 +31,13 @@ def recorded(data: str, noise: float, exact_bias: bool = False, defence: Defence
     protection = defence or gaussian(noise=noise, clip=1.0)
     protocol = Protocol("fedsgd", 1, learning_rate=0.1, rounds=10, clients=4)
     plan = Plan(
-        "TB-RECONSTRUCTION-001",
-        "reconstruction",
-        "analytic_linear",
-        "line_up_top1",
-        "record",
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack="analytic_linear",
+        metric="line_up_top1",
+        unit="record",
         params={"exact_bias": exact_bias},
+        primary=True,
     )
     federation = Federation(mlp(known, 32), protocol, 0, protection)
     leaky = Federation(mlp(known, 32), protocol, 0)

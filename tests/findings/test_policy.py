@@ -17,7 +17,9 @@ from testbed.harness.release.copies import Copies
 from testbed.harness.release.copy_rule import copying
 
 LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09})
-PLAN = Plan("TB-LINKABILITY-001", "linkability", "linkability", "rate", "record")
+PLAN = Plan(
+    rule="TB-LINKABILITY-001", risk="linkability", attack="linkability", metric="rate", unit="record", primary=True
+)
 
 
 def finding(
@@ -108,7 +110,7 @@ def test_without_a_policy_there_is_no_verdict() -> None:
     ],
 )
 def test_the_copy_rule(found: Copies, controlled: bool, verdict: str) -> None:
-    plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
+    plan = Plan(rule="TB-COPYING-001", risk="copying", attack="copied_rows", metric="rate", unit="person", primary=True)
     made = copying(plan, found, controlled, 50, 50 if controlled else 0)
     assert policy.decide([made], LIMITS)[1].verdict == verdict
 

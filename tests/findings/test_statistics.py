@@ -112,7 +112,15 @@ def test_auc_interval_covers() -> None:
 
 def test_the_bounds_of_a_strong_memberships_excess_hold_for_other_controls() -> None:
     """Without the threshold's own error the lower bound was right in 69 of 100 draws."""
-    plan = Plan("TB-MEMBERSHIP-001", "membership", "normal", "tpr_at_fpr", "record", fpr=0.01)
+    plan = Plan(
+        rule="TB-MEMBERSHIP-001",
+        risk="membership",
+        attack="normal",
+        metric="tpr_at_fpr",
+        unit="record",
+        fpr=0.01,
+        primary=True,
+    )
     truth = float(norm.sf(norm.isf(0.01) - 1)) - 0.01
     used = np.arange(2000) < 1000
     low = high = 0

@@ -48,11 +48,14 @@ def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Paramete
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-201",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "hyper_parameters"},
     position="client",
     reference="https://arxiv.org/abs/1805.04049",
+    uses={"auxiliary"},
 )
 def aggregate_difference(
     view: Transcript,

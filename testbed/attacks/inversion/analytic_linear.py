@@ -34,11 +34,15 @@ def by_bias(weight: Array, bias: Array) -> Array | None:
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-001",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/2003.14053",
+    suits="linear",
+    width=32,
 )
 def analytic_linear(
     view: Transcript,

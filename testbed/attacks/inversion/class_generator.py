@@ -103,6 +103,8 @@ def _has_gradient(question: Classes, model: ModelSpec, sent: Parameters) -> None
 
 
 @attack(
+    subject="transcript",
+    rule="TB-CLASS_INVERSION-001",
     risk="class_inversion",
     claim=Representatives,
     needs={"architecture"},
@@ -157,6 +159,8 @@ def _deceive(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-CLASS_INVERSION-002",
     risk="class_inversion",
     claim=Representatives,
     needs={"architecture"},

@@ -18,11 +18,15 @@ ROUNDING = 16 * float(np.finfo(np.float32).eps)
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-003",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/2209.05578",
+    suits="linear",
+    width=256,
 )
 def cocktail_party(
     view: Transcript,

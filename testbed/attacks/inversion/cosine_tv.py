@@ -14,11 +14,15 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-004",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/2003.14053",
+    uses={"auxiliary"},
+    quick={"iterations": 60},
 )
 def cosine_tv(
     view: Transcript,

@@ -22,11 +22,14 @@ CHUNK = 256
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-009",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/2405.15586",
+    suits="text",
 )
 def dager(
     view: Transcript,

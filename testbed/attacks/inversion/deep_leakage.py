@@ -14,11 +14,15 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-006",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/1906.08935",
+    uses={"auxiliary"},
+    quick={"iterations": 40, "restarts": 1},
 )
 def deep_leakage(
     view: Transcript,

@@ -19,11 +19,15 @@ from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcr
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-005",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "batch_size", "hyper_parameters"},
     position="server",
     reference="https://arxiv.org/abs/2206.12395",
+    uses={"auxiliary"},
+    quick={"iterations": 40},
 )
 def fedavg_unrolling(
     view: Transcript,

@@ -95,6 +95,8 @@ def _features(network: nn.Module, at: dict[str, Tensor], layer: str, x: Array) -
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-103",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "auxiliary", "batch_size"},

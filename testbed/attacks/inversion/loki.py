@@ -90,6 +90,8 @@ def _input_gradients(spec: ModelSpec, parameters: Parameters, people: Cohort) ->
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-104",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "auxiliary", "hyper_parameters"},

@@ -18,12 +18,15 @@ def unmask(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: 
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-105",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/1611.04482",
     act=unmask,
+    uses={"auxiliary"},
 )
 def secagg_unmasking(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
@@ -52,12 +55,15 @@ def suppress(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-106",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/2111.07380",
     act=suppress,
+    uses={"auxiliary"},
 )
 def model_inconsistency(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"

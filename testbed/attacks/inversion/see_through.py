@@ -20,11 +20,14 @@ NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-007",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "batch_size", "auxiliary"},
     position="server",
     reference="https://arxiv.org/abs/2104.07586",
+    quick={"iterations": 60, "seeds": 2},
 )
 def see_through(
     view: Transcript,

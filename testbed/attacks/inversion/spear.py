@@ -24,11 +24,15 @@ CHUNK = 2048
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-002",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture"},
     position="server",
     reference="https://arxiv.org/abs/2403.03945",
+    suits="linear",
+    width=128,
 )
 def spear(
     view: Transcript,

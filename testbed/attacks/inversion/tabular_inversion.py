@@ -16,11 +16,16 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-008",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/2210.01785",
+    uses={"auxiliary"},
+    suits="table",
+    quick={"iterations": 150, "restarts": 1},
 )
 def tabular_inversion(
     view: Transcript,

@@ -41,6 +41,8 @@ def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: Mod
 
 
 @attack(
+    subject="transcript",
+    rule="TB-RECONSTRUCTION-102",
     risk="reconstruction",
     claim=Reconstruction,
     needs={"architecture", "auxiliary"},

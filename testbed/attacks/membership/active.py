@@ -45,6 +45,8 @@ def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: flo
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-112",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -78,6 +80,8 @@ def _isolate(question: Records, auxiliary: Cohort | None, rng: np.random.Generat
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-111",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -112,6 +116,8 @@ def _poison(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-113",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -170,6 +176,8 @@ def _mislabel(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-114",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

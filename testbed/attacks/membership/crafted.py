@@ -53,6 +53,8 @@ def _craft(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-110",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

@@ -12,6 +12,8 @@ from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-103",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

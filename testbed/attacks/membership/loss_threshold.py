@@ -12,6 +12,8 @@ from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-102",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

@@ -11,6 +11,8 @@ from testbed.core import Cohort, Records, Sources, Transcript, Unavailable
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-109",
     risk="membership",
     claim=Sources,
     needs={"architecture", "target_records"},

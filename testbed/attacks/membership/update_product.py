@@ -10,6 +10,8 @@ from testbed.core import Cohort, Records, Scores, Transcript
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-101",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

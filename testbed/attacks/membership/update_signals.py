@@ -13,6 +13,8 @@ FEWEST_OTHERS = 3
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-106",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -31,6 +33,8 @@ def client_loss(view: Transcript, question: Records, auxiliary: Cohort | None, r
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-104",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -48,6 +52,8 @@ def update_cosine(view: Transcript, question: Records, auxiliary: Cohort | None,
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-105",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -68,6 +74,8 @@ def gradient_difference(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-107",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

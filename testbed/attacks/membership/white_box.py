@@ -14,6 +14,8 @@ from testbed.core import Array, Cohort, Recipe, Records, Scores, Transcript, Una
 
 
 @attack(
+    subject="transcript",
+    rule="TB-MEMBERSHIP-108",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records", "recipe"},

@@ -10,9 +10,11 @@ from testbed.core import Array, Cohort, Feature, Guesses, Predictor, Records
 
 
 @attack(
+    subject="model",
+    rule="TB-ATTRIBUTE_INFERENCE-401",
     risk="attribute_inference",
     claim=Guesses,
-    needs={"known_columns", "target_records"},
+    needs={"known_columns", "queries", "target_records"},
     position="recipient",
     access="score",
     reference="https://dl.acm.org/doi/10.1145/2810103.2813677",

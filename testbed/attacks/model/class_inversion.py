@@ -13,9 +13,11 @@ from testbed.core import Array, Classes, Cohort, Predictor, Representatives, Una
 
 
 @attack(
+    subject="model",
+    rule="TB-CLASS_INVERSION-301",
     risk="class_inversion",
     claim=Representatives,
-    needs=set(),
+    needs={"queries"},
     position="recipient",
     access="score",
     reference="https://dl.acm.org/doi/10.1145/2810103.2813677",
@@ -56,9 +58,11 @@ FEWEST_OTHERS = 50
 
 
 @attack(
+    subject="model",
+    rule="TB-CLASS_INVERSION-302",
     risk="class_inversion",
     claim=Representatives,
-    needs={"auxiliary"},
+    needs={"auxiliary", "queries"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1911.07135",

@@ -29,12 +29,15 @@ STRATA = 10
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-315",
     risk="membership",
     claim=Scores,
     needs={"target_records", "some_memberships"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1806.01246",
+    decides=True,
 )
 def membership_classifier(
     view: Predictor,
@@ -66,12 +69,15 @@ def membership_classifier(
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-316",
     risk="membership",
     claim=Scores,
     needs={"target_records", "some_memberships"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1806.01246",
+    decides=True,
 )
 def membership_regression(
     view: Predictor,

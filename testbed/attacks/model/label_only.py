@@ -14,12 +14,16 @@ MOST_TRIED, COPIES_TRIED = 100, 4
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-312",
     risk="membership",
     claim=Scores,
-    needs={"target_records"},
+    needs={"target_records", "queries"},
     position="recipient",
     access="label",
     reference="https://arxiv.org/abs/2007.14321",
+    classes_only=True,
+    asks="copies",
 )
 def label_noise(
     view: Predictor,

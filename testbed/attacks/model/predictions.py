@@ -23,12 +23,15 @@ def true_class(people: Cohort, probabilities: Array) -> Array:
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-307",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1709.01604",
+    decides=True,
 )
 def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score a record by minus the cross-entropy of the model's prediction (Yeom et al. 2018).
@@ -40,12 +43,16 @@ def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-308",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2003.10595",
+    classes_only=True,
+    decides=True,
 )
 def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score a record by minus the entropy of the prediction, which counts a wrong class as loss (Song & Mittal 2021).
@@ -60,12 +67,15 @@ def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | Non
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-310",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2111.09679",
+    decides=True,
 )
 def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score a record by the share of other people of its class whose loss is larger (Attack-P; Ye et al. 2022).
@@ -88,12 +98,15 @@ def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-309",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
     position="recipient",
     access="label",
     reference="https://arxiv.org/abs/1709.01604",
+    metric="rate",
 )
 def label_gap(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Call a member whomever the model classifies rightly: the gap between training and test accuracy (Yeom 2018).
@@ -108,12 +121,15 @@ FEWEST_OTHERS = 50
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-311",
     risk="membership",
     claim=Scores,
-    needs={"target_records", "auxiliary"},
+    needs={"target_records", "auxiliary", "queries"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2307.03694",
+    decides=True,
 )
 def quantile_regression(
     view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator

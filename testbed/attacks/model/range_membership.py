@@ -14,12 +14,16 @@ FEWEST_OTHERS = 50
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-314",
     risk="membership",
     claim=Scores,
-    needs=NEEDS | {"auxiliary"},
+    needs=NEEDS | {"auxiliary", "queries"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2408.05131",
+    classes_only=True,
+    asks="rough",
 )
 def range_membership(
     view: Predictor,

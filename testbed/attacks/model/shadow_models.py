@@ -13,12 +13,17 @@ from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-302",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2112.03570",
+    uses={"auxiliary"},
+    decides=True,
+    offline=True,
 )
 def lira(
     view: Predictor,
@@ -54,12 +59,17 @@ def share_exceeded(ratio: Array, theirs: Array, gamma: float) -> Array:
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-301",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2312.03262",
+    uses={"auxiliary"},
+    decides=True,
+    offline=True,
 )
 def rmia(
     view: Predictor,
@@ -95,12 +105,15 @@ def rmia(
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-303",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2111.09679",
+    uses={"auxiliary"},
 )
 def reference_models(
     view: Predictor,
@@ -121,12 +134,15 @@ def reference_models(
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-305",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2505.24089",
+    uses={"auxiliary"},
 )
 def base(
     view: Predictor,
@@ -151,12 +167,16 @@ def base(
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-306",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2603.11799",
+    uses={"auxiliary"},
+    decides=True,
 )
 def bavaria(
     view: Predictor,
@@ -192,12 +212,15 @@ MOST_ROWS = 50_000
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-304",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1610.05820",
+    uses={"auxiliary"},
 )
 def shadow_attack_model(
     view: Predictor,

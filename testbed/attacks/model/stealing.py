@@ -20,9 +20,11 @@ FEWEST = 10
 
 
 @attack(
+    subject="model",
+    rule="TB-EXTRACTION-301",
     risk="extraction",
     claim=Substitutes,
-    needs={"auxiliary"},
+    needs={"queries"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/1609.02943",

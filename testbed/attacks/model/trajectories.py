@@ -18,12 +18,15 @@ BATCH = 32
 
 
 @attack(
+    subject="model",
+    rule="TB-MEMBERSHIP-313",
     risk="membership",
     claim=Scores,
-    needs=NEEDS | {"auxiliary"},
+    needs=NEEDS | {"auxiliary", "queries"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2208.14933",
+    classes_only=True,
 )
 def loss_trajectory(
     view: Predictor,

@@ -71,6 +71,8 @@ def _two_tasks(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-PROPERTY-003",
     risk="property",
     claim=Scores,
     needs=NEEDS,

@@ -24,6 +24,8 @@ FEWEST = 10
 
 
 @attack(
+    subject="transcript",
+    rule="TB-PROPERTY-001",
     risk="property",
     claim=Scores,
     needs=NEEDS,
@@ -52,6 +54,8 @@ def property_inference(
 
 
 @attack(
+    subject="transcript",
+    rule="TB-PROPERTY-002",
     risk="property",
     claim=Scores,
     needs=NEEDS,

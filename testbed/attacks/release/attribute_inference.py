@@ -29,6 +29,8 @@ def _tolerances(question: Gaps, release: Table, share: float) -> dict[str, float
 
 
 @attack(
+    subject="release",
+    rule="TB-ATTRIBUTE_INFERENCE-001",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns"},
@@ -60,6 +62,8 @@ def attribute_inference(
 
 
 @attack(
+    subject="release",
+    rule="TB-ATTRIBUTE_INFERENCE-004",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns"},

@@ -30,6 +30,8 @@ def binned(table: Table, release: Table) -> Array:
 
 
 @attack(
+    subject="release",
+    rule="TB-ATTRIBUTE_INFERENCE-003",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns"},

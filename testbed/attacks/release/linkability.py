@@ -11,6 +11,8 @@ from testbed.core.tables.scale import Scale
 
 
 @attack(
+    subject="release",
+    rule="TB-LINKABILITY-001",
     risk="linkability",
     claim=Links,
     needs={"known_columns"},

@@ -34,6 +34,8 @@ def _reference(auxiliary: Table | None) -> Table:
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-002",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
@@ -52,6 +54,8 @@ def nearest_release_row(view: Release, question: Records, auxiliary: Table | Non
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-001",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},
@@ -76,6 +80,8 @@ def nearer_than_reference(
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-003",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},
@@ -100,6 +106,8 @@ def density_ratio(view: Release, question: Records, auxiliary: Table | None, rng
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-004",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},
@@ -127,6 +135,8 @@ def gen_lra(
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-005",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},

@@ -93,6 +93,8 @@ def _as_asked(values: Array, order: Array) -> Scores:
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-201",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary", "recipe"},
@@ -147,6 +149,8 @@ def _features(made: _Shadows, released: Table, sets: list[Array]) -> Array:
 
 
 @attack(
+    subject="release",
+    rule="TB-MEMBERSHIP-202",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary", "recipe"},

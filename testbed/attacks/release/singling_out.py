@@ -40,6 +40,8 @@ def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
 
 
 @attack(
+    subject="release",
+    rule="TB-SINGLING_OUT-001",
     risk="singling_out",
     claim=Predicates,
     needs=set(),
@@ -61,6 +63,8 @@ def singling_out_univariate(view: Release, question: Fields, auxiliary: None, rn
 
 
 @attack(
+    subject="release",
+    rule="TB-SINGLING_OUT-002",
     risk="singling_out",
     claim=Predicates,
     needs=set(),
@@ -177,6 +181,8 @@ def _form(
 
 
 @attack(
+    subject="release",
+    rule="TB-SINGLING_OUT-003",
     risk="singling_out",
     claim=Predicates,
     needs=set(),

@@ -18,6 +18,8 @@ MOST_ROWS, MOST_LEVELS = 5000, 20
 
 
 @attack(
+    subject="release",
+    rule="TB-ATTRIBUTE_INFERENCE-002",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns"},

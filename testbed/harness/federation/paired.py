@@ -28,14 +28,14 @@ def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int, family: s
             continue
         others = [f for run in runs for f in run if f.attack.name == against and _metric(f) in (None, _metric(first))]
         plan = Plan(
-            f"{family}-{rule + len(made):03d}",
-            first.risk,
-            first.attack.name,
-            "auc",
-            "run",
-            False,
-            first.attack.params,
-            f"{first.target or first.attack.name}, beside {against}",
+            rule=f"{family}-{rule + len(made):03d}",
+            risk=first.risk,
+            attack=first.attack.name,
+            metric="auc",
+            unit="run",
+            primary=False,
+            params=first.attack.params,
+            target=f"{first.target or first.attack.name}, beside {against}",
         )
         values, theirs = ([f.measure for f in group] for group in (same, others))
         lacking = next((m for m in (*values, *theirs) if isinstance(m, Unmeasured)), None)

@@ -26,12 +26,12 @@ from testbed.harness.scenario import Scenario
 def by_a_curious_server(unit: Unit) -> Plan:
     """What a server that only reads would reach, to set another position beside; it informs."""
     return Plan(
-        "TB-RECONSTRUCTION-002",
-        "reconstruction",
-        "analytic_linear",
-        "line_up_top1",
-        unit,
-        False,
+        rule="TB-RECONSTRUCTION-002",
+        risk="reconstruction",
+        attack="analytic_linear",
+        metric="line_up_top1",
+        unit=unit,
+        primary=False,
         target="by the server",
     )
 

@@ -154,7 +154,15 @@ def _unjudged(
             "A transcript alone does not say whose membership is in doubt.",
             "Give --truth.",
         )
-    plan = Plan("TB-RECONSTRUCTION-001", "reconstruction", attack.name, "line_up_top1", "record", params=params)
+    plan = Plan(
+        rule="TB-RECONSTRUCTION-001",
+        risk="reconstruction",
+        attack=attack.name,
+        metric="line_up_top1",
+        unit="record",
+        params=params,
+        primary=True,
+    )
     threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
     files: dict[str, bytes] = {}
     why = NO_TRUTH

@@ -13,7 +13,8 @@ from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, ThreatModel
 from testbed.findings.schema import Subject as Described
-from testbed.harness.model import membership
+from testbed.harness.model.examine import examine
+from testbed.harness.model.model_audit import Options, knowledge
 from testbed.subjects.predictors.subject import Subject
 
 QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
@@ -49,7 +50,8 @@ def audit_model(
     started = time.monotonic()
     chosen = policy or policy_.load()
     numeric = subject.model.numbers is not None
-    found, evidence = membership.audit(subject, shadows, seed, progress, secrets, chosen.min_cell)
+    options = Options(shadows, secrets, chosen.min_cell, seed)
+    found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     result = assemble(
         command="audit-model",
@@ -73,7 +75,7 @@ def audit_model(
         threat=ThreatModel(
             position="recipient",
             malicious=False,
-            knows=sorted(membership.knowledge(subject)),
+            knows=sorted(knowledge(subject)),
             access="score",
             sees=(SEES_NUMBERS if numeric else SEES) + KNOWS_HALF,
             not_tested=untested,

@@ -15,20 +15,14 @@ from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding
+from testbed.harness.cells import Judged
 
 RULE = "TB-MEMBERSHIP-300"
-TAUGHT_BY_OTHERS = ("membership_classifier", "membership_regression")
-"""Candidates that know the memberships of other people, and assume no direction of a leak."""
-TRAINING = ("rmia", "lira", "bavaria")
-"""Candidates where such models can be trained; each attack with its default parameters (online)."""
-ASKING = ("prediction_loss", "modified_entropy", "population", "quantile_regression")
-"""Candidates on the answers alone. All are one-sided, so the classifier is a candidate beside them."""
 REHEARSALS = 2
 CROSSED = 1.36
 """Design effect of choosing crosswise. If both halves choose the same attack, their results are correlated; n guesses
-then count as n / 1.36 (as for secrets, `harness.inference`). Over null tables the coverage is no less than its level
-(`tests/harness/test_deciding.py`), the classifier's own correlation included."""
+then count as n / 1.36 (as for secrets, `harness.release.attribute_inference`). Over null tables the coverage is no
+less than its level (`tests/harness/model/test_deciding.py`), the classifier's own correlation included."""
 TAUGHT = 2.0
 """Design effect of teaching crosswise, the largest that two halves can have. Each finds in the other the likeness that
 the other finds in it, so that their AUCs go together; at a low false-positive rate this shows less."""
@@ -123,8 +117,8 @@ def decide(
     first: Array,
     possible: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
-) -> tuple[Finding, Evidence]:
-    """The deciding finding, and its evidence: each half's people judged by what is chosen on the other half.
+) -> Judged:
+    """The deciding finding with its evidence: each half's people judged by what is chosen on the other half.
 
     `candidates` is each attack's evidence, all cells; `rehearsals` has, for an attack that knows some memberships,
     that by which it is chosen. `possible` names all that might have been run: where one of them could not, the
@@ -143,11 +137,20 @@ def decide(
     names = list(dict.fromkeys(chosen))
     target = f"chosen among {', '.join(candidates)} on the other half of the people"
     params_ = dict(params[names[0]]) if len(names) == 1 else {}
-    plan = Plan(RULE, "membership", " or ".join(names), "tpr_at_fpr", "record", True, params_, target)
+    plan = Plan(
+        rule=RULE,
+        risk="membership",
+        attack=" or ".join(names),
+        metric="tpr_at_fpr",
+        unit="record",
+        primary=True,
+        params=params_,
+        target=target,
+    )
     finding = findings_.membership(plan, evidence, design=CROSSED, part=first)
     if set(possible) - set(candidates):
         finding = findings_.flagged(finding, UNRUN)
-    return finding, evidence
+    return Judged(plan, finding, evidence)
 
 
 def _of(evidence: Evidence, people: Array) -> Evidence:

@@ -1,54 +1,44 @@
-"""Which attacks on a model are planned, and under which rule."""
+"""Which attacks on a model are planned: all whose subject is a model and which the threat grants what they need."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
-from testbed.attacks.registry import find
-from testbed.findings.plan import Plan
-from testbed.harness.model import deciding
-from testbed.subjects.predictors.subject import Subject
+from testbed.attacks.registry import Attack, attacks
+from testbed.core import Scores
+from testbed.findings.plan import Plan, derived
+from testbed.harness.cells import planned
+from testbed.harness.model.model_audit import ModelAudit
 
-NOISY, ROUGH = "label_noise", "range_membership"
+ROUGH = "people who are roughly known"
 
 
-def plans(subject: Subject, shadows: int) -> list[Plan]:
-    trained = {"shadows": shadows}
-    classifies = subject.model.numbers is None
-    taught = subject.recipe is not None and subject.others is not None and subject.described
-    every: tuple[tuple[str, dict[str, Any], bool], ...] = (
-        ("rmia", trained, subject.recipe is not None),
-        ("rmia", {**trained, "online": False}, subject.recipe is not None),
-        ("lira", trained, subject.recipe is not None),
-        ("lira", {**trained, "online": False}, subject.recipe is not None),
-        ("reference_models", trained, subject.recipe is not None),
-        ("shadow_attack_model", trained, subject.recipe is not None),
-        ("base", trained, subject.recipe is not None),
-        ("bavaria", trained, subject.recipe is not None),
-        ("prediction_loss", {}, True),
-        ("modified_entropy", {}, classifies),  # of a number it orders people as the loss does
-        ("label_gap", {}, True),
-        ("population", {}, subject.others is not None),
-        ("quantile_regression", {}, subject.others is not None and subject.described),
-        ("label_noise", {}, subject.described and classifies),
-        ("loss_trajectory", trained, taught and classifies),
-        (ROUGH, {}, taught and classifies),
-        *((name, {}, True) for name in deciding.TAUGHT_BY_OTHERS),
-    )
-    plans: list[Plan] = []
-    for number, (name, params, possible) in enumerate(every, 1):
-        offline = None if params.get("online", True) else "offline"
-        if possible:
-            plans.append(
-                Plan(
-                    f"TB-MEMBERSHIP-3{number:02d}",
-                    "membership",
-                    name,
-                    "rate" if name == "label_gap" else "tpr_at_fpr",
-                    "record",
-                    False,
-                    find(name).configured(params),
-                    target="people who are roughly known" if name == ROUGH else offline,
-                )
-            )
-    return plans
+def fits(attack: Attack, audit: ModelAudit) -> bool:
+    """Is this attack granted what it needs, and does the model answer in the form that it reads?"""
+    answers = audit.subject.model.numbers is None or not attack.traits.get("classes_only")
+    return attack.needs <= audit.threat.knows and answers
+
+
+def may_decide(attack: Attack, audit: ModelAudit) -> bool:
+    """Is it a candidate for the deciding finding? Attacks that train such models are, where they can be trained; else
+    those on the answers alone; and always those that know some memberships."""
+    trains = "recipe" in attack.needs
+    return attack.decides and (trains == (audit.subject.recipe is not None) or "some_memberships" in attack.needs)
+
+
+def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
+    """Each attack on membership with its plan, and those that train shadow models also offline.
+
+    Attacks that ask about many noisy copies come last, since they may spend a budget of queries.
+    """
+    chosen = [a for a in attacks("model") if a.claim is Scores and fits(a, audit)]
+    for attack in sorted(chosen, key=lambda a: (a.traits.get("asks") == "copies", a.rule)):
+        if audit.options.deciding_only and not may_decide(attack, audit):
+            continue
+        params = {"shadows": audit.options.shadows} if "shadows" in attack.defaults else {}
+        target = ROUGH if attack.traits.get("asks") == "rough" else None
+        yield attack, planned(attack.name, params=params, target=target)
+        if attack.traits.get("offline") and not audit.options.deciding_only:
+            offline = planned(attack.name, params={**params, "online": False}, target="offline")
+            yield attack, replace(offline, rule=derived(attack.rule, "offline"))

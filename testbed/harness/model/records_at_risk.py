@@ -9,13 +9,14 @@ from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import StandardScaler
 
 from testbed.attacks.model.shadows import Shadows, confidence, finest
-from testbed.core import Array, Cohort, Evidence
+from testbed.core import Array, Cohort, Evidence, Group, Unavailable
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured, four_digits
+from testbed.findings.plan import Plan, numbered
+from testbed.findings.schema import four_digits
+from testbed.harness.cells import Judged, unmeasured
 
 SHARE, NEIGHBOUR = 0.05, 5
 GROUP_FPR = 0.1
@@ -24,7 +25,10 @@ OFTEN = 0.5
 TOSSES = 5
 OUTLIERS = "outliers"
 MOST_CLASSES = 20
-OFTEN_PLAN = Plan("TB-MEMBERSHIP-840", "membership", "records_at_risk", "rate", "record", False)
+GROUPS: tuple[Group, Group] = ("used", "unused")
+OFTEN_PLAN = Plan(
+    rule="TB-MEMBERSHIP-840", risk="membership", attack="records_at_risk", metric="rate", unit="record", primary=False
+)
 
 
 def by_group(
@@ -35,37 +39,36 @@ def by_group(
     described: bool,
     min_cell: int = MIN_CELL,
     design: float = 1.0,
-) -> tuple[list[Finding], dict[str, Evidence]]:
+) -> list[Judged]:
     """The deciding attack's answers once more, by class and for outliers, at one threshold for all.
 
     The threshold is where a tenth of all controls are accused. Groups of fewer than `min_cell` people on either side
     say nothing; where that is one class alone, neither does the smallest other, from which it could be worked out.
-    p-values are Holm-adjusted over the groups; the findings inform. `design` is a design effect of the scores, by which
-    the number of guesses is divided.
+    p-values are Holm-adjusted over the groups; the findings inform. The number of guesses is divided by `design`, a
+    design effect of the scores.
     """
     groups = _groups(pooled, used, described)
     hidden = _hidden(groups, pooled, used, min_cell)
     true = evidence.where(evidence.view == "true")
     accused = statistics.accuser(GROUP_FPR, true.score[true.group == "unused"])
-    found: list[Finding] = []
-    kept: dict[str, Evidence] = {}
+    judged: list[Judged] = []
     chances: list[float] = []
     for number, (name, mine) in enumerate(groups.items(), 1):
-        plan = Plan(f"TB-MEMBERSHIP-{840 + number}", "membership", attack, "rate", "record", False, {}, name)
+        plan = Plan(rule=numbered(OFTEN_PLAN.rule, number), risk="membership", attack=attack, target=name)
+        if name in hidden:
+            judged.append(unmeasured(plan, Unavailable("small_group", f"{min_cell} or more people on either side")))
+            continue
         rows = true.where(mine[true.item.astype(int)])
         rows = _judged(rows, accused(rows.score))
-        cells = [rows.cell("true", g) for g in ("used", "unused")]
-        if name in hidden:
-            why = Unmeasured(unmeasured="small_group", needs=f"{min_cell} or more people of the group on either side")
-            found.append(findings_.unmeasured(plan, why))
-            continue
-        kept[plan.rule] = rows
-        rates = [statistics.proportion(c.success, c.cluster) for c in cells]
+        rates = [statistics.proportion(c.success, c.cluster) for c in (rows.cell("true", g) for g in GROUPS)]
         rates = [statistics.widened(r, design) for r in rates] if design > 1 else rates
         chances.append(statistics.exceedance_p(rates[0], rates[1]))
-        found.append(findings_.rates(plan, rows, design=design))
+        judged.append(Judged(plan, findings_.rates(plan, rows, design=design), rows))
     adjusted = map(four_digits, statistics.holm(np.array(chances)).tolist()) if chances else iter(())
-    return [f.model_copy(update={"adjusted_p": next(adjusted)}) if f.rule in kept else f for f in found], kept
+    return [
+        replace(one, finding=one.finding.model_copy(update={"adjusted_p": next(adjusted)})) if one.evidence else one
+        for one in judged
+    ]
 
 
 def _hidden(groups: dict[str, Array], pooled: Cohort, used: Array, min_cell: int) -> set[str]:
@@ -151,7 +154,7 @@ def _level(said: Array, chosen: Array) -> tuple[Array, float]:
     return mean, float(np.sqrt(max(squares / max((count - 1).sum(), 1), 1e-12)))
 
 
-def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -> tuple[Finding, dict[str, Evidence]]:
+def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -> Judged:
     """How many training records are recognised by half or more of the models that are trained with them; informs.
 
     The control says how many are where coins decide which models count as trained with them, the mean over five tosses.
@@ -170,5 +173,4 @@ def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -
         f"{said} of training records are recognised by half or more of the models that such training makes of them, "
         f"at {FALSE_ALARM:.0%} false alarms; where coins decide which models count as made of them, {chance} are."
     )
-    finding = findings_.diagnostic(OFTEN_PLAN, share, control, plain)
-    return finding, {OFTEN_PLAN.rule: Evidence.join(*cells)}
+    return Judged(OFTEN_PLAN, findings_.diagnostic(OFTEN_PLAN, share, control, plain), Evidence.join(*cells))

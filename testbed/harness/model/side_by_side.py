@@ -21,7 +21,8 @@ from testbed.data.cohorts import divide, source
 from testbed.findings import statistics
 from testbed.findings.schema import Estimate, Finding, Measure
 from testbed.findings.statistics import Interval
-from testbed.harness.model import membership
+from testbed.harness.model.examine import examine
+from testbed.harness.model.model_audit import Options
 from testbed.subjects.predictors.estimator import SklearnRecipe, sklearn_predictor
 from testbed.subjects.predictors.subject import Subject
 
@@ -95,7 +96,7 @@ def audited(
     made: list[Audited] = []
     for name, gap, subject in subjects(names, people, seed):
         progress(name)
-        found, _ = membership.audit(subject, shadows, seed, lambda _: None, deciding_only=True)
+        found, _ = examine(subject, Options(shadows=shadows, seed=seed, deciding_only=True))
         made.append(Audited(name, gap, found))
     return made
 

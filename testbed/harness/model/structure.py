@@ -192,7 +192,9 @@ def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
 
 
 def _structural(number: str, name: str) -> Plan:
-    return Plan(f"TB-STRUCTURE-{number}", "structure", name, "rate", "record", primary=False)
+    return Plan(
+        rule=f"TB-STRUCTURE-{number}", risk="structure", attack=name, metric="rate", unit="record", primary=False
+    )
 
 
 def _small(number: str, name: str, sizes: Array, person: Array, what: str) -> Finding:

@@ -113,7 +113,16 @@ def anonymeter(setting: Setting, secrets: Sequence[str], pairs: Sequence[Pair]) 
 
 
 def _plan(number: int, risk: Risk, attack: str, target: str | None, unit: Unit = "record") -> Plan:
-    return Plan(f"TB-{risk.upper()}-{number}", risk, attack, "rate", unit, False, {}, target)
+    return Plan(
+        rule=f"TB-{risk.upper()}-{number}",
+        risk=risk,
+        attack=attack,
+        metric="rate",
+        unit=unit,
+        primary=False,
+        params={},
+        target=target,
+    )
 
 
 def _evaluated(plan: Plan, asked: int, make: Callable[[], Any]) -> Finding:

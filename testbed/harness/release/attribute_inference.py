@@ -38,7 +38,11 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     names = list(dict.fromkeys(secrets)) or list(columns)
     if len(columns) < 2:
         why = Unmeasured(unmeasured="one_column", needs="a second column from which to guess")
-        return [findings_.unmeasured(Plan(PRIMARY, RISK, attack.name, "rate", "record"), why)]
+        return [
+            findings_.unmeasured(
+                Plan(rule=PRIMARY, risk=RISK, attack=attack.name, metric="rate", unit="record", primary=True), why
+            )
+        ]
     setting.progress(f"attribute inference of {len(names)} secrets")
     asked = tuple(columns[n] for n in names)
     evidence = _each(setting, attack, asked)
@@ -103,7 +107,16 @@ def _finding(
     design: float = 1.0,
 ) -> Finding:
     rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
-    plan = Plan(rule, RISK, attack.name, "rate", "record", primary, attack.defaults, target)
+    plan = Plan(
+        rule=rule,
+        risk=RISK,
+        attack=attack.name,
+        metric="rate",
+        unit="record",
+        primary=primary,
+        params=attack.defaults,
+        target=target,
+    )
     setting.evidence[plan.rule] = evidence
     if not len(evidence.cell("true", "used")):
         why = Unmeasured(unmeasured="too_few_targets", needs="people to choose the worst secret on, and others")
@@ -186,7 +199,16 @@ def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -
                 parts.append(_judged(_ask(setting, asked, release, targets, (binary[0],)), binary[:1], targets, view))
     except Unavailable as reason:
         rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
-        plan = Plan(rule, RISK, attack.name, "rate", "record", False, attack.defaults, binary[0].name)
+        plan = Plan(
+            rule=rule,
+            risk=RISK,
+            attack=attack.name,
+            metric="rate",
+            unit="record",
+            primary=False,
+            params=attack.defaults,
+            target=binary[0].name,
+        )
         return [findings_.unmeasured(plan, Unmeasured(unmeasured=reason.code, needs=reason.needs))]
     everybody = len(setting.members)
     evidence = replace(Evidence.join(*parts), requested=everybody, performed=everybody)

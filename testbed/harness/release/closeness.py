@@ -55,7 +55,14 @@ def closer_share(release: Table, original: Table, control: Table, seed: int) -> 
 
 def _closer(setting: Setting, controls: Table) -> Finding:
     share = closer_share(setting.release.table, setting.members, controls, setting.seed)
-    plan = Plan("TB-COPYING-010", "copying", "distance_to_closest_record", "rate", "row", primary=False)
+    plan = Plan(
+        rule="TB-COPYING-010",
+        risk="copying",
+        attack="distance_to_closest_record",
+        metric="rate",
+        unit="row",
+        primary=False,
+    )
     plain = (
         f"{share.value:.0%} of released rows are nearer to somebody in the original than to anybody in the control; "
         "50 % says that neither is preferred. A diagnostic: it finds copies and misses most else."
@@ -110,7 +117,16 @@ def _counted(given: list[tuple[int, ...]]) -> dict[tuple[int, ...], int]:
 
 
 def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Finding:
-    plan = Plan("TB-COPYING-011", "copying", "replicated_uniques", "rate", "person", False, {}, shorten(keys))
+    plan = Plan(
+        rule="TB-COPYING-011",
+        risk="copying",
+        attack="replicated_uniques",
+        metric="rate",
+        unit="person",
+        primary=False,
+        params={},
+        target=shorten(keys),
+    )
     # A table twice as large has fewer uniques, so both groups are looked at in one size.
     size = min(len(setting.members), len(controls))
     rng = keyed_rng(setting.seed, "uniques")
@@ -123,7 +139,16 @@ def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Fin
 
 
 def _disco(setting: Setting, controls: Table, keys: tuple[str, ...], target: str) -> Finding:
-    plan = Plan("TB-COPYING-012", "copying", "disco", "rate", "person", False, {}, f"{target} by {shorten(keys)}")
+    plan = Plan(
+        rule="TB-COPYING-012",
+        risk="copying",
+        attack="disco",
+        metric="rate",
+        unit="person",
+        primary=False,
+        params={},
+        target=f"{target} by {shorten(keys)}",
+    )
     mine, other = (disclosive(setting.release.table, t, keys, target) for t in (setting.members, controls))
     plain = f"For {mine.value:.1%} of people the release tells {target!r} by {shorten(keys)}, uniquely and rightly."
     return findings_.diagnostic(plan, mine, other, plain)

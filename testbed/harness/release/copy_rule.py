@@ -20,7 +20,7 @@ FEWEST_CONTROLS = 3
 def copied_rows(setting: Setting) -> Finding:
     setting.progress("copies")
     found = copies(setting.release.table, setting.members, setting.controls)
-    plan = Plan("TB-COPYING-001", "copying", "copied_rows", "rate", "person")
+    plan = Plan(rule="TB-COPYING-001", risk="copying", attack="copied_rows", metric="rate", unit="person", primary=True)
     people = len(set(setting.members.persons.tolist()))
     others = len(set(setting.controls.persons.tolist())) if setting.controls is not None else 0
     improbable = coincidences.improbable(setting.release.table, setting.members, setting.controls)

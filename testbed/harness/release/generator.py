@@ -83,7 +83,15 @@ def known_generator(
         params = {"shadows": shadows} if "shadows" in attack.defaults else {}
         parts: list[Evidence] = []
         rule = f"TB-MEMBERSHIP-{200 + number}"
-        plan = Plan(rule, "membership", name, "tpr_at_fpr", "record", number == 1, attack.configured(params))
+        plan = Plan(
+            rule=rule,
+            risk="membership",
+            attack=name,
+            metric="tpr_at_fpr",
+            unit="record",
+            primary=number == 1,
+            params=attack.configured(params),
+        )
         try:
             for cell, view in views.items():
                 question = Records(targets.table)
@@ -94,6 +102,14 @@ def known_generator(
             continue
         kept[rule] = Evidence.join(*parts)
         found.append(findings_.membership(plan, kept[rule]))
-        area = Plan(f"TB-MEMBERSHIP-{210 + number}", "membership", name, "auc", "record", False, plan.params)
+        area = Plan(
+            rule=f"TB-MEMBERSHIP-{210 + number}",
+            risk="membership",
+            attack=name,
+            metric="auc",
+            unit="record",
+            primary=False,
+            params=plan.params,
+        )
         found.append(findings_.area_under_curve(area, kept[rule]))
     return found, kept

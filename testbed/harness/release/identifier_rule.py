@@ -71,7 +71,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
     measure = statistics.wilson(len(members), people)
     beside = statistics.wilson(len(controls), others) if setting.controls is not None else None
-    plan = Plan(RULE, "copying", "direct_identifiers", "rate", "person")
+    plan = Plan(rule=RULE, risk="copying", attack="direct_identifiers", metric="rate", unit="person", primary=True)
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds what looks like direct identifiers: {listed}. "
     plain += (

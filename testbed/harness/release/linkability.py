@@ -69,11 +69,11 @@ def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str
         cell("true", setting.release, setting.targets), cell("positive", setting.leak, setting.targets.members())
     )
     plan = Plan(
-        f"TB-LINKABILITY-{number:03d}",
-        "linkability",
-        attack.name,
-        "rate",
-        "record",
+        rule=f"TB-LINKABILITY-{number:03d}",
+        risk="linkability",
+        attack=attack.name,
+        metric="rate",
+        unit="record",
         primary=number == 1,
         params={**attack.defaults, "tied": round(tied, 3)},
         target=f"{shorten(left)} | {shorten(right)}",

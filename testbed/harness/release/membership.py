@@ -51,14 +51,22 @@ def membership(setting: Setting) -> list[Finding]:
         setting.evidence[plan.rule] = evidence
         found.append(findings_.membership(plan, evidence))
         if number == 1:
-            area = Plan("TB-MEMBERSHIP-101", "membership", name, "auc", "record", primary=False)
+            area = Plan(
+                rule="TB-MEMBERSHIP-101", risk="membership", attack=name, metric="auc", unit="record", primary=False
+            )
             found.append(findings_.area_under_curve(area, evidence))
     return found
 
 
 def _plan(number: int, attack: str, primary: bool) -> Plan:
     return Plan(
-        f"TB-MEMBERSHIP-{number:03d}", "membership", attack, "tpr_at_fpr", "record", primary, find(attack).defaults
+        rule=f"TB-MEMBERSHIP-{number:03d}",
+        risk="membership",
+        attack=attack,
+        metric="tpr_at_fpr",
+        unit="record",
+        primary=primary,
+        params=find(attack).defaults,
     )
 
 

@@ -198,7 +198,7 @@ def _lone(
 # --- the finding ------------------------------------------------------------------------------------------
 
 
-PLAN = Plan("TB-COPYING-005", "copying", "near_copies", "rate", "person")
+PLAN = Plan(rule="TB-COPYING-005", risk="copying", attack="near_copies", metric="rate", unit="person", primary=True)
 CONTAMINATED = "control_in_release"
 
 

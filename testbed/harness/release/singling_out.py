@@ -36,11 +36,11 @@ def singling_out(setting: Setting) -> list[Finding]:
     found: list[Finding] = []
     for number, (attack, margin, evidence, design) in enumerate(made, 1):
         plan = Plan(
-            f"TB-SINGLING_OUT-{number:03d}",
-            "singling_out",
-            attack.name,
-            "rate",
-            "predicate",
+            rule=f"TB-SINGLING_OUT-{number:03d}",
+            risk="singling_out",
+            attack=attack.name,
+            metric="rate",
+            unit="predicate",
             primary=number == (1 if first else 2),
             params=attack.defaults | ({"margin": margin} if margin else {}),
             target="half-way to the next released value" if margin else None,

@@ -38,16 +38,26 @@ def outliers_and_rare(setting: Setting) -> list[Finding]:
     setting.progress("outliers and rare groups")
     groups = {"outliers": _outlying(setting), "rare combinations": _rare(setting)}
     bases = (
-        (LINK, Plan("TB-LINKABILITY-100", "linkability", "linkability", "rate", "record", False)),
+        (
+            LINK,
+            Plan(
+                rule="TB-LINKABILITY-100",
+                risk="linkability",
+                attack="linkability",
+                metric="rate",
+                unit="record",
+                primary=False,
+            ),
+        ),
         (
             attribute_inference.PRIMARY,
             Plan(
-                "TB-ATTRIBUTE_INFERENCE-500",
-                attribute_inference.RISK,
-                attribute_inference.RISK,
-                "rate",
-                "record",
-                False,
+                rule="TB-ATTRIBUTE_INFERENCE-500",
+                risk=attribute_inference.RISK,
+                attack=attribute_inference.RISK,
+                metric="rate",
+                unit="record",
+                primary=False,
             ),
         ),
     )
@@ -60,7 +70,21 @@ def outliers_and_rare(setting: Setting) -> list[Finding]:
                 continue
             own = f"{plan.rule[:-1]}{number}"
             chosen = setting.targets.of(setting.evidence[rule], people)
-            made.append((Plan(own, plan.risk, plan.attack, "rate", "record", False, {}, name), chosen))
+            made.append(
+                (
+                    Plan(
+                        rule=own,
+                        risk=plan.risk,
+                        attack=plan.attack,
+                        metric="rate",
+                        unit="record",
+                        primary=False,
+                        params={},
+                        target=name,
+                    ),
+                    chosen,
+                )
+            )
     made += _rare_values(setting)
     return _adjusted([_finding(setting, plan, evidence) for plan, evidence in made])
 
@@ -83,7 +107,16 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
             continue
         rule = f"TB-ATTRIBUTE_INFERENCE-{510 + len(made)}"
         target = f"rare values of {column.name}"
-        plan = Plan(rule, attribute_inference.RISK, attribute_inference.RISK, "rate", "record", False, {}, target)
+        plan = Plan(
+            rule=rule,
+            risk=attribute_inference.RISK,
+            attack=attribute_inference.RISK,
+            metric="rate",
+            unit="record",
+            primary=False,
+            params={},
+            target=target,
+        )
         made.append((plan, setting.targets.of(setting.by_secret[column.name], people)))
     return made
 

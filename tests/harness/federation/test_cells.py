@@ -25,7 +25,9 @@ from testbed.subjects.federation.federation import Federation, SecureAggregation
 
 SPEC = ModelSpec("mlp", {"shape": [4], "classes": 3, "hidden": [5]})
 SERVER = Threat("server", knows=frozenset({"architecture", "target_records"}))
-PLAN = Plan("TB-MEMBERSHIP-001", "membership", "client_loss", "auc", "record")
+PLAN = Plan(
+    rule="TB-MEMBERSHIP-001", risk="membership", attack="client_loss", metric="auc", unit="record", primary=True
+)
 
 
 def sorted_people(n: int = 600) -> Source:

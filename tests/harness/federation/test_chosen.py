@@ -19,7 +19,14 @@ from testbed.subjects.federation.federation import Federation
 from tests.test_calibration import check, tally
 
 PLANS = tuple(
-    Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", name, "tpr_at_fpr", "record", primary=i == 1)
+    Plan(
+        rule=f"TB-MEMBERSHIP-{i:03d}",
+        risk="membership",
+        attack=name,
+        metric="tpr_at_fpr",
+        unit="record",
+        primary=i == 1,
+    )
     for i, name in enumerate(("update_product", "loss_threshold", "client_loss"), 1)
 )
 
@@ -107,7 +114,17 @@ def of_nobody(seed: int, attacks: int = 3, n: int = 500, related: float = 0.0) -
     rng = np.random.default_rng([seed, attacks])
     common = rng.normal(size=2 * n)
     made = [related * common + np.sqrt(1 - related**2) * rng.normal(size=2 * n) for _ in range(attacks)]
-    plans = tuple(Plan(f"TB-MEMBERSHIP-{i:03d}", "membership", f"a{i}", "tpr_at_fpr", "record") for i in range(attacks))
+    plans = tuple(
+        Plan(
+            rule=f"TB-MEMBERSHIP-{i:03d}",
+            risk="membership",
+            attack=f"a{i}",
+            metric="tpr_at_fpr",
+            unit="record",
+            primary=True,
+        )
+        for i in range(attacks)
+    )
     evidence = {p.rule: scored(s[:n], s[n:]) for p, s in zip(plans, made, strict=True)}
     decided = decide(plans, evidence, [], "TB-MEMBERSHIP-600", seed)
     assert decided is not None

@@ -28,7 +28,8 @@ from testbed.core.errors import InputError, UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.findings import statistics
 from testbed.findings.schema import Estimate
-from testbed.harness.model.membership import audit
+from testbed.harness.model.examine import examine
+from testbed.harness.model.model_audit import Options
 from testbed.subjects.predictors import estimator
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.outputs import as_probabilities
@@ -36,7 +37,7 @@ from testbed.subjects.predictors.subject import Subject
 from testbed.subjects.predictors.torch_module import torch_factory, torch_predictor
 from tests.cli.test_cli import invoke
 
-INSIDER = Threat("recipient", knows=frozenset({"target_records", "auxiliary", "recipe"}), access="score")
+INSIDER = Threat("recipient", knows=frozenset({"auxiliary", "queries", "recipe", "target_records"}), access="score")
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_where_scores_tie_the_rule_accuses_a_share_of_the_tie() -> None:
 
 
 def lower(subject: Subject, attack: str) -> float:
-    found, _ = audit(subject, 8, 0, lambda _: None)
+    found, _ = examine(subject, Options(shadows=8))
     excess = next(f for f in found if f.attack.name == attack and f.rule[14] == "3").excess
     assert isinstance(excess, Estimate)
     return excess.low
@@ -149,7 +150,7 @@ def test_a_forest_that_learnt_by_heart_gives_its_people_away(patients: tuple[pd.
 def test_a_model_of_two_numbers_does_not(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     stump = RandomForestClassifier(5, max_depth=1, min_samples_leaf=60, random_state=0)
     made = stump.fit(patients[0].drop(columns="label"), patients[0].label)
-    found, _ = audit(subject_of(patients, made), 8, 0, lambda _: None)
+    found, _ = examine(subject_of(patients, made), Options(shadows=8))
     assert all(f.excess.low <= 0.01 for f in found if isinstance(f.excess, Estimate))
     structural = {f.attack.name: f.measure for f in found if f.risk == "structure"}
     assert getattr(structural["small_leaves"], "value", 1) == 0
@@ -160,7 +161,7 @@ def test_support_vectors_are_records_in_the_model(patients: tuple[pd.DataFrame, 
     made = SVC(probability=True, random_state=0).fit(
         patients[0].drop(columns="label").astype("float32"), patients[0].label
     )
-    found, _ = audit(Subject(*_three(patients, made), estimator=made), 8, 0, lambda _: None)
+    found, _ = examine(Subject(*_three(patients, made), estimator=made), Options(shadows=8))
     stored = next(f for f in found if f.attack.name == "stored_records").measure
     assert getattr(stored, "value", 0) == pytest.approx(len(made.support_vectors_) / 284, abs=0.01)
 
@@ -180,7 +181,7 @@ def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame,
     whole = Subject(
         estimator.sklearn_predictor(made), *(groups[r] for r in frames), estimator.SklearnRecipe(made), made
     )
-    found, evidence = audit(whole, 4, 0, lambda _: None)
+    found, evidence = examine(whole, Options(shadows=4))
     assert {"true", "blind", "positive"} == set(np.unique(evidence["TB-MEMBERSHIP-301"].view))
     assert isinstance(found[0].baseline, Estimate)
     assert "population" in {f.attack.name for f in found}
@@ -323,7 +324,7 @@ def test_a_pipeline_hides_nothing_and_is_trained_again(patients: tuple[pd.DataFr
     groups = subjects.cohorts(frames, "label", list(made.classes_), None, list(made.feature_names_in_))
     used, unused = (groups[r] for r in ROLES)
     whole = Subject(estimator.sklearn_predictor(made), used, unused, None, estimator.SklearnRecipe(made), made)
-    found, _ = audit(whole, 4, 0, lambda _: None)
+    found, _ = examine(whole, Options(shadows=4))
     assert isinstance(found[0].measure, Estimate)
     stored = next(f for f in found if f.attack.name == "stored_records").measure
     assert getattr(stored, "value", 0) > 0.95  # but for rounding in the scaler
@@ -341,7 +342,7 @@ def test_a_model_that_cannot_be_trained_again_leaves_the_other_attacks(
     whole = subject_of(patients, made)
     once = Once(5)
     once.classes_ = made.classes_
-    found, _ = audit(replace(whole, recipe=estimator.SklearnRecipe(once)), 4, 0, lambda _: None)
+    found, _ = examine(replace(whole, recipe=estimator.SklearnRecipe(once)), Options(shadows=4))
     assert all(getattr(f.measure, "unmeasured", "") == "cannot_retrain" for f in found if f.attack.name == "rmia")
     # What needs no training decides, and the finding can fail; but it cannot pass, since a stronger attack did not run.
     assert found[0].primary
@@ -353,7 +354,7 @@ def test_controls_of_another_kind_are_flagged(patients: tuple[pd.DataFrame, pd.D
     made = RandomForestClassifier(5, random_state=0).fit(patients[0].drop(columns="label"), patients[0].label)
     for factor, differs in ((1.0, False), (1.5, True)):
         other = patients[1].assign(**{c: patients[1][c] * factor for c in patients[1].columns if c != "label"})
-        found, _ = audit(subject_of((patients[0], other), made), 4, 0, lambda _: None)
+        found, _ = examine(subject_of((patients[0], other), made), Options(shadows=4))
         assert ("split_differs" in found[0].validity.flags) == differs
 
 
@@ -392,7 +393,7 @@ def test_a_sigmoid_model_and_its_logits_say_the_same(tmp_path: Path, monkeypatch
 
 def test_too_few_controls_are_unmeasured_and_never_pass() -> None:
     few = table().iloc[:20]
-    found, _ = audit(Subject(*subjects.predictions(few), described=False), 4, 0, lambda _: None)
+    found, _ = examine(Subject(*subjects.predictions(few), described=False), Options(shadows=4))
     assert getattr(found[0].measure, "unmeasured", "") == "fpr_not_resolvable"
 
 

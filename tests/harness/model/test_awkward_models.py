@@ -25,7 +25,8 @@ from testbed.core.errors import InputError, UsageError
 from testbed.data.tables.files import read_file
 from testbed.findings.schema import Estimate, Finding, Unmeasured
 from testbed.harness.model.audit import audit_model
-from testbed.harness.model.membership import audit
+from testbed.harness.model.examine import examine
+from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training
 from testbed.subjects.predictors import estimator, load
 from testbed.subjects.predictors import people as subjects
@@ -48,7 +49,7 @@ def subject(made: Any, members: pd.DataFrame, controls: pd.DataFrame) -> Subject
 
 def audited(made: Any, members: pd.DataFrame, controls: pd.DataFrame) -> dict[str, Finding]:
     """The findings by attack; of several of one attack the first."""
-    found, _ = audit(subject(made, members, controls), 4, 0, lambda _: None)
+    found, _ = examine(subject(made, members, controls), Options(shadows=4))
     return {f.attack.name: f for f in reversed(found)}
 
 
@@ -152,7 +153,7 @@ def test_codes_are_asked_about_as_they_are(values: tuple[float, ...]) -> None:
     people = pd.concat([members, controls])
     loss = -made.predict_proba(people[list("abcd")])[np.arange(800), people.label]
     expected = roc_auc_score(np.arange(800) < 400, -loss)
-    found, _ = audit(subject(made, members, controls), 4, 0, lambda _: None)
+    found, _ = examine(subject(made, members, controls), Options(shadows=4))
     area = next(f.measure for f in found if f.attack.name == "prediction_loss" and f.rule[14] == "4")
     assert isinstance(area, Estimate)
     assert expected > 0.6

@@ -15,8 +15,8 @@ from testbed.data.cohorts import divide, source
 from testbed.findings import statistics
 from testbed.subjects.predictors.estimator import SklearnRecipe, sklearn_predictor
 
-ASKING = Threat("recipient", knows=frozenset({"target_records"}), access="label")
-TRAINING = Threat("recipient", knows=frozenset({"target_records", "recipe", "auxiliary"}), access="score")
+ASKING = Threat("recipient", knows=frozenset({"queries", "target_records"}), access="label")
+TRAINING = Threat("recipient", knows=frozenset({"auxiliary", "queries", "recipe", "target_records"}), access="score")
 
 
 def groups(name: str, size: int) -> tuple[Cohort, Cohort, Cohort]:

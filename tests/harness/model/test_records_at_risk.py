@@ -34,6 +34,7 @@ from testbed.attacks.model.shadows import Shadows
 from testbed.core import Array, Cohort, Evidence, Predictor
 from testbed.core.randomness import keyed_rng
 from testbed.findings.schema import Estimate, Finding, Unmeasured
+from testbed.harness import cells
 from testbed.harness.model import records_at_risk, structure
 
 
@@ -72,15 +73,17 @@ def value(finding: Finding, cell: str = "measure") -> float:
 def test_models_that_treat_all_alike_show_no_excess(spread: float) -> None:
     above = 0
     for seed in range(8):
-        finding, evidence = records_at_risk.records_at_risk(shadows(0, seed=seed, spread=spread), *crowd(400), seed)
-        assert isinstance(finding.excess, Estimate)
-        above += finding.excess.low > 0
-        assert len(evidence["TB-MEMBERSHIP-840"].cell("true", "used")) == 200
+        judged = records_at_risk.records_at_risk(shadows(0, seed=seed, spread=spread), *crowd(400), seed)
+        excess, evidence = judged.finding.excess, judged.evidence
+        assert isinstance(excess, Estimate)
+        assert evidence is not None
+        above += excess.low > 0
+        assert len(evidence.cell("true", "used")) == 200
     assert above <= 1
 
 
 def test_records_that_models_keep_are_recognised_often_and_by_coins_seldom() -> None:
-    finding, _ = records_at_risk.records_at_risk(shadows(4), *crowd(400))
+    finding = records_at_risk.records_at_risk(shadows(4), *crowd(400)).finding
     assert value(finding) > 0.9
     assert value(finding, "control") < 0.1  # coins agree with the truth in most pairs now and then
     assert getattr(finding.excess, "low", 0) > 0.8
@@ -112,7 +115,8 @@ def test_one_class_that_is_learnt_by_heart_stands_out_beside_the_other() -> None
     pooled, used = crowd(400)
     pooled = Cohort(pooled.x, (np.arange(400) % 20 < 2).astype(int), pooled.persons)
     score = keyed_rng(5, "scores").normal(size=400) + 6 * (used & (pooled.y == 1))
-    found, kept = records_at_risk.by_group("rmia", scored(score, used), pooled, used, True)
+    judged = records_at_risk.by_group("rmia", scored(score, used), pooled, used, True)
+    found, kept = cells.findings(judged), cells.evidence_by_key(judged)
     by_name = {f.target: f for f in found}
     assert set(by_name) == {"class 1 of 2", "class 2 of 2", "outliers"}
     assert value(by_name["class 2 of 2"]) > 0.8
@@ -125,7 +129,8 @@ def test_one_class_that_is_learnt_by_heart_stands_out_beside_the_other() -> None
 def test_a_group_of_few_people_says_nothing() -> None:
     pooled, used = crowd(100)  # of the second class there are ten members, and no controls
     score = keyed_rng(6).normal(size=100)
-    found, kept = records_at_risk.by_group("rmia", scored(score, used), pooled, used, False)
+    judged = records_at_risk.by_group("rmia", scored(score, used), pooled, used, False)
+    found, kept = cells.findings(judged), cells.evidence_by_key(judged)
     # Nor does the other of the two, from whose size theirs could be worked out.
     assert [isinstance(f.measure, Unmeasured) for f in found] == [True, True]
     assert not kept

@@ -26,7 +26,8 @@ from testbed.core import Cohort, Predictor
 from testbed.core.errors import InputError, TestbedError, UsageError
 from testbed.findings.schema import Estimate, Finding, Unmeasured
 from testbed.harness.model import structure
-from testbed.harness.model.membership import audit, comparable
+from testbed.harness.model.examine import comparable, examine
+from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training, train
 from testbed.subjects.predictors import estimator, load
 from testbed.subjects.predictors.people import numeric_cohorts, predictions
@@ -102,14 +103,14 @@ def test_the_model_is_asked_about_inputs_alone() -> None:
 def test_a_forest_let_go_leaks_and_a_line_held_back_does_not(patients: Patients) -> None:
     loose = load.from_estimator(fitted(RandomForestRegressor(30, random_state=0), patients), patients, "label", None)
     tight = load.from_estimator(fitted(Ridge(1.0), patients), patients, "label", None)
-    found, _ = audit(loose, 8, 0, lambda _: None)
+    found, _ = examine(loose, Options(shadows=8))
     names = {f.attack.name for f in found}
     assert {"rmia", "lira", "prediction_loss", "population", "model_attribute_inference"} <= names
     assert not {"label_noise", "class_inversion", "model_stealing", "modified_entropy", "single_class_groups"} & names
     assert excess(of(found, "TB-MEMBERSHIP-301")).low > 0.1
     told = {f.attack.name: f for f in found if f.risk == "structure"}
     assert "small_leaves" in told
-    held, _ = audit(tight, 8, 0, lambda _: None)
+    held, _ = examine(tight, Options(shadows=8))
     assert excess(of(held, "TB-MEMBERSHIP-301")).low < 0.05
 
 
@@ -211,7 +212,7 @@ def test_arms_whose_true_numbers_differ_are_no_comparison() -> None:
     apart = told(rng.normal(200, 40, 400), rng.normal(100, 20, 400), 5.0)
     assert comparable(alike, 0)
     assert not comparable(apart, 0)
-    found, _ = audit(apart, 4, 0, lambda _: None)
+    found, _ = examine(apart, Options(shadows=4))
     assert all("split_differs" in f.validity.flags for f in found)
 
 
@@ -219,7 +220,7 @@ def test_members_predicted_exactly_are_recognised_wherever_the_numbers_lie(patie
     moved = {role: f.astype(np.float64).assign(label=lambda g: g["label"] + 1.7e9) for role, f in patients.items()}
     made = fitted(KNeighborsRegressor(1), moved)
     subject = load.from_estimator(made, {r: moved[r] for r in ("members", "controls")}, "label", None)
-    found, _ = audit(subject, 4, 0, lambda _: None)
+    found, _ = examine(subject, Options(shadows=4))
     loss = of(found, "TB-MEMBERSHIP-409").measure
     assert isinstance(loss, Estimate)
     assert loss.value > 0.95
@@ -254,7 +255,7 @@ def test_what_is_no_estimator_and_what_diverges_is_said_in_words(patients: Patie
     assert refused.value.id == "TB-SUBJECT-012"
     frames = {r: patients[r] for r in ("members", "controls")}
     wild = load.from_factory(lambda: Squeezed(False), None, "number", frames, "label", None, Training(20, 16, 1e6))
-    found, _ = audit(wild, 4, 0, lambda _: None)
+    found, _ = examine(wild, Options(shadows=4))
     deciding = of(found, "TB-MEMBERSHIP-301").measure
     assert isinstance(deciding, Unmeasured)
     assert deciding.unmeasured == "diverged"

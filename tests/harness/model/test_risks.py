@@ -13,16 +13,23 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from testbed.attacks.registry import find
-from testbed.core import Classes, Cohort, Evidence, Feature, Predictor, Queries, Unavailable
+from testbed.core import Classes, Cohort, Evidence, Feature, Predictor, Queries, Threat, Unavailable
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
 from testbed.findings.schema import Estimate, Finding
+from testbed.harness import cells
 from testbed.harness.model import risks
+from testbed.harness.model.examine import examine
+from testbed.harness.model.model_audit import ModelAudit, Options
 from testbed.harness.model.references import ignorant, nearest_mean
-from testbed.harness.model.risks import ASKING, further
+from testbed.harness.model.risks import further
 from testbed.subjects.predictors import estimator as trained
 from testbed.subjects.predictors.subject import Subject
+
+ASKING = Threat(
+    "recipient", knows=frozenset({"auxiliary", "known_columns", "queries", "target_records"}), access="score"
+)
 
 
 def digits() -> tuple[Cohort, Cohort, Cohort]:
@@ -41,12 +48,9 @@ def patients(n: int, seed: int) -> Cohort:
 
 
 def told(subject: Subject, secrets: tuple[str, ...] = ()) -> dict[str, tuple[Finding, Evidence | None]]:
-    pooled = Cohort(
-        *(np.concatenate([getattr(g, f) for g in (subject.members, subject.controls)]) for f in ("x", "y", "persons"))
-    )
-    used = np.arange(len(pooled)) < len(subject.members)
-    views: Any = {"true": subject.model}
-    found, kept = further(subject, views, subject.others, pooled, used, 0, secrets, lambda _: None)
+    audit = ModelAudit.of(subject, Options(secrets=secrets), lambda _: None)
+    judged = list(further(audit))
+    found, kept = cells.findings(judged), cells.evidence_by_key(judged)
     return {f.attack.name: (f, kept.get(f.rule)) for f in found}
 
 
@@ -134,12 +138,12 @@ def test_a_generator_draws_what_looks_like_people() -> None:
     question = Classes(10, members.x.min(0), members.x.max(0))
     away: list[float] = []
     for name in ("class_inversion", "generative_inversion"):
-        made = find(name).run(view, question, others, 0, risks.ASKING).records
+        made = find(name).run(view, question, others, 0, ASKING).records
         means = np.stack([members.x[members.y == c].mean(0) for c in range(10)])
         away.append(float(((made - means) ** 2).mean()))
     assert away[1] < 0.5 * away[0]
     with pytest.raises(Unavailable, match="no_reference"):
-        find("generative_inversion").run(view, question, others.take(np.arange(20)), 0, risks.ASKING)
+        find("generative_inversion").run(view, question, others.take(np.arange(20)), 0, ASKING)
 
 
 def test_stealing_grows_with_the_budget_and_beats_not_asking() -> None:
@@ -175,7 +179,5 @@ def test_no_more_records_are_asked_about_than_the_budget() -> None:
 def test_predictions_alone_are_asked_nothing_further() -> None:
     groups = (patients(60, 1), patients(60, 2), patients(60, 3))
     subject = replace(of(KNeighborsClassifier(1), groups), described=False)
-    from testbed.harness.model.membership import audit
-
-    found, _ = audit(subject, 4, 0, lambda _: None)
+    found, _ = examine(subject, Options(shadows=4))
     assert {f.risk for f in found} <= {"membership", "structure"}

@@ -35,7 +35,7 @@ def test_people_are_counted_and_not_their_rows() -> None:
 def rate(
     hits: int, n: int, control: int, name: str = "nearer_than_reference", rule: str = "TB-MEMBERSHIP-001"
 ) -> Finding:
-    plan = Plan(rule, "membership", name, "rate", "person")
+    plan = Plan(rule=rule, risk="membership", attack=name, metric="rate", unit="person", primary=True)
     made = measures.diagnostic(plan, wilson(hits, n), wilson(control, n), "said")
     return made.model_copy(update={"primary": False, "validity": Validity(ok=True, flags=[])})
 

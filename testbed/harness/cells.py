@@ -1,0 +1,136 @@
+"""The 2 x 2 as one function: an attack is asked in every cell, judged, and becomes a finding with its evidence.
+
+A check says what is asked in each cell (`Ask`) and how a claim is judged; `run` does the rest. An attack that cannot
+form its claim becomes an unmeasured finding, with the reason and with what it needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from testbed.attacks.registry import find
+from testbed.core import Cell, Evidence, Recipe, Reconstruction, Scores, Threat, Unavailable
+from testbed.findings import measures
+from testbed.findings.plan import Plan
+from testbed.findings.schema import Finding, Metric, Risk, Unit, Unmeasured
+
+Judge = Callable[[Cell, Any], Evidence]
+"""The evidence rows of one cell, from the claim that the attack made there."""
+Measure = Callable[[Plan, Evidence], Finding]
+MEASURES: dict[str, Measure] = {"tpr_at_fpr": measures.membership, "auc": measures.area_under_curve}
+"""How a finding is computed, by its metric; a rate of successes for every other metric."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is asked in one cell: a view, a question, and what else the attack may be handed.
+
+    `attack` and `params` are others than the plan's in a blind cell that another attack fills, such as a guess that
+    looks at nothing of the person.
+    """
+
+    view: Any
+    question: Any
+    auxiliary: Any = None
+    recipe: Recipe | None = None
+    attack: str | None = None
+    params: Mapping[str, Any] | None = None
+
+    def claim(self, plan: Plan, seed: int, threat: Threat) -> Any:
+        """What the attack claims. Raises `Unavailable` where it cannot."""
+        params = plan.params if self.params is None else self.params
+        attack = find(self.attack or plan.attack)
+        return attack.run(self.view, self.question, self.auxiliary, seed, threat, dict(params), self.recipe)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A finding with the evidence that it was computed from, None where nothing was measured; `also` are more
+    findings from the same evidence."""
+
+    plan: Plan
+    finding: Finding
+    evidence: Evidence | None = None
+    also: tuple[Finding, ...] = ()
+
+    @property
+    def findings(self) -> list[Finding]:
+        return [self.finding, *self.also]
+
+    def flagged(self, flag: str) -> Judged:
+        """The same, with one more flag on every finding."""
+        return replace(
+            self,
+            finding=measures.flagged(self.finding, flag),
+            also=tuple(measures.flagged(f, flag) for f in self.also),
+        )
+
+
+def planned(
+    name: str,
+    *,
+    metric: Metric | None = None,
+    unit: Unit = "record",
+    primary: bool = False,
+    params: Mapping[str, Any] | None = None,
+    target: str | None = None,
+    variant: str = "",
+) -> Plan:
+    """The plan of one attack: its own rule and risk, all its parameters, and the metric that its claim calls for."""
+    attack = find(name)
+    usual: dict[type[Any], Metric] = {Scores: "tpr_at_fpr", Reconstruction: "line_up_top1"}
+    chosen = metric or cast(Metric | None, attack.metric) or usual.get(attack.claim, "rate")
+    return Plan(
+        rule=attack.rule,
+        risk=cast(Risk, attack.risk),
+        attack=name,
+        metric=chosen,
+        unit=unit,
+        primary=primary,
+        params=attack.configured(dict(params or {})),
+        target=target,
+        variant=variant,
+    )
+
+
+def run(
+    plan: Plan,
+    asks: Mapping[Cell, Ask],
+    judge: Judge,
+    seed: int,
+    threat: Threat,
+    measure: Measure | None = None,
+) -> Judged:
+    """Ask in every cell, judge, join, and measure: the finding of one plan."""
+    return attempt(plan, lambda: evidence(plan, asks, judge, seed, threat), measure)
+
+
+def evidence(plan: Plan, asks: Mapping[Cell, Ask], judge: Judge, seed: int, threat: Threat) -> Evidence:
+    """The evidence rows of all cells. Raises `Unavailable` where the attack cannot form a claim."""
+    return Evidence.join(*(judge(cell, ask.claim(plan, seed, threat)) for cell, ask in asks.items()))
+
+
+def attempt(plan: Plan, work: Callable[[], Evidence], measure: Measure | None = None) -> Judged:
+    """The finding from the evidence that `work` gives, or an unmeasured one where it raises `Unavailable`."""
+    try:
+        rows = work()
+    except Unavailable as why:
+        return unmeasured(plan, why)
+    return Judged(plan, (measure or MEASURES.get(plan.metric, measures.rates))(plan, rows), rows)
+
+
+def unmeasured(plan: Plan, why: Unavailable) -> Judged:
+    """What could not be measured, and what it needs."""
+    return Judged(plan, measures.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
+
+
+def findings(judged: Iterable[Judged]) -> list[Finding]:
+    """All findings, in order."""
+    return [finding for one in judged for finding in one.findings]
+
+
+def evidence_by_key(judged: Iterable[Judged]) -> dict[str, Evidence]:
+    """The evidence of all that was measured, by the plan's key."""
+    return {one.plan.key: one.evidence for one in judged if one.evidence is not None}

@@ -1,0 +1,85 @@
+"""A released model: membership by whoever may ask it or train such models, other secrets, and what it stores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import RandomForestClassifier
+
+from testbed.core import Cohort, Evidence, Predictor, Unavailable
+from testbed.core.randomness import keyed_rng
+from testbed.findings import statistics
+from testbed.findings.schema import Finding
+from testbed.harness import cells
+from testbed.harness.cells import Judged
+from testbed.harness.model import risks, structure
+from testbed.harness.model.membership import membership
+from testbed.harness.model.model_audit import ModelAudit, Options
+from testbed.subjects.predictors.regression import inputs_and_truth
+from testbed.subjects.predictors.subject import Subject
+
+
+def examine(
+    subject: Subject, options: Options | None = None, progress: Callable[[str], None] = lambda _: None
+) -> tuple[list[Finding], dict[str, Evidence]]:
+    """Findings and their evidence. What decides on membership is chosen on half of the people, judged on the rest.
+
+    Candidates are the attacks that train such models, where they can be trained, or else those on the answers alone;
+    a classifier that knows some memberships is always one (`harness.model.deciding`). Every attack on a model that is
+    granted what it needs is run. Raises `UsageError` for a secret that is no input.
+    """
+    options = options or Options()
+    risks.chosen_secrets(subject, options.secrets)  # a misspelt one stops here, before anything is asked or trained
+    judged = list(_checks(ModelAudit.of(subject, options, progress)))
+    if not comparable(subject, options.seed):
+        judged = [one.flagged("split_differs") for one in judged]
+    structural: list[Finding] = []
+    with suppress(Unavailable):  # where a budget of queries is spent
+        structural = structure.checks(*_bare(subject))
+    return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
+
+
+def _checks(audit: ModelAudit) -> Iterator[Judged]:
+    yield from membership(audit)
+    if audit.subject.described:
+        yield from risks.further(audit)
+
+
+def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
+    """The model's own answers, its inside, and its people without the number that it predicts, if it predicts one."""
+    predict = subject.model.numbers
+    if predict is None:
+        return subject.model, subject.estimator, subject.members
+    members = subject.members
+    x, _ = inputs_and_truth(members)
+    return Predictor(lambda p: predict(p.x)[:, None], 1), subject.estimator, Cohort(x, members.y, members.persons)
+
+
+def comparable(subject: Subject, seed: int) -> bool:
+    """Are members and controls alike where the model is not asked? By a forest's out-of-fold AUC, at 99 %.
+
+    Of a table of predictions only the classes, or the true numbers, are compared.
+    """
+    groups = (subject.members, subject.controls)
+    classes = np.concatenate([np.eye(subject.model.classes)[g.y] for g in groups])
+    x = np.concatenate([g.x.reshape(len(g), -1) for g in groups])
+    if subject.described:
+        features = np.concatenate([x, classes], 1)
+    else:
+        features = classes if subject.model.numbers is None else x[:, -1:]
+    used = np.arange(len(features)) < len(subject.members)
+    persons = np.unique(np.concatenate([g.persons for g in groups]), return_inverse=True)[1]
+    fold = keyed_rng(seed, "folds").permutation(persons.max() + 1)[persons] % 2
+    scores = np.empty(len(features))
+    for part in (0, 1):
+        train = fold != part
+        if len(np.unique(used[train])) < 2:
+            return True
+        forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0).fit(features[train], used[train])
+        said = forest.predict_proba(features[~train])[:, 1]
+        scores[~train] = said - said.mean()
+    found = statistics.auc(scores[used], scores[~used], level=0.99)
+    return found.low <= 0.5

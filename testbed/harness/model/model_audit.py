@@ -1,0 +1,150 @@
+"""A model under audit as one value: who is asked about, the view of every cell, and who attacks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from testbed.core import Act, Array, Cell, Cohort, Predictor, Recipe, Threat, Unavailable
+from testbed.core.disclosure import MIN_CELL
+from testbed.core.errors import InputError
+from testbed.core.randomness import keyed_rng
+from testbed.harness.model.deciding import Halves
+from testbed.harness.model.references import certain
+from testbed.harness.recipes import Remembered
+from testbed.subjects.predictors.subject import Subject
+
+Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How an audit is done: shadow models an attack trains, the secrets asked about, the smallest group shown."""
+
+    shadows: int = 16
+    secrets: Sequence[str] = ()
+    min_cell: int = MIN_CELL
+    seed: int = 0
+    deciding_only: bool = False
+    """Only attacks that may decide on membership."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelAudit:
+    """Everything that a check asks for. `pooled` are members and controls in a drawn order, `used` who is a member.
+
+    `views` and `recipes` hold one entry a cell. The blind cell is a model of the same recipe, trained on other people,
+    where both are at hand; the `population` is without them. The positive control is a model that is certain of its
+    training data, and otherwise answers as the audited one.
+    """
+
+    subject: Subject
+    pooled: Cohort
+    used: Array
+    halves: Halves
+    population: Cohort | None
+    views: Mapping[Cell, Predictor]
+    recipes: Mapping[Cell, Recipe | None]
+    threat: Threat
+    options: Options
+    progress: Progress = field(default=lambda _: None, repr=False)
+
+    @property
+    def seed(self) -> int:
+        return self.options.seed
+
+    @staticmethod
+    def of(subject: Subject, options: Options, progress: Progress) -> ModelAudit:
+        """The audit of a subject: asks the model about everybody once, and trains the blind model."""
+        seed = options.seed
+        pooled, used = _pool(subject, seed)
+        with suppress(Unavailable):  # where a budget of queries does not cover them
+            subject.model.ask(pooled)
+        subject = replace(subject, model=_for_inventions(subject.model))
+        views: dict[Cell, Predictor] = {"true": subject.model}
+        population = subject.others
+        recipes: dict[Cell, Recipe | None] = {"true": None, "blind": None, "positive": None}
+        if subject.recipe is not None:
+            recipes["true"] = recipes["blind"] = Remembered(subject.recipe, seed)
+            if subject.others is not None and len(subject.others) >= len(subject.members):
+                progress("a model of other people")
+                blind, population = _blind(subject, subject.recipe, subject.others, pooled, seed)
+                views |= {"blind": blind} if blind is not None else {}
+        views["positive"] = certain(subject.members, subject.model)
+
+        def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+            return certain(people, subject.model)
+
+        recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
+        halves = Halves.of(pooled.persons, used, seed)
+        threat = Threat("recipient", knows=knowledge(subject), access="score")
+        return ModelAudit(subject, pooled, used, halves, population, views, recipes, threat, options, progress)
+
+
+def knowledge(subject: Subject) -> frozenset[str]:
+    """What the attackers on a subject know beforehand, as a threat states it."""
+    knows = {"target_records", "some_memberships"}
+    knows |= {"auxiliary"} if subject.others is not None else set()
+    knows |= {"recipe"} if subject.recipe is not None else set()
+    knows |= {"known_columns", "queries"} if subject.described else set()
+    return frozenset(knows)
+
+
+def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:
+    groups = (subject.members, subject.controls)
+    pooled = Cohort(*(np.concatenate([getattr(g, f) for g in groups]) for f in ("x", "y", "persons")))
+    used = np.arange(len(pooled)) < len(subject.members)
+    order = keyed_rng(seed, "pool").permutation(len(pooled))
+    return pooled.take(order), used[order]
+
+
+def _blind(
+    subject: Subject, recipe: Recipe, others: Cohort, pooled: Cohort, seed: int
+) -> tuple[Predictor | None, Cohort]:
+    """A model of other people, or None where none can be trained, and the population that is left."""
+    _, person = np.unique(others.persons, return_inverse=True)
+    place = keyed_rng(seed, "blind people").permutation(person.max() + 1)[person]
+    shuffled = np.argsort(place, kind="stable")
+    behind, rest = shuffled[: len(subject.members)], shuffled[len(subject.members) :]
+    blind: Predictor | None = None
+    try:
+        made = recipe(others.take(behind), keyed_rng(seed, "blind"))
+        assert isinstance(made, Predictor)
+        made.ask(pooled)
+        blind = made
+    except Unavailable:
+        rest = shuffled
+    return blind, others.take(rest) if len(rest) > 1 else others
+
+
+REFUSES = Unavailable("refuses_records", "a model that also answers about records that nobody has")
+
+
+def _for_inventions(model: Predictor) -> Predictor:
+    """The model, known to answer about the people, where an attack asks about others whom it may refuse."""
+    predict, signed = model.numbers, model.errors
+
+    def ask(people: Cohort) -> Array:
+        try:
+            return model.ask(people)
+        except InputError:
+            raise REFUSES from None
+
+    def numbers(x: Array) -> Array:
+        assert predict is not None
+        try:
+            return predict(x)
+        except InputError:
+            raise REFUSES from None
+
+    def errors(people: Cohort) -> Array:
+        assert signed is not None
+        try:
+            return signed(people)
+        except InputError:
+            raise REFUSES from None
+
+    return Predictor(ask, model.classes, None if predict is None else numbers, None if signed is None else errors)
