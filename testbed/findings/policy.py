@@ -105,10 +105,11 @@ def _bad(what: str, why: str) -> UsageError:
 
 
 def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding], Decision]:
-    """Findings with their limits and verdicts, and the decision (DESIGN 7.11).
+    """Findings with their limits and verdicts, and the decision of the policy.
 
     FAIL: a primary excess lies above its limit with its lower bound, or the copy rule holds. PASS: every primary
     was measured with its upper bound below the limit, no flag, positive control succeeded. REVIEW: the rest.
+    FAIL outweighs REVIEW, and REVIEW outweighs PASS. Few guesses or a flag never soften a FAIL.
     """
     if policy is None:
         none = Unmeasured(unmeasured="no_policy", needs="--policy FILE")
