@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -11,6 +13,7 @@ import yaml
 from testbed.attacks.registry import attacks
 from testbed.findings.validity import FLAGS
 from testbed.harness.scenario import scenarios
+from tests.test_architecture import STAGES
 
 ROOT = Path(__file__).parent.parent
 BASELINES = {"marginal_guess", "random_predicates"}
@@ -43,3 +46,36 @@ def test_links_between_documents_lead_somewhere() -> None:
     for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "docker/README.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_picture_of_the_house_shows_its_rooms_in_their_order() -> None:
+    drawn = ElementTree.parse(ROOT / "docs/house.svg").getroot()
+    rooms = [e for e in drawn.iter() if e.get("class") == "room"]
+    by_height = sorted(rooms, key=lambda e: -float(e.attrib["y"]))
+    assert tuple(e.text for e in by_height) == STAGES
+    table = (ROOT / "docs/architecture.md").read_text("utf-8").partition("| room |")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == STAGES
+
+
+def defined(file: Path) -> set[str]:
+    """The functions and classes of a file, of classes also their methods as `Class.method`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text("utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+            names |= {f"{node.name}.{n.name}" for n in node.body if isinstance(n, ast.FunctionDef)}
+    return names
+
+
+def test_the_files_and_functions_of_the_walks_exist() -> None:
+    found = 0
+    for line in (ROOT / "docs/architecture.md").read_text("utf-8").splitlines():
+        if re.match(r"\| \d+\.", line):
+            for group in line.split("|")[2].split(";"):
+                path, *functions = re.findall(r"`([^`]+)`", group)
+                file = next((f for f in (ROOT / path, ROOT / "testbed" / path) if f.exists()), None)
+                assert file is not None, path
+                names = defined(file) if file.is_file() else {p.name for p in file.iterdir()}
+                assert set(functions) <= names, f"{path} has no {set(functions) - names}"
+                found += 1
+    assert found > 20
