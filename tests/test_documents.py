@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import re
 from pathlib import Path
 from xml.etree import ElementTree
@@ -79,3 +80,13 @@ def test_the_files_and_functions_of_the_walks_exist() -> None:
                 assert set(functions) <= names, f"{path} has no {set(functions) - names}"
                 found += 1
     assert found > 20
+
+
+def test_the_new_paths_of_the_changelog_hold_what_it_says() -> None:
+    table = (ROOT / "CHANGELOG.md").read_text("utf-8").partition("| before |")[2].partition("\n\n")[0]
+    rows = [line.split("|")[1:4] for line in table.splitlines()[2:]]
+    assert len(rows) > 40
+    for _, now, names in rows:
+        module = importlib.import_module(re.findall(r"`([\w.]+)`", now)[0])
+        missing = [n for n in re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", names)) if not hasattr(module, n)]
+        assert not missing, f"{module.__name__} lacks {missing}"
