@@ -5,15 +5,23 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from xml.etree import ElementTree
 
 import pytest
 import yaml
 
 from testbed.attacks.registry import attacks
+from testbed.core.threat import KNOWLEDGE
+from testbed.defences import registry as defences
+from testbed.findings.schema import Estimate
 from testbed.findings.validity import FLAGS
-from testbed.harness.scenario import scenarios
+from testbed.harness import scenario as harness_scenarios
+from testbed.harness.run import run
+from testbed.harness.scenario import find, scenarios
 from tests.test_architecture import STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +37,11 @@ def test_every_attack_has_its_threat_model_and_every_scenario_its_position() -> 
     listed = named("docs/threat-models.md") | {"singling_out_multivariate"}  # written as _multivariate
     assert {a.name for a in attacks()} - BASELINES <= listed
     assert {s.name for s in scenarios()} <= named("README.md")
+
+
+def test_the_knowledge_that_the_page_explains_is_the_closed_set() -> None:
+    table = (ROOT / "docs/threat-models.md").read_text("utf-8").partition("| word |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == KNOWLEDGE
 
 
 def test_every_flag_is_told_what_to_do_about() -> None:
@@ -90,3 +103,57 @@ def test_the_new_paths_of_the_changelog_hold_what_it_says() -> None:
         module = importlib.import_module(re.findall(r"`([\w.]+)`", now)[0])
         missing = [n for n in re.findall(r"`(\w+)`", re.sub(r"\(.*?\)", "", names)) if not hasattr(module, n)]
         assert not missing, f"{module.__name__} lacks {missing}"
+
+
+def example(page: str, goes_to: str) -> str:
+    """The whole file that a page gives after the words "goes to `<path>`:"."""
+    text = (ROOT / page).read_text("utf-8")
+    after = re.split(rf"goes to\s+`{re.escape(goes_to)}`:", text)
+    assert len(after) == 2, f"{page} gives no file for {goes_to}"
+    return after[1].partition("```python\n")[2].partition("```\n")[0]
+
+
+@pytest.fixture
+def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], ModuleType]:
+    """Puts a page's file into a folder that counts as part of the package, and loads it; a test later it is gone."""
+
+    def placed(package: str, goes_to: str) -> ModuleType:
+        file = tmp_path / Path(goes_to).name
+        file.write_text(example("docs/extending.md", goes_to), "utf-8")
+        parent = importlib.import_module(package)
+        monkeypatch.setattr(parent, "__path__", [*parent.__path__, str(tmp_path)])
+        name = f"{package}.{file.stem}"
+        monkeypatch.delitem(sys.modules, name, raising=False)
+        importlib.invalidate_caches()
+        monkeypatch.setitem(sys.modules, name, importlib.import_module(name))
+        return sys.modules[name]
+
+    return placed
+
+
+def forgotten(monkeypatch: pytest.MonkeyPatch, registry: ModuleType) -> None:
+    """What registers from now on is gone after the test."""
+    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
+
+
+def test_the_examples_defence_is_found_and_protects(
+    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten(monkeypatch, defences)
+    put("testbed.defences", "testbed/defences/signs.py")
+    assert "signs" in {d.name for d in defences.defences()}
+    done = run(find("curious_server"), {"clients": 2, "rounds": 2, "defence": "signs"})
+    assert [d.name for d in done.result.defences] == ["signs"]
+    excess = done.result.findings[0].excess
+    assert isinstance(excess, Estimate)
+    assert excess.value < 1
+
+
+def test_the_examples_scenario_is_found_and_finds_the_leak(
+    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten(monkeypatch, harness_scenarios)
+    put("testbed.scenarios", "scenarios/small_updates.py")
+    finding = run(find("small_updates"), {"clients": 3}).result.findings[0]
+    assert isinstance(finding.measure, Estimate)
+    assert finding.measure.value == 1
