@@ -6,6 +6,7 @@ import ast
 import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,16 @@ def test_every_attack_has_its_threat_model_and_every_scenario_its_position() -> 
     assert {s.name for s in scenarios()} <= named("README.md")
 
 
+def test_each_attack_of_the_page_attacks_from_where_the_page_says() -> None:
+    table = (ROOT / "docs/threat-models.md").read_text("utf-8").partition("| attack |")[2].partition("\n\n")[0]
+    where = {n: row.split("|")[2] for row in table.splitlines()[2:] for n in re.findall(r"`(\w+)`", row.split("|")[1])}
+    where["singling_out_multivariate"] = where.pop("_multivariate")  # short for it
+    known = {a.name: a for a in attacks()}
+    for name, position in where.items():
+        assert known[name].position in position, name
+        assert known[name].malicious == ("malicious" in position), name
+
+
 def test_the_knowledge_that_the_page_explains_is_the_closed_set() -> None:
     table = (ROOT / "docs/threat-models.md").read_text("utf-8").partition("| word |")[2].partition("\n\n")[0]
     assert set(re.findall(r"^\| `(\w+)`", table, re.MULTILINE)) == KNOWLEDGE
@@ -56,8 +67,14 @@ def test_the_examples_limits_are_those_of_the_document(path: Path) -> None:
     assert cells == [told["limits"]["singling_out"], told["limits"]["membership"], told["min_cell"]]
 
 
+def test_the_citation_names_this_version_and_licence() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert (cited["version"], cited["license"]) == (project["version"], project["license"])
+
+
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "docker/README.md"]:
+    for document in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "docker/README.md"]:
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
