@@ -46,7 +46,7 @@ def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: flo
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-112",
+    rule="TB-MEMBERSHIP-512",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -81,7 +81,7 @@ def _isolate(question: Records, auxiliary: Cohort | None, rng: np.random.Generat
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-111",
+    rule="TB-MEMBERSHIP-511",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -117,7 +117,7 @@ def _poison(
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-113",
+    rule="TB-MEMBERSHIP-513",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -177,7 +177,7 @@ def _mislabel(
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-114",
+    rule="TB-MEMBERSHIP-514",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

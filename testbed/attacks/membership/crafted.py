@@ -54,7 +54,7 @@ def _craft(
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-110",
+    rule="TB-MEMBERSHIP-510",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

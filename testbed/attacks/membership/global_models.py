@@ -13,7 +13,7 @@ from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-103",
+    rule="TB-MEMBERSHIP-503",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

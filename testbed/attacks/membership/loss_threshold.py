@@ -13,7 +13,7 @@ from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-102",
+    rule="TB-MEMBERSHIP-502",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

@@ -12,7 +12,7 @@ from testbed.core import Cohort, Records, Sources, Transcript, Unavailable
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-109",
+    rule="TB-MEMBERSHIP-509",
     risk="membership",
     claim=Sources,
     needs={"architecture", "target_records"},

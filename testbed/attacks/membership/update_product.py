@@ -11,7 +11,7 @@ from testbed.core import Cohort, Records, Scores, Transcript
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-101",
+    rule="TB-MEMBERSHIP-501",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

@@ -14,7 +14,7 @@ FEWEST_OTHERS = 3
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-106",
+    rule="TB-MEMBERSHIP-506",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -34,7 +34,7 @@ def client_loss(view: Transcript, question: Records, auxiliary: Cohort | None, r
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-104",
+    rule="TB-MEMBERSHIP-504",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -53,7 +53,7 @@ def update_cosine(view: Transcript, question: Records, auxiliary: Cohort | None,
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-105",
+    rule="TB-MEMBERSHIP-505",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},
@@ -75,7 +75,7 @@ def gradient_difference(
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-107",
+    rule="TB-MEMBERSHIP-507",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records"},

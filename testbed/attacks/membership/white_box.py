@@ -15,7 +15,7 @@ from testbed.core import Array, Cohort, Recipe, Records, Scores, Transcript, Una
 
 @attack(
     subject="transcript",
-    rule="TB-MEMBERSHIP-108",
+    rule="TB-MEMBERSHIP-508",
     risk="membership",
     claim=Scores,
     needs={"architecture", "target_records", "recipe"},

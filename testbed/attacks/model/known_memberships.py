@@ -30,7 +30,7 @@ STRATA = 10
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-315",
+    rule="TB-MEMBERSHIP-317",
     risk="membership",
     claim=Scores,
     needs={"target_records", "some_memberships"},
@@ -70,7 +70,7 @@ def membership_classifier(
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-316",
+    rule="TB-MEMBERSHIP-318",
     risk="membership",
     claim=Scores,
     needs={"target_records", "some_memberships"},

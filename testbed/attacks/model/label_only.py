@@ -15,7 +15,7 @@ MOST_TRIED, COPIES_TRIED = 100, 4
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-312",
+    rule="TB-MEMBERSHIP-314",
     risk="membership",
     claim=Scores,
     needs={"target_records", "queries"},

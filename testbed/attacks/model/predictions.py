@@ -24,7 +24,7 @@ def true_class(people: Cohort, probabilities: Array) -> Array:
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-307",
+    rule="TB-MEMBERSHIP-309",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
@@ -44,7 +44,7 @@ def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-308",
+    rule="TB-MEMBERSHIP-310",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
@@ -68,7 +68,7 @@ def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | Non
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-310",
+    rule="TB-MEMBERSHIP-312",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary"},
@@ -99,7 +99,7 @@ def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-309",
+    rule="TB-MEMBERSHIP-311",
     risk="membership",
     claim=Scores,
     needs={"target_records"},
@@ -122,7 +122,7 @@ FEWEST_OTHERS = 50
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-311",
+    rule="TB-MEMBERSHIP-313",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary", "queries"},

@@ -15,7 +15,7 @@ FEWEST_OTHERS = 50
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-314",
+    rule="TB-MEMBERSHIP-316",
     risk="membership",
     claim=Scores,
     needs=NEEDS | {"auxiliary", "queries"},

@@ -14,7 +14,7 @@ from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-302",
+    rule="TB-MEMBERSHIP-303",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
@@ -106,7 +106,7 @@ def rmia(
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-303",
+    rule="TB-MEMBERSHIP-305",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
@@ -135,7 +135,7 @@ def reference_models(
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-305",
+    rule="TB-MEMBERSHIP-307",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
@@ -168,7 +168,7 @@ def base(
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-306",
+    rule="TB-MEMBERSHIP-308",
     risk="membership",
     claim=Scores,
     needs=NEEDS,
@@ -213,7 +213,7 @@ MOST_ROWS = 50_000
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-304",
+    rule="TB-MEMBERSHIP-306",
     risk="membership",
     claim=Scores,
     needs=NEEDS,

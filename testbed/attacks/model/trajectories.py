@@ -19,7 +19,7 @@ BATCH = 32
 
 @attack(
     subject="model",
-    rule="TB-MEMBERSHIP-313",
+    rule="TB-MEMBERSHIP-315",
     risk="membership",
     claim=Scores,
     needs=NEEDS | {"auxiliary", "queries"},

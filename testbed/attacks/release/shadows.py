@@ -94,7 +94,7 @@ def _as_asked(values: Array, order: Array) -> Scores:
 
 @attack(
     subject="release",
-    rule="TB-MEMBERSHIP-201",
+    rule="TB-MEMBERSHIP-006",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary", "recipe"},
@@ -150,7 +150,7 @@ def _features(made: _Shadows, released: Table, sets: list[Array]) -> Array:
 
 @attack(
     subject="release",
-    rule="TB-MEMBERSHIP-202",
+    rule="TB-MEMBERSHIP-007",
     risk="membership",
     claim=Scores,
     needs={"target_records", "auxiliary", "recipe"},
