@@ -15,7 +15,8 @@ from xml.etree import ElementTree
 import pytest
 import yaml
 
-from testbed.attacks.registry import attacks
+from testbed.attacks import registry as attack_registry
+from testbed.attacks.registry import Attack, attacks
 from testbed.core.threat import KNOWLEDGE
 from testbed.defences import registry as defences
 from testbed.findings.schema import Estimate
@@ -23,6 +24,7 @@ from testbed.findings.validity import FLAGS
 from testbed.harness import scenario as harness_scenarios
 from testbed.harness.run import run
 from testbed.harness.scenario import find, scenarios
+from tests import test_conformance
 from tests.test_architecture import STAGES
 
 ROOT = Path(__file__).parent.parent
@@ -174,3 +176,26 @@ def test_the_examples_scenario_is_found_and_finds_the_leak(
     finding = run(find("small_updates"), {"clients": 3}).result.findings[0]
     assert isinstance(finding.measure, Estimate)
     assert finding.measure.value == 1
+
+
+def for_every_attack() -> list[Callable[[Attack], None]]:
+    """The checks of the conformance suite that every attack goes through."""
+    checks: list[Callable[[Attack], None]] = []
+    for name, check in vars(test_conformance).items():
+        asked = [m.args[1] for m in getattr(check, "pytestmark", []) if name.startswith("test_") and m.args[0] == "a"]
+        if any(who is test_conformance.ALL or who is test_conformance.SEEING for who in asked):
+            checks.append(check)
+    return checks
+
+
+def test_the_examples_attack_is_found_and_passes_the_conformance_suite(
+    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgotten(monkeypatch, attack_registry)
+    put("testbed.attacks.model", "testbed/attacks/model/prediction_entropy.py")
+    found = attack_registry.find("prediction_entropy")
+    assert found in list(attacks())
+    checks = for_every_attack()
+    assert len(checks) >= 8
+    for check in checks:
+        check(found)
