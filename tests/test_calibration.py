@@ -20,6 +20,7 @@ from testbed.findings import statistics
 from testbed.findings.measures import rates
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
+from testbed.harness import cells
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
@@ -75,9 +76,8 @@ def fresh_patients(seed: int) -> list[Finding]:
     """Real people, of whom the same few are rare in many ways, so that many descriptions share their fate."""
     parts = split_people(load_table("thyroid"), dict.fromkeys("abc", 1 / 3), seed=5000 + seed)
     frames = encode(parts["a"], parts["b"], parts["c"])
-    return singling_out.singling_out(
-        Setting(frames.original, frames.control, Release(frames.synthetic), 2000, seed, lambda _: None)
-    )
+    setting = Setting(frames.original, frames.control, Release(frames.synthetic), 2000, seed, lambda _: None)
+    return cells.findings(singling_out.singling_out(setting))
 
 
 @pytest.mark.slow

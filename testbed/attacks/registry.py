@@ -19,7 +19,10 @@ from testbed.core.randomness import keyed_rng
 TRAITS = {
     "decides": "it may decide on membership, where the best of several attacks does",
     "classes_only": "it reads class probabilities, which a model that predicts a number has none of",
-    "asks": "copies: about noisy copies of the records; rough: about people who are roughly known",
+    "asks": "copies: about noisy copies of the records; rough: about people who are roughly known; everybody: about "
+    "one binary secret of all people at once",
+    "baseline": "it looks at nothing of the person: a blind cell, and no attack of its own",
+    "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "suits": "the model that a scenario trains for it: linear, convolutional, table or text",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",

@@ -11,7 +11,7 @@ from testbed.core import Array, Cohort, Feature, Guesses, Predictor, Records
 
 @attack(
     subject="model",
-    rule="TB-ATTRIBUTE_INFERENCE-401",
+    rule="TB-ATTRIBUTE_INFERENCE-701",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns", "queries", "target_records"},

@@ -63,13 +63,14 @@ def attribute_inference(
 
 @attack(
     subject="release",
-    rule="TB-ATTRIBUTE_INFERENCE-004",
+    rule="TB-ATTRIBUTE_INFERENCE-009",
     risk="attribute_inference",
     claim=Guesses,
     needs={"known_columns"},
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2211.10459",
+    baseline=True,
 )
 def marginal_guess(
     view: Release, question: Gaps, auxiliary: None, rng: np.random.Generator, *, tolerance: float = 0.05

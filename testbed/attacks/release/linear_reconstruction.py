@@ -38,6 +38,7 @@ def binned(table: Table, release: Table) -> Array:
     position="recipient",
     access="score",
     reference="https://arxiv.org/abs/2301.10053",
+    asks="everybody",
 )
 def linear_reconstruction(
     view: Release,

@@ -71,6 +71,7 @@ def singling_out_univariate(view: Release, question: Fields, auxiliary: None, rn
     position="recipient",
     access="score",
     reference=REFERENCE,
+    margin=0.5,
 )
 def singling_out_multivariate(
     view: Release,
@@ -182,13 +183,14 @@ def _form(
 
 @attack(
     subject="release",
-    rule="TB-SINGLING_OUT-003",
+    rule="TB-SINGLING_OUT-009",
     risk="singling_out",
     claim=Predicates,
     needs=set(),
     position="recipient",
     access="score",
     reference=REFERENCE,
+    baseline=True,
 )
 def random_predicates(
     view: Release,

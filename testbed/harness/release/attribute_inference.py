@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,11 +14,17 @@ from testbed.core import Array, Cell, Column, Evidence, Gaps, Guesses, Release, 
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Estimate, Finding, Series, Unmeasured
+from testbed.findings.plan import Plan, numbered
+from testbed.findings.schema import Estimate, Finding, Series
+from testbed.harness.cells import Ask, Judged, attempt, planned, unmeasured
+from testbed.harness.cells import evidence as evidence_of
 from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
 
-RISK, PRIMARY = "attribute_inference", "TB-ATTRIBUTE_INFERENCE-001"
+BLIND = "marginal_guess"
+"""What fills the blind cell: the commonest value, or the median."""
+SECRETS, BLOCK = 100, 300
+"""By how much the rule of an attack's finding on one secret, by its place, or on a block of columns is larger than the
+attack's own."""
 LISTED = 100
 """Findings on secrets; of a wider table's, those of which most is told."""
 CROSSED = 1.36
@@ -28,21 +34,25 @@ MODELLED = 6
 """Secrets that a model is trained for where none are named: the ones that the nearest row reveals most of."""
 
 
-def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Finding]:
+@dataclass(frozen=True, slots=True)
+class Inferred:
+    """All findings, the deciding one first, and the deciding attack's evidence by secret."""
+
+    judged: list[Judged]
+    by_secret: Mapping[str, Evidence]
+
+
+def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
     """One finding per secret; the primary one is the worst, chosen on half the people and decided on the rest.
 
     Both ways round: what each half chooses is decided on the other, so that everybody is judged once.
     """
-    attack = find("attribute_inference")
+    attack, *others = setting.attacks(Guesses)
     columns = {c.name: c for c in setting.members.columns}
     names = list(dict.fromkeys(secrets)) or list(columns)
+    primary = planned(attack.name, primary=True)
     if len(columns) < 2:
-        why = Unmeasured(unmeasured="one_column", needs="a second column from which to guess")
-        return [
-            findings_.unmeasured(
-                Plan(rule=PRIMARY, risk=RISK, attack=attack.name, metric="rate", unit="record", primary=True), why
-            )
-        ]
+        return Inferred([unmeasured(primary, Unavailable("one_column", "a second column from which to guess"))], {})
     setting.progress(f"attribute inference of {len(names)} secrets")
     asked = tuple(columns[n] for n in names)
     evidence = _each(setting, attack, asked)
@@ -55,25 +65,28 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> list[Findin
     everybody = len(decided.cell("true", "used"))
     decided = replace(decided, requested=everybody, performed=everybody)
     worst = " or ".join(dict.fromkeys(name for name, _ in chosen))
-    found = [_finding(setting, attack, worst, decided, 1, True, CROSSED if len(names) > 1 else 1.0)]
-    setting.by_secret = evidence
     ranked = sorted(names, key=lambda n: -_sure_excess(setting.targets.of(evidence[n], first)))
     listed = names if len(names) <= LISTED else ranked[:LISTED]
-    found += [_finding(setting, attack, name, evidence[name], number) for number, name in enumerate(listed, 2)]
-    found[0] = found[0].model_copy(update={"series": [_secrets_chart(found[1:])]})
+    single = [_finding(attack, name, evidence[name], SECRETS + i) for i, name in enumerate(listed, 1)]
+    judged = _measured(replace(primary, target=worst), decided, CROSSED if len(names) > 1 else 1.0)
+    plain = judged.finding.plain
     if len(listed) < len(names):
-        plain = f"{found[0].plain} Of {len(names)} secrets, the {LISTED} of which most is told are listed."
-        found[0] = found[0].model_copy(update={"plain": plain})
+        plain += f" Of {len(names)} secrets, the {LISTED} of which most is told are listed."
+    update = {"series": [_secrets_chart([s.finding for s in single])], "plain": plain}
+    results = [replace(judged, finding=judged.finding.model_copy(update=update)), *single]
     # What was chosen on the first half of the people is asked of the other half alone.
     modelled, people = (names[:LISTED], None) if secrets else (ranked[:MODELLED], ~first)
-    found += _modelled(setting, [columns[n] for n in modelled], len(found) + 1, people)
-    found += _block(setting, len(found) + 1)
-    return [*found, *_reconstructed(setting, asked, len(found) + 1)]
+    for other in others:
+        if other.traits.get("asks") == "everybody":
+            results += _reconstructed(setting, other, asked)
+        else:
+            results += _modelled(setting, other, [columns[n] for n in modelled], people)
+    return Inferred([*results, *_block(setting, attack)], evidence)
 
 
 def _each(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> dict[str, Evidence]:
     """Evidence by secret, all cells; every secret is asked about in one question."""
-    blind = find("marginal_guess")
+    blind = find(BLIND)
     leaked = setting.targets.members()
     claims: list[tuple[Cell, Targets, Guesses]] = [
         ("true", setting.targets, _ask(setting, attack, setting.release, setting.targets, secrets)),
@@ -97,31 +110,16 @@ def _judged(claim: Guesses, secrets: Sequence[Column], targets: Targets, view: C
     return judge.guesses(claim, secrets, targets.table, targets.used, view, targets.table.persons)
 
 
-def _finding(
-    setting: Setting,
-    attack: Attack,
-    target: str,
-    evidence: Evidence,
-    number: int,
-    primary: bool = False,
-    design: float = 1.0,
-) -> Finding:
-    rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
-    plan = Plan(
-        rule=rule,
-        risk=RISK,
-        attack=attack.name,
-        metric="rate",
-        unit="record",
-        primary=primary,
-        params=attack.defaults,
-        target=target,
-    )
-    setting.evidence[plan.rule] = evidence
+def _finding(attack: Attack, target: str, evidence: Evidence, place: int) -> Judged:
+    plan = planned(attack.name, target=target)
+    return _measured(replace(plan, rule=numbered(plan.rule, place)), evidence)
+
+
+def _measured(plan: Plan, evidence: Evidence, design: float = 1.0) -> Judged:
     if not len(evidence.cell("true", "used")):
-        why = Unmeasured(unmeasured="too_few_targets", needs="people to choose the worst secret on, and others")
-        return findings_.unmeasured(plan, why)
-    return findings_.rates(plan, evidence, design=design)
+        why = Unavailable("too_few_targets", "people to choose the worst secret on, and others")
+        return replace(unmeasured(plan, why), evidence=evidence)
+    return Judged(plan, findings_.rates(plan, evidence, design=design), evidence)
 
 
 def _sure_excess(evidence: Evidence) -> float:
@@ -136,10 +134,9 @@ def _sure_excess(evidence: Evidence) -> float:
     return rates[0].low if rates else -1.0
 
 
-def _modelled(setting: Setting, secrets: list[Column], number: int, people: Array | None) -> list[Finding]:
-    """Trees trained on the release; they also tell how much of a secret is general knowledge (the control)."""
-    attack = find("trained_inference")
-    setting.progress(f"attribute inference by a model: {len(secrets)} secrets")
+def _modelled(setting: Setting, attack: Attack, secrets: list[Column], people: Array | None) -> list[Judged]:
+    """A model trained on the release; it also shows how much of a secret is general knowledge (the control)."""
+    setting.progress(f"{attack.name.replace('_', ' ')}: {len(secrets)} secrets")
     evidence = _each(setting, attack, tuple(secrets))
     if people is not None:
         chosen = {name: setting.targets.of(rows, people) for name, rows in evidence.items()}
@@ -147,72 +144,60 @@ def _modelled(setting: Setting, secrets: list[Column], number: int, people: Arra
             name: replace(e, requested=len(e.cell("true", "used")), performed=len(e.cell("true", "used")))
             for name, e in chosen.items()
         }
-    return [_finding(setting, attack, s.name, evidence[s.name], number + i) for i, s in enumerate(secrets)]
+    return [_finding(attack, s.name, evidence[s.name], 2 * SECRETS + i) for i, s in enumerate(secrets)]
 
 
-def _block(setting: Setting, number: int) -> list[Finding]:
+def _block(setting: Setting, attack: Attack) -> list[Judged]:
     """Half of the columns guessed from the other half; success is the share of them that is right."""
     columns = setting.members.columns
     known, missing = columns[::2], columns[1::2]
     if len(missing) < 2:
         return []
-    attack = find("attribute_inference")
     names = tuple(c.name for c in known)
-    leaked = setting.targets.members()
-    cells: tuple[tuple[Cell, Attack, Release, Targets], ...] = (
-        ("true", attack, setting.release, setting.targets),
-        ("blind", find("marginal_guess"), setting.release, setting.targets),
-        ("positive", attack, setting.leak, leaked),
+    targets: dict[Cell, Targets] = dict.fromkeys(("true", "blind"), setting.targets)
+    targets["positive"] = setting.targets.members()
+    asked = {cell: Gaps(t.table.select(names), missing) for cell, t in targets.items()}
+    plan = planned(attack.name, target=f"the block {shorten(tuple(c.name for c in missing))}")
+    asks: dict[Cell, Ask] = {
+        "true": Ask(setting.release, asked["true"]),
+        "blind": Ask(setting.release, asked["blind"], attack=BLIND, params={}),
+        "positive": Ask(setting.leak, asked["positive"]),
+    }
+    rows = evidence_of(
+        plan, asks, lambda cell, claim: _judged(claim, missing, targets[cell], cell), setting.seed, RECIPIENT
     )
-    parts: list[Evidence] = []
-    for view, asked, release, targets in cells:
-        claim = asked.run(release, Gaps(targets.table.select(names), missing), None, setting.seed, RECIPIENT)
-        parts.append(_judged(claim, missing, targets, view))
-    target = f"the block {shorten(tuple(c.name for c in missing))}"
-    return [_finding(setting, attack, target, Evidence.join(*parts), number)]
+    return [_measured(replace(plan, rule=numbered(plan.rule, BLOCK)), rows)]
 
 
-def _reconstructed(setting: Setting, secrets: tuple[Column, ...], number: int) -> list[Finding]:
+def _reconstructed(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> list[Judged]:
     """The first binary secret, of everybody at once; members and controls each stand as the original's people."""
     binary = [s for s in secrets if len(s.levels) == 2 or (s.kind == "numeric" and _binary(setting.members, s.name))]
     most = linear_reconstruction.MOST_PEOPLE
     if not binary or setting.controls is None or len(setting.members) > most or len(setting.members.columns) < 3:
         return []
-    attack, blind = find("linear_reconstruction"), find("marginal_guess")
-    setting.progress(f"linear reconstruction: {binary[0].name}")
+    setting.progress(f"{attack.name.replace('_', ' ')}: {binary[0].name}")
     rng = keyed_rng(setting.seed, "reconstructed")
     size = min(len(setting.members), len(setting.controls))  # of one size, on which the programme's strength depends
     groups: list[tuple[Table, bool]] = [
         (table.take(np.sort(rng.permutation(len(table))[:size])), used)
         for table, used in ((setting.members, True), (setting.controls, False))
     ]
-    parts: list[Evidence] = []
     cells: tuple[tuple[Cell, Attack, Release], ...] = (
         ("true", attack, setting.release),
-        ("blind", blind, setting.release),
+        ("blind", find(BLIND), setting.release),
         ("positive", attack, setting.leak),
     )
-    try:
+
+    def work() -> Evidence:
+        parts: list[Evidence] = []
         for view, asked, release in cells:
             for people, used in groups if view != "positive" else groups[:1]:
                 targets = Targets(people, np.full(len(people), used))
                 parts.append(_judged(_ask(setting, asked, release, targets, (binary[0],)), binary[:1], targets, view))
-    except Unavailable as reason:
-        rule = f"TB-ATTRIBUTE_INFERENCE-{number:03d}"
-        plan = Plan(
-            rule=rule,
-            risk=RISK,
-            attack=attack.name,
-            metric="rate",
-            unit="record",
-            primary=False,
-            params=attack.defaults,
-            target=binary[0].name,
-        )
-        return [findings_.unmeasured(plan, Unmeasured(unmeasured=reason.code, needs=reason.needs))]
-    everybody = len(setting.members)
-    evidence = replace(Evidence.join(*parts), requested=everybody, performed=everybody)
-    return [_finding(setting, attack, binary[0].name, evidence, number)]
+        everybody = len(setting.members)
+        return replace(Evidence.join(*parts), requested=everybody, performed=everybody)
+
+    return [attempt(planned(attack.name, target=binary[0].name), work)]
 
 
 def _binary(table: Table, name: str) -> bool:

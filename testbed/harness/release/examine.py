@@ -14,7 +14,9 @@ from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames, named
-from testbed.findings.schema import Finding, Validity
+from testbed.findings.measures import flagged
+from testbed.findings.schema import Finding
+from testbed.harness import cells
 from testbed.harness.release import (
     anonymeter,
     attribute_inference,
@@ -77,19 +79,22 @@ def examine(
         anonymeter.check_installed()
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
     setting = Setting(members, controls, release, attacks, seed, progress, min_cell, aside)
-    found = singling_out.singling_out(setting)
-    found += linkability(setting, links)
-    found += attribute_inference.attribute_inference(setting, secrets)
-    found += membership.membership(setting)
-    found += [copy_rule.copied_rows(setting), near_copies.near_copied(setting)]
+    judged = singling_out.singling_out(setting)
+    linked = linkability(setting, links)
+    inferred = attribute_inference.attribute_inference(setting, secrets)
+    judged += [*linked, *inferred.judged, *membership.membership(setting)]
+    found = [copy_rule.copied_rows(setting), near_copies.near_copied(setting)]
     found += identifier_rule.direct_identifiers(setting)
-    found += subgroups.outliers_and_rare(setting)
+    judged += subgroups.outliers_and_rare(setting, linked[0], inferred)
     found += closeness.diagnostics(setting, pairs(setting, links))
     if instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += anonymeter.anonymeter(setting, named, pairs(setting, links))
     against = [*flags, *control_flags(members, controls, keyed_rng(seed, "control check"))]
-    return Examined([_flagged(f, against) for f in found], setting.evidence)
+    every = [*cells.findings(judged), *found]
+    for flag in against:
+        every = [flagged(finding, flag) for finding in every]
+    return Examined(every, cells.evidence_by_key(judged))
 
 
 def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
@@ -101,9 +106,3 @@ def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
             "It was named as a secret or in a link.",
             f"Columns are: {named(known, 12)}{' …' if len(known) > 12 else ''}.",
         )
-
-
-def _flagged(finding: Finding, flags: list[str]) -> Finding:
-    if not flags:
-        return finding
-    return finding.model_copy(update={"validity": Validity(ok=False, flags=sorted({*finding.validity.flags, *flags}))})

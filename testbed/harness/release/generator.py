@@ -6,24 +6,25 @@ Here the blind cell is a release that the same generator made of other people, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from testbed import judge
-from testbed.attacks.registry import find
-from testbed.core import Act, Array, Cell, Evidence, Recipe, Records, Release, Table, Threat, Unavailable, View
+from testbed.attacks.registry import attacks, find
+from testbed.core import Act, Array, Cell, Evidence, Recipe, Records, Release, Scores, Table, Threat, View
 from testbed.core.randomness import keyed_rng
 from testbed.core.tables.neighbours import nearest
 from testbed.core.tables.scale import Scale
 from testbed.findings import measures as findings_
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured
+from testbed.findings.schema import Finding
+from testbed.harness import cells
+from testbed.harness.cells import Ask, Judged, planned, run
 from testbed.harness.recipes import Remembered
 from testbed.harness.release.setting import Targets
 
 INSIDER = Threat("recipient", knows=frozenset({"auxiliary", "generator", "recipe", "target_records"}), access="score")
-ATTACKS = ("shadow_features", "shadow_ratio", "nearer_than_reference")
+BESIDE = "nearer_than_reference"
 NEIGHBOURS = 5
 
 
@@ -68,48 +69,31 @@ def known_generator(
 
     # What the attacks are handed remembers their own shadows and nothing of the releases that are attacked.
     shared = Remembered(recipe, seed)
-    recipes = {"true": shared, "blind": shared, "positive": Remembered(copying, seed)}
+    recipes: dict[Cell, Recipe] = {"true": shared, "blind": shared, "positive": Remembered(copying, seed)}
     progress("releases")
     views: dict[Cell, View] = {
         "true": recipe(groups.members, keyed_rng(seed, "release", "true")),
         "blind": recipe(groups.blind, keyed_rng(seed, "release", "blind")),
         "positive": Release(groups.members),
     }
-    found: list[Finding] = []
-    kept: dict[str, Evidence] = {}
-    for number, name in enumerate(ATTACKS, 1):
+    question = Records(targets.table)
+    asks: dict[Cell, Ask] = {cell: Ask(view, question, groups.auxiliary, recipes[cell]) for cell, view in views.items()}
+
+    def judged(cell: Cell, claim: Scores) -> Evidence:
+        return judge.scores(claim, targets.used, cell, targets.table.persons)
+
+    results: list[Judged] = []
+    for number, name in enumerate(attacking()):
         progress(f"membership: {name}")
-        attack = find(name)
-        params = {"shadows": shadows} if "shadows" in attack.defaults else {}
-        parts: list[Evidence] = []
-        rule = f"TB-MEMBERSHIP-{200 + number}"
-        plan = Plan(
-            rule=rule,
-            risk="membership",
-            attack=name,
-            metric="tpr_at_fpr",
-            unit="record",
-            primary=number == 1,
-            params=attack.configured(params),
-        )
-        try:
-            for cell, view in views.items():
-                question = Records(targets.table)
-                claim = attack.run(view, question, groups.auxiliary, seed, INSIDER, params, recipes[cell])
-                parts.append(judge.scores(claim, targets.used, cell, targets.table.persons))
-        except Unavailable as reason:
-            found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=reason.code, needs=reason.needs)))
-            continue
-        kept[rule] = Evidence.join(*parts)
-        found.append(findings_.membership(plan, kept[rule]))
-        area = Plan(
-            rule=f"TB-MEMBERSHIP-{210 + number}",
-            risk="membership",
-            attack=name,
-            metric="auc",
-            unit="record",
-            primary=False,
-            params=plan.params,
-        )
-        found.append(findings_.area_under_curve(area, kept[rule]))
-    return found, kept
+        params = {"shadows": shadows} if "shadows" in find(name).defaults else {}
+        one = run(planned(name, primary=number == 0, params=params), asks, judged, seed, INSIDER)
+        if one.evidence is not None:
+            one = replace(one, also=(findings_.area_under_curve(one.plan.area(), one.evidence),))
+        results.append(one)
+    return cells.findings(results), cells.evidence_by_key(results)
+
+
+def attacking() -> list[str]:
+    """The attacks that run the generator, by rule, and the release's own deciding attack, which cannot."""
+    trained = [a for a in attacks("release") if a.claim is Scores and "recipe" in a.needs]
+    return [*(a.name for a in sorted(trained, key=lambda a: a.rule)), BESIDE]

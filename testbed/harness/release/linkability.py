@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from testbed import judge
-from testbed.attacks.registry import find
-from testbed.core import Cell, Evidence, Halves, Release
+from testbed.attacks.registry import Attack, find
+from testbed.core import Cell, Evidence, Halves, Links, Release
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding
+from testbed.findings.plan import numbered
 from testbed.findings.statistics import Interval
+from testbed.harness.cells import Judged, planned
 from testbed.harness.release.near_copies import CONTAMINATED
 from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
-
-
-LINK = "TB-LINKABILITY-001"
 
 
 COMPARED = 500
@@ -32,9 +30,13 @@ FAR_ABOVE = 0.05
 """By so much more often must people of the control be linked through the release than through other people's rows."""
 
 
-def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Finding]:
-    """One finding per split of columns; the first decides."""
-    return [_link(setting, number, *pair) for number, pair in enumerate(pairs(setting, links), 1)]
+def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Judged]:
+    """One finding per attack and split of columns; the first attack on the first split decides."""
+    return [
+        _link(setting, attack, number, *pair, decides=first and number == 1)
+        for first, attack in ((i == 0, a) for i, a in enumerate(setting.attacks(Links)))
+        for number, pair in enumerate(pairs(setting, links), 1)
+    ]
 
 
 def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Pair]:
@@ -51,9 +53,10 @@ def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]
     return list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
 
 
-def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str, ...]) -> Finding:
+def _link(
+    setting: Setting, attack: Attack, number: int, left: tuple[str, ...], right: tuple[str, ...], *, decides: bool
+) -> Judged:
     setting.progress(f"linkability {number}")
-    attack = find("linkability")
     tied = 0.0
 
     def cell(view: Cell, release: Release, targets: Targets) -> Evidence:
@@ -68,25 +71,16 @@ def _link(setting: Setting, number: int, left: tuple[str, ...], right: tuple[str
     evidence = Evidence.join(
         cell("true", setting.release, setting.targets), cell("positive", setting.leak, setting.targets.members())
     )
-    plan = Plan(
-        rule=f"TB-LINKABILITY-{number:03d}",
-        risk="linkability",
-        attack=attack.name,
-        metric="rate",
-        unit="record",
-        primary=number == 1,
-        params={**attack.defaults, "tied": round(tied, 3)},
-        target=f"{shorten(left)} | {shorten(right)}",
-    )
-    setting.evidence[plan.rule] = evidence
+    plan = planned(attack.name, primary=decides, target=f"{shorten(left)} | {shorten(right)}")
+    plan = replace(plan, rule=numbered(attack.rule, number - 1), params={**attack.defaults, "tied": round(tied, 3)})
     finding = findings_.rates(plan, evidence)
-    if number == 1 and _knows_the_control(setting, evidence, left, right):
+    if decides and _knows_the_control(setting, evidence, left, right):
         finding = findings_.flagged(finding, CONTAMINATED)
     # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
-    k, n = attack.defaults["neighbours"], len(setting.release.table)
+    k, n = attack.defaults.get("neighbours", 1), len(setting.release.table)
     chance = 1 - max(0.0, 1 - k / n) ** k
     guess = findings_.estimate("rate", Interval(chance, chance, chance, 1.0, "closed form", n), "record")
-    return finding.model_copy(update={"baseline": guess})
+    return Judged(plan, finding.model_copy(update={"baseline": guess}), evidence)
 
 
 def _knows_the_control(setting: Setting, evidence: Evidence, left: tuple[str, ...], right: tuple[str, ...]) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from testbed.core import Array, Evidence, Release, Table, Threat
+from testbed.attacks.registry import Attack, attacks
+from testbed.core import Array, Claim, Evidence, Release, Table, Threat
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames
 from testbed.findings.validity import MANY_GUESSES
@@ -68,9 +69,12 @@ class Targets:
         return evidence.where(people[item])
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Setting:
-    """One evaluation under way. `leak` is the original released as it is, on which every attack must succeed."""
+    """What every check of one evaluation asks for, which no check changes.
+
+    `leak` is the original released as it is, on which every attack must succeed.
+    """
 
     members: Table
     controls: Table | None
@@ -84,13 +88,15 @@ class Setting:
 
     leak: Release = field(init=False)
     targets: Targets = field(init=False)
-    evidence: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
-    by_secret: dict[str, Evidence] = field(init=False, default_factory=dict[str, Evidence])
-    """The guesses of every secret by the nearest row, by its name."""
 
     def __post_init__(self) -> None:
-        self.leak = Release(self.members)
-        self.targets = self.draw(self.controls, "targets")
+        object.__setattr__(self, "leak", Release(self.members))
+        object.__setattr__(self, "targets", self.draw(self.controls, "targets"))
+
+    def attacks(self, claim: type[Claim]) -> list[Attack]:
+        """The attacks on a released table that make this kind of claim and are granted what they need, by rule."""
+        fitting = (a for a in attacks("release") if a.claim is claim and not a.traits.get("baseline"))
+        return sorted((a for a in fitting if a.needs <= RECIPIENT.knows), key=lambda a: a.rule)
 
     @property
     def predicates(self) -> int:

@@ -1,6 +1,8 @@
-"""Singling out and linkability: a release's attacks in their cells."""
+"""Singling out: does a description formed on the release fit exactly one person of the original?"""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 from testbed import judge
 from testbed.attacks.registry import Attack, find
@@ -8,50 +10,43 @@ from testbed.core import Evidence, Fields, Predicates
 from testbed.core.randomness import keyed_rng
 from testbed.core.tables.index import Index
 from testbed.findings import measures as findings_
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured
+from testbed.findings.plan import Plan, numbered
+from testbed.findings.schema import Unmeasured
+from testbed.harness.cells import Judged, planned
 from testbed.harness.release.setting import RECIPIENT, Setting
 
-# --- singling out ---------------------------------------------------------------------------------------
-
-ASKED = (("singling_out_univariate", 0.0), ("singling_out_multivariate", 0.0), ("singling_out_multivariate", 0.5))
-"""The attacks, and from how far towards the next released value their half-lines begin."""
+MARGIN = "half-way to the next released value"
 
 
-def singling_out(setting: Setting) -> list[Finding]:
+def singling_out(setting: Setting) -> list[Judged]:
     """The univariate attack decides where the release lets it form enough predicates, else the multivariate one.
 
     With a margin the latter informs: it sees through noise on everybody, and less of people who are copied as they are.
     """
-    claims: list[tuple[Attack, float, list[Predicates]]] = []
-    for name, margin in ASKED:
-        setting.progress(name + (" with a margin" if margin else ""))
-        claims.append((find(name), margin, _described(setting, find(name), {"margin": margin} if margin else {})))
+    claims: list[tuple[Plan, Attack, list[Predicates]]] = []
+    for attack in setting.attacks(Predicates):
+        for margin in (0.0, *([attack.traits["margin"]] if attack.traits.get("margin") else [])):
+            setting.progress(attack.name + (" with a margin" if margin else ""))
+            params = {"margin": margin} if margin else {}
+            plan = planned(attack.name, unit="predicate", params=params, target=MARGIN if margin else None)
+            plan = replace(plan, rule=numbered(plan.rule, 1)) if margin else plan
+            claims.append((plan, attack, _described(setting, attack, params)))
     # Made after the attacks have let go of theirs: at 1,000,000 rows each takes 400 MB.
     members = Index.of(setting.members)
     controls = None if setting.controls is None else Index.of(setting.controls)
-    made = [(attack, margin, *_judged(setting, attack, made, members, controls)) for attack, margin, made in claims]
+    made = [(plan, *_judged(setting, attack, claim, members, controls)) for plan, attack, claim in claims]
     enough = max(findings_.FEW_GUESSES, findings_.enough_formed(setting.predicates))
-    first = made[0][2].performed >= enough
-    found: list[Finding] = []
-    for number, (attack, margin, evidence, design) in enumerate(made, 1):
-        plan = Plan(
-            rule=f"TB-SINGLING_OUT-{number:03d}",
-            risk="singling_out",
-            attack=attack.name,
-            metric="rate",
-            unit="predicate",
-            primary=number == (1 if first else 2),
-            params=attack.defaults | ({"margin": margin} if margin else {}),
-            target="half-way to the next released value" if margin else None,
-        )
-        setting.evidence[plan.rule] = evidence
+    decides = 0 if made[0][1].performed >= enough else 1
+    judged: list[Judged] = []
+    for number, (plan, evidence, design) in enumerate(made):
+        plan = replace(plan, primary=number == decides)
         if not len(evidence.cell("true", "used")):
             why = Unmeasured(unmeasured="no_guess_formed", needs="a release with rows that differ from all others")
-            found.append(findings_.unmeasured(plan, why, setting.predicates, 0))
+            judged.append(Judged(plan, findings_.unmeasured(plan, why, setting.predicates, 0), evidence))
             continue
-        found.append(findings_.rates(plan, evidence, paired=controls is not None, design=design))
-    return found
+        finding = findings_.rates(plan, evidence, paired=controls is not None, design=design)
+        judged.append(Judged(plan, finding, evidence))
+    return judged
 
 
 def _described(setting: Setting, attack: Attack, params: dict[str, float]) -> list[Predicates]:
@@ -78,6 +73,3 @@ def _judged(
     )
     rng = keyed_rng(setting.seed, "relabelling", attack.name)
     return evidence, 1.0 if controls is None else judge.predicates_design(claim, members, controls, rng)
-
-
-# --- linkability ----------------------------------------------------------------------------------------

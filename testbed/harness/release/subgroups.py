@@ -7,93 +7,68 @@ anonymeter, 2023).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
 
 from testbed.attacks.release.trained_inference import FEW_VALUES
-from testbed.core import Array, Evidence
+from testbed.core import Array, Evidence, Group, Unavailable
 from testbed.core.tables.index import people_with
 from testbed.core.tables.neighbours import nearest
 from testbed.core.tables.scale import Scale
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured, four_digits
-from testbed.harness.release import attribute_inference
-from testbed.harness.release.linkability import LINK
+from testbed.findings.plan import Plan, numbered
+from testbed.findings.schema import four_digits
+from testbed.harness.cells import Judged, planned, unmeasured
+from testbed.harness.release.attribute_inference import Inferred
 from testbed.harness.release.setting import Setting
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
 MOST_ROWS = 50
 """Of one person; of somebody with more some may be taken for others'."""
 RARE, MOST_SECRETS = 0.1, 30
+GROUPS: tuple[Group, Group] = ("used", "unused")
+BLOCKS = {"linkability": 99, "attribute_inference": 499}
+RARE_VALUES = 509
+"""By how much the rule of a finding on a group is larger than the attack's own."""
 """A value is rare that fewer than a tenth of the original have."""
 
 
-def outliers_and_rare(setting: Setting) -> list[Finding]:
+def outliers_and_rare(setting: Setting, link: Judged, inferred: Inferred) -> list[Judged]:
     """The deciding link and secret again, on those groups only; p-values are Holm-adjusted over all of them."""
     if setting.controls is None:
         return []
     setting.progress("outliers and rare groups")
     groups = {"outliers": _outlying(setting), "rare combinations": _rare(setting)}
-    bases = (
-        (
-            LINK,
-            Plan(
-                rule="TB-LINKABILITY-100",
-                risk="linkability",
-                attack="linkability",
-                metric="rate",
-                unit="record",
-                primary=False,
-            ),
-        ),
-        (
-            attribute_inference.PRIMARY,
-            Plan(
-                rule="TB-ATTRIBUTE_INFERENCE-500",
-                risk=attribute_inference.RISK,
-                attack=attribute_inference.RISK,
-                metric="rate",
-                unit="record",
-                primary=False,
-            ),
-        ),
-    )
-    made: list[tuple[Plan, Evidence]] = []
-    for rule, plan in bases:
-        if rule not in setting.evidence:
+    asked: list[tuple[Plan, Evidence]] = []
+    for one in (link, inferred.judged[0]):
+        if one.evidence is None:
             continue
         for number, (name, people) in enumerate(groups.items(), 1):
-            if people is None:
-                continue
-            own = f"{plan.rule[:-1]}{number}"
-            chosen = setting.targets.of(setting.evidence[rule], people)
-            made.append(
-                (
-                    Plan(
-                        rule=own,
-                        risk=plan.risk,
-                        attack=plan.attack,
-                        metric="rate",
-                        unit="record",
-                        primary=False,
-                        params={},
-                        target=name,
-                    ),
-                    chosen,
-                )
-            )
-    made += _rare_values(setting)
-    return _adjusted([_finding(setting, plan, evidence) for plan, evidence in made])
+            if people is not None:
+                plan = planned(one.plan.attack, target=name)
+                plan = replace(plan, rule=numbered(plan.rule, BLOCKS[plan.risk] + number), params={})
+                asked.append((plan, setting.targets.of(one.evidence, people)))
+    asked += _rare_values(setting, inferred)
+    judged = [_judged(setting, plan, evidence) for plan, evidence in asked]
+    chances = [_chance(one.evidence) for one in judged if one.evidence is not None]
+    adjusted = map(four_digits, statistics.holm(np.array(chances)).tolist())
+    return [
+        one
+        if one.evidence is None
+        else replace(one, finding=one.finding.model_copy(update={"adjusted_p": next(adjusted)}))
+        for one in judged
+    ]
 
 
-def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
+def _rare_values(setting: Setting, inferred: Inferred) -> list[tuple[Plan, Evidence]]:
     """Secrets again for those alone whose value is rare; over everybody a leak of few is bounded by their share."""
     made: list[tuple[Plan, Evidence]] = []
+    attack = inferred.judged[0].plan.attack
     for column, values in zip(setting.members.columns, setting.members.values, strict=True):
-        if column.name not in setting.by_secret or (column.kind == "numeric" and _distinct(values) > FEW_VALUES):
+        if column.name not in inferred.by_secret or (column.kind == "numeric" and _distinct(values) > FEW_VALUES):
             continue
         levels, counts = people_with(values, setting.members.persons)
         rare = levels[counts < RARE * len(np.unique(setting.members.persons))]
@@ -105,38 +80,24 @@ def _rare_values(setting: Setting) -> list[tuple[Plan, Evidence]]:
         ]
         if min(groups) < setting.min_cell or len(made) >= MOST_SECRETS:
             continue
-        rule = f"TB-ATTRIBUTE_INFERENCE-{510 + len(made)}"
-        target = f"rare values of {column.name}"
-        plan = Plan(
-            rule=rule,
-            risk=attribute_inference.RISK,
-            attack=attribute_inference.RISK,
-            metric="rate",
-            unit="record",
-            primary=False,
-            params={},
-            target=target,
-        )
-        made.append((plan, setting.targets.of(setting.by_secret[column.name], people)))
+        plan = planned(attack, target=f"rare values of {column.name}")
+        plan = replace(plan, rule=numbered(plan.rule, RARE_VALUES + len(made)), params={})
+        made.append((plan, setting.targets.of(inferred.by_secret[column.name], people)))
     return made
 
 
-def _finding(setting: Setting, plan: Plan, evidence: Evidence) -> tuple[Finding, float | None]:
-    cells = [evidence.cell("true", g) for g in ("used", "unused")]
+def _judged(setting: Setting, plan: Plan, evidence: Evidence) -> Judged:
+    cells = [evidence.cell("true", g) for g in GROUPS]
     if min(len(np.unique(c.cluster)) for c in cells) < setting.min_cell:
-        why = Unmeasured(
-            unmeasured="small_group", needs=f"{setting.min_cell} or more people of the group on either side"
-        )
-        return findings_.unmeasured(plan, why), None
-    setting.evidence[plan.rule] = evidence
-    rates = [statistics.proportion(c.success, c.cluster) for c in cells]
-    return findings_.rates(plan, evidence), statistics.exceedance_p(rates[0], rates[1])
+        needs = f"{setting.min_cell} or more people of the group on either side"
+        return unmeasured(plan, Unavailable("small_group", needs))
+    return Judged(plan, findings_.rates(plan, evidence), evidence)
 
 
-def _adjusted(found: list[tuple[Finding, float | None]]) -> list[Finding]:
-    measured = [p for _, p in found if p is not None]
-    adjusted = map(four_digits, statistics.holm(np.array(measured)).tolist())
-    return [finding if p is None else finding.model_copy(update={"adjusted_p": next(adjusted)}) for finding, p in found]
+def _chance(evidence: Evidence) -> float:
+    """How likely so many more members than controls are guessed where nothing leaks."""
+    used, unused = (statistics.proportion(c.success, c.cluster) for c in (evidence.cell("true", g) for g in GROUPS))
+    return statistics.exceedance_p(used, unused)
 
 
 def _outlying(setting: Setting) -> Array:

@@ -14,7 +14,7 @@ from testbed.data.tables.decoding import coded, decoded
 from testbed.data.tables.encode import encode
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness.recipes import Remembered
-from testbed.harness.release.generator import ATTACKS, INSIDER, Groups, achilles_heels, known_generator
+from testbed.harness.release.generator import INSIDER, Groups, achilles_heels, attacking, known_generator
 from testbed.harness.run import run
 from testbed.harness.scenario import find as find_scenario
 
@@ -26,7 +26,7 @@ def attacked(seed: int = 4, **params: object) -> dict[str, Finding]:
 
 def test_a_copying_generator_is_found_out_by_everyone_and_the_split_is_fair() -> None:
     found = attacked(planted_share=0.3)
-    assert set(found) == set(ATTACKS)
+    assert set(found) == set(attacking())
     for finding in found.values():
         assert isinstance(finding.excess, Estimate)
         assert finding.excess.low > 0

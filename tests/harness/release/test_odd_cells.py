@@ -32,10 +32,10 @@ def deciding(original: pd.DataFrame, release: pd.DataFrame, control: pd.DataFram
     frames = encode(original, release, control)
     setting = Setting(frames.original, frames.control, Release(frames.synthetic), None, 0, lambda _: None)
     found = [
-        linkability(setting, ())[0],
-        attribute_inference.attribute_inference(setting, ["hb", "plt"])[0],
+        linkability(setting, ())[0].finding,
+        attribute_inference.attribute_inference(setting, ["hb", "plt"]).judged[0].finding,
     ]
-    return {f.risk: f for f in [*found, membership.membership(setting)[0]]}
+    return {f.risk: f for f in [*found, membership.membership(setting)[0].finding]}
 
 
 @pytest.fixture(scope="module")
