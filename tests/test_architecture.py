@@ -211,6 +211,33 @@ def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
     assert not {"torch", "flwr", "pandas", "scipy", "sklearn", "numba"} & loaded_after(code)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["list"],
+        ["list", "attacks", "--risk", "membership", "--json"],
+        ["list", "attacks", "--risk", "fire"],
+        ["describe", "curious_server"],
+        ["describe", "lira"],
+        ["describe", "gaussian"],
+        ["describe", "support2"],
+        ["describe", "nothing"],
+        ["run", "curious_sever"],
+        ["run", "curious_server", "-s", "clents=3"],
+        ["run", "curious_server", "-s", "clients=many"],
+        ["run", "curious_server", "-s", "attack=analytic_lin"],
+        ["run", "curious_server", "-s", "defence=gausian"],
+        ["replay", "none.transcript", "--attack", "analytic_lin"],
+    ],
+    ids=" ".join,
+)
+def test_a_catalogue_and_a_misspelt_name_are_answered_without_loading_what_they_speak_of(arguments: list[str]) -> None:
+    code = f"import sys\nsys.argv = ['testbed', *{arguments!r}]\nfrom testbed.cli import main\nimport io, contextlib\n"
+    code += "with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):\n main()"
+    heavy = {"torch", "flwr", "ray", "sdv", "opacus", "pandas", "scipy", "sklearn", "numba"}
+    assert not heavy & loaded_after(code)
+
+
 def calls_of(source: str, level: int) -> list[str]:
     """Dotted names called at module level, or anywhere with level 1."""
     tree = ast.parse(source)

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import inspect
-import pkgutil
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Literal
 
-from testbed.core import Access, Claim, Position, Predictor, Recipe, Records, Threat, Transcript, parameters, unnamed
-from testbed.core.errors import ThreatError, UsageError, missing_extra, perhaps
+from testbed.core import (
+    Access,
+    Claim,
+    Position,
+    Predictor,
+    Recipe,
+    Records,
+    Threat,
+    Transcript,
+    catalogue,
+    parameters,
+    unnamed,
+    user_code,
+)
+from testbed.core.errors import ThreatError, UsageError, missing_extra
 from testbed.core.randomness import keyed_rng
 
 TRAITS = {
@@ -205,52 +214,35 @@ def attack(
 
 
 def attacks(subject: Subject | None = None) -> Iterator[Attack]:
-    """Every attack whose libraries are installed, by name; of one `subject`, without loading the files of others."""
-    import testbed.attacks as package
-
-    if subject is None:
-        for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
-            _load(module.name)
-    else:
-        for module in _whose_text_has(f'subject="{subject}"'):
-            _load(module)
+    """Every attack whose libraries are installed, and those of the user's own folders, by name; of one `subject`,
+    without loading the files of others."""
+    for entry in catalogue.entries("attack"):
+        if subject is None or entry.arguments.get("subject") == subject:
+            _load(entry)
     yield from (_REGISTRY[n] for n in sorted(_REGISTRY) if subject is None or _REGISTRY[n].subject == subject)
 
 
-def _load(module: str) -> None:
+def _load(entry: catalogue.Entry) -> None:
     """Registers a module's attacks, unless it needs a library of an extra that is not installed."""
     try:
-        importlib.import_module(module)
+        catalogue.load(entry)
     except ModuleNotFoundError as missing:
         if missing_extra(missing) is None:
             raise
 
 
-def _whose_text_has(words: str) -> list[str]:
-    """The modules of the package whose text holds these words; none is loaded."""
-    import testbed.attacks as package
-
-    modules: list[str] = []
-    for module in pkgutil.walk_packages(package.__path__, "testbed.attacks."):
-        spec = importlib.util.find_spec(module.name)
-        if spec is not None and spec.origin is not None and words in Path(spec.origin).read_text(encoding="utf-8"):
-            modules.append(module.name)
-    return modules
-
-
 def find(name: str) -> Attack:
-    """The attack of that name, whose file alone is loaded. Raises `UsageError` where there is none."""
-    if name not in _REGISTRY:
-        for module in _whose_text_has(f"\ndef {name}("):
-            _load(module)
+    """The attack of that name, or a user's own (`module:function`, `file.py:name`); its file alone is loaded.
+
+    Raises `UsageError` where there is none, and `ModuleNotFoundError` where its libraries are not installed.
+    """
     if name in _REGISTRY:
         return _REGISTRY[name]
-    known = {a.name: a for a in attacks()}
-    if name not in known:
-        raise UsageError(
-            "TB-ATTACK-001",
-            f"There is no attack called {name!r}.",
-            "Names are exact, so that a misspelt one cannot pass as having found nothing.",
-            f"{perhaps(name, known)} See testbed list attacks.",
+    if user_code.named(name):
+        found = user_code.value(
+            name, lambda v: isinstance(v, Attack), "attack", "TB-ATTACK-005", "See docs/extending.md."
         )
-    return known[name]
+        catalogue.check_name("attack", found.name, found.read.__module__)
+        return found
+    catalogue.load(catalogue.known("attack", name))
+    return _REGISTRY[name]

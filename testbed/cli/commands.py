@@ -209,12 +209,15 @@ def list_(
     kind: Annotated[
         str | None, typer.Argument(show_default="all", help="attacks, scenarios, defences or data.")
     ] = None,
+    risk: Annotated[str | None, typer.Option(help="Attacks of this risk alone, such as membership.")] = None,
+    position: Annotated[str | None, typer.Option(help="From this position alone: server, client, recipient.")] = None,
+    subject: Annotated[str | None, typer.Option(help="On this alone: transcript, model or release.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """What there is: attacks, scenarios, defences and data sets."""
     from testbed.cli import catalogue
 
-    entries = catalogue.entries(kind)
+    entries = catalogue.entries(kind, {"risk": risk, "position": position, "subject": subject})
     if json_:
         say(json.dumps(entries, indent=2))
         return
@@ -232,7 +235,9 @@ def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack or 
 
 @app.command()
 def run(
-    name: Annotated[str, typer.Argument(help="A scenario; see testbed list scenarios.")],
+    name: Annotated[
+        str, typer.Argument(help="A scenario (see testbed list scenarios), or your own: file.py, module:function.")
+    ],
     s: Annotated[list[str] | None, typer.Option("-s", help="A parameter, key=value; may be given again.")] = None,
     seed: Seed = 0,
     engine: Annotated[str | None, typer.Option(help="in-process or simulation.")] = None,
@@ -243,14 +248,16 @@ def run(
     json_: Json = False,
 ) -> None:
     """Run a scenario. Decides only with --policy."""
-    from testbed.findings import policy as policy_
     from testbed.harness import scenario
+
+    params = scenario.parse(name, s or [])
+    registered = scenario.find(name)
+
+    from testbed.findings import policy as policy_
     from testbed.harness.run import run as run_scenario
     from testbed.report import folder as folders
     from testbed.report import store as results
 
-    registered = scenario.find(name)
-    params = registered.parse(s or [])
     folder = folder_for(out)
     results.writable(folder)
     # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
@@ -287,6 +294,11 @@ def replay(
     json_: Json = False,
 ) -> None:
     """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
+    from testbed.core import catalogue, user_code
+
+    if not user_code.named(attack):
+        catalogue.known("attack", attack)  # a misspelt one is told before anything is loaded
+
     from testbed.findings import policy as policy_
     from testbed.harness.federation import replay as replay_
     from testbed.report import store as results
@@ -345,7 +357,7 @@ app.add_typer(data_app, name="data")
 @data_app.command("list")
 def data_list(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """The registered data sets, with licence and provenance."""
-    list_("data", json_)
+    list_("data", json_=json_)
 
 
 @data_app.command("fetch")

@@ -7,16 +7,14 @@ noise. Scenarios run on public data and print their seed; for patients' data dra
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.core import parameters
+from testbed.core import catalogue, parameters, user_code
 from testbed.core.defence import Defence, Guarantee
-from testbed.core.errors import UsageError, perhaps
+from testbed.core.errors import UsageError
 
 _REGISTRY: dict[str, Registered] = {}
 REQUIRED = inspect.Parameter.empty
@@ -76,22 +74,22 @@ def defence(
 
 
 def defences() -> list[Registered]:
-    """Every defence of the package, and those that were registered from elsewhere, by name."""
-    import testbed.defences as package
-
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"testbed.defences.{module.name}")
+    """Every defence of the package and of the user's own folders, by name."""
+    for entry in catalogue.entries("defence"):
+        catalogue.load(entry)
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
 def find(name: str) -> Registered:
-    """The defence of that name. Raises `UsageError` where there is none."""
-    known = {d.name: d for d in defences()}
-    if name not in known:
-        raise UsageError(
-            "TB-DEFENCE-001",
-            f"There is no defence called {name!r}.",
-            "A misspelt one would protect nothing.",
-            perhaps(name, sorted(known)),
+    """The defence of that name, or a user's own (`module:function`, `file.py:name`). Raises `UsageError` where there
+    is none, and `ModuleNotFoundError` where its libraries are not installed."""
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if user_code.named(name):
+        found = user_code.value(
+            name, lambda v: isinstance(v, Registered), "defence", "TB-DEFENCE-005", "See docs/extending.md."
         )
-    return known[name]
+        catalogue.check_name("defence", found.name, found.make.__module__)
+        return found
+    catalogue.load(catalogue.known("defence", name))
+    return _REGISTRY[name]

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from testbed.core import parameters
-from testbed.core.errors import UsageError, missing_extra, perhaps
+from testbed.core import catalogue, parameters, user_code
+from testbed.core.errors import UsageError, missing_extra
 from testbed.core.parameters import typed
 from testbed.findings.schema import Defence, Subject, ThreatModel
 from testbed.harness.outcome import Outcome, Progress
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +47,40 @@ class Registered:
 
     def parse(self, pairs: Sequence[str]) -> dict[str, Any]:
         """`key=value` texts as parameters, each in the type of its default. Raises `UsageError`."""
-        given: dict[str, Any] = {}
-        for pair in pairs:
-            key, separator, text = pair.partition("=")
-            if not separator or key not in self.defaults or key == "seed":
-                raise UsageError(
-                    "TB-SCENARIO-002",
-                    f"{self.name} has no parameter {key!r}, or no value was given.",
-                    "A misspelt parameter would change nothing.",
-                    f"It takes: {', '.join(f'{k}={v}' for k, v in self.defaults.items() if k != 'seed')}.",
-                )
-            given[key] = typed(key, text, self.defaults[key])
-        return given
+        return _parsed(self.name, self.defaults, pairs)
+
+
+def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
+    """The parameters of a scenario that need not be loaded for it. Raises `UsageError` for an unknown scenario, for a
+    parameter that it does not have, and for an attack or a defence that does not exist."""
+    entry = None if user_code.named(name) else catalogue.entry("scenario", name)
+    if entry is None or not entry.readable:
+        return find(name).parse(pairs)
+    given = _parsed(name, entry.defaults, pairs)
+    for kind in NAMED:
+        value = str(given.get(kind, "none"))
+        if not entry.own and value not in ("none", entry.defaults.get(kind)) and not user_code.named(value):
+            catalogue.known(kind, value)
+    return given
+
+
+NAMED: tuple[catalogue.Kind, ...] = ("attack", "defence")
+"""Parameters whose value is the name of one."""
+
+
+def _parsed(name: str, defaults: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
+    given: dict[str, Any] = {}
+    for pair in pairs:
+        key, separator, text = pair.partition("=")
+        if not separator or key not in defaults or key == "seed":
+            raise UsageError(
+                "TB-SCENARIO-002",
+                f"{name} has no parameter {key!r}, or no value was given.",
+                "A misspelt parameter would change nothing.",
+                f"It takes: {', '.join(f'{k}={v}' for k, v in defaults.items() if k != 'seed')}.",
+            )
+        given[key] = typed(key, text, defaults[key])
+    return given
 
 
 _REGISTRY: dict[str, Registered] = {}
@@ -84,38 +101,28 @@ def scenario(
 
 
 def scenarios() -> list[Registered]:
-    """Every scenario whose libraries are installed, by name: one file each in `scenarios/`."""
-    package = _package()
-    for module in pkgutil.iter_modules(package.__path__):
+    """Every scenario whose libraries are installed, and those of the user's own folders, by name."""
+    for entry in catalogue.entries("scenario"):
         try:
-            importlib.import_module(f"{package.__name__}.{module.name}")
+            catalogue.load(entry)
         except ModuleNotFoundError as missing:
             if missing_extra(missing) is None:
                 raise
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
-def _package() -> Any:
-    """The folder beside the package in a checkout, the same folder inside it when installed."""
-    return importlib.import_module("testbed.scenarios")
-
-
-def importable(name: str) -> None:
-    """Raises `ModuleNotFoundError`, which says what is missing, for a scenario whose libraries are not installed."""
-    package = _package()
-    if name in {m.name for m in pkgutil.iter_modules(package.__path__)}:
-        importlib.import_module(f"{package.__name__}.{name}")
-
-
 def find(name: str) -> Registered:
-    """The scenario of that name. Raises `UsageError` where there is none."""
-    known = {s.name: s for s in scenarios()}
-    if name not in known:
-        importable(name)
-        raise UsageError(
-            "TB-SCENARIO-001",
-            f"There is no scenario called {name!r}.",
-            "Names are exact.",
-            f"{perhaps(name, known)} See testbed list scenarios.",
+    """The scenario of that name, or a user's own (`module:function`, `file.py[:name]`); its file alone is loaded.
+
+    Raises `UsageError` where there is none, and `ModuleNotFoundError` where its libraries are not installed.
+    """
+    if name in _REGISTRY:
+        return _REGISTRY[name]
+    if user_code.named(name):
+        found = user_code.value(
+            name, lambda v: isinstance(v, Registered), "scenario", "TB-SCENARIO-022", "See docs/extending.md."
         )
-    return known[name]
+        catalogue.check_name("scenario", found.name, found.make.__module__)
+        return found
+    catalogue.load(catalogue.known("scenario", name))
+    return _REGISTRY[name]

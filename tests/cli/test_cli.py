@@ -102,7 +102,11 @@ def test_equal_runs_differ_in_four_fields_only(files: Path, tmp_path: Path, monk
         (["run", "curious_server", "--replicates", "2"], 2, "TB-SCENARIO-007"),
         (["run", "curious_server", "-s", "data=lee-background"], 2, "TB-DATA-070"),
         (["run", "curious_server", "-s", "clients=9000"], 2, "TB-SPLIT-010"),
+        (["run", "curious_server", "-s", "attack=analytic_lin"], 2, "Perhaps: analytic_linear"),
+        (["replay", "x.transcript", "--attack", "analytic_lin"], 2, "Perhaps: analytic_linear"),
         (["list", "weapons"], 2, "TB-CLI-001"),
+        (["list", "attacks", "--risk", "fire"], 2, "TB-CLI-006"),
+        (["list", "--position", "sever"], 2, "Perhaps: server"),
         (["describe", "nothing"], 2, "TB-CLI-003"),
         (["describe", "rmi"], 2, "Perhaps: rmia"),
         (["report", "o.csv"], 4, "TB-RESULT-002"),
@@ -240,6 +244,16 @@ def test_list_and_describe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     assert "Threat model" in told
 
 
+def test_the_list_is_filtered_by_what_an_attack_is_after_and_from_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert invoke(monkeypatch, "list", "--risk", "membership", "--position", "client", "--json") == 0
+    entries = json.loads(capsys.readouterr().out)
+    assert {(e["kind"], e["risk"], e["position"]) for e in entries} == {("attack", "membership", "client")}
+    assert {"global_models", "client_gradient_ascent"} <= {e["name"] for e in entries}
+    assert {e["name"]: e["needs_extra"] for e in entries}["global_models"] == ["federated"]
+
+
 @pytest.mark.parametrize("pair", [("gaussian", "0"), ("random_update", "0.01")])
 def test_a_defence_that_would_do_nothing_is_refused(pair: tuple[str, str]) -> None:
     name, noise = pair
@@ -288,7 +302,8 @@ main()
         ("run curious_server", 2, "leakage-testbed[federated]"),
         ("replay t --attack analytic_linear", 2, "leakage-testbed[federated]"),
         ("run nonsense", 2, "TB-SCENARIO-001"),
-        ("describe curious_server", 2, "leakage-testbed[federated]"),
+        ("describe curious_server", 0, "needs extra: federated (not installed)"),
+        ("list attacks --position server", 0, "needs the extra federated: install leakage-testbed[federated]"),
     ],
 )
 def test_what_needs_an_extra_says_so_and_the_rest_works_without(command: str, code: int, said: str) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from testbed import models
 from testbed.attacks.registry import Attack, find
-from testbed.core import Batch, ModelSpec, Parameters, Reconstruction, Threat, Transcript, Unavailable
+from testbed.core import Batch, ModelSpec, Parameters, Reconstruction, Threat, Transcript, Unavailable, user_code
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.findings import measures
@@ -28,7 +28,6 @@ from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import transcript as transcripts
-from testbed.subjects.predictors import user_code
 
 QUESTION = "What does this recorded federation give away?"
 NO_TRUTH = Unmeasured(unmeasured="no_truth", needs="the records behind the transcript (--truth truth.npz)")

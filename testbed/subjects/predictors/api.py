@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core import Array, Cohort, Predictor, Unavailable
+from testbed.core import Array, Cohort, Predictor, Unavailable, user_code
 from testbed.core.errors import InputError
-from testbed.subjects.predictors import user_code
 from testbed.subjects.predictors.outputs import Outputs, as_probabilities, kind_of
 
 Function = Callable[[Array], Any]

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.core import Act, Array, Cohort, Predictor, Unavailable, user_code
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors import user_code
 from testbed.subjects.predictors.outputs import Outputs, as_probabilities, check_outputs, kind_of
 from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
 
