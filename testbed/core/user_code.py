@@ -64,8 +64,8 @@ def module(place: str, id: str = "TB-CODE-004", fix: str = "Correct it, and try 
     except TestbedError:
         raise
     except Exception as error:  # whatever a module that is somebody else's may raise
-        if isinstance(error, ModuleNotFoundError) and (extra := missing_extra(error)) is not None:
-            raise extra from None
+        if isinstance(error, ModuleNotFoundError) and missing_extra(error) is not None:
+            raise  # which the command line tells as such
         raise UsageError(id, f"{place!r} cannot be imported.", _stopped(error, place), fix) from None
 
 
