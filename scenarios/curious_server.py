@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.registry import find
 from testbed.cli.script import main
 from testbed.core import Protocol, Threat
 from testbed.core.errors import UsageError
@@ -12,7 +13,7 @@ from testbed.findings.plan import Plan
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import cnn, defended, mlp, prepared
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, scenario
+from testbed.harness.scenario import Scenario, is_own, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model"]
@@ -49,7 +50,7 @@ def curious_server(
     With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
     """
     known = source(data)
-    if attack not in ATTACKS:
+    if attack not in ATTACKS and not is_own(attack):
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r}.",
@@ -83,7 +84,7 @@ def curious_server(
         attack=attack,
         metric="line_up_top1",
         unit="record" if batch == 1 else "batch",
-        params={} if linear else {"iterations": iterations},
+        params={"iterations": iterations} if not linear and "iterations" in find(attack).defaults else {},
         perceptual=perceptual,
         primary=True,
     )

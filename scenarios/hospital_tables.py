@@ -12,7 +12,7 @@ from testbed.findings.plan import Plan
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import defended, mlp, prepared
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, scenario
+from testbed.harness.scenario import Scenario, is_own, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "columns that the model is not trained on"]
@@ -53,7 +53,7 @@ def hospital_tables(
             "Cells are rebuilt of tables.",
             "Use heart, support2, breast-cancer or thyroid.",
         )
-    if attack not in ATTACKS:
+    if attack not in ATTACKS and not is_own(attack):
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r}.",

@@ -14,7 +14,7 @@ from testbed.findings.plan import Plan
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import by_a_curious_server, defended, mlp, prepared
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, scenario
+from testbed.harness.scenario import Scenario, is_own, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
@@ -55,7 +55,7 @@ def malicious_server(
     Beside it: what a server that only reads learns of the same federation.
     """
     known = source(data)
-    if attack not in ACTS:
+    if attack not in ACTS and not is_own(attack):
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r}.",

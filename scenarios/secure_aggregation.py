@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.registry import find
 from testbed.cli.script import main
 from testbed.core import Protocol, Threat
 from testbed.core.errors import UsageError
@@ -13,7 +14,7 @@ from testbed.findings.plan import Plan
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import mlp, prepared
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, scenario
+from testbed.harness.scenario import Scenario, is_own, scenario
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.secure import SecureAggregation
 
@@ -49,7 +50,7 @@ def secure_aggregation(
     Beside it: what a server that follows the protocol reads of the sums.
     """
     known = source(data)
-    if attack not in ATTACKS or reader not in READERS:
+    if (attack not in ATTACKS and not is_own(attack)) or reader not in READERS:
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not know the attack {attack!r} with the reader {reader!r}.",
@@ -63,7 +64,7 @@ def secure_aggregation(
             "Where half of the shares rebuild a secret, two contradicting lists could both find enough of them.",
             "Use a threshold above 0.5, or check=false.",
         )
-    reads = {} if attack == "loki" else {"reader": reader}
+    reads = {"reader": reader} if "reader" in find(attack).defaults else {}
     aimed = attack == "model_inconsistency"
     split = hospitals(known, clients, rounds * batch, seed)
     spec = mlp(known, hidden)

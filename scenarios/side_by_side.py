@@ -10,6 +10,7 @@ import numpy as np
 from testbed.cli.script import main
 from testbed.core import Array
 from testbed.core.errors import UsageError
+from testbed.data import dataset
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Metric, Risk, Series, Subject, ThreatModel, Validity
@@ -53,7 +54,7 @@ def side_by_side(
         Subject(
             type="model",
             name=f"{len(names) * len(MODELS) * 2} models of {', '.join(names)}",
-            data_class="public",
+            data_class="real" if any(dataset(n).data_class == "real" for n in names) else "public",
             licence="those of the data sets; see testbed list data",
             size_band="fewer than 1,000 rows",
         ),

@@ -6,8 +6,9 @@ checked, one file is read from it, and the result is cached.
 
 from __future__ import annotations
 
-from testbed.data.datasets.load import Images, Texts, fetch, load_images, load_table, load_texts
-from testbed.data.datasets.registry import Dataset, dataset, datasets
+from testbed.data.datasets.load import Images, Texts, fetch, load_images, load_texts
+from testbed.data.datasets.registry import Dataset, datasets
+from testbed.data.own_tables import dataset, load_table
 
 __all__ = [
     "Dataset",

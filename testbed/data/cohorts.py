@@ -48,8 +48,14 @@ LEAKY: dict[str, tuple[str, ...]] = {
 }
 
 
+MOST_CLASSES = 100
+
+
 def source(name: str) -> Source:
-    """A registered data set by name. Raises `UsageError` for one that no network here takes."""
+    """A registered data set by name, or a user's table by its path; see `testbed.data.own_tables`.
+
+    Raises `UsageError` for one that no network here takes.
+    """
     known = data.dataset(name)
     if known.modality == "image":
         images = data.load_images(name)
@@ -66,10 +72,20 @@ def source(name: str) -> Source:
     target = known.target
     if target is None:
         raise UsageError(
-            "TB-DATA-071", f"{name} names no target.", "A classifier needs a class.", "Use another data set."
+            "TB-DATA-071",
+            f"{name} names no target.",
+            "A classifier needs a class.",
+            "Use another data set; of your own table, write target: COLUMN in its .meta.yaml beside it.",
         )
     usable = frame[frame[target].notna()].reset_index(drop=True)
     made = TARGETS[name](usable) if name in TARGETS else usable[target]
+    if not 2 <= made.nunique() <= MOST_CLASSES:
+        raise UsageError(
+            "TB-DATA-081",
+            f"The target of {name} has {made.nunique()} values.",
+            f"These networks tell 2 to {MOST_CLASSES} classes from each other, each of several people.",
+            "Name a column of classes as the target, or group its values beforehand.",
+        )
     y = np.asarray(pd.factorize(made, sort=True)[0], dtype=np.int64)
     ids = usable[known.person] if known.person else pd.Series(range(len(usable)))
     left_out = {target, known.person, known.site, *LEAKY.get(name, ())}

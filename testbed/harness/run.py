@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from testbed.core import Unavailable
 from testbed.core.errors import UsageError
+from testbed.data import own_tables
 from testbed.harness.outcome import Done, Outcome, Progress
 
 if TYPE_CHECKING:
@@ -68,6 +70,10 @@ def run(
             f"It needs {why.needs} ({why.code}).",
             "Change the parameters.",
         ) from None
+    if isinstance(data := chosen.get("data"), str):
+        if outcome.people is None:
+            outcome = replace(outcome, people=own_tables.protected(data))
+        chosen["data"] = own_tables.without_folders(data)
     result = assemble(
         command="run",
         scenario=registered.name,

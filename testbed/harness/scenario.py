@@ -43,7 +43,7 @@ class Registered:
         for key, value in params.items():
             if key in self.defaults and key != "seed":
                 parameters.check(key, value, self.defaults[key], "TB-SCENARIO-017")
-        return self.make(**params)
+        return self.make(**{key: _own(key, value, self) for key, value in params.items()})
 
     def parse(self, pairs: Sequence[str]) -> dict[str, Any]:
         """`key=value` texts as parameters, each in the type of its default. Raises `UsageError`."""
@@ -66,6 +66,33 @@ def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
 
 NAMED: tuple[catalogue.Kind, ...] = ("attack", "defence")
 """Parameters whose value is the name of one."""
+
+
+def _own(key: str, value: Any, asked: Registered) -> Any:
+    """The name of a user's own attack or defence, which is registered by loading it; any other value as it is."""
+    if key not in NAMED or not isinstance(value, str) or not user_code.named(value):
+        return value
+    if key == "defence":
+        from testbed.defences import registry as defences
+
+        return defences.find(value).name
+    from testbed.attacks import registry as attacks
+
+    attack, usual = attacks.find(value), attacks.find(str(asked.defaults[key]))
+    if attack.claim is not usual.claim or attack.position != usual.position:
+        raise UsageError(
+            "TB-SCENARIO-023",
+            f"{attack.name} is no attack for {asked.name}.",
+            f"It claims {attack.claim.__name__} from the position {attack.position}; this scenario judges "
+            f"{usual.claim.__name__} from the position {usual.position}.",
+            "Choose a scenario whose attacks make that claim; testbed describe says so.",
+        )
+    return attack.name
+
+
+def is_own(attack: str) -> bool:
+    """Is this attack a user's own, of which no scenario's list can know?"""
+    return catalogue.entry("attack", attack) is None or catalogue.known("attack", attack).own
 
 
 def _parsed(name: str, defaults: Mapping[str, Any], pairs: Sequence[str]) -> dict[str, Any]:
