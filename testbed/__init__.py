@@ -2,9 +2,11 @@
 
 >>> import testbed as tb
 >>> done = tb.evaluate_release(original, synthetic, control)  # may this synthetic table go out?
->>> done = tb.run(tb.find_scenario("curious_server"), seed=1)  # a scenario of this testbed
+>>> done = tb.audit_model(forest, members, controls, label="sick")  # what does this model give away?
+>>> done = tb.run("curious_server", {"clients": 4}, seed=1)  # a scenario of this testbed, or of your own file
+>>> done = tb.replay("true.transcript", "analytic_linear", truth="truth.npz")  # record once, attack many
 >>> tap = tb.record(strategy)  # anybody's Flower federation
->>> done.result.decision.verdict
+>>> done.result.decision.verdict, done.to_frame(), done.write("runs/mine")
 """
 
 from __future__ import annotations
@@ -14,19 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from testbed.findings.policy import load as load_policy
-    from testbed.harness.release.evaluate import evaluate as evaluate_release
-    from testbed.harness.run import run as run
     from testbed.harness.scenario import find as find_scenario
+    from testbed.report.functions import audit_model as audit_model
+    from testbed.report.functions import evaluate_release as evaluate_release
+    from testbed.report.functions import replay as replay
+    from testbed.report.functions import run as run
     from testbed.subjects.federation.tap import record as record
 
-__all__ = ["evaluate_release", "find_scenario", "load_policy", "record", "run"]
+__all__ = ["audit_model", "evaluate_release", "find_scenario", "load_policy", "record", "replay", "run"]
 
 _LAZY = {
-    "evaluate_release": ("testbed.harness.release.evaluate", "evaluate"),
+    "audit_model": ("testbed.report.functions", "audit_model"),
+    "evaluate_release": ("testbed.report.functions", "evaluate_release"),
     "find_scenario": ("testbed.harness.scenario", "find"),
     "load_policy": ("testbed.findings.policy", "load"),
     "record": ("testbed.subjects.federation.tap", "record"),
-    "run": ("testbed.harness.run", "run"),
+    "replay": ("testbed.report.functions", "replay"),
+    "run": ("testbed.report.functions", "run"),
 }
 
 
@@ -36,3 +42,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'testbed' has no attribute {name!r}")
     module, function = _LAZY[name]
     return getattr(importlib.import_module(module), function)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,164 @@
+"""The commands as functions: what `import testbed` offers. Each gives back a `Finished`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from testbed.core.errors import UsageError
+from testbed.findings import policy as policies
+from testbed.findings.policy import Policy
+from testbed.report.finished import Finished
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from testbed.harness.scenario import Registered
+    from testbed.subjects.predictors.subject import Subject
+
+Progress = Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    """Nobody watches."""
+
+
+def _policy(given: str | Policy | None) -> Policy | None:
+    return policies.load(given) if isinstance(given, str) else given
+
+
+def evaluate_release(
+    original: pd.DataFrame,
+    synthetic: pd.DataFrame,
+    control: pd.DataFrame | None = None,
+    *,
+    policy: str | Policy | None = None,
+    **options: Any,
+) -> Finished:
+    """May this synthetic table go out? As `testbed evaluate`, on data frames.
+
+    `control` holds people like the original's who were held out before synthesising; without it nothing can pass.
+    `options` are those of `harness.release.evaluate.evaluate`: name, person, secrets, links, kinds, data_class (real
+    unless told), licence, attacks, seed, instrument, progress. As with the command, the releases of one original of
+    real people are counted.
+    """
+    from testbed.data.datasets import load
+    from testbed.harness.release.evaluate import evaluate
+
+    done = evaluate(original, synthetic, control, policy=_policy(policy), **options).counted(load.cache_folder())
+    return Finished(done.result, done.evidence, done.people)
+
+
+def audit_model(
+    model: Any,
+    members: pd.DataFrame,
+    controls: pd.DataFrame,
+    *,
+    reference: pd.DataFrame | None = None,
+    label: str = "label",
+    person: str | None = None,
+    policy: str | Policy | None = None,
+    **options: Any,
+) -> Finished:
+    """What does this model give away about the people it was trained on? As `testbed audit-model`, on a fitted model.
+
+    `model` is a scikit-learn estimator, a torch module, or a function of records (n, features) that answers each with a
+    number a class. `members` were in its training data, `controls` were not; both hold `label`, and `reference` are
+    further people, the attacker's own. `options` are name, data_class (real unless told), licence, shadows, secrets,
+    seed, progress; and of a torch module or a function also outputs (logits, probabilities, number, or auto) and
+    budget, how many records the function may be asked about.
+    """
+    from testbed.harness.model import audit
+
+    frames = {"members": members, "controls": controls} | ({} if reference is None else {"reference": reference})
+    outputs, budget = options.pop("outputs", "auto"), options.pop("budget", None)
+    subject = _subject(model, frames, label, person, outputs, budget)
+    result, evidence, people = audit.audit_model(
+        subject, list(frames.values()), person=person, policy=_policy(policy), **options
+    )
+    return Finished(result, evidence, people)
+
+
+def _subject(
+    model: Any, frames: dict[str, pd.DataFrame], label: str, person: str | None, outputs: str, budget: int | None
+) -> Subject:
+    from testbed.subjects.predictors import load
+    from testbed.subjects.predictors.api import Api
+
+    if hasattr(model, "state_dict"):
+        return load.from_factory(lambda: copy.deepcopy(model), None, outputs, frames, label, person)
+    if hasattr(model, "predict"):
+        return load.from_estimator(model, frames, label, person)
+    if callable(model):
+        return load.from_api(Api(model, budget), outputs, frames, label, person)
+    raise UsageError(
+        "TB-SUBJECT-050",
+        f"A {type(model).__name__} is no model that can be asked.",
+        "It has no predict, is no torch module, and cannot be called.",
+        "Give a fitted scikit-learn estimator, a torch module, or a function of an array of records.",
+    )
+
+
+def run(
+    scenario: str | Registered,
+    params: Mapping[str, Any] | None = None,
+    *,
+    seed: int = 0,
+    engine: str | None = None,
+    policy: str | Policy | None = None,
+    replicates: int = 1,
+    progress: Progress = _silent,
+) -> Finished:
+    """Run a scenario: by name, by your own file's path, or as `find_scenario` gives it. As `testbed run`.
+
+    Without a policy there is no verdict. Raises `UsageError` for a parameter that it does not have.
+    """
+    from testbed.harness import scenario as scenarios
+    from testbed.harness.run import run as run_scenario
+
+    registered = scenarios.find(scenario) if isinstance(scenario, str) else scenario
+    if unknown := set(params or {}) - (set(registered.defaults) - {"seed"}):
+        registered.parse([f"{sorted(unknown)[0]}="])  # which says what there is
+    done = run_scenario(
+        registered,
+        params,
+        seed=seed,
+        engine=engine,
+        policy=_policy(policy),
+        replicates=replicates,
+        progress=progress,
+    )
+    return Finished(done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+
+
+def replay(
+    transcript: str | Path,
+    attack: str,
+    params: Mapping[str, Any] | None = None,
+    *,
+    truth: str | Path | None = None,
+    model: str | None = None,
+    shape: Sequence[int] = (),
+    policy: str | Policy | None = None,
+    seed: int = 0,
+) -> Finished:
+    """Attack a recorded federation, by an attack's name or your own file's path. As `testbed replay`.
+
+    `truth` is the truth.npz of the run, without which nothing is judged. For a foreign transcript `model` names the
+    factory of its network, `module:function`, and `shape` is that of a record.
+    """
+    from testbed.harness.federation import replay as replays
+
+    done = replays.replay(
+        Path(transcript),
+        attack,
+        pairs=[f"{key}={value}" for key, value in (params or {}).items()],
+        truth_path=None if truth is None else Path(truth),
+        model=model,
+        shape=shape,
+        policy=_policy(policy),
+        seed=seed,
+    )
+    return Finished(done.result, done.outcome.evidence, None, done.outcome.files)
