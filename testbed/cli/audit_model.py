@@ -15,10 +15,15 @@ def audit_model(
     model: Annotated[
         Path | None, typer.Option(help="A scikit-learn estimator (joblib). Loading it runs its code: only your own.")
     ] = None,
-    factory: Annotated[str | None, typer.Option(help="module:function that returns a torch module.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="module:function, or file.py:function, that returns a torch module.")
+    ] = None,
     weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
     api: Annotated[
-        str | None, typer.Option(help="module:function that answers an array of records with a number a class.")
+        str | None,
+        typer.Option(
+            help="module:function, or file.py:function, that answers an array of records with a number a class."
+        ),
     ] = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Of an API: how many records may be asked about.")] = None,
     outputs: Annotated[

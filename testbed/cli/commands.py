@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +14,8 @@ from testbed.cli import console
 from testbed.cli.audit_model import audit_model
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.core import catalogue as known_names
+from testbed.core import user_code
 from testbed.core.errors import Exit, UsageError
 from testbed.core.shown import shown
 from testbed.harness.release.meta_file import MetaFile
@@ -36,8 +39,14 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", help="Tell the version and end.", callback=_version, is_eager=True)
     ] = False,
+    code: Annotated[
+        list[Path] | None,
+        typer.Option(help=f"A folder, or file, of your own attacks, defences and scenarios; or {user_code.FOLDERS}."),
+    ] = None,
 ) -> None:
     """What does this federation, this model or this synthetic table give away about the people in it, and to whom?"""
+    if code:
+        os.environ[user_code.FOLDERS] = os.pathsep.join(map(str, code))
 
 
 @app.command()
@@ -283,10 +292,12 @@ def run(
 @app.command()
 def replay(
     transcript: Annotated[Path, typer.Argument(help="A recorded transcript.")],
-    attack: Annotated[str, typer.Option(help="The attack that reads it.")],
+    attack: Annotated[str, typer.Option(help="The attack that reads it, or your own: file.py:name, module:function.")],
     s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of the attack, key=value.")] = None,
     truth: Annotated[Path | None, typer.Option(help="truth.npz; without it nothing is judged.")] = None,
-    model: Annotated[str | None, typer.Option(help="module:factory of the model, for a foreign transcript.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="module:factory, or file.py:factory, of a foreign transcript's model.")
+    ] = None,
     shape: Annotated[str | None, typer.Option(help="A record's shape, such as 3,32,32, for a foreign model.")] = None,
     policy: PolicyOption = None,
     seed: Seed = 0,
@@ -294,10 +305,8 @@ def replay(
     json_: Json = False,
 ) -> None:
     """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
-    from testbed.core import catalogue, user_code
-
     if not user_code.named(attack):
-        catalogue.known("attack", attack)  # a misspelt one is told before anything is loaded
+        known_names.known("attack", attack)  # a misspelt one is told before anything is loaded
 
     from testbed.findings import policy as policy_
     from testbed.harness.federation import replay as replay_

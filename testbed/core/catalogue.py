@@ -137,7 +137,8 @@ def _all(kind: Kind) -> Iterator[Entry]:
         parts = path.relative_to(folder).with_suffix("").parts
         dotted = ".".join([room, *parts]).removesuffix(".__init__")
         yield from (e for e in within(path, dotted) if e.kind == kind)
-    for path in user_code.files():
+    inside = [source_text.folder(r).resolve() for r in ROOMS.values()]
+    for path in (p for p in user_code.files() if not any(p.is_relative_to(f) for f in inside)):
         yield from (e for e in within(path, path.stem) if e.kind == kind)
 
 

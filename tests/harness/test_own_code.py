@@ -125,6 +125,18 @@ def test_a_folder_of_own_code_is_listed_and_found_like_the_packages_own(
     assert scenarios.find("three").parse(["rounds=3"]) == {"rounds": 3}
 
 
+def test_the_folder_is_named_by_an_option_as_well(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TESTBED_CODE", "")  # and taken back afterwards
+    packaged = Path(registry.__file__).parent
+    given = ["--code", str(mine), "--code", str(packaged), "list", "attacks", "--risk", "membership"]
+    assert invoke(monkeypatch, *given) == 0
+    told = capsys.readouterr().out
+    assert "surprise" in told
+    assert "read_by_hand" not in told
+
+
 @pytest.mark.parametrize("name", ["mine/my_scenario.py", "mine/my_scenario.py:three", "mine.my_scenario:three"])
 def test_a_scenario_runs_by_its_path_or_module(name: str, mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert invoke(monkeypatch, "run", name, "-s", "rounds=2", "--out", "out") == 0

@@ -22,13 +22,16 @@ class MetaFile:
     data_class: str | None = None
     licence: str = "not stated"
     name: str | None = None
+    target: str | None = None
+    """For scenarios on the same table, as is the site; see `testbed.data.own_tables`."""
+    site: str | None = None
 
     @staticmethod
     def read(path: Path) -> MetaFile:
         bad = UsageError(
             "TB-DATA-062",
             "The meta file cannot be used.",
-            "It must be YAML with some of: person, secrets, link, columns, data_class, licence, name.",
+            "It must be YAML with some of: person, secrets, link, columns, data_class, licence, name, target, site.",
             "See docs/evaluate.md for an example.",
         )
         try:
@@ -43,7 +46,9 @@ class MetaFile:
                 if not all(isinstance(v, str) for v in given[key]):
                     raise bad
         columns = given.get("columns") or {}
-        texts = [given[k] for k in ("person", "data_class", "licence", "name") if given.get(k) is not None]
+        texts = [
+            given[k] for k in ("person", "data_class", "licence", "name", "target", "site") if given.get(k) is not None
+        ]
         if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns, *columns.values()]):
             raise bad
         return MetaFile(**given)
