@@ -50,7 +50,7 @@ def _row(entry: catalogue.Entry) -> dict[str, Any]:
         row |= {"position": given["position"], "malicious": "act" in given, "claim": given["claim"]}
         row |= {"needs": sorted(given["needs"]), "reference": given["reference"], "risk": given["risk"]}
         row |= {"access": given.get("access", "white"), "summary": entry.summary.splitlines()[0]}
-        row |= {part: given[part] for part in ("subject", "rule") if part in given}
+        row |= {"subject": given.get("subject"), "rule": given.get("rule"), "uses": sorted(given.get("uses", ()))}
     elif entry.kind == "scenario":
         row |= {"position": given.get("position", "server"), "malicious": given.get("malicious", False)}
         row |= {"summary": given["question"], "params": _shown(_params(entry))}

@@ -22,6 +22,7 @@ from typing import Any
 from testbed.core.errors import TestbedError, UsageError, missing_extra
 
 FOLDERS = "TESTBED_CODE"
+HERE = Path(__file__).parents[1]
 
 
 def named(text: str) -> bool:
@@ -138,8 +139,10 @@ def _in_package(path: Path) -> str | None:
 
 
 def _stopped(error: Exception, place: str) -> str:
-    """The kind of an error and the line of the user's file; its text may quote a record."""
+    """The kind of an error and the line of the user's file; its text may quote a record, unless it is a registry's."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    said = f" ({error})" if Path(last.filename).is_relative_to(HERE) and Path(last.filename).stem == "registry" else ""
     lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if Path(f.filename).name == Path(place).name]
     where = f" in line {lines[-1]}" if lines else ""
     hint = "" if place.endswith(".py") else " It is looked for in the current folder and on PYTHONPATH."
-    return f"Its import stopped with {type(error).__name__}{where}.{hint}"
+    return f"Its import stopped with {type(error).__name__}{where}{said}.{hint}"

@@ -36,8 +36,9 @@ def test_every_attack_reads_the_same_from_its_text_as_when_it_is_loaded() -> Non
         assert entry.defaults == attack.defaults, name
         assert [type(v) for v in entry.defaults.values()] == [type(v) for v in attack.defaults.values()]
         assert entry.summary == attack.summary
-        for part in ("subject", "rule"):
-            assert given.get(part) == getattr(attack, part, None), f"{name}: {part}"
+        assert (given["subject"], given["rule"], given.get("metric")) == (attack.subject, attack.rule, attack.metric)
+        assert frozenset(given.get("uses", ())) == attack.uses
+        assert {k: v for k, v in given.items() if k in attacks.TRAITS} == dict(attack.traits)
 
 
 def test_every_scenario_reads_the_same_from_its_text_as_when_it_is_loaded() -> None:

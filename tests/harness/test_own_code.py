@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +20,18 @@ from testbed.defences import registry as defences
 from testbed.harness import scenario as scenarios
 from testbed.harness.run import run
 
+ROOT = Path(__file__).parents[2]
 ATTACK = '''
 from testbed.attacks.inversion.analytic_linear import analytic_linear
+from testbed.attacks.model.predictions import asked, true_class
 from testbed.attacks.registry import attack
 from testbed.core import Reconstruction, Scores
 
 SOURCE = "https://example.org/mine"
 
-@attack(of_a_transcript
-    risk="reconstruction", claim=Reconstruction, needs={"architecture"}, position="server", reference=SOURCE
+@attack(
+    subject="transcript", rule="TB-RECONSTRUCTION-990", risk="reconstruction", claim=Reconstruction,
+    needs={"architecture"}, position="server", reference=SOURCE,
 )
 def read_by_hand(view, question, auxiliary, rng, *, gain: float = 1.0) -> Reconstruction:
     """Read what the first layer shows.
@@ -33,21 +40,18 @@ def read_by_hand(view, question, auxiliary, rng, *, gain: float = 1.0) -> Recons
     """
     return analytic_linear.read(view, question, auxiliary, rng)
 
-@attack(of_a_model
-    risk="membership", claim=Scores, needs={"target_records"}, position="recipient", access="score", reference=SOURCE
+@attack(
+    subject="model", rule="TB-MEMBERSHIP-390", risk="membership", claim=Scores, needs={"target_records"},
+    position="recipient", access="score", reference=SOURCE,
 )
 def surprise(view, question, auxiliary, rng) -> Scores:
     """Score a record by the probability of its class.
 
     Threat model: whoever may ask the model.
     """
-    people = question.people
-    return Scores(view(people)[range(len(people)), people.y])
+    people, probabilities = asked(view, question)
+    return Scores(true_class(people, probabilities))
 '''
-DECLARED = {
-    "of_a_transcript": {"subject": "transcript", "rule": "TB-RECONSTRUCTION-990"},
-    "of_a_model": {"subject": "model", "rule": "TB-MEMBERSHIP-990"},
-}
 DEFENCE = '''
 import numpy as np
 from testbed.defences.registry import defence
@@ -86,11 +90,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     defences._REGISTRY.pop("signs", None)
     folder = tmp_path / "mine"
     folder.mkdir()
-    declared = registry.Attack.__dataclass_fields__
-    text = ATTACK
-    for place, parts in DECLARED.items():
-        text = text.replace(place, "".join(f"{k}={v!r}, " for k, v in parts.items() if k in declared))
-    (folder / "my_attacks.py").write_text(text)
+    (folder / "my_attacks.py").write_text(ATTACK)
     (folder / "my_defence.py").write_text(DEFENCE)
     (folder / "my_scenario.py").write_text(SCENARIO)
     (folder / "my_model.py").write_text(MODEL)
@@ -192,6 +192,35 @@ def test_a_model_and_an_api_are_audited_by_the_path_of_their_code(mine: Path, mo
         assert result(Path(out))["findings"]
 
 
+def test_audit_model_runs_an_own_attack_that_lies_in_a_folder(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TESTBED_CODE", str(mine))
+    for name, seed in (("members", 1), ("controls", 2)):
+        people(60, seed).to_csv(f"{name}.csv", index=False)
+    given = ["--members", "members.csv", "--controls", "controls.csv", "--data-class", "synthetic", "--out", "out"]
+    assert invoke(monkeypatch, "audit-model", "--api", "mine/my_model.py:answers", *given) in (0, 1, 3)
+    own = [f for f in result(Path("out"))["findings"] if f["attack"]["name"] == "surprise"]
+    assert own[0]["rule"] == "TB-MEMBERSHIP-390"
+    assert not any(f["primary"] for f in own)  # it informs: nobody declared that it decides
+
+
+def test_the_conformance_suite_runs_an_own_attack_that_lies_in_a_folder(mine: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-k",
+        "surprise",
+        "-p",
+        "no:cacheprovider",
+        "tests/test_conformance.py",
+    ]
+    environment = {**os.environ, "TESTBED_CODE": str(mine)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 8
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -207,6 +236,13 @@ def test_own_code_that_cannot_be_used_is_told_by_its_place(name: str, said: str,
         scenarios.find(name)
     assert said in str(told.value)
     assert "Zanzibarwort" not in str(told.value)
+
+
+def test_what_a_registry_has_against_own_code_is_told_in_its_words(mine: Path) -> None:
+    registry.find("mine/my_attacks.py:surprise")
+    (mine / "again.py").write_text(ATTACK.replace("def surprise", "def other"))
+    with pytest.raises(UsageError, match="there are two attacks called read_by_hand"):
+        registry.find("mine/again.py:other")
 
 
 def test_a_file_named_like_a_library_is_still_loaded(mine: Path) -> None:
