@@ -46,7 +46,7 @@ ATTACKS_MAY_IMPORT = {
     "collections",
     "__future__",
 }
-REGISTRY_MAY_ALSO_IMPORT = {"importlib", "inspect", "pathlib", "pkgutil", "re"}
+REGISTRY_MAY_ALSO_IMPORT = {"inspect", "re"}
 FORBIDDEN_IN_ATTACKS = {"Split", "Evidence", "judge", "harness"}
 
 
