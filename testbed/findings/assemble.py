@@ -1,4 +1,4 @@
-"""A result, put together from findings: the run, the subject, the decision and what is withheld."""
+"""A result assembled from findings: the run, the subject, the decision and what is withheld."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from testbed.findings.schema import (
 )
 
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "flwr", "sdv", "anonymeter")
-
+"""Packages whose versions stand in a result, where they are installed."""
 
 WITHHELD = [
     "records, row numbers and identifiers of the original",
@@ -39,10 +39,11 @@ WITHHELD = [
     "predicates, links and reconstructions",
     "seeds of generators",
 ]
+"""What no result holds, as its report says."""
 
 
 def environment() -> Environment:
-    """The machine in words: never its name, its user or a path."""
+    """The machine's Python, system, cores, packages and CPU seconds; never its name, its user or a path."""
     packages: dict[str, str] = {}
     for name in PACKAGES:
         try:
@@ -60,13 +61,14 @@ def environment() -> Environment:
 
 
 def size_band(rows: int) -> str:
-    """A coarse count of rows: the exact one is nobody's business."""
+    """A number of rows as a band, such as 'fewer than 1,000 rows': the exact number is not disclosed."""
     edges = [100, 1_000, 10_000, 100_000, 1_000_000]
     below = next((e for e in edges if rows < e), None)
     return f"fewer than {below:,} rows" if below else "1,000,000 rows or more"
 
 
 def version() -> str:
+    """The installed version of the testbed."""
     return metadata.version("leakage-testbed")
 
 
@@ -117,11 +119,12 @@ def assemble(
 
 
 def as_data_class(name: str) -> DataClass:
+    """The data class of that name. Raises `UsageError` for any other name."""
     if name not in get_args(DataClass):
         raise UsageError(
             "TB-DATA-061",
             f"There is no data class {name!r}.",
             "It decides what may be shown.",
-            f"Use one of: {', '.join(get_args(DataClass))}; what is unknown is real.",
+            f"Use one of: {', '.join(get_args(DataClass))}. Where it is unknown, use real.",
         )
     return name  # type: ignore[return-value]

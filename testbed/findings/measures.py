@@ -1,5 +1,5 @@
 # pyright: strict
-"""From evidence to findings: each number of a report, as a pure function of evidence rows."""
+"""Findings from evidence: each number of a report is a pure function of evidence rows."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from testbed.findings.validity import FEW_FORMED, FEW_GUESSES, MANY_GUESSES
 from testbed.findings.wording import percent, plain_words
 
 MEASURES = ("measure", "control", "baseline", "excess", "residual", "positive_control")
+"""The fields of a finding that hold an estimate or an `Unmeasured`."""
 NO_POLICY = Unmeasured(unmeasured="no_policy", needs="a policy file (--policy) that limits this risk")
 NOT_APPLICABLE = Unmeasured(unmeasured="not_applicable", needs="nothing: the measure has no meaning here")
 NO_CONTROL = Unmeasured(
@@ -27,6 +28,7 @@ NO_CONTROL = Unmeasured(
 def estimate(
     metric: Metric, interval: Interval, unit: Unit, n: int | None = None, fpr: float | None = None
 ) -> Estimate:
+    """An interval as it stands in a result. `n` is the count of units, by default the interval's own."""
     return Estimate(
         metric=metric,
         value=interval.value,
@@ -41,7 +43,10 @@ def estimate(
 
 
 def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit, design: float = 1.0) -> tuple[Interval, int] | None:
-    """A cell's success rate and its count of units, or None where the cell is empty."""
+    """A cell's success rate with its interval, and its count of units; None if the cell is empty.
+
+    `design` is a design effect: the interval is that of n / `design` guesses. For the unit batch, n counts batches.
+    """
     cell = evidence.cell(view, group)
     if not len(cell):
         return None
@@ -51,10 +56,10 @@ def _rate(evidence: Evidence, view: Cell, group: Group, unit: Unit, design: floa
         interval = statistics.wilson(float(cell.success.mean()) * worth, worth)
         method = "wilson over batches" if worth == batches else "wilson over batches, n divided by the design effect"
         return Interval(interval.value, interval.low, interval.high, interval.level, method, worth), batches
-    found = statistics.proportion(cell.success, cell.cluster)
+    rate = statistics.proportion(cell.success, cell.cluster)
     if design > 1:
-        found = statistics.widened(found, design)
-    return found, len(cell)
+        rate = statistics.widened(rate, design)
+    return rate, len(cell)
 
 
 def rates(
@@ -64,10 +69,11 @@ def rates(
     missing: Mapping[str, Unmeasured] | None = None,
     design: float = 1.0,
 ) -> Finding:
-    """A finding whose measures are success rates of cells. `paired`: one guess is judged in both groups.
+    """A finding whose measures are the success rates of the four cells.
 
-    `missing` says why a cell is empty, by measure name; an empty attack cell raises `ValueError`. `design` is a
-    further design effect, by which the number of guesses is divided.
+    `paired` says that each guess is judged in both groups, so the two rates are correlated. `missing` gives the reason
+    for an empty cell, by measure name. `design` is a design effect: n guesses count as n / `design`. Raises
+    `ValueError` if the attack cell is empty.
     """
     missing = missing or {}
     cells: dict[str, tuple[Cell, Group]] = {
@@ -85,8 +91,8 @@ def rates(
     if paired and control is not None:
         used, unused = evidence.cell("true", "used"), evidence.cell("true", "unused")
         link = statistics.correlation(used.success, unused.success, min(measure[0].n, control[0].n))
-    over = statistics.excess(measure[0], control[0], link) if control else None
-    return _finding(plan, evidence, found, missing, over, ())
+    excess = statistics.excess(measure[0], control[0], link) if control else None
+    return _finding(plan, evidence, found, missing, excess, ())
 
 
 def membership(
@@ -96,11 +102,12 @@ def membership(
     design: float = 1.0,
     part: Array | None = None,
 ) -> Finding:
-    """TPR at the thresholds that the halves of the controls set; the control is each half's FPR at the other's.
+    """A membership finding: the TPR at a fixed FPR, beside the FPR itself, with an excess and a ROC.
 
-    Unmeasured where the controls are too few for the false-positive rate asked (ten expected false positives).
-    `design` is a further design effect, by which the number of guesses is divided. `part` (n,) numbers parts of the
-    people by item, each of which has thresholds of its own, where it was scored by an attack of its own.
+    Each half of the controls sets a threshold; the FPR is measured on the other half (`at_threshold`). The finding is
+    unmeasured if the controls are too few for this FPR: ten false positives must be expected. `design` is a design
+    effect: n guesses count as n / `design`. `part` (n,) gives each item the number of its part of the people, where
+    parts were scored by different attacks; each part then has its own thresholds.
     """
     missing = dict(missing or {})
     used, unused = (evidence.cell("true", g) for g in ("used", "unused"))
@@ -142,38 +149,42 @@ def membership(
     assert measure is not None
     assert control is not None
     slope = statistics.roc_slope(fpr, used.score, unused.score)
-    over = statistics.excess(measure[0], control[0], slope=slope)
-    finding = _finding(plan, evidence, found, missing, over, flags, fpr=fpr, series=[series])
+    excess = statistics.excess(measure[0], control[0], slope=slope)
+    finding = _finding(plan, evidence, found, missing, excess, flags, fpr=fpr, series=[series])
     worth = _worth(measure[0].value, control[0].value)
     return finding.model_copy(update={"plain": finding.plain + worth})
 
 
 PREVALENCES = (0.01, 0.1, 0.5)
+"""Shares of the suspects who were in the data, for which a report says how often an accusation is right."""
 
 
 def _worth(tpr: float, fpr: float) -> str:
-    """What an accusation is worth, where some of the suspects were in the data."""
+    """A sentence on how often an accusation is right, for each share of `PREVALENCES`."""
     values = [statistics.ppv(tpr, fpr, p) for p in PREVALENCES]
     if any(v is None for v in values):
         return ""
-    shares = ", ".join(f"{100 * p:g}" for p in PREVALENCES)
-    right = ", ".join(f"{100 * (v or 0):.0f}" for v in values)
-    return f" Where {shares} of 100 suspects were in the data, an accusation is right {right} times in 100."
+    cases = [
+        f"{100 * (v or 0):.0f} times in 100 if {100 * p:g} of 100 suspects {'was' if p == 0.01 else 'were'} in the data"
+        for v, p in zip(values, PREVALENCES, strict=True)
+    ]
+    return f" An accusation is right {'; '.join(cases)}."
 
 
 def false_positive_rate(controls: int) -> float:
-    """The smallest customary one that so many controls show; the largest where they are too few for any."""
+    """The smallest customary false-positive rate that this many controls can show; the largest if they show none."""
     return statistics.resolvable_fpr(controls) or statistics.FALSE_POSITIVE_RATES[-1]
 
 
 def at_threshold(
     used: Evidence, unused: Evidence, fpr: float, design: float = 1.0, part: Array | None = None
 ) -> tuple[tuple[Interval, int], tuple[Interval, int]]:
-    """TPR and FPR, each half of the controls setting the threshold at which the other is judged; by person.
+    """TPR and FPR, each with its count of records, at thresholds set by halves of the controls.
 
-    A record used is judged at both thresholds, those of its own `part` where there are parts. Averaging over both
-    halves cancels the thresholds' sampling error in the FPR. The TPR's interval is about the thresholds chosen; that
-    other controls would set others is in that of the excess, by the ROC's slope.
+    Persons are split into two halves, and each half sets a threshold. A control is judged at the other half's
+    threshold, a used record at both, averaged; where there are parts, at those of its own `part`. Averaging over both
+    halves cancels the thresholds' sampling error in the FPR. The TPR's interval takes the thresholds as fixed; their
+    uncertainty enters the interval of the excess, through the ROC's slope.
     """
     accused, falsely = np.zeros(len(used)), np.zeros(len(unused))
     mine, theirs = (
@@ -189,7 +200,7 @@ def at_threshold(
 
 
 def _accused(used: Evidence, unused: Evidence, fpr: float) -> tuple[Array, Array]:
-    """How likely each record used is accused, over both thresholds, and each control, at the other half's."""
+    """Each record's chance of being accused: used records over both thresholds, controls at the other half's."""
     _, first, person = np.unique(unused.cluster, return_index=True, return_inverse=True)
     even = np.argsort(np.argsort(first))[person] % 2 == 0  # persons in the order in which they were asked about
     one, other = (statistics.accuser(fpr, unused.score[half]) for half in (even, ~even))
@@ -197,7 +208,7 @@ def _accused(used: Evidence, unused: Evidence, fpr: float) -> tuple[Array, Array
 
 
 def area_under_curve(plan: Plan, evidence: Evidence, design: float = 1.0) -> Finding:
-    """The AUC, which informs and never decides: it hides a leak of a few records."""
+    """A finding with the AUC. It informs and never decides, because an AUC hides the leak of a few records."""
     cells = {
         view: tuple(evidence.where((evidence.view == view) & (evidence.group == g)) for g in ("used", "unused"))
         for view in ("true", "blind", "positive")
@@ -231,8 +242,8 @@ def area_under_curve(plan: Plan, evidence: Evidence, design: float = 1.0) -> Fin
         validity=Validity(ok=True, flags=[]),
         limit=NO_POLICY,
         verdict="none",
-        plain="Over all thresholds at once, a random member outranks a random non-member "
-        f"{percent(value)} of the time; guessing gives 50 %.",
+        plain=f"In {percent(value)} of pairs, the attack scores a random member higher than a random non-member (AUC). "
+        "Guessing gives 50 %.",
         taxonomy=taxonomy(plan.risk),
         target=plan.target,
     )
@@ -265,7 +276,7 @@ def _finding(
     if positive is None:
         flags.append("positive_control_missing")
     else:
-        # What a class is like holds of people who were not used as well.
+        # What a class looks like is also true of people whose records were not used, so a blind view is the comparison.
         others = found["baseline"] if plan.unit == "class" else control
         if statistics.excess(positive[0], others[0] if others else statistics.wilson(0, positive[0].n)).low <= 0:
             flags.append("positive_control_failed")
@@ -298,7 +309,7 @@ def _unmeasured(plan: Plan, evidence: Evidence, why: Unmeasured) -> Finding:
 
 
 def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int = 0) -> Finding:
-    """A finding that could not be measured: never a zero, and never a pass."""
+    """A finding that could not be measured, with the reason `why` in every field; it can never pass."""
     return Finding(
         rule=plan.rule,
         risk=plan.risk,
@@ -313,20 +324,20 @@ def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int =
         validity=Validity(ok=False, flags=[why.unmeasured]),
         limit=NO_POLICY,
         verdict="none",
-        plain=f"This could not be measured ({why.unmeasured}): it would take {why.needs}.",
+        plain=f"This could not be measured ({why.unmeasured}). What is needed: {why.needs}.",
         taxonomy=taxonomy(plan.risk),
         target=plan.target,
     )
 
 
 def diagnostic(plan: Plan, measure: Interval, control: Interval | None, plain: str) -> Finding:
-    """A rate that informs, beside that of a control where there is one; nothing decides by it."""
-    over = statistics.excess(measure, control) if control else None
+    """A finding with a rate, beside the control's rate if there is one; baseline and positive control do not apply."""
+    excess = statistics.excess(measure, control) if control else None
     return unmeasured(plan, NOT_APPLICABLE, measure.n, measure.n).model_copy(
         update={
             "measure": estimate("rate", measure, plan.unit),
             "control": estimate("rate", control, plan.unit) if control else NOT_APPLICABLE,
-            "excess": estimate("excess", over, plan.unit) if over else NOT_APPLICABLE,
+            "excess": estimate("excess", excess, plan.unit) if excess else NOT_APPLICABLE,
             "plain": plain,
         }
     )
@@ -348,11 +359,12 @@ def _flags(evidence: Evidence, controlled: bool) -> list[str]:
 
 
 def enough_formed(requested: int) -> float:
+    """The number of formed guesses below which a finding is flagged `few_formed`."""
     return FEW_FORMED * min(requested, MANY_GUESSES)
 
 
 def residual_share(over: Interval | None, control: Interval | None, unit: Unit) -> Measure:
-    """The excess over what was left to learn."""
+    """The residual risk: the excess divided by 1 - control, the share that was left to learn."""
     if over is None or control is None:
         return NO_CONTROL
     scaled = statistics.residual(over, control.value)

@@ -1,5 +1,5 @@
 # pyright: strict
-"""What is measured, declared before anything runs."""
+"""A plan: one measurement, declared before anything runs."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from typing import Any
 from testbed.findings.schema import Metric, Risk, Unit
 
 DERIVED = {"auc": 100, "offline": 1, "paired": 220, "paired_clients": 240}
-"""By how much the number of a rule that is derived from an attack's own rule is larger."""
+"""Numbers that are added to the number of an attack's own rule for a rule derived from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What was declared before any number was seen: the rule, the risk, the attack, and whether it decides.
+    """One measurement, declared before any number is seen: rule, risk, attack, metric, unit, and whether it decides.
 
-    The rule belongs to the attack. Where one attack answers several questions of one rule, such as a sweep's settings,
-    `variant` distinguishes them in the evidence folder.
+    The rule belongs to the attack. If one attack answers several questions of one rule, such as the settings of a
+    sweep, `variant` distinguishes them in the evidence folder.
     """
 
     rule: str
@@ -31,21 +31,21 @@ class Plan:
     target: str | None = None
     fpr: float | None = None
     perceptual: bool = False
-    """Whether reconstructed pictures are also compared in a network's features, which needs its weights."""
+    """Whether reconstructed pictures are also compared by a perceptual distance, which needs a network's weights."""
     variant: str = ""
 
     @property
     def key(self) -> str:
-        """The name of the plan's evidence: its rule, and the variant where there is one."""
+        """The name of the plan's evidence: its rule, and the variant if there is one."""
         return f"{self.rule}.{self.variant}" if self.variant else self.rule
 
     def area(self) -> Plan:
-        """The plan for the area under the curve of the same attack, which informs."""
+        """The plan for the AUC of the same attack, which only informs."""
         return replace(self, rule=derived(self.rule, "auc"), metric="auc", primary=False)
 
 
 def derived(rule: str, by: str) -> str:
-    """The rule that follows from another one, such as that of an attack's area under the curve."""
+    """The rule derived from another one, such as that of an attack's AUC."""
     risk, _, number = rule.rpartition("-")
     return f"{risk}-{int(number) + DERIVED[by]:03d}"
 

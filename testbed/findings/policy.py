@@ -1,5 +1,5 @@
 # pyright: strict
-"""Findings and a policy file make a decision: pass, review or fail, with reasons. Nothing is averaged."""
+"""The decision: findings and a policy's limits give pass, review or fail, with reasons. Nothing is averaged."""
 
 from __future__ import annotations
 
@@ -14,26 +14,30 @@ import yaml
 from testbed.core.errors import Exit, UsageError
 from testbed.findings import schema, statistics
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
-from testbed.findings.validity import FLAGS
+from testbed.findings.validity import FLAGS, NEXT
 
 BUILT_IN = "example-open-release"
+"""The policy used where none is named."""
 RULED = {"copying": "the rules on copies are exact tests", "epsilon": "the claim itself is the limit"}
+"""Risks that a fixed rule decides instead of a policy's limit, each with that rule."""
 BROKEN = {"copied", "near_copies", "claim_exceeded"}
-"""Risks that a rule decides and no limit, and the flags by which they fail."""
+"""Flags by which a risk of `RULED` fails."""
 MOST_ALARMS, FAMILY_P = 5, 0.05
+"""How many attacks that only inform are listed as reasons at most, and the error rate of all of them together."""
 DECLARED = "nearer_than_reference"
-"""The membership attack that decides where people are enough, and where they are not is the one that is looked at."""
+"""The membership attack declared in advance. It decides where the control is large enough; elsewhere it alone is judged
+without the correction for many tests."""
 ENOUGH_CONTROLS = 2000
-"""People in a control by which membership can decide."""
+"""People that a control must hold for membership to decide."""
 SMALLEST_CELL = 3
-"""A policy may not let counts of fewer people be shown, nor switch the gate off."""
+"""The smallest `min_cell` that a policy may set: the disclosure gate cannot be switched off."""
 EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}
 _SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits on the excess by risk, and the smallest count of people that may be shown."""
+    """Limits on the excess by risk (shares in [0, 1]), and the smallest count of people that may be shown."""
 
     id: str
     sha256: str
@@ -42,7 +46,10 @@ class Policy:
 
 
 def load(name: str | Path = BUILT_IN) -> Policy:
-    """A policy by the name of a built-in one or by path. Raises `UsageError` for anything it does not know."""
+    """The policy of that file (.yaml, .yml), or the built-in one of that name.
+
+    Raises `UsageError` if there is none, or if it holds an unknown field or risk or a limit outside [0, 1].
+    """
     path = Path(name)
     if path.suffix in {".yaml", ".yml"}:
         if not path.is_file():
@@ -50,7 +57,7 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
-            raise _bad("The policy file cannot be read.", "It is no UTF-8 text.") from None
+            raise _bad("The policy file cannot be read.", "It is not a text file in UTF-8.") from None
     else:
         try:
             text = resources.files("testbed.findings").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
@@ -59,26 +66,29 @@ def load(name: str | Path = BUILT_IN) -> Policy:
     try:
         given: object = yaml.safe_load(text)
     except yaml.YAMLError:
-        raise _bad("The policy file is not YAML.", "It cannot be read as such.") from None
+        raise _bad("The policy file is not valid YAML.", "No limit can be read from it.") from None
     if not isinstance(given, dict):
-        raise _bad("The policy file holds no mapping.", "It needs at least id and limits.")
+        raise _bad("The policy file is not a list of names with values.", "It needs at least id and limits.")
     fields = cast(dict[str, Any], given)
     if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell"}):
         raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
     given_limits: object = fields.get("limits") or {}
     if not isinstance(given_limits, dict):
-        raise _bad("The policy's limits are no mapping.", "Each risk needs its own limit.")
+        raise _bad("The policy's limits are not given by risk.", "Each risk needs its own limit.")
     limits = cast(dict[str, Any], given_limits)
     risks = get_args(schema.Risk)
     if wrong := [k for k in limits if k not in risks]:
         raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
     numbers = [*limits.values(), fields.get("min_cell", 10)]
     if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers) or not fields.get("id"):
-        raise _bad("The policy needs an id and numbers as limits.", "Something else was found.")
+        raise _bad("The policy needs an id and numbers as limits.", "The id is missing, or a limit is not a number.")
     if not all(0 <= float(v) <= 1 for v in limits.values()):
-        raise _bad("A limit of the policy lies outside [0, 1].", "It is compared with a difference of rates.")
+        raise _bad("A limit of the policy lies outside [0, 1].", "A limit is a difference of two rates.")
     if not SMALLEST_CELL <= float(fields.get("min_cell", 10)) < 1e6:
-        raise _bad(f"The policy's min_cell is below {SMALLEST_CELL}.", "The disclosure gate would guard nobody.")
+        raise _bad(
+            f"The policy's min_cell is below {SMALLEST_CELL} or not a usable number.",
+            "The disclosure gate would protect nobody.",
+        )
     return Policy(
         str(fields["id"]),
         hashlib.sha256(text.encode()).hexdigest(),
@@ -105,11 +115,12 @@ def _bad(what: str, why: str) -> UsageError:
 
 
 def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding], Decision]:
-    """Findings with their limits and verdicts, and the decision of the policy.
+    """The findings with their limits and verdicts, and the decision over all of them.
 
-    FAIL: a primary excess lies above its limit with its lower bound, or the copy rule holds. PASS: every primary
-    was measured with its upper bound below the limit, no flag, positive control succeeded. REVIEW: the rest.
-    FAIL outweighs REVIEW, and REVIEW outweighs PASS. Few guesses or a flag never soften a FAIL.
+    FAIL: the lower bound of a deciding finding's excess is above its limit, or the rule of a risk in `RULED` is broken.
+    PASS: every deciding finding is measured, its upper bound is below its limit, it has no flag, and its attack could
+    have failed. REVIEW: everything else. FAIL outweighs REVIEW, and REVIEW outweighs PASS. Few guesses or a flag never
+    soften a FAIL. Without a policy, the verdict is `none`.
     """
     if policy is None:
         none = Unmeasured(unmeasured="no_policy", needs="--policy FILE")
@@ -120,7 +131,7 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
         reasons += _alarms(judged, policy)[:MOST_ALARMS]
         reasons += _undecided(judged, policy)
     if not reasons:
-        text = "No attack that decides was run, so nothing speaks for a release."
+        text = "No deciding attack was run, so there is no evidence for a release. What to do: run one."
         reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text)]
     reasons.sort(key=lambda r: -_SEVERITY[r.verdict])
     verdict = reasons[0].verdict
@@ -152,63 +163,70 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
 
 
 def _could_fail(finding: Finding, limit: float) -> bool:
-    """Does the attack go above the limit on the subject known to leak? Else it could not have failed this one.
+    """Whether the attack is above the limit on the subject known to leak; an attack that is not could fail nobody.
 
-    Where almost anybody's secret is guessed rightly there is less to learn than the limit allows; it is enough that
-    the attack learns half of it.
+    If the control is already high, little is left to learn, perhaps less than the limit. Learning half of that is
+    enough.
     """
     if not isinstance(finding.positive_control, Estimate):
-        return True  # its absence is a flag of its own
+        return True  # a missing positive control has its own flag
     control = finding.control.value if isinstance(finding.control, Estimate) else 0.0
     positive = finding.positive_control
     return positive.low - control > limit or positive.value - control >= (1 - control) / 2
 
 
 def _alarms(findings: list[Finding], policy: Policy) -> list[Reason]:
-    """Attacks that only inform and yet are above the limit, surely for all of them together: a person must look."""
+    """A reason for review for each attack that only informs and whose excess is surely above the limit.
+
+    The confidence holds for all of these attacks together: bounds are corrected for their number.
+    """
     informing = [
         (f, f.excess, policy.limits[f.risk])
         for f in findings
         if not f.primary and f.risk in policy.limits and isinstance(f.excess, Estimate)
     ]
-    # What is declared beforehand is one of no family; the others are looked through for the largest.
+    # The attack declared in advance needs no correction; the others are searched for the largest.
     tests = {f.rule: 1 if f.attack.name == DECLARED else len(informing) for f, _, _ in informing}
-    made: list[Reason] = []
-    for finding, over, limit in informing:
-        least = _least(finding, over, tests[finding.rule])
+    reasons: list[Reason] = []
+    for finding, excess, limit in informing:
+        least = _least(finding, excess, tests[finding.rule])
         if least > limit and (finding.adjusted_p or 0.0) <= FAMILY_P:
             target = f", {finding.target}" if finding.target else ""
             text = f"{finding.risk.replace('_', ' ')} ({finding.attack.name}{target}) informs and does not decide, but "
-            text += f"its excess is at least {least:.3f}; the limit is {limit:g}."
-            made.append(Reason(rule=finding.rule, verdict="review", text=text))
-    return made
+            text += f"its excess is at least {100 * least:.1f} points. The limit is {100 * limit:g} points. "
+            text += "What to do: let a person weigh this leak before the release."
+            reasons.append(Reason(rule=finding.rule, verdict="review", text=text))
+    return reasons
 
 
 def _undecided(findings: list[Finding], policy: Policy) -> list[Reason]:
-    """Membership that the policy limits and too few people decide: a person must look where the limit is possible."""
+    """A reason for review if the control is too small to decide membership and the limit lies within the interval."""
     if any(f.primary and f.risk == "membership" for f in findings):
         return []
-    made: list[Reason] = []
+    reasons: list[Reason] = []
     for finding in findings:
-        over, limit = finding.excess, policy.limits.get("membership")
+        excess, limit = finding.excess, policy.limits.get("membership")
         if finding.attack.name != DECLARED or finding.risk != "membership" or limit is None:
             continue
-        if isinstance(over, Estimate) and over.low <= limit <= over.high:
+        if isinstance(excess, Estimate) and excess.low <= limit <= excess.high:
             fpr = finding.measure.fpr if isinstance(finding.measure, Estimate) else None
             rate = f" at a false-positive rate of {100 * fpr:g} %" if fpr is not None else ""
             text = (
                 f"membership{rate}: could not be decided with a control of fewer than {ENOUGH_CONTROLS:,} people. The "
-                f"excess lies between {100 * over.low:.1f} and {100 * over.high:.1f} points, and the limit of "
-                f"{100 * limit:g} points is possible. Hold out more people, or let a person judge whether members may "
-                "be recognised."
+                f"excess lies between {100 * excess.low:.1f} and {100 * excess.high:.1f} points, so it may be above "
+                f"the limit of {100 * limit:g} points. What to do: hold out more people, or let a person judge whether "
+                "members may be recognised."
             )
-            made.append(Reason(rule=finding.rule, verdict="review", text=text))
-    return made[:1]
+            reasons.append(Reason(rule=finding.rule, verdict="review", text=text))
+    return reasons[:1]
 
 
-def _least(finding: Finding, over: Estimate, tests: int) -> float:
-    """The lower bound of an excess that holds for all tests together, from both rates anew where there are such."""
-    least = statistics.lower_bound_of_many(_interval(over), tests)
+def _least(finding: Finding, excess: Estimate, tests: int) -> float:
+    """The lower bound of an excess that holds for all `tests` together.
+
+    The smaller of two bounds: one from the excess's own interval, one computed again from attack and control rate.
+    """
+    least = statistics.lower_bound_of_many(_interval(excess), tests)
     if tests > 1 and isinstance(finding.measure, Estimate) and isinstance(finding.control, Estimate):
         measure, control = _interval(finding.measure), _interval(finding.control)
         least = min(least, statistics.excess(measure, control, level=1 - 2 * FAMILY_P / tests).low)
@@ -220,28 +238,48 @@ def _interval(estimate: Estimate) -> statistics.Interval:
     return statistics.Interval(e.value, e.low, e.high, e.level, e.method, e.n)
 
 
-def _operating(over: Estimate, limit: float) -> str:
-    """What a test with these guesses and this control rate can tell at all."""
-    passes, fails = statistics.operating(_interval(over), limit)
-    least = f"a true excess below {passes:.3f} passes" if passes > 0 else "no true excess is sure to pass"
-    return f"With this many guesses {least} and one above {fails:.3f} fails, four times in five."
+def _operating(excess: Estimate, limit: float) -> str:
+    """Which true excess a test of this precision fails, and which it passes, in 4 of 5 cases."""
+    passes, fails = statistics.operating(_interval(excess), limit)
+    caught = f"This test would have failed a true excess of {100 * fails:.1f} points or more in 4 of 5 cases. "
+    if passes > 0:
+        return caught + f"It would have passed one of {100 * passes:.1f} points or less in 4 of 5 cases."
+    return caught + "With so few guesses no true excess is sure to pass."
 
 
 def _text(finding: Finding) -> str:
+    """The reason of a deciding finding: what was found, the limit, and what to do where it does not pass."""
     what = finding.risk.replace("_", " ") + (f" ({finding.target})" if finding.target else "")
     if isinstance(finding.measure, Estimate) and finding.measure.fpr is not None:
         what += f" at a false-positive rate of {100 * finding.measure.fpr:g} %"
-    flags = [FLAGS[f] for f in finding.validity.flags if f in FLAGS]
+    flags = [f for f in finding.validity.flags if f in FLAGS]
+    to_do = f" What to do: {'; '.join(dict.fromkeys(NEXT[f] for f in flags))}." if flags else ""
     if finding.risk in RULED:
-        return finding.plain + (f" But {flags[0]}." if finding.verdict == "review" and flags else "")
+        if finding.verdict == "fail":
+            return f"{finding.plain}{to_do or STOPPED}"
+        return finding.plain + (f" But {FLAGS[flags[0]]}.{to_do}" if finding.verdict == "review" and flags else "")
     if isinstance(finding.excess, Unmeasured):
-        why = flags[0] if flags else finding.excess.needs
-        return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}."
-    over = finding.excess
-    bounds = f"excess {over.value:.3f}, between {over.low:.3f} and {over.high:.3f} (each bound 95 % sure)"
+        why = f"{FLAGS[flags[0]]}.{to_do}" if flags else f"it needs {finding.excess.needs}."
+        return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}"
+    excess = finding.excess
+    text = (
+        f"{what}: the excess is {100 * excess.value:.1f} points. It lies between {100 * excess.low:.1f} and "
+        f"{100 * excess.high:.1f} points (each bound with 95 % confidence). "
+    )
     if isinstance(finding.limit, Unmeasured):
-        return f"{what}: {bounds}; the policy sets no limit for it."
-    text = f"{what}: {bounds}; the limit is {finding.limit.excess:g}. {_operating(over, finding.limit.excess)}"
-    if finding.verdict == "review":
-        text += " " + ("; ".join(flags).capitalize() if flags else "The interval holds the limit") + "."
+        return text + "The policy sets no limit for it. What to do: leave the risk to a person."
+    text += f"The limit is {100 * finding.limit.excess:g} points. {_operating(excess, finding.limit.excess)}"
+    if finding.verdict == "fail":
+        return text + STOPPED
+    if finding.verdict == "review" and not flags:
+        text += (
+            " The limit lies within the interval. What to do: use more people or more guesses, never a higher limit."
+        )
+    elif finding.verdict == "review":
+        why = "; ".join(FLAGS[f] for f in flags)
+        text += f" {why[0].upper()}{why[1:]}.{to_do}"
     return text
+
+
+STOPPED = " What to do: change the generator, the training or the defence, and measure again; do not release as it is."
+"""What to do about a finding that fails."""

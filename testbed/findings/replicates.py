@@ -1,5 +1,5 @@
 # pyright: strict
-"""Findings about a training recipe: several runs of it, the unit being the run."""
+"""Findings about a training recipe, from several runs of it; the unit is the run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from testbed.findings.wording import percent
 
 
 def over_runs(runs: list[list[Finding]]) -> list[Finding]:
-    """Findings about the training recipe: the mean over runs of each measure, with a t interval, unit run."""
+    """One finding a question: the mean over runs of each measure, with a t interval; the unit is the run.
+
+    A question that some run did not ask is unmeasured. Flags of any run are kept, except `few_guesses` where all runs
+    together have enough.
+    """
     joined: list[Finding] = []
     by_run = [_by_question(run) for run in runs]
-    for question in dict.fromkeys(q for found in by_run for q in found):
-        same = [found[question] for found in by_run if question in found]
+    for question in dict.fromkeys(q for findings in by_run for q in findings):
+        same = [findings[question] for findings in by_run if question in findings]
         everywhere = len(same) == len(runs)
         measures: dict[str, Measure] = {
             name: _over_runs([getattr(f, name) for f in same]) if everywhere else NOT_IN_EVERY_RUN for name in MEASURES
@@ -32,8 +36,8 @@ def over_runs(runs: list[list[Finding]]) -> list[Finding]:
         )
         if attack.performed >= FEW_GUESSES:
             flags = [f for f in flags if f != "few_guesses"]
-        plain = f"Over {len(same)} runs: {percent(measures['measure'])} on average; control "
-        plain += f"{percent(measures['control'])}. In the first run: {same[0].plain}"
+        plain = f"On average over {len(same)} runs, the attack reaches {percent(measures['measure'])}. "
+        plain += f"On the control it reaches {percent(measures['control'])}. In the first run: {same[0].plain}"
         joined.append(
             same[0].model_copy(
                 update={
@@ -51,22 +55,26 @@ NOT_IN_EVERY_RUN = Unmeasured(unmeasured="not_in_every_run", needs="a subject of
 
 
 def _by_question(found: list[Finding]) -> dict[tuple[object, ...], Finding]:
-    """By what is asked. A rule's number may follow from what else a run asks; of one that decides its target may."""
-    made: dict[tuple[object, ...], Finding] = {}
+    """Findings keyed by the question they answer: rule numbers depend on what else a run asked.
+
+    A deciding finding is keyed by its rule alone, since its target may differ between runs.
+    """
+    by_question: dict[tuple[object, ...], Finding] = {}
     for finding in found:
         question = (finding.rule,) if finding.primary else (finding.risk, finding.attack.name, finding.target)
-        number = sum(q[: len(question)] == question for q in made)
-        made[(*question, number)] = finding
-    return made
+        number = sum(q[: len(question)] == question for q in by_question)
+        by_question[(*question, number)] = finding
+    return by_question
 
 
 RANGES = {**dict.fromkeys(("rate", "tpr_at_fpr", "auc", "line_up_top1"), (0.0, 1.0)), "excess": (-1.0, 1.0)}
+"""The smallest and largest possible value of each metric; an interval ends there."""
 
 
 def _pooled(runs: list[Estimate], over: Interval) -> Interval:
-    """The mean's interval, no narrower than what each run is unsure of by itself leaves of all of them together.
+    """The interval `over` of the mean, at least as wide as the runs' own intervals imply for their mean.
 
-    Five runs of which one has a single hit vary less than the guesses of each do.
+    Few runs may agree by chance: five runs of which one has a single hit vary less than the guesses within each.
     """
     below, above = (
         math.sqrt(sum((getattr(e, side) - e.value) ** 2 for e in runs)) / len(runs) for side in ("low", "high")
@@ -78,18 +86,19 @@ def _pooled(runs: list[Estimate], over: Interval) -> Interval:
 
 
 def _over_runs(measures: list[Measure]) -> Measure:
+    """One measure over all runs; unmeasured as soon as it is unmeasured in one run."""
     estimates = [m for m in measures if isinstance(m, Estimate)]
     if len(estimates) < len(measures):
         return next(m for m in measures if isinstance(m, Unmeasured))
     values = np.array([e.value for e in estimates])
-    if estimates[0].level >= 1:  # a closed form, which no draw changes
+    if estimates[0].level >= 1:  # a closed form, without sampling error
         mean = float(values.mean())
         return estimates[0].model_copy(
             update={"value": mean, "low": mean, "high": mean, "unit": "run", "n": len(estimates)}
         )
-    found = _pooled(estimates, statistics.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric)))
-    if found.low == found.high:  # equal runs: no variance to be seen, so a single run's own interval is shown
+    pooled = _pooled(estimates, statistics.t_interval(values, estimates[0].level, RANGES.get(estimates[0].metric)))
+    if pooled.low == pooled.high:  # equal runs show no variance, so the widest interval of a single run is shown
         widest = max(estimates, key=lambda e: e.high - e.low)
         return widest.model_copy(update={"unit": "run", "n": len(estimates), "method": f"{widest.method}; runs agree"})
     first = estimates[0]
-    return estimate(first.metric, found, "run", len(estimates), first.fpr)
+    return estimate(first.metric, pooled, "run", len(estimates), first.fpr)

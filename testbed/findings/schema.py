@@ -1,9 +1,8 @@
 # pyright: strict
-"""`result.json`, the single source of every report: `testbed.result/1`.
+"""The schema of `result.json`, from which every report is made: `testbed.result/1`.
 
-Additional properties are refused, so that a raw row cannot ride along, and every number is either a statistic
-with its interval, method, unit and n, or an `Unmeasured` that says what is missing. Statistics are rounded to
-four significant digits when they enter.
+Unknown properties are refused, so that no raw row can be added. Every number is either a statistic with its interval,
+method, unit and n, or an `Unmeasured` that says what is missing. Statistics are rounded to four significant digits.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ Unit = Literal["record", "person", "client", "query", "predicate", "class", "bat
 
 
 def four_digits(value: float) -> float:
-    """Four significant digits: enough for any decision, too few to carry a record's measurement."""
+    """The value rounded to four significant digits: enough for any decision, too few to identify a measurement."""
     return value if value == 0 or not math.isfinite(value) else round(value, 3 - math.floor(math.log10(abs(value))))
 
 
@@ -59,7 +58,7 @@ def _finite(value: float) -> float:
 
 
 Statistic = Annotated[float, AfterValidator(_finite)]
-"""A number that describes many guesses; exempt from the gate's search because of its rounding."""
+"""A finite number that describes many guesses, rounded; the disclosure gate does not search such numbers."""
 
 
 class Model(BaseModel):
@@ -67,7 +66,7 @@ class Model(BaseModel):
 
 
 class Estimate(Model):
-    """A measured number. `level` is two-sided; of an excess it is 0.90, so that each bound holds one-sided at 95 %."""
+    """A measured number with its interval. `level` is two-sided; 0.90 for an excess, so each bound holds at 95 %."""
 
     metric: Metric
     value: Statistic
@@ -87,7 +86,7 @@ class Estimate(Model):
 
 
 class Unmeasured(Model):
-    """Could not tell, and what it would take. Never a zero."""
+    """Why there is no number (a code), and what it needs to have one. It is never written as a zero."""
 
     unmeasured: str
     needs: str
@@ -109,14 +108,14 @@ class Validity(Model):
 
 
 class Limit(Model):
-    """The policy's limit on the excess, and where it stands."""
+    """The policy's limit on the excess, and the id of the policy."""
 
     excess: Statistic
     source: str
 
 
 class Series(Model):
-    """Aggregates behind one chart: never a mark per record."""
+    """The numbers of one chart: at most 60 aggregates, never one per record."""
 
     name: str
     kind: Literal["roc", "bars", "lines"]
@@ -143,7 +142,12 @@ class Taxon(Model):
 
 
 class Finding(Model):
-    """One attack on one risk: what it reached, on whom it cannot be leakage, what chance gives, what it could find."""
+    """One attack on one risk.
+
+    `measure`: success on people whose records were used. `control`: on people whose records were not used. `baseline`:
+    without a view of the records used. `positive_control`: on a subject known to leak. `excess`: measure minus control.
+    `residual`: excess / (1 - control).
+    """
 
     rule: str = Field(pattern=r"^TB-[A-Z_]+-\d{3}$")
     risk: Risk
@@ -162,9 +166,9 @@ class Finding(Model):
     taxonomy: list[Taxon] = []
     series: list[Series] = []
     adjusted_p: Statistic | None = None
-    """Of several groups: the one-sided p of 'nothing is given away', Holm-adjusted over all of them."""
+    """For findings by group: the one-sided p-value of 'no excess', Holm-adjusted over all groups."""
     target: str | None = None
-    """What was guessed at: a secret's column, a split's name, the positions of a line-up."""
+    """What was guessed: a secret's column, a split's name, the size of a line-up."""
 
 
 class Tool(Model):
@@ -173,7 +177,7 @@ class Tool(Model):
 
 
 class Environment(Model):
-    """The machine, in words; differs between equal runs."""
+    """The machine's software and size; it differs between otherwise equal runs."""
 
     python: str
     system: str
@@ -198,18 +202,18 @@ class Run(Model):
 
 
 class TableColumn(Model):
-    """What one column of a table was taken for. `gaps` is the share of cells without a value, to a hundredth."""
+    """How one column of a table was read. `gaps` is the share of cells without a value, rounded to a hundredth."""
 
     name: str
     kind: Literal["number", "date", "category"]
     declared: bool
-    """Whether the meta file says the kind; else it was told from the cells."""
+    """Whether the meta file gives the kind; otherwise it was inferred from the cells."""
     unit: str | None = None
     gaps: Statistic
     coded_gaps: bool = False
     """Whether numbers that stand for missing values, such as 99999 or -9, were read as gaps."""
     doubtful: bool = False
-    """Taken as a category, though it has many different values and most of them hold digits."""
+    """Whether it was read as a category although it has many different values and most of them hold digits."""
 
 
 class Subject(Model):
@@ -220,7 +224,7 @@ class Subject(Model):
     size_band: str
     columns: int | None = None
     table: list[TableColumn] = []
-    """Of a table, its columns in their order."""
+    """A table's columns in their order; empty for other subjects."""
 
 
 class ThreatModel(Model):
@@ -290,5 +294,5 @@ class Result(Model):
     disclosure: Disclosure
 
     def dump(self) -> dict[str, Any]:
-        """As it is written: aliases restored, optional parts that are absent left out."""
+        """The result as it is written to JSON: field names by alias, absent optional fields left out."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)

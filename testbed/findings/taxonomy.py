@@ -1,5 +1,5 @@
 # pyright: strict
-"""Each risk in the terms of public taxonomies."""
+"""The entries of public taxonomies that each risk corresponds to."""
 
 from __future__ import annotations
 
@@ -24,4 +24,5 @@ TAXONOMY: dict[str, tuple[tuple[str, str, str], ...]] = {
 
 
 def taxonomy(risk: str) -> list[Taxon]:
+    """The taxonomy entries of a risk; empty where none fits."""
     return [Taxon.model_validate({"scheme": s, "id": i, "fit": f}) for s, i, f in TAXONOMY.get(risk, ())]

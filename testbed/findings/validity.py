@@ -1,44 +1,74 @@
 # pyright: strict
-"""Flags: reasons why a number must not be trusted, each with its words."""
+"""Flags: reasons why a finding cannot be trusted or needs a person, each with what to do about it."""
 
 from __future__ import annotations
 
 FEW_GUESSES = 200
-
+"""A finding with fewer judged guesses is flagged `few_guesses`; a control of fewer people, `small_control`."""
 
 FEW_FORMED = 0.8
-
+"""A finding is flagged `few_formed` if a smaller share of the requested guesses could be formed."""
 
 MANY_GUESSES = 2000
-"""Enough for a bound of two points at a rate of one half; nobody is held to have asked for more."""
+"""A request for more guesses counts as a request for this many when `few_formed` is decided.
 
+At a success rate of one half, 2,000 guesses give an interval of about two percentage points on either side.
+"""
 
 FLAGS = {
     "few_guesses": f"fewer than {FEW_GUESSES} guesses could be judged",
-    "similarity_not_chosen": "there was but one batch, and another declared similarity tells more of it than the one "
-    "that judges",
-    "few_formed": f"fewer than {FEW_FORMED:.0%} of the guesses asked for, or of {MANY_GUESSES}, could be formed",
-    "no_control": "there is no control: what is learnt about anyone cannot be told from leakage",
-    "positive_control_failed": "the attack fails even on a subject known to leak, so its null proves nothing",
-    "positive_control_weak": "on a subject known to leak the attack stays below the limit, so it could not have failed "
-    "(a control much smaller than the original does that to singling out)",
-    "claim_exceeded": "more is given away than the claimed epsilon allows",
+    "similarity_not_chosen": "claims were compared by one similarity only, and another declared similarity finds more; "
+    "with a single batch it could not be chosen fairly",
+    "few_formed": f"fewer than {FEW_FORMED:.0%} of the requested guesses could be formed (a request for more than "
+    f"{MANY_GUESSES:,} counts as one for {MANY_GUESSES:,})",
+    "no_control": "there is no control, so general knowledge cannot be distinguished from leakage",
+    "positive_control_failed": "the attack found nothing even where a leak was planted, so its result cannot be "
+    "trusted",
+    "positive_control_weak": "the attack stays below the limit even on a subject known to leak, so it could not have "
+    "failed this one",
+    "claim_exceeded": "the audit shows a larger epsilon than the one claimed",
     "small_control": f"the control holds fewer than {FEW_GUESSES} people",
-    "positive_control_missing": "no subject known to leak was attacked",
-    "strongest_unmeasured": "an attack that might have decided could not be run, and may be the stronger one",
-    "split_differs": "without any view of the records used, members and controls are told apart: the split differs",
-    "copies_suspected": "the copies are too few, or the control is too small, to be sure that they are no chance",
+    "positive_control_missing": "no subject known to leak was attacked, so it is unknown whether the attack works",
+    "strongest_unmeasured": "one of the attacks that could have decided was not run, and it may be the stronger one",
+    "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
+    "two groups differ by themselves",
+    "copies_suspected": "people of the original stand in the release, and it is not certain that this is chance",
     "control_overlap": "original and control share more rows than chance explains",
     "identifiers_present": "the release holds what looks like direct identifiers of people",
-    "kind_in_doubt": "a column with many different values, most of which hold digits, was read as a category, so that "
-    "near values count as different (see the table of columns; give its kind in the meta file, or write plain numbers)",
+    "kind_in_doubt": "a column with many different values, most of which hold digits, was read as a category, so near "
+    "values count as different",
     "negative_excess": "the attack is right less often about people in the data than about others, beyond chance: "
     "something distinguishes the two groups, and this attack looks the wrong way",
     "control_in_release": "people of the control stand in the release more often than chance explains: the generator "
     "seems to have seen the control, or the wrong file is being judged",
-    "near_copies": "released rows lie next to single people of the original more often than next to people who were "
+    "near_copies": "released rows lie close to single people of the original more often than close to people who were "
     "not in it",
-    "near_copies_suspected": "released rows lie next to single people of the original somewhat more often than next to "
-    "people who were not in it",
-    "control_shift": "original and control differ in distribution (permutation test, p < .01)",
+    "near_copies_suspected": "released rows lie close to single people of the original, and it is not certain that "
+    "this is chance",
+    "control_shift": "original and control differ in distribution (permutation test, p below 0.01)",
 }
+"""What each flag means: the end of a sentence, without a full stop."""
+
+NEXT = {
+    "few_guesses": "leave out --attacks, or use more people",
+    "similarity_not_chosen": "use two batches or more, so that the similarity is chosen on one and judged on another",
+    "few_formed": "leave out --attacks, or use a table with more rows",
+    "no_control": "hold people out before synthesis or training (testbed split), and give them as the control",
+    "positive_control_failed": "use more people or another attack; until then this number is no evidence either way",
+    "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",
+    "claim_exceeded": "check the generator and its claim: one of the two is wrong",
+    "small_control": f"hold out {FEW_GUESSES} people or more",
+    "positive_control_missing": "run the attack also on a subject known to leak",
+    "strongest_unmeasured": "see what the finding of that attack says it needs",
+    "split_differs": "draw the control at random from the same people",
+    "copies_suspected": "look at the rows that stand in both tables; a larger control gives more certainty",
+    "control_overlap": "draw the control at random from the same people, by person (testbed split --person)",
+    "identifiers_present": "look at the columns named, and take out or replace what identifies people",
+    "kind_in_doubt": "see the table of columns; declare the column's kind in the meta file, or write plain numbers",
+    "negative_excess": "check how the control was drawn, and whether the generator saw it",
+    "control_in_release": "synthesise again from the original alone, or check which files were given",
+    "near_copies": "find out how these rows came there, smooth more, and synthesise again",
+    "near_copies_suspected": "find out how these rows came there; a person decides",
+    "control_shift": "draw the control at random from the same people",
+}
+"""What to do about each flag, as printed beside a reason; docs/verdict.md says more."""

@@ -1,5 +1,5 @@
 # pyright: strict
-"""Findings in sentences for a data-protection officer: direction, comparison, and never the word safe."""
+"""Findings as sentences for a data-protection officer: attack, control and excess, and never the word safe."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from testbed.findings.schema import Estimate, Measure, Risk, Unmeasured
 
 LINE_UP = re.compile(r"line-up of (\d+)")
 WHICH_CLIENT = "which client"
-"""The target of a finding that says whose a record is, not whether it was used."""
+"""The target of a finding that names the client whose record it is, not whether the record was used."""
 
 
 def percent(measure: Measure) -> str:
-    """A rate as a person would say it."""
+    """A rate in per cent: whole numbers from 10 % on, two digits below."""
     if isinstance(measure, Unmeasured):
         return "an unmeasured share"
     value = 100 * measure.value
@@ -22,62 +22,74 @@ def percent(measure: Measure) -> str:
 
 
 def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure], excess: Measure) -> str:
-    """What was reached, beside the control and with the excess."""
+    """Sentences that say what the attack reached, what it reached on the control, and the excess."""
     got, control = percent(measures["measure"]), percent(measures["control"])
-    controlled = isinstance(measures["control"], Estimate)
     match risk:
         case "singling_out":
-            text = f"Of the descriptions written from the synthetic table, {got} fit exactly one person of the original"
-            beside = f"; {control} fit exactly one of as many people who were not in it"
+            text = f"{got} of the descriptions written from the synthetic table fit exactly one person of the original"
+            beside = f"Among as many people who were not in the original, {control} fit exactly one"
         case "linkability":
             text = (
-                f"With the synthetic table as a bridge, {got} of people are linked to the other half of their own data"
+                f"With the help of the synthetic table, an attacker links {got} of the people in the data to the other "
+                "half of their own record"
             )
-            beside = f"; of people who were not in it, {control}"
+            beside = f"Of people who were not in the data, the attacker links {control}"
         case "attribute_inference":
-            what = f"{target!r}" if target else "the secret"
-            text = f"From all else about a person, {what} is guessed rightly for {got} of the people in the data"
-            beside = f", and for {control} of people who were not"
+            what = repr(target) if target else "the secret"
+            text = (
+                f"Knowing everything else about a person, an attacker predicts {what} correctly for {got} of the "
+                "people in the data"
+            )
+            beside = f"For people who were not in the data it is {control}"
         case "membership" if target == WHICH_CLIENT:
-            text = f"For {got} of members' records the client that trained on them is named"
-            beside = f"; of records that nobody trained on, {control} are laid to the client drawn for them"
+            text = f"For {got} of members' records, the attacker names the client that trained on them"
+            beside = f"For records that nobody trained on, the attacker names the client drawn for them in {control}"
         case "membership":
             fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
-            alarms = "When the attacker says yes or no"
+            alarms = "When the attacker answers yes or no"
             if fpr is not None:
                 number = f"{100 * fpr:g} false alarm{'s' if fpr != 0.01 else ''}"
                 alarms = f"When the attacker accepts about {number} in 100"
             text = f"{alarms}, {got} of members are recognised"
-            beside = f"; of non-members, {control} are wrongly accused"
-        case "reconstruction" if getattr(measures["measure"], "metric", "") == "exact_match":
-            text = f"From what they sent in training, {got} of the cells of people's rows are rebuilt"
-            beside = f"; rows of people who were never sent agree in {control}"
-        case "reconstruction" if getattr(measures["measure"], "metric", "") == "token_recall":
-            text = f"From what they sent in training, {got} of the words of people's sentences are rebuilt"
-            beside = f"; sentences that were never sent agree in {control}"
-        case "reconstruction" if getattr(measures["measure"], "metric", "") == "rate":
-            text = f"Of {got} of the batches, somebody's record is picked out of a {_line_up(target)}"
-            beside = f"; of batches that were never sent, {control}"
+            beside = f"Of non-members, {control} are wrongly accused"
         case "reconstruction":
-            text = f"From what they sent in training, {got} of people's records are picked out of a {_line_up(target)}"
-            beside = f"; of records that were never sent, {control}"
+            text, beside = _reconstructed(target, measures["measure"], got, control)
         case _:
-            text, beside = (
-                f"The attack succeeds in {got} of its guesses",
-                f"; on people who were not used, in {control}",
-            )
-    if not controlled:
+            text = f"The attack succeeds in {got} of its guesses"
+            beside = f"On people whose records were not used, it succeeds in {control}"
+    if isinstance(measures["control"], Unmeasured):
         return text + ". There is no control, so it is unknown how much of this is general knowledge."
-    if isinstance(excess, Estimate):
-        return (
-            text
-            + beside
-            + f". Excess: {100 * excess.value:.1f} points ({100 * excess.low:.1f} to {100 * excess.high:.1f})."
-        )
-    return text + beside + "."
+    if isinstance(excess, Unmeasured):
+        return f"{text}. {beside}."
+    bounds = f"{100 * excess.low:.1f} to {100 * excess.high:.1f}"
+    return f"{text}. {beside}. The excess is {100 * excess.value:.1f} percentage points ({bounds})."
+
+
+def _reconstructed(target: str | None, measure: Measure, got: str, control: str) -> tuple[str, str]:
+    """What a reconstruction reached, and what it reached on records that were never sent."""
+    match getattr(measure, "metric", ""):
+        case "exact_match":
+            text = f"From what clients sent in training, the attacker reconstructs {got} of the cells of people's rows"
+            beside = f"Rows of people that were never sent agree with the reconstruction in {control} of the cells"
+        case "token_recall":
+            text = (
+                f"From what clients sent in training, the attacker reconstructs {got} of the words of people's "
+                "sentences"
+            )
+            beside = f"Sentences that were never sent agree with the reconstruction in {control} of the words"
+        case "rate":
+            text = f"In {got} of the batches, the attacker picks somebody's record out of a {_line_up(target)}"
+            beside = f"For batches that were never sent it is {control}"
+        case _:
+            text = (
+                f"From what clients sent in training, the attacker picks {got} of people's records out of a "
+                f"{_line_up(target)}"
+            )
+            beside = f"For records that were never sent it is {control}"
+    return text, beside
 
 
 def _line_up(target: str | None) -> str:
-    """The line-up with its size, of which a blind guess is right once."""
+    """The line-up with its number of look-alikes: one fewer than its size, since one of it is the right record."""
     size = LINE_UP.search(target or "")
     return f"line-up with {int(size[1]) - 1} look-alikes" if size else "line-up of look-alikes"

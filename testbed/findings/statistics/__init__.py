@@ -1,4 +1,4 @@
-"""From evidence rows to numbers with intervals: pure functions of small sufficient statistics."""
+"""Numbers with intervals: pure functions of counts, rates and scores."""
 
 from testbed.findings.statistics.epsilon import epsilon_ceiling, epsilon_lower, epsilon_one_run
 from testbed.findings.statistics.intervals import (

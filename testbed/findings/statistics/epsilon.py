@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""Lower bounds on the epsilon of differential privacy, from the success of attacks."""
+"""Lower bounds on the epsilon of differential privacy, computed from the success of attacks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from testbed.findings.statistics.intervals import Interval, clopper_pearson, sci
 def epsilon_lower(
     right: int, n_with: int, wrong: int, n_without: int, level: float = 0.95, delta: float = 0.0
 ) -> Interval:
-    """A lower bound on epsilon from a test of 'was the record in?' over independent runs (Kairouz et al. 2015).
+    """Lower bound on epsilon from a test of 'was the record in?' over independent runs (Kairouz et al. 2015).
 
-    `right` of `n_with` runs with the record were said to hold it, and `wrong` of `n_without` runs without. For an
-    (epsilon, delta) private mechanism TPR <= exp(epsilon) FPR + delta; both rates enter by exact one-sided bounds at
-    (1 + level) / 2, so that together they hold at `level`. Valid only where the test was fixed on other runs.
+    The test said yes in `right` of `n_with` runs with the record and in `wrong` of `n_without` runs without it. An
+    (epsilon, delta) private mechanism has TPR <= exp(epsilon) FPR + delta. Both rates enter by exact one-sided bounds
+    at (1 + level) / 2, so that the result holds at `level`. It is valid only if the test was fixed on other runs. The
+    interval runs from the bound to the plain estimate; its value is the bound.
     """
     side = (1 + level) / 2
     tpr, _ = clopper_pearson(right, n_with, side)
@@ -31,16 +32,17 @@ def epsilon_lower(
 
 
 def epsilon_ceiling(n_with: int, n_without: int, level: float = 0.95) -> float:
-    """The largest lower bound that so many runs can show: every one told rightly."""
+    """The largest lower bound that this many runs can show: the test is right in every one of them."""
     return epsilon_lower(n_with, n_with, 0, n_without, level).value
 
 
 def epsilon_one_run(right: int, guesses: int, canaries: int, delta: float = 0.0, level: float = 0.95) -> Interval:
-    """A lower bound on epsilon from one run into which each canary was put by a fair coin (Steinke et al. 2023).
+    """Lower bound on epsilon from one run, in which a fair coin decided on each canary (Steinke et al. 2023).
 
-    The auditor says of `guesses` canaries whether they were in, of which `right` were; of the others it says nothing.
-    How many to guess must be fixed beforehand. An (epsilon, delta) private mechanism has `right` stochastically below a
-    binomial of rate e^epsilon / (1 + e^epsilon), but for a term in delta (theorem 5.2). The value is the bound itself.
+    The auditor guesses for `guesses` of the `canaries` whether they were in; `right` of these guesses are correct. The
+    number of guesses must be fixed beforehand. For an (epsilon, delta) private mechanism `right` is stochastically
+    smaller than a binomial with rate e^epsilon / (1 + e^epsilon), except for a term in delta (theorem 5.2). The
+    interval is the bound alone. Raises `ValueError` unless right <= guesses <= canaries and guesses > 0.
     """
     if not 0 <= right <= guesses <= canaries or guesses == 0:
         raise ValueError(f"right <= guesses <= canaries must hold. Got {right}, {guesses}, {canaries} instead.")

@@ -1,8 +1,8 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""From evidence rows to numbers with intervals: pure functions of small sufficient statistics.
+"""Intervals of rates, of differences of rates, and of means over runs.
 
-Success counts may be fractional (ties count half, expected matches lie in [0, 1]): a mean of values in [0, 1] has
-at most the variance of a proportion with the same mean, so the intervals below stay valid.
+Success counts may be fractional: ties count half, and expected matches lie in [0, 1]. A mean of values in [0, 1] has at
+most the variance of a proportion with the same mean, so these intervals stay valid.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Interval:
+    """A value with its bounds at a confidence `level`, the `method` that gave them, and the number of guesses `n`."""
+
     value: float
     low: float
     high: float
@@ -31,14 +33,17 @@ class Interval:
 
 
 def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
-    """Wilson's score interval of a proportion; `value` is the plain ratio (Wilson 1927)."""
+    """Wilson's score interval of a proportion (Wilson 1927); `value` is successes / n.
+
+    Raises `ValueError` unless 0 <= successes <= n and n > 0.
+    """
     if n <= 0 or not 0 <= successes <= n * (1 + 1e-12):
         raise ValueError(f"successes must lie in [0, n] and n be positive. Got {successes} of {n} instead.")
     p = min(1.0, successes / n)
     z = float(scipy_stats.norm.ppf((1 + level) / 2))
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    # At 0 and 1 the formula's own bound is the point itself, up to rounding.
+    # At 0 and 1 the formula's bound equals the proportion, except for rounding.
     return Interval(p, min(p, max(0.0, centre - half)), max(p, min(1.0, centre + half)), level, "wilson", n)
 
 
@@ -52,11 +57,11 @@ def clopper_pearson(successes: float, n: int, level: float = 0.95) -> tuple[floa
 def excess(
     attack: Interval, control: Interval, correlation: float = 0.0, level: float = 0.90, slope: float = 1.0
 ) -> Interval:
-    """attack - control, unclipped, by Newcombe's square-and-add (1998, methods 10 unpaired and paired).
+    """Excess: attack minus control, with Newcombe's square-and-add interval (1998, method 10, unpaired or paired).
 
-    At the default level of 0.90 each bound holds one-sided at 95 %. `correlation` is that between the two outcomes
-    where one guess is judged in both groups, else 0. `slope` is by how much an error of the control moves the attack's
-    rate, where the control sets the attack's threshold (`roc_slope`).
+    It may be negative. At the default level of 0.90 each bound holds one-sided at 95 %. `correlation` is the
+    correlation of the two outcomes if each guess is judged in both groups, otherwise 0. `slope` multiplies the
+    control's error: it is above 1 where the controls also set the attack's threshold (`roc_slope`).
     """
     a = wilson(attack.value * attack.n, attack.n, level)
     c = wilson(control.value * control.n, control.n, level)
@@ -77,16 +82,16 @@ def excess(
 
 
 def surely_negative(over: Interval, alpha: float = 0.001) -> bool:
-    """Whether an excess lies below zero with one-sided confidence 1 - `alpha`; normal tails."""
+    """Whether an excess is below zero with one-sided confidence 1 - `alpha`, by a normal approximation."""
     own, strict = (float(scipy_stats.norm.ppf(q)) for q in ((1 + over.level) / 2, 1 - alpha))
     return over.value + (over.high - over.value) * strict / own < 0
 
 
 def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, float]:
-    """Below which true excess a test of this precision passes a limit, and above which it fails it, with `power`.
+    """Two values of the true excess: with chance `power`, a test passes up to the first and fails from the second on.
 
-    A pass needs the upper bound below the limit, a fail the lower bound above it; between the two it is a review
-    more often than not. The precision is that of `over`.
+    A pass needs the upper bound below the limit; a failure needs the lower bound above it. The test's standard error is
+    taken from the interval `over`.
     """
     z = float(scipy_stats.norm.ppf((1 + over.level) / 2))
     error = (over.high - over.low) / (2 * z)
@@ -95,7 +100,7 @@ def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, 
 
 
 def residual(over: Interval, control: float) -> Interval | None:
-    """excess / (1 - control): the share of what was left to learn. None where the control leaves nothing."""
+    """Residual risk: excess / (1 - control), the share of what was left to learn. None if the control is 1."""
     if control >= 1:
         return None
     scale = 1 / (1 - control)
@@ -104,11 +109,11 @@ def residual(over: Interval, control: float) -> Interval | None:
 
 
 def effective_size(success: Array, cluster: Array) -> int:
-    """How many independent guesses clustered ones are worth: n over the design effect (Rao and Scott 1992).
+    """Effective sample size: the number of independent guesses that n clustered ones are worth (Rao and Scott 1992).
 
-    The design effect compares the cluster-robust variance of the mean with the binomial one; never below 1, so
-    that clustering cannot make a number look surer. Where no variance can be seen, all of a cluster is taken to
-    agree: (sum of sizes)^2 / sum of squared sizes (Kish 1965).
+    It is n divided by the design effect: the cluster-robust variance of the mean over the binomial one, at least 1. If
+    all guesses have the same outcome, or there is one cluster, guesses of a cluster are taken to agree always:
+    (sum of cluster sizes)^2 / (sum of their squares) (Kish 1965).
     """
     n = len(success)
     _, inverse, sizes = np.unique(cluster, return_inverse=True, return_counts=True)
@@ -123,7 +128,7 @@ def effective_size(success: Array, cluster: Array) -> int:
 
 
 def mean_variance(values: Array, cluster: Array) -> float:
-    """The cluster-robust variance of a mean; of values that stand alone, their variance over their number."""
+    """The cluster-robust variance of a mean. If each value is its own cluster, it is the sample variance over n."""
     _, inverse = np.unique(cluster, return_inverse=True)
     sums = np.bincount(inverse, weights=values - values.mean())
     groups = len(sums)
@@ -131,26 +136,26 @@ def mean_variance(values: Array, cluster: Array) -> float:
 
 
 def proportion(success: Array, cluster: Array | None = None, level: float = 0.95) -> Interval:
-    """Mean success with a Wilson interval; clusters, where they are not single guesses, shrink its n."""
+    """Mean success with a Wilson interval. `cluster` (n,) names the cluster of each guess; n is the effective size."""
     if cluster is None:
         return wilson(float(success.sum()), len(success), level)
     n = effective_size(success, cluster)
-    found = wilson(float(success.mean()) * n, n, level)
+    rate = wilson(float(success.mean()) * n, n, level)
     method = "wilson" if n == len(success) else "wilson, n divided by the design effect"
-    return Interval(found.value, found.low, found.high, level, method, n)
+    return Interval(rate.value, rate.low, rate.high, level, method, n)
 
 
 def widened(rate: Interval, design: float) -> Interval:
-    """A proportion's Wilson interval for n / `design` guesses; `design` is 1 or more."""
+    """The same proportion with the Wilson interval of n / `design` guesses. `design` is a design effect, at least 1."""
     n = max(1, round(rate.n / design))
     wider = wilson(rate.value * n, n, rate.level)
     return Interval(wider.value, wider.low, wider.high, wider.level, "wilson, n divided by the design effect", n)
 
 
 def t_interval(values: Array, level: float = 0.95, within: tuple[float, float] | None = None) -> Interval:
-    """Mean of independent runs with Student's t; a percentile bootstrap of five runs would cover only 85 %.
+    """Mean of independent runs with Student's t interval. (A percentile bootstrap of five runs would cover only 85 %.)
 
-    Bounds end where the number itself does, if `within` says where.
+    `within` gives the smallest and largest possible value; the bounds stay between them.
     """
     n = len(values)
     mean = float(values.mean())
@@ -162,20 +167,14 @@ def t_interval(values: Array, level: float = 0.95, within: tuple[float, float] |
 
 
 def correlation(one: Array, other: Array, n: int | None = None) -> float:
-    """Of two outcomes of the same guesses, for `excess`; 0 where one of the two never varies.
+    """Correlation of two outcomes (n,) of the same guesses, for `excess`; 0 if one of them is constant.
 
-    Pearson's, with the continuity correction of Newcombe's method 10 (1998) where it is positive: a chance agreement of
-    few guesses would make the difference look surer than it is. `n` is what the guesses are worth, by default their
-    number.
+    Pearson's correlation; if positive, it is reduced by the continuity correction of Newcombe's method 10 (1998).
+    Without it, a chance agreement of few guesses would narrow the interval of the difference. `n` is the effective
+    number of guesses, by default their number.
     """
     if len(one) < 2 or one.std() == 0 or other.std() == 0:
         return 0.0
     together = float(((one - one.mean()) * (other - other.mean())).mean())
     together -= min(max(together, 0.0), 0.5 / (n or len(one)))
     return together / float(one.std() * other.std())
-
-
-# --- scores ---------------------------------------------------------------------------------------------
-
-
-# --- tests ----------------------------------------------------------------------------------------------

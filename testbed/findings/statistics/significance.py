@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""Exact tests, and corrections where many are done at once."""
+"""Significance: p-values, and corrections for many tests."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from testbed.findings.statistics.intervals import Array, Interval, excess, scipy
 
 
 def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> float:
-    """The one-sided lower bound that holds for all of `tests` such intervals together, by Bonferroni; normal tails."""
+    """One-sided lower bound of an excess that holds for `tests` intervals together (Bonferroni, normal tails)."""
     own = float(scipy_stats.norm.ppf((1 + over.level) / 2))
-    all_ = float(scipy_stats.norm.ppf(1 - alpha / max(1, tests)))
-    return over.value - (over.value - over.low) * all_ / own
+    together = float(scipy_stats.norm.ppf(1 - alpha / max(1, tests)))
+    return over.value - (over.value - over.low) * together / own
 
 
 def labels_by_chance(used: int, both: int, members: int, controls: int) -> float:
-    """P(at least `used` of `both` people fall among the members) if group labels were drawn at random."""
+    """P-value of `used` members or more among `both` people, if group labels were drawn at random (hypergeometric)."""
     if both == 0:
         return 1.0
     return float(scipy_stats.hypergeom.sf(used - 1, members + controls, members, both))
 
 
 def holm(p_values: Array) -> Array:
-    """Holm's step-down adjusted p-values (1979)."""
+    """Holm's step-down adjusted p-values (1979), in the order given."""
     order = np.argsort(p_values, kind="stable")
     k = len(p_values)
     stepped = np.maximum.accumulate(np.asarray(p_values)[order] * (k - np.arange(k)))
@@ -33,7 +33,7 @@ def holm(p_values: Array) -> Array:
 
 
 def exceedance_p(attack: Interval, control: Interval, correlation: float = 0.0) -> float:
-    """One-sided p of 'the excess is not above 0', by inverting the Newcombe interval."""
+    """One-sided p-value of 'the excess is not above 0': the level at which the Newcombe interval's lower bound is 0."""
     low, high = 0.0, 1.0 - 1e-12
     for _ in range(50):
         middle = (low + high) / 2
