@@ -1,7 +1,7 @@
-"""Charts as hand-written SVG, drawn from the schema's values alone: no record can reach them.
+"""Charts as hand-written SVG, drawn from the result's statistics alone, so that no record can reach them.
 
-Every chart carries a title, a description, and is followed by a table of the same numbers. Coordinates have at most
-four digits, so that none looks like a measurement to the disclosure gate.
+Every chart has a title and a description, and a table of the same numbers follows it. Coordinates have at most four
+digits, so that the disclosure gate takes none for a measurement.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"
 COLOURS = {"measure": "#a3333d", "control": "#1f5f8b", "baseline": "#6b6b6b", "positive control": "#8a6d00"}
 MARKS = {"measure": "circle", "control": "square", "baseline": "diamond", "positive control": "triangle"}
 MOST_ROWS = 14
+"""Rows of the excess chart at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A drawing, what to make of it, and the numbers behind it."""
+    """A drawing, a caption that says how to read it, and a table (header, rows) of the numbers behind it."""
 
     svg: Markup
     caption: str
@@ -76,7 +77,7 @@ def _clip(text: str, most: int = 36) -> str:
 
 
 def _axis(low: float, high: float, top: float, bottom: float, label: str, percent: bool) -> tuple[list[str], float]:
-    """Grid lines with labels; returns the parts and the pixels per unit."""
+    """Grid lines with labels: their SVG parts, and the pixels per unit of the axis."""
     scale = (WIDTH - LEFT - RIGHT) / (high - low)
     step = next(s for s in (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if (high - low) / s <= 8)
     parts: list[str] = []
@@ -92,11 +93,15 @@ def _axis(low: float, high: float, top: float, bottom: float, label: str, percen
 
 
 def name_of(finding: Finding) -> str:
+    """The attack's name, with the target if there is one."""
     return f"{finding.attack.name}: {finding.target}" if finding.target else finding.attack.name
 
 
 def cells(findings: Sequence[Finding]) -> Chart | None:
-    """What each deciding attack reached, beside the three things it must be compared with."""
+    """Chart of the attack's success with its control, baseline and positive control, one block a finding.
+
+    None if no finding was measured as a share of guesses.
+    """
     shown = [f for f in findings if isinstance(f.measure, Estimate) and f.measure.metric != "psnr_db"]
     if not shown:
         return None
@@ -125,9 +130,10 @@ def cells(findings: Sequence[Finding]) -> Chart | None:
                 parts.append(_mark(MARKS[name], LEFT + measure.value * scale, at, COLOURS[name], 4.5))
         rows.append([name_of(finding), *(interval(m) for m in measures.values())])
     caption = (
-        "Further right is worse for the people in the data. Leakage is the distance from the measure (circle) to the "
-        "control (square), which is what the same attack learns about people whose records were not used; the "
-        "baseline (diamond) is luck; the positive control (triangle) shows that the attack can succeed."
+        "Further right is worse for the people in the data. The measure (circle) is the attack's success on them. The "
+        "control (square) is its success on people whose records were not used. The distance from control to measure "
+        "is leakage. The baseline (diamond) is success by luck and prior knowledge. The positive control (triangle) "
+        "shows that the attack can succeed."
     )
     svg = _svg(bottom + 42, "Attack, control, baseline and positive control", caption, parts)
     return Chart(svg, caption, ["attack", *measures_header()], rows)
@@ -138,7 +144,7 @@ def measures_header() -> list[str]:
 
 
 def excesses(findings: Sequence[Finding]) -> Chart | None:
-    """The excess of every attack over its control, deciding ones first, with the policy's limit."""
+    """Chart of the excess of every attack over its control, deciding attacks first, with the policy's limits."""
     measured = [(f, f.excess) for f in findings if isinstance(f.excess, Estimate)]
     ordered = sorted(measured, key=lambda m: (not m[0].primary, -m[1].value))
     if not ordered:
@@ -163,11 +169,11 @@ def excesses(findings: Sequence[Finding]) -> Chart | None:
         if isinstance(finding.limit, Limit):
             at = LEFT + (finding.limit.excess - low) * scale
             parts.append(_line(at, y - 12, at, y + 12, INK, 2, "3 3"))
-    caption = "Further right is worse; 0 means that nothing was learnt beyond what is learnt about anyone. "
-    caption += "Each end of a line is right with 95 % confidence. ● marks attacks that decide; the dashed line is the "
+    caption = "Further right is worse. Zero means that the attack learnt nothing beyond what it learns about anyone. "
+    caption += "Each end of a line is a bound with 95 % confidence. ● marks attacks that decide. A dashed line is the "
     caption += "policy's limit. "
     if len(ordered) > len(shown):
-        caption += f"The {len(ordered) - len(shown)} smallest are in the table of findings only."
+        caption += f"The other {len(ordered) - len(shown)} attacks stand in the table of findings only."
     rows = [[name_of(f), "decides" if f.primary else "informs", interval(e)] for f, e in shown]
     return Chart(
         _svg(bottom + 42, "Excess over the control", caption, parts), caption, ["attack", "role", "excess"], rows
@@ -175,10 +181,12 @@ def excesses(findings: Sequence[Finding]) -> Chart | None:
 
 
 def series(given: Series) -> Chart | None:
-    """A finding's own series: a ROC on logarithmic axes, bars with intervals, or lines."""
+    """Chart of a finding's own series: a ROC on logarithmic axes, bars with intervals, or a line. None if empty."""
     if given.kind == "bars":
         return _bars(given)
-    return _curve(given) if given.x else None
+    if not given.x:
+        return None
+    return _roc(given) if given.kind == "roc" else _lines(given)
 
 
 def _bars(given: Series) -> Chart | None:
@@ -211,19 +219,43 @@ def _bars(given: Series) -> Chart | None:
     return Chart(_svg(bottom + 42, given.name, caption, parts), caption, header, rows)
 
 
-def _curve(given: Series) -> Chart:
+def _lines(given: Series) -> Chart:
+    """Chart of shares (y) by a quantity (x), from zero, with the interval of each share where there is one."""
+    size, left, top = 320.0, 90.0, 14.0
+    most = max(given.x)
+
+    def at(x: float, share: float) -> str:
+        return f"{_at(left + x / most * size if most > 0 else left)},{_at(top + size - share * size)}"
+
+    parts = [f'<rect x="{left:g}" y="{top:g}" width="{size:g}" height="{size:g}" fill="none" stroke="{GRID}"/>']
+    for x, low, high in zip(given.x, given.low, given.high, strict=False):
+        parts.append(f'<polyline points="{at(x, low)} {at(x, high)}" stroke="{MUTED}" stroke-width="2"/>')
+    points = " ".join(at(x, y) for x, y in zip(given.x, given.y, strict=True))
+    parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS["measure"]}" stroke-width="2"/>')
+    parts += [_text(left - 6, top + size * (1 - s) + 4, f"{100 * s:.0f} %", "end", MUTED, 11) for s in (0.0, 0.5, 1.0)]
+    parts += [_text(left, top + size + 16, "0", "middle", MUTED, 11)]
+    parts += [_text(left + size, top + size + 16, f"{most:g}", "middle", MUTED, 11)]
+    parts.append(_text(left + size / 2, top + size + 34, given.x_label, "middle", MUTED, 11))
+    parts.append(_text(left + size + 12, top + 12, f"upwards: {given.y_label}", "start", MUTED, 11))
+    caption = f"{given.name}: {given.y_label}, by {given.x_label}. Higher is more."
+    rows = [
+        [f"{x:g}", number(y, "rate"), *(number(end[i], "rate") for end in (given.low, given.high) if end)]
+        for i, (x, y) in enumerate(zip(given.x, given.y, strict=True))
+    ]
+    header = [given.x_label, given.y_label, *(["from", "to"] if given.low else [])]
+    return Chart(_svg(top + size + 42, given.name, caption, parts), caption, header, rows)
+
+
+def _roc(given: Series) -> Chart:
     size, left, top = 320.0, 90.0, 14.0
     floor = min(v for v in [*given.x, *given.y, 0.1] if v > 0)
-    logarithmic = given.kind == "roc"
 
     def place(value: float) -> float:
-        if not logarithmic:
-            return value / max(*given.x, 1e-9)
         return 0.0 if value <= floor else 1 - math.log(value) / math.log(floor)
 
     parts = [f'<rect x="{left:g}" y="{top:g}" width="{size:g}" height="{size:g}" fill="none" stroke="{GRID}"/>']
     tick = 1.0
-    while tick >= floor * 0.999 and logarithmic:
+    while tick >= floor * 0.999:
         at = place(tick) * size
         parts += [
             _line(left + at, top, left + at, top + size, GRID),
@@ -242,11 +274,11 @@ def _curve(given: Series) -> Chart:
     parts.append(_line(left, top + size, left + size, top, MUTED, 1.4, "5 4"))
     parts.append(f'<polyline points="{points}" fill="none" stroke="{COLOURS["measure"]}" stroke-width="2"/>')
     parts.append(_text(left + size / 2, top + size + 34, given.x_label, "middle", MUTED, 11))
-    parts.append(_text(left + size + 12, top + 12, f"up: {given.y_label}", "start", MUTED, 11))
+    parts.append(_text(left + size + 12, top + 12, f"upwards: {given.y_label}", "start", MUTED, 11))
     parts.append(_text(left + size + 12, top + 30, "dashed: guessing", "start", MUTED, 11))
     caption = (
-        f"{given.name}, both axes logarithmic: how many members are recognised for the share of non-members wrongly "
-        "accused. Above the dashed line is better than guessing, and worse for the people in the data."
+        f"{given.name}, with logarithmic axes: the share of members recognised, by the share of non-members wrongly "
+        "accused. Above the dashed line the attack is better than guessing, which is worse for the people in the data."
     )
     rows = [[number(x, "rate"), number(y, "rate")] for x, y in zip(given.x, given.y, strict=True)]
     return Chart(_svg(top + size + 42, given.name, caption, parts), caption, [given.x_label, given.y_label], rows)

@@ -1,7 +1,7 @@
 # pyright: strict
-"""A run's folder: what in it is the testbed's own, and how a new result takes the place of an earlier one.
+"""A run's folder: which of its files the testbed wrote, and how a new result replaces an earlier one.
 
-Only files that the testbed wrote are ever deleted: those that the folder's own list names.
+Only files that the testbed wrote are ever deleted. A list in evidence/ names them.
 """
 
 from __future__ import annotations
@@ -23,24 +23,27 @@ from testbed.core.errors import UsageError
 
 PARTS = ("share", "evidence")
 LIST = ".written.json"
-"""In evidence/: the names of the files in either part. The list itself is not in it."""
+"""The name of a list in evidence/ that holds the names of all files in both parts, except its own."""
 KNOWN = {"share": r"result\.json|report\.html", "evidence": r"\.written\.json|.*\.(npz|transcript)"}
-"""Names of files that any version wrote; folders of earlier versions have no list."""
+"""Patterns of all file names that any version wrote. Folders of earlier versions have no list."""
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"}
-"""What file managers and file systems leave in a folder; nobody's work."""
+"""Files that file managers and file systems leave in a folder; they may be ignored."""
 STAGED = r"(new|old)-[0-9a-f]{8}"
+"""The end of a temporary folder's name: one being written, or the earlier run moved out of the way."""
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux' renameat2
 
 
 def check(out: Path) -> None:
-    """Raises `UsageError` unless a result may go to `out`: a folder that is not there yet, an empty one, or one that
-    holds an earlier run and nothing else."""
+    """Raises `UsageError` unless a result may be written to `out`.
+
+    It may if the folder does not exist, is empty, or holds an earlier run and nothing else.
+    """
     out = out.resolve()
     if out in (Path.cwd(), *Path.cwd().parents):
         raise UsageError(
             "TB-OUT-003",
-            "The folder that you stand in cannot be the output.",
-            "A run's folder is put in place whole, and this one would be replaced.",
+            "The current folder, or a folder above it, cannot be the output.",
+            "A run replaces its output folder as a whole.",
             "Name a new folder with --out.",
         )
     try:
@@ -58,21 +61,21 @@ def _check_content(out: Path) -> None:
         raise UsageError(
             "TB-OUT-001",
             f"{out.name} exists and is not the folder of an earlier run.",
-            "A result would be mixed with what lies there.",
+            "A result would be mixed with the files that are there.",
             "Name another folder with --out.",
         )
     if others := list(_strangers(out)):
-        told = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
+        names = ", ".join(others[:3]) + (f" and {len(others) - 3} more" if len(others) > 3 else "")
         raise UsageError(
             "TB-OUT-005",
-            f"{out.name} holds more than an earlier run: {told}.",
-            "The testbed did not write it, and an earlier run is replaced whole.",
-            "Move it elsewhere, or name another folder with --out.",
+            f"{out.name} holds more than an earlier run: {names}.",
+            "The testbed did not write these files, and it would replace the whole folder.",
+            "Move these files elsewhere, or name another folder with --out.",
         )
 
 
 def _probe(out: Path) -> None:
-    """Raises `OSError` where nothing can be made beside the folder, nor, if it is there, in it."""
+    """Raises `OSError` if a folder can be made neither beside `out` nor, if it exists, inside it."""
     out.parent.mkdir(parents=True, exist_ok=True)
     name = f"new-{uuid.uuid4().hex[:8]}"
     try:
@@ -89,11 +92,12 @@ def _made(probe: Path) -> None:
 
 
 def put(out: Path, share: Mapping[str, bytes], evidence: Mapping[str, bytes]) -> Path | None:
-    """Put a result in place, and return where files of others that lay in the way are kept, if there were any.
+    """Write a result's files to `out`. Returns the folder where other people's files were moved, or None.
 
-    Whoever looks sees the earlier result or the new one: on Linux in one step, elsewhere in two, the first of which
-    is undone by the next run if it is killed in between. A mount point cannot be exchanged, so that its two parts are,
-    one after the other. Of several writers the last wins.
+    A reader sees either the earlier result or the new one. On Linux the two are exchanged in one step; elsewhere in two
+    steps, and if a run is killed in between, the next run restores the earlier result. A mount point cannot be
+    exchanged: there its two parts are exchanged one after the other. If several runs write, the last one stays. Raises
+    `UsageError` if the folder cannot be written.
     """
     out = out.resolve()
     contents = {"share": share, "evidence": evidence}
@@ -121,7 +125,7 @@ def put(out: Path, share: Mapping[str, bytes], evidence: Mapping[str, bytes]) ->
 
 
 def forget(store: Path) -> None:
-    """Delete the finished parts that a run kept for `--resume`, and their folder where nothing else lies in it."""
+    """Delete the finished parts that a run stored for `--resume`, and their folder if nothing else is in it."""
     with contextlib.suppress(OSError):
         for file in store.iterdir():
             if re.fullmatch(r"\.?[0-9a-f]{16,64}\.transcript(\..*)?", file.name) and file.is_file():
@@ -130,41 +134,39 @@ def forget(store: Path) -> None:
 
 
 def unwritable(error: OSError) -> UsageError:
+    """The error that says why the output folder cannot be written."""
     return UsageError(
         "TB-OUT-002",
         "The output folder cannot be written.",
-        f"The system said: {error.strerror}.",
+        f"The system says: {error.strerror}.",
         "Choose a writable folder with --out, and check the free space.",
     )
 
 
-# --- what is the testbed's own ----------------------------------------------------------------------------
-
-
 def _entries(out: Path) -> Iterator[Path]:
-    """What lies in a folder, other than litter and what is being written."""
+    """A folder's entries, except litter and temporary folders of runs."""
     return (p for p in sorted(out.iterdir()) if p.name not in LITTER and not re.fullmatch(rf"\.{STAGED}", p.name))
 
 
 def _is_run(out: Path) -> bool:
-    """Is there a result of this testbed, or the evidence of one that was being put in place?"""
+    """Whether the folder holds a result of this testbed, or the evidence of one whose writing was interrupted."""
     file = out / "share" / "result.json"
     if not (out / "share").exists():
         return (out / "evidence" / LIST).is_file()
     try:
-        found: object = json.loads(file.read_text(encoding="utf-8"))
+        content: object = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return False
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         return False
-    fields = cast("dict[str, Any]", found)
+    fields = cast("dict[str, Any]", content)
     return str(fields.get("schema", "")).startswith("testbed.result/") and {"run", "findings", "decision"} <= set(
         fields
     )
 
 
 def _strangers(out: Path) -> Iterator[str]:
-    """What the testbed did not write, by its name within the folder."""
+    """The names of files and folders that the testbed did not write, relative to the run's folder."""
     for entry in _entries(out):
         if entry.name not in PARTS or entry.is_symlink() or not entry.is_dir():
             yield entry.name
@@ -175,6 +177,7 @@ def _strangers(out: Path) -> Iterator[str]:
 
 
 def _own(file: Path, run: Path) -> bool:
+    """Whether the testbed wrote this file: the run's list names it, or its name is always the testbed's."""
     if file.name in LITTER:
         return True
     if file.is_symlink() or not file.is_file():
@@ -186,21 +189,19 @@ def _own(file: Path, run: Path) -> bool:
 
 
 def _listed(run: Path) -> dict[str, list[str]]:
+    """The file names of each part by the run's list; empty if there is no readable list."""
     try:
-        found: object = json.loads((run / "evidence" / LIST).read_text(encoding="utf-8"))
+        names: object = json.loads((run / "evidence" / LIST).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return cast("dict[str, list[str]]", found) if isinstance(found, dict) else {}
-
-
-# --- writing ----------------------------------------------------------------------------------------------
+    return cast("dict[str, list[str]]", names) if isinstance(names, dict) else {}
 
 
 @contextlib.contextmanager
 def _staged(
     parent: Path, prefix: str, contents: Mapping[str, Mapping[str, bytes]], like: Path | None
 ) -> Generator[Path]:
-    """A folder with the files, locked while it is in use, so that no other run takes it for one left behind."""
+    """A temporary folder with the files. It is locked while in use, so that no other run deletes it as left over."""
     staging = parent / f"{prefix}new-{uuid.uuid4().hex[:8]}"
     with _locked(parent):
         staging.mkdir()
@@ -223,7 +224,7 @@ def _staged(
 
 
 def _placed(staging: Path, out: Path) -> Path:
-    """Give a whole folder its name; returns where the earlier one is now, or would be."""
+    """Give the finished folder the name `out`. Returns the path where the earlier folder is now, if there was one."""
     if not out.exists():
         try:
             staging.rename(out)
@@ -236,7 +237,7 @@ def _placed(staging: Path, out: Path) -> Path:
 
 
 def _swapped(new: Path, place: Path) -> None:
-    """Exchange two folders' names, in one step where the system can; else undone on an error."""
+    """Exchange the names of two folders: in one step if the system can, otherwise in three, undone on an error."""
     if not place.exists():
         new.rename(place)
     elif not _exchange(new, place):
@@ -251,7 +252,7 @@ def _swapped(new: Path, place: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> bool:
-    """Swap two names; False where this system or file system cannot."""
+    """Exchange two names in one step. Returns False if this system or file system cannot."""
     try:
         call = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError):
@@ -265,24 +266,27 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def _settled(earlier: Path, out: Path) -> Path | None:
-    """Give back to the folder what others put there while the work went on, and delete the earlier run's own files."""
+    """Move files that others added during the work into `out`, and delete the earlier run's own files.
+
+    Returns the folder in which other people's remaining files are kept, or None.
+    """
     for entry in _entries(earlier) if earlier.is_dir() and earlier.parent != out else ():
         if entry.name not in PARTS and not (out / entry.name).exists():
             entry.rename(out / entry.name)
     _discard(earlier)
     if not earlier.exists():
         return None
-    kept = (
+    remaining = (
         out.with_name(f"{out.name}.kept-{earlier.name[-8:]}")
         if earlier.parent != out
         else out / f"kept-{earlier.name[-8:]}"
     )
-    earlier.rename(kept)
-    return kept
+    earlier.rename(remaining)
+    return remaining
 
 
 def _discard(folder: Path) -> None:
-    """Delete the files of a run that the testbed wrote, and the folders that are empty then."""
+    """Delete the files that the testbed wrote in a run's folder, and then its empty folders."""
     with contextlib.suppress(OSError):
         for part in PARTS:  # evidence/ holds the list and is last
             held = folder / part
@@ -298,11 +302,8 @@ def _discard(folder: Path) -> None:
         folder.rmdir()
 
 
-# --- what a killed run left -------------------------------------------------------------------------------
-
-
 def _sweep(out: Path) -> None:
-    """Undo what runs into this folder left when they were killed: their own folders, none that is still in use."""
+    """Remove temporary folders that killed runs into this folder left behind; none that another run still uses."""
     places = [(out.parent, rf"\.{re.escape(out.name)}\.({STAGED}|[0-9a-f]{{8}})"), (out, rf"\.{STAGED}")]
     for parent, pattern in places:
         if not parent.is_dir():
@@ -328,7 +329,7 @@ def _swept(folder: Path, out: Path) -> None:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Generator[None]:
-    """While it lasts, no other run makes or sweeps folders there; where a file system has no locks, best effort."""
+    """A lock: while it is held, no other run makes or removes folders there. Without effect if locks do not exist."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):
@@ -339,7 +340,7 @@ def _locked(folder: Path) -> Generator[None]:
 
 
 def _lock(folder: Path) -> int | None:
-    """A handle that holds the folder until it is closed or its process ends; None where another holds it."""
+    """A handle that locks the folder until it is closed or its process ends; None if another process has locked it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

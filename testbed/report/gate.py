@@ -1,9 +1,9 @@
-"""The disclosure gate: every artefact is searched before it is written, and a doubt blocks it.
+"""The disclosure gate: it searches every artefact before it is written, and blocks it in case of doubt.
 
-Looked for: what is no aggregate (scripts, external references, images of real data), and values of the people in
-the original and control tables that fewer than `min_cell` of them share: strings of six or more characters,
-numbers of five or more significant digits, identifiers and dates; also inside base64 and gzip. Words that the
-testbed itself prints, column names, and the numbers that the schema types as statistics are exempt.
+It blocks active content, external references and pictures of real data. For real data it also blocks any value of the
+original or control table that fewer than `min_cell` people share: strings of six or more characters, numbers of five or
+more significant digits, identifiers and dates, also inside base64 and gzip. Exempt are the testbed's own words, column
+names, and facts of the run such as its id, seed and counts of guesses.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from testbed.findings.schema import Result
 SHORTEST_STRING = 6
 SHORTEST_IDENTIFIER = 4
 SIGNIFICANT_DIGITS = 5
+"""The smallest sizes that are searched for: characters of a string, of a person's identifier, digits of a number."""
 NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:[.,]\d+)*(?:[eE][-+]?\d+)?(?![\w])")
 BLOB = re.compile(r"[A-Za-z0-9+/_-]{32,}={0,2}")
 ACTIVE = re.compile(r"<\s*(script|iframe|object|embed|link|base|form)\b", re.IGNORECASE)
@@ -45,14 +46,17 @@ PICTURE = re.compile(r"(?<=data:image/png;base64,)[A-Za-z0-9+/=]*")
 
 
 def check(artefacts: Mapping[str, bytes], result: Result, people: People | None, min_cell: int = MIN_CELL) -> None:
-    """Raises `DisclosureError` naming the artefact and the kind of finding, never the value."""
+    """Raises `DisclosureError` if an artefact may not be shared; it names the artefact and the column, never the value.
+
+    `people` holds the tables of real people to search for; without them only active and external content is searched.
+    """
     if result.subject.data_class == "real" and result.disclosure.pictures:
         raise _blocked("result.json", "holds pictures of real data")
     exempt = _exempt(result)
     for name, content in artefacts.items():
         text = content.decode("utf-8")
         if name.endswith((".html", ".svg")):
-            # A picture's base64 may happen to read like a handler: "/on...=".
+            # The base64 text of a picture may look like an event handler by chance: "/on...=".
             tags = [PICTURE.sub("", tag) for tag in TAG.findall(text)]
             if ACTIVE.search(text) or any(HANDLER.search(tag) for tag in tags):
                 raise _blocked(name, "holds active content")
@@ -70,17 +74,17 @@ def _blocked(name: str, why: str) -> DisclosureError:
     return DisclosureError(
         "TB-GATE-001",
         f"The disclosure gate stopped {name}: it {why}.",
-        "Nothing was written, because what is shared must not describe single people.",
-        "Check column names and parameters for values of records; if there are none, please report it as a defect.",
+        "Nothing was written: a shared file must not describe single people.",
+        "Check that column names and parameters hold no values of records. If they hold none, please report a defect.",
     )
 
 
 def _layers(text: str) -> Iterator[str]:
-    """The text, the text as a reader sees it, and whatever base64 or gzip hides in it."""
+    """The text itself, the text without tags and entities, and every text found inside its base64 or gzip parts."""
     yield text
     yield html.unescape(TAG.sub(" ", text))
     if ESCAPED.search(text):
-        yield ESCAPED.sub(lambda found: chr(int(found[1], 16)), text)
+        yield ESCAPED.sub(lambda match: chr(int(match[1], 16)), text)
     for blob in BLOB.findall(text):
         yield from _decoded(blob)
 
@@ -105,7 +109,7 @@ def _decoded(blob: str, depth: int = 3) -> Iterator[str]:
 
 
 def _exempt(result: Result) -> list[str]:
-    """Strings that the schema types as facts of the run, longest first."""
+    """Strings that are facts of the run (id, versions, policy, licence), longest first; they are not searched."""
     run = result.run
     strings = [run.id, run.created, run.scenario, run.environment.python, run.environment.system, run.tool.version]
     strings += [f"{k} {v}" for k, v in run.environment.packages.items()]
@@ -114,7 +118,7 @@ def _exempt(result: Result) -> list[str]:
     strings += [policy.id, policy.sha256] if hasattr(policy, "sha256") else []  # type: ignore[union-attr]
     strings += [result.subject.licence, result.subject.size_band]
     strings += [p.png_base64 for p in result.disclosure.pictures]
-    # A date is also printed without its time.
+    # The report prints the date without its time.
     strings += [run.created[:10]]
     return sorted({s for s in strings if len(s) >= 3}, key=len, reverse=True)
 
@@ -143,7 +147,7 @@ def _without(text: str, exempt: list[str]) -> str:
 
 
 def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) -> str | None:
-    """The column of a rare value that the text holds, or None."""
+    """The column of the first value in the text that fewer than `min_cell` people share, or None."""
     folded = BLANKS.sub(" ", text).casefold()
     grams = {
         size: {folded[i : i + size] for i in range(len(folded) - size + 1)}
@@ -192,14 +196,15 @@ def _spellings(value: Any) -> list[str]:
 
 @cache
 def _days(year: int, month: int, day: int) -> tuple[str, ...]:
-    """A day as it is commonly written."""
-    made = [f"{year}-{month:02}-{day:02}", f"{year}/{month:02}/{day:02}"]
+    """The common spellings of a date: year-month-day, day.month.year, day/month/year and month/day/year."""
+    spellings = [f"{year}-{month:02}-{day:02}", f"{year}/{month:02}/{day:02}"]
     for d, m in ((f"{day:02}", f"{month:02}"), (str(day), str(month))):
-        made += [f"{d}.{m}.{year}", f"{d}/{m}/{year}", f"{m}/{d}/{year}"]
-    return tuple(dict.fromkeys(made))
+        spellings += [f"{d}.{m}.{year}", f"{d}/{m}/{year}", f"{m}/{d}/{year}"]
+    return tuple(dict.fromkeys(spellings))
 
 
 def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, numbers: Any) -> bool:
+    """Whether the text holds the value as a word of its own, other than as one of `names`, or as one of `numbers`."""
     word = BLANKS.sub(" ", value.strip()).casefold()
     if len(word) < shortest or word[:shortest] not in grams:
         return False
@@ -210,14 +215,14 @@ def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, n
 
 
 def _numbers(text: str) -> set[float]:
-    """Numbers of five or more significant digits, with and without a decimal comma."""
-    found: set[float] = set()
+    """Numbers of five or more significant digits; a comma is read both as a decimal comma and as a separator."""
+    numbers: set[float] = set()
     for token in NUMBER.findall(text):
         for spelling in (token.replace(",", ""), token.replace(",", ".")):
             if _is_number(spelling) and _digits(spelling) >= SIGNIFICANT_DIGITS:
-                found.add(float(spelling))
-                found.add(-float(spelling))
-    return found
+                numbers.add(float(spelling))
+                numbers.add(-float(spelling))
+    return numbers
 
 
 def _digits(token: str) -> int:
@@ -236,7 +241,7 @@ def _is_number(token: str) -> bool:
 
 @cache
 def _vocabulary() -> str:
-    """Every word that the testbed's own sources can print; finding one in a report tells nothing of the data."""
+    """The text of the testbed's own sources: a word that stands there says nothing about the data."""
     words: list[str] = []
 
     def read(folder: Any) -> None:

@@ -1,4 +1,4 @@
-"""`report.html` from a result, and from nothing else: one file, no scripts, nothing outside it."""
+"""`report.html`, made from a result and nothing else: one file, without scripts or external references."""
 
 from __future__ import annotations
 
@@ -13,35 +13,37 @@ from testbed.core.errors import UsageError
 from testbed.core.shown import shown
 from testbed.findings.numbers import interval, short, units, what
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
-from testbed.findings.validity import FLAGS
+from testbed.findings.validity import FLAGS, NEXT
 from testbed.harness.release.evaluations import MANY
 from testbed.report import charts
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
-"""By which a report is known, within so many of its first bytes."""
+"""A string that every report holds, and the number of first bytes in which it is searched."""
 VERDICTS = {
     "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),
-    "review": ("REVIEW", "?", "A person must decide; the reasons are below."),
-    "fail": ("FAIL", "✕", "Do not release, or go on, as it is; the reasons are below."),
+    "review": ("REVIEW", "?", "A person must decide. The reasons, each with what to do, are below."),
+    "fail": ("FAIL", "✕", "Do not release or continue as it is. The reasons, each with what to do, are below."),
     "none": ("NO VERDICT", "–", "No policy was applied: these are measurements only."),
 }
+"""Each verdict's word, sign and explanation."""
 KNOWLEDGE = {
     "architecture": "the model's architecture",
-    "auxiliary": "records of other people like them",
+    "auxiliary": "records of other people from the same population",
     "batch_size": "how many records a batch holds",
     "generator": "the generator's code",
     "hyper_parameters": "learning rate and number of parties",
     "known_columns": "a person's other attributes",
     "labels": "the classes in a batch",
-    "recipe": "the whole pipeline, to run on own records",
-    "queries": "answers of the model about records of the attacker's own making",
-    "some_memberships": "the membership of half of the people asked about, never of those it then scores",
-    "target_records": "the records that it asks about",
+    "recipe": "the whole pipeline, which the attacker can run on its own records",
+    "queries": "the model's answers about records that the attacker makes up",
+    "some_memberships": "the membership of half of the people asked about, while only the other half is then scored",
+    "target_records": "the records of the people asked about",
 }
+"""What an attacker may know beforehand, in words."""
 
 
 def render(result: Result) -> str:
-    """The report as one HTML file. Does no arithmetic on findings; everything shown is in the result."""
+    """The report as the text of one HTML file. It shows only what the result holds, without arithmetic on findings."""
     loader = PackageLoader("testbed", "report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.trim_blocks = environment.lstrip_blocks = True
@@ -60,41 +62,43 @@ def render(result: Result) -> str:
         unmeasured=_unmeasured(result),
         looped=(result.disclosure.evaluations or 0) >= MANY,
         flags=FLAGS,
+        steps=NEXT,
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),
     )
 
 
 def writable(target: Path) -> None:
-    """Raises `UsageError` unless a report may be written to `target`: an HTML file that is new or was a report."""
+    """Raises `UsageError` unless a report may be written to `target`: an .html file that is new or holds a report."""
     if target.suffix.lower() not in (".html", ".htm"):
         raise UsageError(
             "TB-OUT-006",
-            f"A report is HTML, and {target.name} says something else.",
-            "A browser or a reader would take the file for what its name says.",
-            "End the name in .html; a browser prints it as PDF.",
+            f"A report is HTML, but the name {target.name} does not end in .html.",
+            "Other programs would read the file as something else.",
+            "End the name in .html. To have a PDF, print the report from a browser.",
         )
     with contextlib.suppress(OSError):
         if target.exists() and MARK.encode() not in target.read_bytes()[:LOOKED_AT]:
             raise UsageError(
                 "TB-OUT-003",
-                f"{target.name} exists and is no report.",
+                f"{target.name} exists and is not a report.",
                 "It would be overwritten.",
                 "Name another file.",
             )
 
 
 def _visible(value: object) -> object:
-    """Text of users without the characters that are invisible or turn it around; HTML escapes the rest."""
+    """A value with invisible and direction-changing characters of its text made visible; the template escapes HTML."""
     return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _buckets(result: Result) -> list[tuple[str, list[str]]]:
-    titles = {"fail": "Stops the release", "review": "Needs a person", "pass": "Speaks for the release"}
-    made = [
+    """The texts of the decision's reasons under a title for each verdict, the gravest first."""
+    titles = {"fail": "Reasons to stop", "review": "A person must decide", "pass": "No reason found to stop"}
+    buckets = [
         (title, [r.text for r in result.decision.reasons if r.verdict == verdict]) for verdict, title in titles.items()
     ]
-    return [(title, texts) for title, texts in made if texts]
+    return [(title, texts) for title, texts in buckets if texts]
 
 
 def _charts(result: Result, primary: list[Finding]) -> list[charts.Chart]:
@@ -104,12 +108,12 @@ def _charts(result: Result, primary: list[Finding]) -> list[charts.Chart]:
 
 
 def _unmeasured(result: Result) -> list[tuple[str, str, str]]:
-    """Attacks with something unmeasured that could have been: name, what, and what it needs."""
-    found: list[tuple[str, str, str]] = []
+    """The first unmeasured field of each finding: the attack's name, the field, and what it needs."""
+    missing: list[tuple[str, str, str]] = []
     for finding in result.findings:
         for name in ("measure", "control", "baseline", "positive_control"):
             measure = getattr(finding, name)
             if not isinstance(measure, Estimate) and measure.unmeasured != "not_applicable":
-                found.append((charts.name_of(finding), name.replace("_", " "), measure.needs))
+                missing.append((charts.name_of(finding), name.replace("_", " "), measure.needs))
                 break
-    return found[:20]
+    return missing[:20]

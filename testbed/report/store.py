@@ -1,4 +1,4 @@
-"""Assembling a result, and writing a run's folder: whole or not at all, and past the gate."""
+"""Reading a result, and writing a run's folder: past the disclosure gate, and whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from testbed.report import folder, gate, html
 
 
 def to_json(result: Result) -> str:
+    """The text of `result.json`."""
     return json.dumps(result.dump(), indent=2, ensure_ascii=False, sort_keys=False) + "\n"
 
 
 def load(path: Path) -> Result:
-    """The result in a run's folder or file. Raises `InputError` where it is not one."""
+    """The result in a run's folder or file. Raises `UsageError` without a file, `InputError` if it is not a result."""
     file = path / "share" / "result.json" if path.is_dir() else path
     if not file.is_file():
         raise UsageError(
-            "TB-RESULT-001", "There is no result there.", f"{file.name} was not found.", "Name a run's folder."
+            "TB-RESULT-001", "There is no result in this place.", f"{file.name} was not found.", "Name a run's folder."
         )
     try:
         return Result.model_validate(json.loads(file.read_text(encoding="utf-8")))
     except (ValidationError, json.JSONDecodeError, UnicodeDecodeError):
         raise InputError(
             "TB-RESULT-002",
-            "The file is no result of this testbed.",
+            "The file is not a result of this testbed.",
             "It does not follow the schema testbed.result/1.",
-            "See testbed schema, and check that the file is whole.",
+            "Check that the file is complete; testbed schema prints the schema.",
         ) from None
 
 
@@ -47,10 +48,11 @@ def write(
     files: Mapping[str, bytes] | None = None,
     checked: bool = False,
 ) -> Path:
-    """Write `share/` and `evidence/` under `out`; on any error an earlier run there stays as it is.
+    """Write `share/` and `evidence/` under `out` and return it; on any error an earlier run there stays unchanged.
 
-    `files` go to evidence/ as they are. An earlier run is replaced; a folder that holds anything else is refused,
-    unless it was `checked` before the work: what others put there since is moved back or kept beside, not deleted.
+    `files` are written to evidence/ unchanged. An earlier run is replaced. A folder that holds anything else is
+    refused (`UsageError`), unless it was `checked` before the work: files that others added since are then moved into
+    the new folder or kept beside it, never deleted. Raises `DisclosureError` if the gate blocks.
     """
     min_cell = result.disclosure.min_cell
     share = {"result.json": to_json(result).encode(), "report.html": html.render(result).encode()}
@@ -71,5 +73,5 @@ def _packed(rows: Evidence) -> bytes:
 
 
 def writable(out: Path) -> None:
-    """Raises `UsageError` unless results may go to `out`: called before hours of work."""
+    """Raises `UsageError` unless results may be written to `out`; called before hours of work begin."""
     folder.check(out)
