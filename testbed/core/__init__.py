@@ -1,10 +1,9 @@
 # pyright: strict
-"""The values that flow through the testbed: who is at stake, who looks, what they see, what they claim.
+"""The values that flow through the testbed: people, threats, views, questions, claims and evidence.
 
-An attack receives a view, a question and auxiliary records; it returns a claim. It never receives a
-`Split`: members, controls and the pairing between a question's items and people stay with the harness and
-the judge. Values are frozen and their arrays read-only, so that what an attack was shown is what it was
-judged on.
+An attack receives a view, a question and auxiliary records, and returns a claim. It never receives a `Split`: only the
+harness and the judge know who is a member and which person stands behind an item of the question. Values are frozen
+and their arrays are read-only, so an attack cannot change what it is judged on.
 """
 
 from testbed.core.claims import (

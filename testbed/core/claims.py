@@ -1,5 +1,5 @@
 # pyright: strict
-"""What is asked of an attack, with the truth removed, and what it claims."""
+"""Claims: what an attack asserts about people, one type for each kind of question."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from testbed.core.views import Predictor
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """One finite number per record; larger is surer that it was used."""
+    """One finite number a record, (n,): the larger, the more likely the record was used."""
 
     values: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """For each record the client that is thought to hold it, (n,)."""
+    """The client that the attack names as the holder of each record, (n,)."""
 
     clients: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Reconstruction:
-    """For each exchange the records rebuilt, (k, ...) each; k may differ from the true batch size."""
+    """Reconstructed records (k, ...) of each exchange, by (round, client); k may differ from the true batch size."""
 
     batches: Mapping[tuple[int, int], Array]
     labels: Mapping[tuple[int, int], Array] = field(default_factory=dict[tuple[int, int], Array])
     certificate: Mapping[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
-    """How sure an exact attack is of a batch, in [0, 1], by its own check; 1 is a proof."""
+    """An exact attack's own certainty of a batch, in [0, 1]; 1 means that its check proves the reconstruction."""
 
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """For each row of either half, the released rows that it points to: (n, k) row numbers each.
+    """The released rows to which each row of the left and of the right half points, as row numbers (n, k).
 
-    A pair is linked where its two halves point to a common row. `tied` is the share of rows whose choice was
-    settled by chance.
+    A pair of halves is linked if both point to a common row. `tied` is the share of rows for which chance chose
+    between equally near released rows.
     """
 
     left: Array
@@ -50,7 +50,7 @@ class Links:
 
 @dataclass(frozen=True, slots=True)
 class Guesses:
-    """By secret one guess per row, on the scale of the column (a number or a code), and how far off it may be."""
+    """Guesses (n,) by secret, as numbers or category codes; `tolerance` is the largest error of a right number."""
 
     values: Mapping[str, Array]
     tolerance: Mapping[str, float]
@@ -58,21 +58,21 @@ class Guesses:
 
 @dataclass(frozen=True, slots=True)
 class Predicates:
-    """Conjunctions that each describe exactly one released row."""
+    """Conjunctions of conditions; each of them fits exactly one released row."""
 
     conjunctions: tuple[tuple[Condition, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Substitutes:
-    """By the number of queries spent, a model that is meant to answer as the one that was asked."""
+    """Models that imitate the model under attack, by the number of queries spent on each."""
 
     models: Mapping[int, Predictor]
 
 
 @dataclass(frozen=True, slots=True)
 class Representatives:
-    """For each class (classes, ...) a record that is meant to be typical of it."""
+    """One record for each class, (classes, ...), that is meant to be typical of the class."""
 
     records: Array
 

@@ -1,4 +1,4 @@
-"""A defence as a value: what it is called, what it does to a client's messages, and what it guarantees."""
+"""A defence as a value: its name, what it does to a client's messages, and what it guarantees."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
-    """Differential privacy over all rounds together: `epsilon` at `delta`, for one `unit` replaced; by which method."""
+    """Differential privacy over all rounds together: `epsilon` at `delta`, for one replaced `unit`.
+
+    `method` names how it was computed.
+    """
 
     epsilon: float
     delta: float
@@ -19,11 +22,10 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class Defence:
-    """A configured client-side defence. `make(seed=..., **params)` gives its Flower mod.
+    """A defence on the client's side, with its parameters. `make(seed=..., **params)` gives its Flower mod.
 
-    `promise(rounds, **params)` gives its guarantee, or None where it gives none (a heuristic). Where
-    `before_protocol`, the mod sees messages before secure aggregation does; else it changes updates before they are
-    masked.
+    `promise(rounds, **params)` gives its guarantee, or None for a heuristic. With `before_protocol`, the mod sees a
+    message before secure aggregation does; otherwise it changes updates before they are masked.
     """
 
     name: str
@@ -33,9 +35,9 @@ class Defence:
     before_protocol: bool = False
 
     def mod(self, seed: int) -> Any:
-        """The Flower mod; its randomness follows from `seed`, the client and the round."""
+        """The Flower mod; its randomness depends on `seed`, the client and the round."""
         return self.make(seed=seed, **self.params)
 
     def guarantee(self, rounds: int) -> Guarantee | None:
-        """What holds after so many rounds; None where nothing is proven."""
+        """The guarantee after this many rounds, or None if nothing is proven."""
         return self.promise(rounds, **self.params) if self.promise else None

@@ -1,4 +1,4 @@
-"""What the disclosure gate protects: the raw tables, and the smallest group that may be described."""
+"""The tables that the disclosure gate protects, and the smallest group of people that may be described."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 MIN_CELL = 10
+"""The smallest number of people that a report may describe, where no policy says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
 class People:
-    """The raw tables whose values must not leave: columns by table, and the person behind each row."""
+    """The raw tables (pandas) whose values must not be disclosed; `person` names the column of the person, if any."""
 
     tables: Sequence[Any]
     person: str | None = None

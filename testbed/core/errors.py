@@ -1,14 +1,14 @@
-"""What can go wrong, and what to do about it.
+"""Errors, each with an id, what happened, why, and how to fix it.
 
-Every error says what happened, why, and how to mend it, and carries an id that documents and scripts can
-quote. No message holds a value of a record: a column is named by its name, a row by nothing at all.
+Documents and scripts may refer to the id. No message holds a value of a record: it names a column by its name, and
+never names a row.
 
     TestbedError                  exit code
     ├── UsageError                    2     the command, a parameter or a policy file is wrong
     │   └── ThreatError               2     an attack needs what the threat model does not grant
     ├── InputError                    4     a table, a transcript or a model cannot be used as it is
-    ├── RunError                      6     a federation or a generator broke while it ran
-    └── DisclosureError               7     the gate found something that must not leave
+    ├── RunError                      6     a federation or a generator failed while it ran
+    └── DisclosureError               7     the gate found something that must not be shared
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ class Exit(IntEnum):
 
 
 class TestbedError(Exception):
-    """The root: `id` is stable, `what` happened, `why`, and `fix` tells how to go on."""
+    """The base of all errors: a stable `id`, `what` happened, `why`, and how to `fix` it."""
 
-    __test__ = False  # the name starts with Test, but it is no test class
+    __test__ = False  # pytest takes names that start with Test for test classes
     exit_code = Exit.INTERNAL
 
     def __init__(self, id: str, what: str, why: str, fix: str) -> None:
@@ -64,7 +64,7 @@ class DisclosureError(TestbedError):
 
 
 def perhaps(name: str, known: Iterable[str]) -> str:
-    """For an error's remedy: the names closest to one that does not exist, else all."""
+    """A hint for an unknown name: the known names most similar to it, or all of them."""
     names = list(known)
     close = difflib.get_close_matches(name, names, 3, 0.5)
     return f"Perhaps: {', '.join(close)}." if close else f"Known: {', '.join(names)}."
@@ -81,17 +81,17 @@ EXTRA_OF = {
     "torch": "federated",
     "weasyprint": "pdf",
 }
-"""The optional dependency that brings a package."""
+"""The optional dependency (extra) that installs each package."""
 
 
 def missing_extra(missing: ModuleNotFoundError) -> UsageError | None:
-    """What to install, where the package that is missing belongs to an optional dependency."""
+    """The error that says which extra to install, or None if the missing package belongs to none."""
     extra = EXTRA_OF.get((missing.name or "").split(".")[0])
     if extra is None:
         return None
     return UsageError(
         "TB-EXTRA-001",
-        "A part of the testbed that this needs is not installed.",
+        "This command needs a part of the testbed that is not installed.",
         f"It belongs to the optional dependency {extra!r}.",
         f"Install leakage-testbed[{extra}].",
     )

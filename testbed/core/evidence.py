@@ -1,5 +1,5 @@
 # pyright: strict
-"""What came of a claim once it was judged."""
+"""Evidence: the judged guesses of an attack, and the reason where there are none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,13 @@ Group = Literal["used", "unused", "not_applicable"]
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """One line per guess: which view, whose record, which item and cluster, how sure, how right (0 to 1)."""
+    """Judged guesses, one row each; every column is an array (n,).
+
+    `view` is the cell (true, blind, positive), `group` says whether the person's records were used, `item` numbers what
+    was guessed, `cluster` groups dependent guesses, `score` is the attack's certainty, `success` in [0, 1] how right it
+    is. `requested` and `performed` count guesses. Raises `ValueError` for columns of unequal length or a success
+    outside [0, 1].
+    """
 
     view: Array
     group: Array
@@ -46,9 +52,11 @@ class Evidence:
         return f"Evidence({len(self)} rows, {self.performed} of {self.requested} guesses performed)"
 
     def cell(self, view: Cell, group: Group) -> Evidence:
+        """The rows of one view and group."""
         return self.where((self.view == view) & (self.group == group))
 
     def where(self, keep: Array) -> Evidence:
+        """The rows that the mask `keep` (n,) selects."""
         return Evidence(
             self.view[keep],
             self.group[keep],
@@ -62,7 +70,7 @@ class Evidence:
         )
 
     def best_of_clusters(self) -> Evidence:
-        """Of each cluster's guesses the best alone: did anybody of a batch come back?"""
+        """The best guess of each cluster, such as the best reconstruction of each batch."""
         order = np.lexsort((-self.score, -self.success))
         keys = np.stack([np.unique(c, return_inverse=True)[1] for c in (self.view, self.group, self.cluster)])
         _, first = np.unique(keys[:, order], axis=1, return_index=True)
@@ -81,7 +89,7 @@ class Evidence:
         requested: int | None = None,
         notes: tuple[str, ...] = (),
     ) -> Evidence:
-        """Rows of one cell; a score or a success that the claim does not carry is NaN."""
+        """Rows of one cell. A score or a success that is not given is NaN; without clusters each item is its own."""
         given = np.asarray(score if success is None else success, dtype=float)
         n = len(given)
         items = np.arange(n) if item is None else np.asarray(item)
@@ -99,7 +107,7 @@ class Evidence:
 
     @staticmethod
     def join(*parts: Evidence) -> Evidence:
-        """All rows of all parts; requested and performed are those of the first part, the attack cell."""
+        """All rows of all parts. Requested and performed are those of the first part, which is the attack cell."""
         return Evidence(
             *(
                 np.concatenate([getattr(p, c) for p in parts])
@@ -112,7 +120,10 @@ class Evidence:
 
 
 class Unavailable(Exception):  # noqa: N818 - an outcome that is reported, not a mistake
-    """An attack could not form its claim on this view; the finding becomes `Unmeasured`."""
+    """Raised when an attack cannot make its claim on this view; the finding becomes `Unmeasured`.
+
+    `code` names the reason, `needs` says what would be required.
+    """
 
     def __init__(self, code: str, needs: str) -> None:
         super().__init__(f"{code}: {needs}")

@@ -1,4 +1,4 @@
-"""Independent parts of a piece of work, one after the other or as tasks of a Ray cluster."""
+"""Executors: they run independent jobs one after the other, or as tasks of a Ray cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from testbed.core.errors import UsageError
 
 
 class Spread(Protocol):
-    """Yields, as each is done, the number of a job and `work(shared, job)`; `workers` says how many run at once."""
+    """An executor. It yields (number of the job, `work(shared, job)`) as jobs finish; `workers` of them run at once."""
 
     @property
     def workers(self) -> int: ...
@@ -29,7 +29,7 @@ class Spread(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InTurn:
-    """One job after the other, in this process."""
+    """The executor that runs one job after the other, in this process."""
 
     workers: int = 1
 
@@ -42,7 +42,10 @@ IN_TURN = InTurn()
 
 
 def over(address: str | None) -> Spread:
-    """In turn or, with an address, on Ray, connected at once: one that does not answer is told before any work."""
+    """The executor for an address: without one, jobs run in this process, otherwise on Ray.
+
+    Ray is connected at once, so that `UsageError` is raised before any work if it does not answer.
+    """
     if address is None:
         return IN_TURN
     spread = OnRay(address)
@@ -55,7 +58,7 @@ _rows: ContextVar[Spread] = ContextVar("rows", default=IN_TURN)
 
 @contextmanager
 def rows_over(spread: Spread) -> Generator[None]:
-    """Within it released rows are searched in as many parts as `spread` has workers. The answers are the same."""
+    """A context in which released rows are searched in as many parts as `spread` has workers, with equal results."""
     before = _rows.set(spread)
     try:
         yield
@@ -64,15 +67,16 @@ def rows_over(spread: Spread) -> Generator[None]:
 
 
 def spread_of_rows() -> Spread:
+    """The executor that searches released rows in the current context."""
     return _rows.get()
 
 
 @contextmanager
 def loopback() -> Generator[None]:
-    """While it lasts, a Ray that is started listens on the loopback interface alone.
+    """A context in which a Ray that is started listens only on the loopback interface.
 
-    Ray 2.55 takes 127.0.0.1 for the machine's outer address wherever it is given; only where it may form no cluster, as
-    by default on Windows and macOS, it stays within the machine.
+    Ray 2.55 replaces 127.0.0.1 by the machine's outer address. It stays on loopback only if clusters are switched off,
+    as by default on Windows and macOS; so they are switched off here.
     """
     from ray._private import ray_constants
 
@@ -89,15 +93,16 @@ def loopback() -> Generator[None]:
 
 
 SEVERAL_NODES = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""The environment variable by which Ray allows a cluster of several machines."""
 
 
 @contextmanager
 def swept() -> Generator[None]:
-    """While it lasts, Ray may be started or stopped; at the end what Ray left to the garbage collector is closed.
+    """A context for starting or stopping Ray: at its end, files that Ray left open are closed without a warning.
 
-    Ray opens /dev/null for the output of its processes and never closes it. Where warnings are errors, Python's
-    complaint would otherwise turn up in whatever runs when the collector does. Any other object left open is
-    complained of as ever: what was left before this begins is collected before, and `LEFT_BY_RAY` names the rest.
+    Ray opens /dev/null for the output of its processes and never closes it. If warnings are errors, the warning would
+    otherwise appear later, in unrelated code. Warnings about other objects are still shown: older ones are collected
+    before the context begins, and only the warnings in `LEFT_BY_RAY` are ignored.
     """
     gc.collect()
     with warnings.catch_warnings():
@@ -118,9 +123,9 @@ LEFT_BY_RAY = (
 
 @dataclass(frozen=True, slots=True)
 class OnRay:
-    """Each job a Ray task of one core, on the cluster at `address` or, if that is `local`, on this machine alone.
+    """The executor that runs each job as a Ray task on one core: on the cluster at `address`, or here if it is `local`.
 
-    What jobs share is sent once. Raises `UsageError` where Ray is missing or the cluster does not answer.
+    Shared data is sent once. Raises `UsageError` if Ray is not installed or the cluster does not answer.
     """
 
     address: str
@@ -142,7 +147,7 @@ class OnRay:
                 ray.cancel(left)
 
     def connect(self) -> Any:
-        """Ray, connected; a local one listens on loopback only, and none tells its makers of its use."""
+        """The connected Ray module. A local Ray listens on loopback only, and usage statistics are switched off."""
         os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
         try:
             import ray
@@ -163,7 +168,7 @@ class OnRay:
 
 
 def _answers(address: str) -> None:
-    """Raises `OSError` where nobody listens, of whom Ray would ask for minutes."""
+    """Raises `OSError` if nothing listens at the address within 5 seconds; Ray itself would try for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), timeout=5).close()

@@ -1,4 +1,4 @@
-"""Which numbers a parameter takes, by its name and its default: one place for scenarios' and attacks' parameters."""
+"""The numbers that a parameter of a scenario or an attack may take, by its name and its default."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ if TYPE_CHECKING:
     pass
 
 POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature"}
+"""Parameters that must be above 0."""
 SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction"}
+"""Parameters that must be at most 1."""
 SWITCHED_OFF = {"momentum", "noise", "weight_decay", "jitter"}
-"""What may be 0 though it is not by default."""
+"""Parameters that may be 0, which switches them off, even if their default is a whole number of 1 or more."""
 
 
 def check(key: str, value: Any, default: Any, id: str) -> None:
-    """Raises `UsageError` for a number that is not finite, or of which there cannot be so few or so many."""
+    """Raises `UsageError` if the value is not a finite number or lies outside the parameter's range.
+
+    Nothing is checked if the default is not a number, or is negative.
+    """
     if isinstance(default, bool) or not isinstance(default, int | float) or default < 0:
         return
     if not isinstance(value, int | float):
@@ -33,11 +38,13 @@ def check(key: str, value: Any, default: Any, id: str) -> None:
 
 
 def _out(key: str, range: str, id: str) -> UsageError:
-    return UsageError(id, f"{key} must be {range}.", "Another value describes no such run.", "Give one in that range.")
+    return UsageError(
+        id, f"{key} must be {range}.", "No run is possible with another value.", "Choose one in that range."
+    )
 
 
 def typed(key: str, text: str, default: Any) -> Any:
-    """A parameter's value from the command line, of its default's kind. Raises `UsageError` for any other."""
+    """A parameter's value read from text, of the same type as its default. Raises `UsageError` for any other text."""
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]

@@ -17,7 +17,7 @@ Kind = Literal["numeric", "categorical"]
 
 
 def frozen(values: npt.ArrayLike) -> Array:
-    """A read-only array; copied only where the caller could still write to it."""
+    """The values as a read-only array; a writable array is copied first."""
     array = np.asarray(values)
     if array.flags.writeable:
         array = array.copy()
@@ -27,7 +27,7 @@ def frozen(values: npt.ArrayLike) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One attribute. `levels` are the categories that the release itself shows, in code order."""
+    """One column. `levels` are the categories that occur in the release, in the order of their codes."""
 
     name: str
     kind: Kind
@@ -37,7 +37,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """One test of a predicate: equality with a value, a bound, or being missing."""
+    """One condition of a predicate: a column's value equals a value, is at most or at least one, or is missing."""
 
     column: int
     op: Literal["eq", "le", "ge", "missing"]
@@ -46,10 +46,11 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Mixed-type rows: per column a float64 array (NaN is missing; dates in days) or int32 codes (-1 is missing).
+    """Rows with numeric and categorical columns, one array (n,) a column.
 
-    Codes of at least `len(column.levels)` stand for categories that the release does not contain.
-    `persons` gives the person behind each row; several rows may share one.
+    A numeric column is float64, with NaN for missing and dates in days. A categorical column is int32 codes, with -1
+    for missing; codes from `len(column.levels)` on are categories that the release does not contain. `persons` (n,)
+    names the person of each row; a person may have several rows. Raises `ValueError` for arrays of unequal length.
     """
 
     columns: tuple[Column, ...]
@@ -69,11 +70,12 @@ class Table:
         return f"Table({len(self)} rows, {len(self.columns)} columns)"
 
     def take(self, rows: npt.ArrayLike) -> Table:
+        """The table of these rows, by number or by mask."""
         index = np.asarray(rows)
         return Table(self.columns, tuple(v[index] for v in self.values), self.persons[index])
 
     def matching(self, conjunction: tuple[Condition, ...]) -> Array:
-        """Which rows satisfy all conditions (n,) bool. A comparison with a missing value is false."""
+        """Mask (n,) bool of the rows that satisfy all conditions. A comparison with a missing value is false."""
         keep = np.ones(len(self), dtype=bool)
         for condition in conjunction:
             values = self.values[condition.column]
@@ -89,6 +91,7 @@ class Table:
         return keep
 
     def select(self, names: tuple[str, ...]) -> Table:
+        """The table of these columns, in this order."""
         place = {c.name: i for i, c in enumerate(self.columns)}
         chosen = [place[n] for n in names]
         return Table(tuple(self.columns[i] for i in chosen), tuple(self.values[i] for i in chosen), self.persons)
@@ -96,9 +99,10 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """People's records as a model takes them: `x` (n, ...), `y` (n,) int64 classes, `persons` (n,).
+    """People's records as a model's input `x` (n, ...), classes `y` (n,) int64, and the person of each, `persons` (n,).
 
-    `x` is float32, or float64 where it comes from the table of a model under audit.
+    `x` is float32, or float64 if it comes from the table of a model under audit. Raises `InputError` if a value of `x`
+    is not finite.
     """
 
     x: Array
@@ -112,7 +116,7 @@ class Cohort:
             raise InputError(
                 "TB-DATA-020",
                 "Records hold values that are not finite.",
-                "A model cannot train on them, and distances to them mean nothing.",
+                "A model cannot train on them, and distances to them have no meaning.",
                 "Impute or drop missing and infinite values first.",
             )
         for name in ("x", "y", "persons"):
@@ -125,6 +129,7 @@ class Cohort:
         return f"Cohort({len(self)} records of shape {self.x.shape[1:]})"
 
     def take(self, rows: npt.ArrayLike) -> Cohort:
+        """The cohort of these records, by number or by mask."""
         index = np.asarray(rows)
         return Cohort(self.x[index], self.y[index], self.persons[index])
 
@@ -134,10 +139,10 @@ People: TypeAlias = Table | Cohort
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Whose records were used, whose were not, and whose the attacker may hold. No person is in two groups.
+    """The groups of people: members (records used), controls (not used), auxiliary (the attacker may hold them).
 
-    `party` gives the federation's site of each member. `decoys` are the look-alikes of a line-up: people in no
-    other group. Raises `InputError` where groups share a person.
+    `decoys` are the look-alikes of a line-up. `party` (n,) gives each member's site in a federation. No person is in
+    two groups: otherwise `InputError` is raised.
     """
 
     members: People
@@ -158,7 +163,7 @@ class Split:
                     raise InputError(
                         "TB-SPLIT-001",
                         f"{first} and {second} share {'a person' if shared == 1 else 'several people'}.",
-                        "Someone who is in both groups is neither used nor unused, so no rate means anything.",
+                        "A person in both groups is neither used nor unused, so no rate has a meaning.",
                         "Split by person (testbed split --person COLUMN), not by row.",
                     )
         if self.party is not None:

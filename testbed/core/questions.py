@@ -1,5 +1,5 @@
 # pyright: strict
-"""What an attack is asked, with the truth removed."""
+"""Questions: what an attack is asked, without the truth."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testbed.core.people import Array, Cohort, Column, People, Table
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Records whose membership an attacker knows beforehand: `used` (n,) bool says which were in the training data."""
+    """Records whose membership the attacker already knows: `used` (n,) bool says which were in the training data."""
 
     people: People
     used: Array
@@ -21,12 +21,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Records:
-    """Membership: whose records of these were used? Members and controls, pooled and shuffled.
+    """Membership: which of these records were used? Members and controls are pooled and shuffled.
 
-    `suspected` names for each record the client that is asked about ("was she in this hospital's data?"), for
-    members and controls alike; None asks about the federation as a whole. `known` are other people's memberships,
-    where the threat grants them (`some_memberships`). Raises `ValueError` where a person is both known and asked
-    about: the question would hold its own answer.
+    `suspected` (n,) names a client for each record ("was she in this hospital's data?"), for members and controls
+    alike; None asks about the federation as a whole. `known` holds memberships of other people, if the threat grants
+    `some_memberships`. Raises `ValueError` if a person is both known and asked about, since the question would then
+    hold its own answer.
     """
 
     people: People
@@ -40,10 +40,11 @@ class Records:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Reconstruction: rebuild the records behind these exchanges. Shapes and no rows.
+    """Reconstruction: which records are behind these exchanges? The question holds shapes and no records.
 
-    `sizes` gives each exchange's batch size, or None where the threat does not grant it; `labels` likewise, and of
-    tables `blocks`, the features of each column: 1 for a number, k for a category in one-hot coding.
+    `keys` are (round, client), `shape` is a record's, and [`low`, `high`] the range of its values. `sizes` are batch
+    sizes, `labels` the classes in each batch, and `blocks` each table column's number of features: 1 for a number, k
+    for a category in one-hot coding. Each of these three is None if the threat does not grant it.
     """
 
     keys: tuple[tuple[int, int], ...]
@@ -58,7 +59,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Linkability: two sets of columns about the same people, in independent orders."""
+    """Linkability: which rows of the two halves belong together? Both hold the same people, in independent orders."""
 
     left: Table
     right: Table
@@ -66,24 +67,24 @@ class Halves:
 
 @dataclass(frozen=True, slots=True)
 class Gaps:
-    """Attribute inference: people's rows, and the columns that are to be guessed, each from all others in `known`.
+    """Attribute inference: what are the values of the secret columns, given each person's known columns?
 
-    A secret that is not among the known columns is one of a block that is missing as a whole. One that is stands
-    for many questions asked at once: its own values must not bear on the guess for it (`without`), to which every
-    attack is held by a conformance test that replaces them.
+    A secret may itself be among the known columns, which asks about many secrets at once. Each is then guessed from
+    the other columns alone (`without`): its own values must not influence the guess. A conformance test replaces them
+    to check this. A secret that is not among the known columns belongs to a block that is missing as a whole.
     """
 
     known: Table
     secrets: tuple[Column, ...]
 
     def without(self, secret: Column) -> Table:
-        """What may be used to guess one secret."""
+        """The columns from which one secret may be guessed: all known ones except the secret itself."""
         return self.known.select(tuple(c.name for c in self.known.columns if c.name != secret.name))
 
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """Singling out: the release's columns, and how many predicates are wanted over how many columns each."""
+    """Singling out: which predicates fit exactly one person? `wanted` is the number of predicates to write."""
 
     columns: tuple[Column, ...]
     wanted: int
@@ -91,9 +92,10 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """Attribute inference from a model: people whose value of one input is hidden, set to the first candidate.
+    """Attribute inference from a model: what is each person's value of one hidden input?
 
-    `candidates` are the values that it may take, `column` its place among the inputs.
+    `column` is the position of the input, `candidates` its possible values. In `people` the input is set to the first
+    candidate.
     """
 
     people: Cohort
@@ -103,7 +105,10 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Model stealing: records that the attacker holds and may ask about, and how many of them, budget by budget."""
+    """Model stealing: which model answers like the one under attack? The attacker may query records of `pool`.
+
+    `budgets` are the numbers of queries; each one asks for a model of its own.
+    """
 
     pool: Cohort
     budgets: tuple[int, ...]
@@ -111,7 +116,10 @@ class Queries:
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """Class inversion: what does a typical record of each class look like, within these bounds of the inputs?"""
+    """Class inversion: what does a typical record of each of `count` classes look like?
+
+    `low` and `high` are the bounds of the inputs.
+    """
 
     count: int
     low: Array
@@ -120,9 +128,10 @@ class Classes:
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """Property inference: do few or many of a client's records have a property, `levels` (share, share) being either?
+    """Property inference: do few or many of a client's records have a property?
 
-    A record has it whose input in `column` is above one half; `sizes` are the clients' numbers of records.
+    `levels` are the two possible shares, few and many. A record has the property if its input in `column` is above one
+    half. `sizes` are the clients' numbers of records.
     """
 
     client: int
@@ -135,9 +144,9 @@ Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queri
 
 
 def unnamed(question: Question) -> Question:
-    """The question with people numbered as they appear, each table for itself.
+    """The question with people renamed to numbers in order of appearance, for each table separately.
 
-    A person's name may tell the table that the person came from, and in two halves who belongs together.
+    Otherwise a person's name could reveal the table that the person came from, or which two halves belong together.
     """
     match question:
         case Records(people=people, known=known):

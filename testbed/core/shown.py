@@ -1,23 +1,26 @@
 # pyright: strict
-"""Text of users at the borders of the testbed: shown as it is written, never obeyed."""
+"""Text from users, made safe to print: invisible characters are shown, so that they have no effect."""
 
 from __future__ import annotations
 
 import unicodedata
 
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
-"""Unicode's categories of characters that are invisible or steer: control, format, surrogates, line and paragraph
-separators. Among them are a terminal's escape sequences and the marks that turn a text's direction."""
+"""Unicode categories of characters that are invisible or control the display: control, format, surrogates, line and
+paragraph separators. Terminal escape sequences and marks that change a text's direction are among them."""
 JOINERS = {"\u200c", "\u200d"}
-"""Format characters without which Persian, Hindi and others cannot be written."""
+"""Format characters that Persian, Hindi and other languages need; they stay as they are."""
 LAYOUT = {"\n", "\t"}
+"""Line ends and tabs, which stay if `lines` is set."""
 
 
 def shown(text: object, *, lines: bool = False) -> str:
-    """The text with every control and format character as its escape, such as \\x1b or \\u202e: nothing steers a
-    terminal or turns the text around it. With `lines`, tabs and line ends stay."""
-    kept = JOINERS | LAYOUT if lines else JOINERS
-    return "".join(c if c in kept or unicodedata.category(c) not in HIDDEN else _escape(c) for c in str(text))
+    """The text with every control and format character written as an escape, such as \\x1b or \\u202e.
+
+    It then controls no terminal and changes no text direction. With `lines`, tabs and line ends stay.
+    """
+    allowed = JOINERS | LAYOUT if lines else JOINERS
+    return "".join(c if c in allowed or unicodedata.category(c) not in HIDDEN else _escape(c) for c in str(text))
 
 
 def _escape(character: str) -> str:

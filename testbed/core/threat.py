@@ -1,5 +1,5 @@
 # pyright: strict
-"""Who attacks, from where, and what the attacker knows beforehand."""
+"""The threat model: who attacks, from which position, and what the attacker knows beforehand."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ KNOWLEDGE = frozenset(
         "hyper_parameters",  # learning rate, steps, optimiser
         "known_columns",  # a target's other attributes
         "labels",  # the labels in a client's batch
-        "queries",  # may ask the model about records of the attacker's own making
-        "recipe",  # may run the whole pipeline on own records
+        "queries",  # the model's answers about records that the attacker makes up
+        "recipe",  # the whole pipeline, to run on the attacker's own records
         "some_memberships",  # of people other than those asked about, who was used and who was not
-        "target_records",  # the records whose membership is in doubt
+        "target_records",  # the records whose membership is asked about
     }
 )
-"""The closed set of what an attacker may know beforehand; what is not granted is refused."""
+"""All kinds of knowledge that a threat model can grant; an attack that needs one which is not granted is refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Threat:
-    """Who attacks, from where, knowing what. `nodes` are the partitions a client position holds."""
+    """A threat model: position, whether malicious, prior knowledge, access to the model, and the query budget.
+
+    `nodes` are the client numbers that an attacker in a client's position controls. Raises `ThreatError` for a kind of
+    knowledge that is not in `KNOWLEDGE`.
+    """
 
     position: Position
     malicious: bool = False
@@ -48,6 +52,6 @@ class Threat:
             raise ThreatError(
                 "TB-THREAT-001",
                 f"Unknown kind of knowledge: {', '.join(sorted(unknown))}.",
-                "What an attacker may know is a closed set, so that threat models can be compared.",
-                f"Use some of: {', '.join(sorted(KNOWLEDGE))}.",
+                "The kinds of knowledge are a fixed list, so that threat models can be compared.",
+                f"Use only: {', '.join(sorted(KNOWLEDGE))}.",
             )

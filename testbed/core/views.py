@@ -1,5 +1,5 @@
 # pyright: strict
-"""Who looks, what they see, and what a malicious one does."""
+"""Views: what an attacker sees of a federation, a release or a model; and what a malicious one does."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Status = Literal["ok", "error", "dropped", "refused"]
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """A network by the name of its factory and its arguments, so that a transcript can rebuild it."""
+    """A network, given by the name of its factory and the arguments, so that it can be made again from a transcript."""
 
     factory: str
     arguments: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -28,7 +28,7 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """What every party of the federation was told: the rules of its training."""
+    """The rules of a federation's training, known to every party."""
 
     kind: Literal["fedsgd", "fedavg", "unknown"] = "unknown"
     batch_size: int | None = None
@@ -43,7 +43,7 @@ class Protocol:
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """One message to a client and its answer. What the position cannot see is None."""
+    """One message to a client and the client's answer. A part that the position cannot see is None."""
 
     round: int
     client: int
@@ -60,9 +60,10 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """What a position saw of a federation, round by round, and what its adversary noted down on the way.
+    """What a position saw of a federation, round by round.
 
-    `memory` is what an acting adversary needs to read its own traces later; `act` names the attack that acted.
+    `final` is the last global model. If an attack acted while the federation ran, `act` is its name, and `memory` holds
+    what it needs later to read the traces of its own actions.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -83,11 +84,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A released model as its users have it: `ask` gives the class probabilities (n, classes) of n records.
+    """A released model: `ask` maps n records to class probabilities (n, classes).
 
-    A model that predicts a number also has `numbers`, predictions (n,) of inputs (n, features). The true number is then
-    the last value of each record, and class 1 of two that of the truth (`testbed.subjects.predictors.regression`).
-    `errors` gives prediction minus truth (n,), with its sign and on the scale of that last value.
+    If the model predicts a number, `numbers` maps inputs (n, features) to predictions (n,). The true number is then the
+    last value of each record, and class 1 of two stands for the truth (`testbed.subjects.predictors.regression`).
+    `errors` gives prediction minus truth (n,), with its sign, on the scale of that last value.
     """
 
     ask: Callable[[Cohort], Array]
@@ -96,11 +97,11 @@ class Predictor:
     errors: Callable[[Cohort], Array] | None = None
 
     def labels_alone(self) -> Predictor:
-        """The model as whoever sees only the predicted class has it: probability 1 for that class."""
+        """The model as an attacker sees it who gets the predicted class only: that class has probability 1."""
         return Predictor(lambda people: np.eye(self.classes)[np.asarray(self.ask(people)).argmax(1)], self.classes)
 
     def within(self, budget: int) -> Predictor:
-        """The model, which answers about `budget` records in all and raises `Unavailable` for more."""
+        """The model with a limit: it answers about `budget` records in all, and raises `Unavailable` for more."""
         left = budget
 
         def spend(count: int) -> None:
@@ -131,12 +132,15 @@ View: TypeAlias = Transcript | Release | Predictor
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What a malicious server or client does while the federation runs.
+    """The actions of a malicious server or client while the federation runs.
 
-    Of a server: `model` replaces the architecture that clients are told to train; `craft(round, client, parameters)`
-    replaces what is sent to one client; `observe(round, client, parameters)` is told what each returned. Of a client:
-    `answer(round, client, sent, returned)` replaces what the clients in `nodes` return, after any defence. `unmask`
-    asks clients under secure aggregation for all shares of everybody. `remember` is kept with the transcript.
+    A server: `model` replaces the architecture that clients train. `craft(round, client, parameters)` gives what is
+    sent to one client. `observe(round, client, parameters)` receives what each client returned. `unmask` asks the
+    clients of a secure aggregation for all shares of everybody.
+
+    A client: `answer(round, client, sent, returned)` gives what the clients in `nodes` return, after any defence.
+
+    `remember` is stored in the transcript.
     """
 
     model: ModelSpec | None = None
@@ -149,7 +153,7 @@ class Act:
 
 
 Recipe: TypeAlias = Callable[..., View]
-"""`(people, rng, act=None) -> View`: the pipeline under test, its configuration closed over.
+"""`(people, rng, act=None) -> View`: the pipeline under test, with its configuration fixed.
 
-The people of a federation come as one cohort a client.
+For a federation, `people` is a sequence of cohorts, one for each client.
 """

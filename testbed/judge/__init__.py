@@ -1,4 +1,7 @@
-"""From claims to evidence: the only place where a claim meets the truth. One function per kind of claim."""
+"""The judge: one function for each kind of claim compares it with the truth and returns evidence.
+
+No other part of the testbed sees a claim together with the truth.
+"""
 
 from testbed.judge.membership import scores, sources
 from testbed.judge.models import agreement, feature, named, representatives

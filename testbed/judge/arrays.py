@@ -11,4 +11,5 @@ from testbed.core import Array
 
 
 def flat(x: Array) -> Array:
+    """Records (n, ...) as float64 rows (n, features)."""
     return np.asarray(x, dtype=np.float64).reshape(len(x), math.prod(x.shape[1:]))

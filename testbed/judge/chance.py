@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""How likely a guess is right by chance."""
+"""The probability that a guess is right by chance."""
 
 from __future__ import annotations
 
@@ -14,5 +14,8 @@ scipy_stats = cast(Any, _scipy_stats)  # SciPy ships no types
 
 
 def unique_match_probability(matches: Array, population: int, sample: int) -> Array:
-    """P(exactly one of `matches` rows is drawn) when `sample` of `population` rows are, without replacement."""
+    """Probability that a sample holds exactly one of `matches` rows (hypergeometric).
+
+    `sample` rows are drawn from `population` rows, without replacement. `matches` may be an array.
+    """
     return np.asarray(scipy_stats.hypergeom.pmf(1, population, matches, sample), dtype=float)

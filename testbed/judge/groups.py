@@ -9,10 +9,12 @@ from testbed.core import Array, Cell, Evidence, Group
 
 
 def groups(used: Array) -> tuple[tuple[Group, Array], tuple[Group, Array]]:
+    """The two groups, each with a mask (n,) of its records."""
     return ("used", used), ("unused", ~used)
 
 
 def by_group(view: Cell, used: Array, success: Array, persons: Array) -> Evidence:
+    """Evidence of records (n,) with their success, split by group; records of one person are one cluster."""
     _, person = np.unique(persons, return_inverse=True)
     index = np.arange(len(used))
     parts = [

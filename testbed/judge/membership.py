@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""Judges claims about membership: evidence about records that were used and records that were not."""
+"""Judging membership claims: scores of records that were used and of records that were not, and named clients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from testbed.judge.groups import by_group, groups
 
 
 def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None) -> Evidence:
-    """Scores of pooled records, `used` (n,) bool in the question's order. Success is left to the threshold.
+    """Evidence with the score of each record; success is NaN, because statistics chooses the threshold later.
 
-    Records of one of the `persons` (n,) hang together; without them each record stands for itself.
-
-    Raises `ValueError` for a score that is not finite or not given.
+    `used` (n,) bool says whether each record was used, in the question's order. Records of one of the `persons` (n,)
+    are one cluster; without `persons` each record is its own. Raises `ValueError` unless there is one finite score a
+    record.
     """
     values = np.asarray(claim.values, dtype=float)
     if values.shape != used.shape or not np.isfinite(values).all():
@@ -29,5 +29,8 @@ def scores(claim: Scores, used: Array, view: Cell, persons: Array | None = None)
 
 
 def sources(claim: Sources, holder: Array, used: Array, view: Cell, persons: Array) -> Evidence:
-    """Is the client named the one that holds each record? Of controls, the one that might have held them."""
+    """Evidence that the claim names the right client for each record; `holder` (n,) is the right one.
+
+    A control is held by nobody: its `holder` is a client drawn for it.
+    """
     return by_group(view, used, (claim.clients == holder).astype(float), persons)

@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""Judges claims about models: a hidden input, a stolen model, a typical record of a class."""
+"""Judging claims about models: a person's hidden input, a stolen model, a typical record of a class."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ distance = cast(Any, _distance)  # SciPy ships no types
 
 
 def feature(claim: Guesses, truth: Array, used: Array, view: Cell, persons: Array) -> Evidence:
-    """Is each person's hidden input guessed exactly? The claim has one guess a person."""
+    """Evidence that each person's hidden input is guessed exactly; the claim has one guess a person."""
     guesses_ = next(iter(claim.values.values()))
     return by_group(view, used, (guesses_ == truth).astype(float), persons)
 
 
 def agreement(substitute: Predictor, answers: Array, people: Cohort, view: Cell, group: Group) -> Evidence:
-    """Does the substitute name the same class as the model, whose `answers` (n, classes) these are?"""
+    """Evidence that a substitute names the same class as the model for each record.
+
+    `answers` (n, classes) are the model's. Records of one person are one cluster.
+    """
     same = substitute.ask(people).argmax(1) == answers.argmax(1)
     person = np.unique(people.persons, return_inverse=True)[1]
     return Evidence.rows(view, group, success=same.astype(float), cluster=person)
 
 
 def representatives(claim: Representatives, people: Cohort, view: Cell, group: Group) -> Evidence:
-    """Is each class's representative nearest to the mean of that class, of all classes these people have?
+    """Evidence that each class's representative is nearest to the mean of its own class among these people.
 
-    On the scale of each input's spread among them. A class that none of them has is left out.
+    Inputs are divided by their standard deviation among these people. A class that nobody has is left out.
     """
     x = flat(people.x)
-    spread = x.std(0)
-    scale = np.where(spread > 0, spread, np.inf)
+    deviation = x.std(0)
+    scale = np.where(deviation > 0, deviation, np.inf)
     labels = np.unique(people.y)
     means = np.stack([x[people.y == c].mean(0) for c in labels]) / scale
     asked = flat(claim.records)[labels] / scale
@@ -47,6 +50,9 @@ def representatives(claim: Representatives, people: Cohort, view: Cell, group: G
 def named(
     claim: Representatives, judge: Callable[[Array], Array], classes: Array, view: Cell, group: Group
 ) -> Evidence:
-    """Does an independent classifier, which maps records (n, ...) to classes (n,), name each representative rightly?"""
+    """Evidence that an independent classifier assigns each class's representative to that class.
+
+    `judge` maps records (n, ...) to classes (n,).
+    """
     said = judge(claim.records[classes])
     return Evidence.rows(view, group, success=(said == classes).astype(float), item=classes)

@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""From claims to evidence: the only place where a claim meets the truth. One function per kind of claim."""
+"""Judging reconstructions: records in a line-up, cells of table rows, words of sentences."""
 
 from __future__ import annotations
 
@@ -21,21 +21,15 @@ distance = cast(Any, _distance)
 
 Key = tuple[int, int]
 Similarities = Similarity | Mapping[Key, Similarity]
-"""By which claims and records are compared: one for all exchanges, or one for each."""
-
-
-# --- membership -----------------------------------------------------------------------------------------
-
-
-# --- models ------------------------------------------------------------------------------------------------
-
-
-# --- reconstruction -------------------------------------------------------------------------------------
+"""The similarity by which claims and records are compared: one for all exchanges, or one for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class LineUp:
-    """Look-alikes from no group at all; a record is picked out if the reconstruction is more like it than like any."""
+    """Look-alikes: records of people in no other group.
+
+    A record is picked if its reconstruction is more similar to it than to any look-alike.
+    """
 
     decoys: Cohort
 
@@ -52,36 +46,36 @@ def reconstruction(
     group: Group,
     similarity: Similarities = SQUARED_DISTANCE,
 ) -> Evidence:
-    """Was each record picked out of its line-up? Score is the PSNR in dB; unit is the batch, in `cluster`.
+    """Evidence that each record was picked from its line-up; the score is the PSNR in dB, the cluster the batch.
 
-    Reconstructions and records of an exchange are matched by the least total distance (Hungarian method), and picked
-    out by the same `similarity`; a record without a reconstruction has failed. A tie with d look-alikes counts
-    1 / (d + 1).
+    Within an exchange, reconstructions are assigned to records so that their total distance is smallest (Hungarian
+    method). The same `similarity` then decides the line-up. A tie with d look-alikes counts 1 / (d + 1), a record
+    without a reconstruction 0. Batches that share a person are one cluster.
     """
     crowd = flat(line_up.decoys.x)
     cluster: list[int] = []
-    found: list[tuple[int, Array, Array, Similarity]] = []  # row of evidence, claim, record, by what they are compared
+    assigned: list[tuple[int, Array, Array, Similarity]] = []  # row of evidence, reconstruction, record, similarity
     for number, (key, people) in zip(same_people(truth), truth.items(), strict=True):
         rebuilt = flat(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))))
         rebuilt = rebuilt[np.isfinite(rebuilt).all(1)]
         records, by = flat(people.x), _of(similarity, key)
         matched = _match(rebuilt, records, by, crowd)
-        found += [(len(cluster) + i, rebuilt[guess], records[i], by) for i, guess in matched.items()]
+        assigned += [(len(cluster) + i, rebuilt[guess], records[i], by) for i, guess in matched.items()]
         cluster += [number] * len(people)
     success, score = np.zeros(len(cluster)), np.zeros(len(cluster))
-    for row, guess, record, _ in found:
+    for row, guess, record, _ in assigned:
         score[row] = psnr(guess, record)
-    for by in {by.name: by for *_, by in found}.values():
-        rows, guesses, records = zip(*(f[:3] for f in found if f[3].name == by.name), strict=True)
-        # All in one call, so that a look-alike equal to the record is as far to the last bit.
+    for by in {by.name: by for *_, by in assigned}.values():
+        rows, guesses, records = zip(*(a[:3] for a in assigned if a[3].name == by.name), strict=True)
+        # All in one call, so that a look-alike equal to the record has exactly the same distance.
         apart = by.distances(np.stack(guesses), np.concatenate([np.stack(records), crowd]), crowd)
         success[list(rows)] = [picked(float(own[i]), own[len(rows) :]) for i, own in enumerate(apart)]
     evidence = Evidence.rows(view, group, score=score, success=success, cluster=cluster)
-    return _performed(evidence, requested=len(cluster), performed=len(found))
+    return _performed(evidence, requested=len(cluster), performed=len(assigned))
 
 
 def same_people(truth: Mapping[Key, Cohort]) -> list[int]:
-    """A cluster for each exchange: those that share a person are one, as rounds of one client's training are."""
+    """The cluster number of each exchange. Exchanges that share a person are one cluster, such as a client's rounds."""
     cluster: list[int] = []
     of: dict[str, int] = {}
     for number, people in enumerate(truth.values()):
@@ -95,7 +89,10 @@ def same_people(truth: Mapping[Key, Cohort]) -> list[int]:
 
 
 CELL_TOLERANCE = 0.05
-"""A number counts as rebuilt if it is this near, on the scale between its column's 1 % and 99 % quantiles."""
+"""A reconstructed number counts as right if it differs by at most this much.
+
+The unit is the distance between the column's 1 % and 99 % quantiles.
+"""
 
 
 def cells(
@@ -107,10 +104,11 @@ def cells(
     similarity: Similarities = SQUARED_DISTANCE,
     crowd: Array | None = None,
 ) -> tuple[Evidence, Array]:
-    """Of tables: which cells of each record came back? Success is a record's share; and the rate by column (k,).
+    """Evidence about table rows, whose success is the share of a record's cells that are right; and the rate by column.
 
-    A category must be the same, a number within `CELL_TOLERANCE`. Matching is as in `reconstruction`, on the scale of
-    the look-alikes `crowd` (k, features); cells of a record without a reconstruction are wrong.
+    A category must be the same, a number within `CELL_TOLERANCE`. `blocks` gives each column's number of features.
+    Reconstructions are assigned to records as in `reconstruction`; `crowd` (n, features) are records that give the
+    scale of a standardised similarity. All cells of a record without a reconstruction are wrong.
     """
     right: list[Array] = []
     cluster: list[int] = []
@@ -122,8 +120,8 @@ def cells(
         performed += len(matched)
         for i in range(len(people)):
             cluster.append(number)
-            found = i in matched
-            right.append(same_cells(rebuilt[matched[i]], people.x[i], blocks) if found else np.zeros(len(blocks)))
+            guessed = i in matched
+            right.append(same_cells(rebuilt[matched[i]], people.x[i], blocks) if guessed else np.zeros(len(blocks)))
     table = np.array(right)
     evidence = Evidence.rows(view, group, score=table.mean(1), success=table.mean(1), cluster=cluster)
     return _performed(evidence, requested=len(table), performed=min(performed, len(table))), table.mean(0)
@@ -135,10 +133,11 @@ def tokens(
     view: Cell,
     group: Group,
 ) -> tuple[Evidence, Array]:
-    """Of text: which words came back at their places? Success is a sentence's share; and the rate by place (length,).
+    """Evidence about text, whose success is the share of a sentence's words that are right; and the rate by position.
 
-    Records are word numbers, 0 after the end. Score is 1 for a whole sentence to its end. Sentences are matched by
-    their number of equal words; those of a sentence without a reconstruction are wrong.
+    Records are word numbers, with 0 after the end. A word must stand at its own position. The score is 1 if the whole
+    sentence is right, else 0. Reconstructions are assigned to sentences so that most words are equal. All words of a
+    sentence without a reconstruction are wrong.
     """
     success: list[float] = []
     whole: list[float] = []
@@ -153,9 +152,9 @@ def tokens(
         performed += len(matched)
         for i, record in enumerate(people.x):
             cluster.append(number)
-            found = equal[i, matched[i]] if i in matched else np.zeros(len(record), bool)
-            right.append(np.where(record != 0, found, np.nan))
-            success.append(float(found.sum() / max(1, (record != 0).sum())))
+            same = equal[i, matched[i]] if i in matched else np.zeros(len(record), bool)
+            right.append(np.where(record != 0, same, np.nan))
+            success.append(float(same.sum() / max(1, (record != 0).sum())))
             whole.append(float(i in matched and (rebuilt[matched[i]] == record).all()))
     evidence = Evidence.rows(view, group, score=whole, success=success, cluster=cluster)
     table = np.array(right)
@@ -164,35 +163,39 @@ def tokens(
 
 
 NONE = -1
-"""A category that is none of those listed: all its features are nought."""
+"""The code of a category that is none of the listed ones: all its features are zero."""
 
 
 def same_cells(one: Array, other: Array, blocks: Sequence[int]) -> Array:
-    """Which cells (k,) of two records in one-hot coding are the same; a category in doubt is wrong."""
-    made: list[bool] = []
+    """Which cells (k,) of two records in one-hot coding are the same, as 0 or 1.
+
+    A category with no feature above one half, and some feature above the tolerance, is unclear and counts as different.
+    """
+    same: list[bool] = []
     start = 0
     for width in blocks:
         parts = [np.asarray(r[start : start + width], dtype=np.float64) for r in (one, other)]
         start += width
         if width == 1:
-            made.append(bool(abs(parts[0][0] - parts[1][0]) <= CELL_TOLERANCE))
+            same.append(bool(abs(parts[0][0] - parts[1][0]) <= CELL_TOLERANCE))
         else:
             picked = [int(p.argmax()) if p.max() > 0.5 else NONE if p.max() <= CELL_TOLERANCE else None for p in parts]
-            made.append(picked[0] == picked[1] is not None)
-    return np.array(made, dtype=np.float64)
+            same.append(picked[0] == picked[1] is not None)
+    return np.array(same, dtype=np.float64)
 
 
 def pairs(rebuilt: Array, people: Cohort, otherwise: float | None = None) -> list[tuple[Array, Array]]:
-    """Each record with the reconstruction that is matched to it, for people to look at.
+    """Each record with the reconstruction assigned to it, for people to look at.
 
-    Records with none are left out, or stand last, beside one that is `otherwise` everywhere.
+    Records without a reconstruction are left out. If `otherwise` is a number, they stand last instead, each beside a
+    record that has this value everywhere.
     """
     matched = _match(flat(rebuilt), flat(people.x))
-    made = [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]
+    both = [(people.x[record], rebuilt[guess]) for record, guess in matched.items()]
     if otherwise is not None:
         left = (x for record, x in enumerate(people.x) if record not in matched)
-        made += [(x, np.full(x.shape, otherwise)) for x in left]
-    return made
+        both += [(x, np.full(x.shape, otherwise)) for x in left]
+    return both
 
 
 def _of(similarity: Similarities, key: Key) -> Similarity:
@@ -202,7 +205,7 @@ def _of(similarity: Similarities, key: Key) -> Similarity:
 def _match(
     rebuilt: Array, records: Array, by: Similarity = SQUARED_DISTANCE, crowd: Array | None = None
 ) -> dict[int, int]:
-    """Record number -> number of the reconstruction that is matched to it."""
+    """The assignment with the smallest total distance: from a record's number to its reconstruction's number."""
     if not len(rebuilt):
         return {}
     cost = by.distances(rebuilt, records, records if crowd is None else crowd).T
@@ -212,6 +215,3 @@ def _match(
 
 def _performed(evidence: Evidence, *, requested: int, performed: int) -> Evidence:
     return replace(evidence, requested=requested, performed=performed)
-
-
-# --- synthetic releases ---------------------------------------------------------------------------------

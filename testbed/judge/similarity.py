@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""How alike a reconstruction and a record are: several measures, declared before any claim is judged."""
+"""Similarities between a reconstruction and a record: several measures, declared before any claim is judged."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy as np
 from testbed.core import Array
 
 FLAT = 1e-9
-"""A spread of this share of a record's largest value is rounding: the record is constant, and has no correlation."""
+"""A record whose values vary by less than this share of the largest one is constant: the rest is rounding error."""
 EQUAL = 1e-9
-"""Two records are equally far from a claim where their distances differ by this share, which is rounding."""
+"""Two distances that differ by less than this share are equal: the rest is rounding error."""
 
 
 @dataclass(frozen=True, slots=True)
 class Similarity:
-    """One way to say which record a claim is most like; `words` name it in a report.
+    """A measure of how similar claims and records are; `words` name it in a report.
 
-    `apart(claims, records)` gives the distance (m, n) of m claims to n records, and 0 is perfect. With `standardised`
-    each feature is first shifted and scaled by the look-alikes' mean and standard deviation; a feature in which they
-    do not differ is left out.
+    `apart(claims, records)` gives distances (m, n) of m claims to n records; 0 is a perfect match. If `standardised`,
+    each feature is first standardised by the look-alikes' mean and standard deviation, and a feature that is constant
+    among them is left out.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Similarity:
     standardised: bool = False
 
     def distances(self, claims: Array, records: Array, crowd: Array) -> Array:
-        """Distances (m, n) of claims (m, d) to records (n, d), on the scale of look-alikes (k, d)."""
+        """Distances (m, n) of claims (m, d) to records (n, d); look-alikes `crowd` (k, d) give the standard scale."""
         claims, records = np.asarray(claims, np.float64), np.asarray(records, np.float64)
         if self.standardised and len(crowd):
             mean, spread = crowd.mean(0), crowd.std(0)
@@ -41,18 +41,18 @@ class Similarity:
 
 
 def _squared(claims: Array, records: Array) -> Array:
-    # Row by row, so that equal records are equally far to the last bit.
+    # Row by row, so that equal records have exactly equal distances.
     return np.stack([((records - claim) ** 2).sum(1) for claim in claims]).reshape(len(claims), len(records))
 
 
 def _uncorrelated(claims: Array, records: Array) -> Array:
-    """1 - Pearson's correlation over features; 1 where a claim or a record is constant."""
+    """1 minus Pearson's correlation over features; 1 if the claim or the record is constant."""
     one, other = _shape(claims), _shape(records)
     return 1 - np.stack([(other * claim).sum(1) for claim in one]).reshape(len(claims), len(records))
 
 
 def _shape(rows: Array) -> Array:
-    """Rows (n, d) with mean 0 and length 1: brightness and contrast are taken off. Constant rows become 0."""
+    """Rows (n, d) shifted to mean 0 and scaled to length 1, which removes brightness and contrast. Constant rows: 0."""
     centred = rows - rows.mean(1, keepdims=True)
     length = np.sqrt((centred**2).sum(1, keepdims=True))
     constant = length <= FLAT * np.abs(rows).max(1, keepdims=True, initial=0.0) * np.sqrt(rows.shape[1])
@@ -73,16 +73,20 @@ OF_TABLES = (SQUARED_DISTANCE, CORRELATION, STANDARDISED_DISTANCE, STANDARDISED_
 
 
 def declared(shape: tuple[int, ...]) -> tuple[Similarity, ...]:
-    """What claims about records of this shape are judged by; the first one where none can be chosen.
+    """The similarities declared for records of this shape. The first one judges if none can be chosen.
 
-    A claim that is shrunken, shifted or noisy is far from every record, and nearest to the darkest one, though its
-    pattern still says whose it is. Columns of a table have scales of their own, pixels share one.
+    Several are needed because a claim that is shrunken, shifted or noisy is far from every record by squared distance,
+    while its pattern still identifies the record. Table columns have different scales, pixels share one; so only tables
+    have standardised similarities.
     """
     return OF_TABLES if len(shape) == 1 else OF_PICTURES
 
 
 def picked(own: float, others: Array) -> float:
-    """Success in a line-up: 0 if a look-alike is nearer to the claim, else 1 / (1 + the look-alikes as near)."""
+    """Success in a line-up, from distances to the claim: 0 if a look-alike is nearer than the record itself.
+
+    Otherwise it is 1 / (1 + d), where d look-alikes are equally near.
+    """
     slack = EQUAL * max(own, 1e-3)
     if bool((others < own - slack).any()):
         return 0.0

@@ -1,5 +1,5 @@
 # pyright: strict, reportMissingTypeStubs=false
-"""Judges claims about tables: links, guessed secrets and predicates."""
+"""Judging claims about tables: links, guessed secrets and predicates."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from testbed.judge.groups import by_group
 
 
 def links(claim: Links, partner: Array, used: Array, view: Cell, persons: Array) -> Evidence:
-    """Do the two halves of each person meet? `partner[i]` is the right-hand row of left-hand row i."""
+    """Evidence that the two halves of each person's record point to a common released row.
+
+    `partner[i]` is the row of the right-hand table that belongs to row i of the left-hand table.
+    """
     met = (claim.left[:, :, None] == claim.right[partner][:, None, :]).any(axis=(1, 2))
     return by_group(view, used, met.astype(float), persons)
 
@@ -23,7 +26,10 @@ def links(claim: Links, partner: Array, used: Array, view: Cell, persons: Array)
 def guesses(
     claim: Guesses, secrets: Sequence[Column], truth: Table, used: Array, view: Cell, persons: Array
 ) -> Evidence:
-    """What share of these secrets is guessed rightly: the same category (a gap is one), or within the tolerance?"""
+    """Evidence where success is the share of these secrets that are predicted correctly.
+
+    A category must be the same; a missing value counts as a category. A number must lie within the claim's tolerance.
+    """
     right = [_right(claim, s, truth.select((s.name,)).values[0]) for s in secrets]
     return by_group(view, used, np.mean(right, axis=0), persons)
 
@@ -37,20 +43,22 @@ def _right(claim: Guesses, secret: Column, truth: Array) -> Array:
 
 
 FEW_MATCHES, MOST_MATCHES = 64, 2**24
-"""People that a predicate fits, per group at its own size; and all matches that are looked at."""
-
+"""For the design effect: a predicate is used if it fits at most about this many people in a sample of the judged size;
+and the limit on all matches together, which bounds the memory."""
 
 RELABELLINGS = 400
+"""Random relabellings from which the design effect is computed."""
 
 
 def predicates(
     claim: Predicates, members: Index, controls: Index | None, view: Cell, requested: int, sample: int | None = None
 ) -> Evidence:
-    """Does each predicate fit exactly one person? Both groups are judged at the same size, the smaller one's.
+    """Evidence that each predicate fits exactly one person, judged for both groups at the size of the smaller group.
 
-    A predicate's success is the exact probability that a sample of so many people, drawn without replacement, holds
-    exactly one match (hypergeometric); at equal sizes that is 0 or 1. Several matching rows of one person are one
-    match. Clusters are column sets; single columns are no clusters, since all of them are used and none is drawn.
+    Success is the exact probability (hypergeometric) that a random sample of that size holds exactly one matching
+    person; for a group of that size it is 0 or 1. Several matching rows of one person count once. Predicates on the
+    same set of columns are one cluster; predicates on a single column are clusters of their own. `sample` overrides the
+    size.
     """
     size = sample or min(members.people, (controls or members).people)
     sets = [tuple(condition.column for condition in c) for c in claim.conjunctions]
@@ -62,7 +70,7 @@ def predicates(
     for group, index in groups:
         if index is None:
             continue
-        # At its own size a table needs no more than to know whether there is a second match.
+        # At full size it only matters whether there is a second match, so counting stops at two.
         counts = index.counts(claim.conjunctions, 2 if size == index.people else None)
         success = unique_match_probability(counts, index.people, size)
         parts.append(Evidence.rows(view, group, success=success, cluster=cluster, requested=requested))
@@ -70,13 +78,14 @@ def predicates(
 
 
 def predicates_design(claim: Predicates, members: Index, controls: Index, rng: np.random.Generator) -> float:
-    """By what the excess varies more than predicates would if each were about people of its own; 1 or more.
+    """Design effect of the excess over predicates, at least 1: predicates that fit the same people are correlated.
 
-    Where nothing leaks, who is a member and who a control is exchangeable. Labels are drawn anew and each predicate
-    judged again: the variance of the sum of differences, over the sum of their variances, is the design effect.
+    If nothing leaks, the labels member and control are exchangeable. Labels are drawn at random many times, and each
+    time every predicate's difference between the groups is computed. The design effect is the variance of the sum of
+    these differences over the sum of their single variances.
     """
     size = min(members.people, controls.people)
-    # What fits more people than this is practically never unique in a sample of that size.
+    # A predicate that fits more people than this is practically never unique in a sample of that size.
     limit = MOST_MATCHES // max(1, len(claim.conjunctions))
     few_of = [min(limit, math.ceil(FEW_MATCHES * i.people / max(1, size))) for i in (members, controls)]
     of_members, of_controls = (

@@ -1,1 +1,1 @@
-"""Tables as arrays: an index of rows, equal rows, nearest rows, and robust scales. Needs numba."""
+"""Fast functions on tables: matching rows, equal rows, nearest rows, and robust scales. They need numba."""

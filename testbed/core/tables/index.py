@@ -1,7 +1,7 @@
-"""Which rows satisfy a conjunction, and which rows are equal: pure functions of tables, fast at any scale.
+"""An index of a table: how many people satisfy a conjunction of conditions, and who they are.
 
-Conjunctions are counted through sorted columns, by a walk over the shortest range; `Table.matching` is the slow
-definition that this is tested against. Rows are compared by hashes of what they say.
+Each column is sorted once. A conjunction is counted by a walk over the rows that satisfy its rarest condition. The slow
+definition, against which this is tested, is `Table.matching`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _OPS = {"eq": EQUAL, "le": AT_MOST, "ge": AT_LEAST, "missing": MISSING}
 
 
 def people_with(values: Array, persons: Array) -> tuple[Array, Array]:
-    """The different values, and how many people have each."""
+    """The distinct values, and the number of people who have each."""
     _, first = np.unique(persons, return_index=True)
     if len(first) == len(persons):
         levels, counts = np.unique(values, return_counts=True)
@@ -35,9 +35,10 @@ def people_with(values: Array, persons: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """A table's columns (p, n), each with its rows in ascending order (p, n) and how many come before the gaps (p,).
+    """The index of a table with p columns and n rows; matches are counted in persons.
 
-    `person` (n,) numbers the person behind each row; matches are counted in persons.
+    `values` (p, n) are the columns, `order` (p, n) their row numbers by ascending value, `ranked` (p, n) the values in
+    that order, `known` (p,) how many are not missing, and `person` (n,) the number of the person of each row.
     """
 
     values: Array
@@ -55,7 +56,7 @@ class Index:
         for j, (column, given) in enumerate(zip(table.columns, table.values, strict=True)):
             values[j] = given
             if column.kind == "categorical":
-                values[j][given == -1] = np.nan  # one spelling for a gap; NaN sorts last
+                values[j][given == -1] = np.nan  # missing is always NaN, which sorts last
             order[j] = np.argsort(values[j], kind="stable")
             ranked[j] = values[j][order[j]]
             known[j] = n - np.isnan(values[j]).sum()
@@ -64,11 +65,12 @@ class Index:
 
     @property
     def several(self) -> bool:
-        """Whether somebody has several rows."""
+        """Whether any person has several rows."""
         return self.people < len(self.person)
 
     @property
     def people(self) -> int:
+        """The number of persons."""
         return int(self.person.max(initial=-1)) + 1
 
     @property
@@ -76,18 +78,21 @@ class Index:
         return self.values, self.order, self.ranked, self.known, self.person, self.several
 
     def counts(self, conjunctions: Sequence[Sequence[Condition]], most: int | None = None) -> Array:
-        """Matching persons of each conjunction (m,); counting may stop at `most`."""
+        """The number of persons who satisfy each conjunction (m,); counting may stop at `most`."""
         limit = self.values.shape[1] if most is None else most
         return _count_all(*self._data, *_flat(conjunctions), limit)
 
     def matches(self, conjunctions: Sequence[Sequence[Condition]], most: int) -> tuple[Array, Array]:
-        """Matching persons of each conjunction (m,), -1 where they are more than `most`; and who the others are."""
+        """The number of persons who satisfy each conjunction (m,), and these persons, conjunction after conjunction.
+
+        If a conjunction has more than `most`, its number is -1, and its persons are left out.
+        """
         counts, persons = _match_all(*self._data[:-1], *_flat(conjunctions), most, self.people)
         return counts, persons[np.arange(most) < counts[:, None]]
 
 
 def _flat(conjunctions: Sequence[Sequence[Condition]]) -> tuple[Array, Array, Array, Array]:
-    """The columns, operations and bounds of all conditions in a row, and where each conjunction starts."""
+    """Columns, operations and bounds of all conditions as flat arrays, and where each conjunction starts."""
     starts = np.cumsum([0, *(len(c) for c in conjunctions)])
     flat = [condition for c in conjunctions for condition in c]
     columns = np.array([c.column for c in flat], dtype=np.int64)
@@ -120,7 +125,10 @@ def count(
     bounds: Any,
     limit: int,
 ) -> int:  # pragma: no cover - compiled
-    """Persons with a row that satisfies one conjunction, up to `limit`; `several` says that some have several rows."""
+    """The number of persons with a row that satisfies one conjunction, at most `limit`.
+
+    `several` says that some persons have several rows.
+    """
     first, last, through = _shortest(values, ranked, known, columns, ops, bounds)
     if columns.shape[0] == 1 and not several:
         return min(limit, last - first)
@@ -142,7 +150,7 @@ def count(
 
 @numba.njit(cache=True, nogil=True)
 def _shortest(values: Any, ranked: Any, known: Any, columns: Any, ops: Any, bounds: Any) -> Any:  # pragma: no cover
-    """Of a conjunction's conditions the one that fewest rows satisfy: their range in its column's order, and which."""
+    """The condition that fewest rows satisfy: first and last position in its column's order, and its number."""
     first, last, through = 0, values.shape[1] + 1, 0
     for c in range(columns.shape[0]):
         j = columns[c]
@@ -161,7 +169,7 @@ def _shortest(values: Any, ranked: Any, known: Any, columns: Any, ops: Any, boun
 
 @numba.njit(cache=True, nogil=True)
 def _fits(values: Any, row: int, columns: Any, ops: Any, bounds: Any, through: int) -> bool:  # pragma: no cover
-    """Does a row satisfy all conditions but the one through which it was reached?"""
+    """Whether a row satisfies all conditions except number `through`, which is known to hold."""
     for c in range(columns.shape[0]):
         if c != through and not _holds(values[columns[c], row], ops[c], bounds[c]):
             return False
@@ -203,7 +211,7 @@ def _match_all(
     most: int,
     people: int,
 ) -> Any:  # pragma: no cover - compiled
-    """Counts (m,), -1 above `most`, and the persons (m, most), the first of which count."""
+    """Counts (m,), with -1 if above `most`, and persons (m, most), of which the first `count` are filled in."""
     made = starts.shape[0] - 1
     counts, found = np.zeros(made, np.int64), np.zeros((made, most), np.int64)
     last_met = np.full(people, -1, np.int64)
@@ -222,6 +230,3 @@ def _match_all(
             found[i, counts[i]] = who
             counts[i] += 1
     return counts, found
-
-
-# --- rows by what they say ------------------------------------------------------------------------------

@@ -1,11 +1,12 @@
-"""Exact nearest neighbours among mixed-type rows, by Gower's distance (1971) on a robust scale taken from the release.
+"""Exact nearest neighbours among rows with numbers and categories, by Gower's distance (1971) on a robust scale.
 
-Per column the distance is min(1, |a - b|) for numbers, placed on the column's `scale`, and 0 or 1 for categories; both
-missing is 0, one missing is 1. Every row is first bounded from below, by counts of differing categories (bytes) or by
-the whole sum in float32; only what could win is summed in float64, by the definition. Nothing is approximate.
+The distance of two rows is a sum over columns: min(1, |a - b|) for numbers, placed on the release's `Scale`, and 0 or 1
+for categories. Two missing values have distance 0, a missing and a known one distance 1. The search first computes a
+lower bound for every row, from one byte a column. Only rows that could still be nearest are then summed in float64, by
+the definition, so the result is exact.
 
-Ties are settled by a hash of both rows' contents and the seed: by chance, and yet neither by the order of rows nor
-by the same released row for everybody.
+Between equally near rows a hash of both rows' values and the seed chooses. This is random, but depends neither on the
+order of rows nor gives everybody the same released row.
 """
 
 from __future__ import annotations
@@ -26,27 +27,30 @@ from testbed.core.tables.scale import Scale
 
 Array = npt.NDArray[Any]
 BLOCK = 2048
+"""Rows whose lower bounds are computed together."""
 STEPS = 200
-"""Bytes count places in this part of a width, from `LEAST` of it on; `GAP` is a missing one."""
+"""Steps in one width of a column, in which a byte counts a number's place."""
 LEAST, MOST, GAP = -0.1, 1.15, 255
+"""The smallest and the largest place that a byte can hold, in widths; and the byte of a missing value."""
 FAR = STEPS + 1
-"""What two categories that differ add, and the most that two numbers do: one step is lost where both are cut off."""
+"""The steps between two different categories, and at most between two numbers. It is one more than `STEPS`, because
+rounding may lose one step."""
 MOST_BYTES = 65535 // FAR
-"""Columns whose steps can be summed in two bytes; further ones count as equal."""
-
-
-# --- rows made ready ------------------------------------------------------------------------------------
+"""Columns whose steps can be summed in two bytes; further columns count as equal in the lower bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows ready to be searched: `low` (q, n) bytes for bounds, categories first, and `exact` (n, p)."""
+    """Rows prepared for the search: bytes `low` (q, n) for lower bounds, and exact values `exact` (n, p).
+
+    The first `categories` columns of `low` are categories. `keys` (n,) are hashes of the rows.
+    """
 
     low: Array
     categories: int
     exact: Array
     widths: Array
-    """(p,): 1 for a number on its scale, 0 where equality is all that counts."""
+    """(p,): 1 for a number on its scale, 0 for a column whose values are only equal or different."""
     keys: Array
 
     @staticmethod
@@ -69,18 +73,15 @@ class Rows:
 
 
 def _in_steps(places: Array, width: float) -> Array:
-    """Places as bytes: steps of a width, cut off where they are far outside.
+    """Places as bytes: the number of steps from `LEAST`, rounded down, with far values cut off.
 
-    Neither cutting off nor rounding down brings two numbers further apart than one step, so that the steps between
-    two of them, minus one, are a lower bound of their distance. Where only equality counts every number is one step.
+    Rounding and cutting off increase a distance by less than one step. The steps between two numbers, minus one, are
+    therefore a lower bound of their distance. If only equality counts, all numbers get the same byte.
     """
     if width == 0:
         return np.where(np.isnan(places), GAP, 0).astype(np.uint8)
     steps = np.floor((np.clip(places, LEAST, MOST) - LEAST) * STEPS)
     return np.where(np.isnan(places), GAP, steps).astype(np.uint8)
-
-
-# --- the search -----------------------------------------------------------------------------------------
 
 
 @numba.njit(cache=True, nogil=True)
@@ -95,7 +96,7 @@ def _gap(a: float, b: float, width: float) -> float:  # pragma: no cover - compi
 
 @numba.njit(cache=True, nogil=True)
 def _limit(bound: float, columns: int, p: int) -> int:  # pragma: no cover - compiled
-    """The most steps of a row that may be as near as `bound`: one a column is lost, and rounding is allowed for."""
+    """The largest sum of steps at which a row may still be as near as `bound`: one step a column may be lost."""
     most = STEPS * (bound + 1e-5 + p * 2e-6) + columns
     return 65535 if most > 65535 else int(most)
 
@@ -104,7 +105,10 @@ def _limit(bound: float, columns: int, p: int) -> int:  # pragma: no cover - com
 def _bounds(
     low: Any, categories: int, asked: Any, start: int, stop: int, total: Any, limit: int
 ) -> bool:  # pragma: no cover - compiled
-    """The steps between a block's rows and the one asked about, in `total`; False where none is within the limit."""
+    """Writes into `total` the steps from each row of a block to the row asked about.
+
+    Returns False if the categories alone already put every row above the limit.
+    """
     n = stop - start
     for r in range(n):
         total[r] = np.uint16(0)
@@ -128,7 +132,7 @@ def _bounds(
 
 @numba.njit(cache=True, nogil=True)
 def _exact(a: Any, b: Any, widths: Any, skipped: int, bound: float, root: bool) -> float:  # pragma: no cover - compiled
-    """The distance by definition, without one column; abandoned once it is above the bound."""
+    """The distance by its definition, without column `skipped`; the sum stops once it is above `bound`."""
     total = 0.0
     for j in range(a.shape[0]):
         if j != skipped:
@@ -195,7 +199,7 @@ def _search(
 def _search_each(
     low: Any, categories: int, exact: Any, widths: Any, keys: Any, a_low: Any, a_exact: Any, a_keys: Any, out: Any
 ) -> Any:  # pragma: no cover - compiled
-    """For each column in `out` the nearest row by all other columns, in one pass over the rows."""
+    """For each column in `out`, the nearest row by all other columns; all are found in one pass over the rows."""
     m, n, p, s = a_exact.shape[0], exact.shape[0], exact.shape[1], out.shape[0]
     found = np.zeros((m, s), np.int64)
     distance, hashed = np.full((m, s), np.inf), np.zeros((m, s), np.uint64)
@@ -206,7 +210,7 @@ def _search_each(
         asked, limit = a_low[:, i].copy(), 65535
         for start in range(0, n, BLOCK):
             stop = min(n, start + BLOCK)
-            # Leaving a column out takes at most 1 off the distance.
+            # Leaving out a column makes the distance at most 1 smaller.
             if not _bounds(low, categories, asked, start, stop, total, limit):
                 continue
             for r in range(start, stop):
@@ -237,11 +241,11 @@ def _search_each(
     return found, distance, hashed, tied
 
 
-# --- in one piece or in parts ---------------------------------------------------------------------------
-
-
 def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) -> list[tuple[Array, ...]]:
-    """`work(shared, part)` of every part, in order: found, distances, hashes and ties; found as rows of the whole."""
+    """`work(shared, part)` for every part of the release, in order: rows found, distances, hashes and ties.
+
+    The rows found are numbered as in the whole release.
+    """
     spread = spread_of_rows()
     if spread is IN_TURN:
         return [work(shared, release)]
@@ -253,20 +257,20 @@ def _searched(work: Callable[[Any, Table], Any], shared: Any, release: Table) ->
 def nearest(
     targets: Table, release: Table, scale: Scale, seed: int, k: int = 1, root: bool = False
 ) -> tuple[Array, Array, Array]:
-    """The k nearest released rows of each target (n, k), their distances (n, k), and whether a tie was settled (n,).
+    """The k nearest released rows of each target (n, k), their distances (n, k), and whether chance settled a tie (n,).
 
-    With `root` a column counts by the square root of its distance: rows that agree but for one column are then nearer
-    than rows that differ a little in all.
+    With `root`, each column counts by the square root of its distance. A row that differs in one column only is then
+    nearer than a row that differs a little in all columns.
 
-    Rows are compared in the targets' columns. The release may have more, by which ties are settled too: else of rows
-    that agree in these alone the first in the file would be taken.
+    Rows are compared in the targets' columns. Ties are settled by all columns of the release: otherwise, among rows
+    that agree in the targets' columns, the first in the file would be taken.
     """
     parts = _searched(_nearest_in, (targets, scale, seed, k, root), release)
     found, distance, hashes = (np.concatenate(p, 1) for p in list(zip(*parts, strict=True))[:3])
     k = min(k, len(release))
     if len(parts) == 1:
         return found, distance, parts[0][3]
-    order = np.lexsort((hashes, distance), axis=1)  # stable: of rows alike the first
+    order = np.lexsort((hashes, distance), axis=1)  # stable: the first of equal rows
     chosen, others = order[:, :k], order[:, k:]
     last = np.take_along_axis(distance, chosen, 1)[:, -1:]
     tied = (np.take_along_axis(distance, others, 1) == last).any(1)
@@ -286,9 +290,10 @@ def _nearest_in(shared: Any, release: Table) -> tuple[Array, ...]:
 def nearest_without_each(
     targets: Table, release: Table, secrets: tuple[Column, ...], scale: Scale, seed: int
 ) -> tuple[Array, Array]:
-    """For each secret the nearest released row by all columns but that one: (n, secrets), and whether tied.
+    """The nearest released row by all columns except the secret (n, secrets), and whether chance settled a tie.
 
-    The targets' own values of a secret cancel out of the answer for it; `tests/test_conformance.py` replaces them.
+    The targets' own values of a secret do not influence the result for it; `tests/test_conformance.py` replaces them
+    to check this.
     """
     parts = _searched(_nearest_without_each_in, (targets, secrets, scale, seed), release)
     found, distance, hashes, tied = (np.stack(p) for p in zip(*parts, strict=True))
@@ -303,7 +308,7 @@ def _nearest_without_each_in(shared: Any, release: Table) -> tuple[Array, ...]:
     pool, asked = Rows.of(release, scale, seed), Rows.of(targets, scale, seed)
     names = [c.name for c in release.columns]
     left_out = np.array([names.index(s.name) for s in secrets], dtype=np.int64)
-    # A key must not depend on the secret either.
+    # The hash that settles ties must not depend on the secret either.
     keys = np.stack([row_keys(targets.select(tuple(n for n in names if n != s.name)), seed + 1) for s in secrets])
     rows = (pool.low, pool.categories, pool.exact, pool.widths, pool.keys)
     return _search_each(*rows, asked.low, asked.exact, keys, left_out)

@@ -1,4 +1,4 @@
-"""Rows of a table as numbers: equal rows have the same key."""
+"""Hashes of rows: rows with equal values have equal keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def mix(x: Any) -> Any:  # pragma: no cover - compiled
 
 
 def row_keys(table: Table, seed: int) -> Array:
-    """A number per row (n,) uint64 that depends on the seed and on what the row says, and on nothing else."""
+    """A hash (n,) uint64 of each row, which depends only on the seed and on the row's values."""
     keys = np.full(len(table), seed, dtype=np.uint64)
     with np.errstate(over="ignore"):
         for values in table.values:
@@ -41,7 +41,10 @@ def _mix_all(keys: Any, bits: Any) -> Any:  # pragma: no cover - compiled
 
 
 def numbered(*tables: Table) -> list[Array]:
-    """A number for each row of each table (n,), equal exactly where all values are (by 128 bits of hash)."""
+    """A number for each row of each table, (n,) a table: rows have the same one if all values are equal.
+
+    Rows are compared by 128-bit hashes.
+    """
     pairs = [np.stack([row_keys(t, seed) for seed in (1, 2)], 1) for t in tables]
     joined = np.concatenate(pairs)
     order = np.lexsort((joined[:, 1], joined[:, 0]))

@@ -1,9 +1,9 @@
-"""How far apart two numbers of a column are: a robust scale, which no odd cell and no heavy tail can move.
+"""A robust scale for differences within a numeric column: neither one odd cell nor a heavy tail changes it.
 
-Gower (1971) divides a difference by the column's range. One absurd cell makes that range so wide that all other
-numbers are equal, and in a column of costs the largest one does. Here the unit comes from the middle 90 % of the
-release: it is the range that an even column with this middle would have. Where the tails reach far, a number's place
-among the released ones (its rank; Podani 1999) takes over.
+Gower (1971) divides a difference by the column's range. A single absurd value, or the largest one in a column of costs,
+makes that range so wide that all other numbers seem equal. Here the unit is taken from the middle 90 % of the release:
+it is the range that a uniform column with the same middle would have. For columns with long tails, differences of ranks
+are used instead (Podani 1999).
 """
 
 from __future__ import annotations
@@ -15,20 +15,24 @@ import numpy as np
 from testbed.core import Array, Table
 
 MIDDLE, SHARE = (0.05, 0.95), 0.9
+"""The quantiles between which the middle lies, and the share of cells in it."""
 TAILS = (0.01, 0.99)
+"""The quantiles whose distance says how long the tails are."""
 LIGHT, HEAVY = 1.5, 2.4
-"""The distance between the tails, in units: up to the first (a normal column has 1.3) numbers are measured in the unit,
-from the second on (a log-normal one with a standard deviation of 1.5 has 2.5) by ranks alone, in between by both."""
+"""Two limits on the distance between the tails, in units. Up to the first, numbers are measured in the unit (a normal
+column has 1.3). From the second on, they are measured by ranks (a log-normal column with a standard deviation of 1.5
+has 2.5). In between, both are mixed."""
 OUTSIDE = 1.0
-"""So many widths beyond the middle a number's own unit is cut off."""
+"""The distance beyond the middle, in units, at which a number is cut off when it is measured in the unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One numeric column of the release. `known` (k,) are its different values, `ranks` (k,) their places in widths.
+    """The scale of one numeric column of the release.
 
-    `own` in [0, 1] is the share of the column's own unit in a place; the rest is that of ranks. A column of one value
-    has no `width`: there it is only told whether numbers are equal.
+    `known` (k,) are its distinct values, `ranks` (k,) their places by rank. `low` and `width` are the start and the
+    unit of the linear scale, and `own` in [0, 1] is its weight; the weight of ranks is 1 - `own`. The width is 0 for a
+    column with one value: numbers are then equal or not.
     """
 
     known: Array
@@ -43,7 +47,7 @@ class Axis:
         if len(known) < 2:
             return Axis(known, np.zeros(len(known)), 0.0, 0.0, 0.0)
         after = np.cumsum(counts)
-        # Without the outermost cell of either side, which in a small release would be the quantile itself.
+        # Without the smallest and the largest cell: in a small release they would be the quantiles themselves.
         inner = np.maximum(np.minimum(after, after[-1] - 1) - 1, 0)
         inner = inner if inner[-1] > 0 else after
         middles = (after - counts / 2) / after[-1]
@@ -61,28 +65,28 @@ class Axis:
         return Axis(known, ranks, low, width, own)
 
     def places(self, values: Array) -> Array:
-        """Each number's place (n,), of which differences are distances; NaN for a gap."""
+        """Each number's place (n,) on the scale: the difference of two places is the distance. NaN if missing."""
         if self.width == 0:
             return values
-        made = np.zeros(len(values))
+        places = np.zeros(len(values))
         if self.own < 1:
-            made += (1 - self.own) * np.interp(values, self.known, self.ranks)
+            places += (1 - self.own) * np.interp(values, self.known, self.ranks)
         if self.own > 0:
             with np.errstate(over="ignore"):
                 linear = np.clip(values / self.width - self.low / self.width, -OUTSIDE, 1 + OUTSIDE)
-            made += self.own * linear
-        made[np.isnan(values)] = np.nan
-        return made
+            places += self.own * linear
+        places[np.isnan(values)] = np.nan
+        return places
 
 
 def _quantile(values: Array, after: Array, share: float) -> float:
-    """The value below which that share of cells lies, where `after` (k,) counts the cells up to each value."""
+    """The quantile of the values (k,) at this share; `after` (k,) counts the cells up to and including each value."""
     return float(values[np.searchsorted(after, share * after[-1], "left")])
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """The axis of each numeric column, fixed from the release once."""
+    """The scales of all numeric columns by name, computed once from the release."""
 
     axes: dict[str, Axis]
 
