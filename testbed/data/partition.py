@@ -1,4 +1,4 @@
-"""Who holds whose records: the same for everybody, skewed by class, or by natural site."""
+"""Partition of records over the clients of a federation: at random, skewed by class, or by natural site."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ def partition(
     alpha: float = 0.5,
     sites: Array | None = None,
 ) -> Array:
-    """The client of each record (n,): `iid`, `dirichlet` (class shares drawn with `alpha`; Hsu et al. 2019), `site`.
+    """The client of each record (n,), or -1 for a record that takes no part.
 
-    Every client gets at least one record. Raises `UsageError` where that cannot be.
+    Kinds: `iid` (at random, equal sizes), `dirichlet` (each class is shared out by a Dirichlet draw with `alpha`; Hsu
+    et al. 2019), and `site` (one client a natural site, the largest sites first; records of other sites take no part).
+    Raises `UsageError` if a client would have no record, if there are no natural sites, or for another kind.
     """
     if len(labels) < clients:
         raise UsageError(
             "TB-SPLIT-005",
             f"There are more clients ({clients}) than records.",
-            "A client without records takes no part.",
+            "A client without records cannot take part.",
             "Use fewer clients.",
         )
     if kind == "iid":
@@ -48,7 +50,7 @@ def partition(
     raise UsageError(
         "TB-SPLIT-007",
         f"There is no partition called {kind!r}.",
-        "It decides which client holds whose records.",
+        "The partition decides which client holds which records.",
         "Use iid, dirichlet or site.",
     )
 

@@ -1,4 +1,4 @@
-"""Splitting people into those whose records are used and those who stay out, before anything is made from them."""
+"""Splitting people into groups, such as those whose records are used and those who are held out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from testbed.core.randomness import keyed_rng
 
 
 def check_person(frame: pd.DataFrame, person: str | None) -> None:
+    """Raises `UsageError` if a person column is named that the table does not have."""
     if person is not None and person not in frame.columns:
         raise UsageError(
             "TB-SPLIT-002",
@@ -22,18 +23,18 @@ def check_person(frame: pd.DataFrame, person: str | None) -> None:
 def split_people(
     frame: pd.DataFrame, fractions: dict[str, float], person: str | None = None, seed: int = 0
 ) -> dict[str, pd.DataFrame]:
-    """Parts of a table by name, drawn by person: all rows of one person fall into one part.
+    """Random parts of a table by name; all rows of one person are in the same part.
 
-    `fractions` sum to at most 1. Raises `UsageError` for an unknown person column, one with gaps, or fractions that
-    leave a part empty.
+    `fractions` are shares of the people and sum to at most 1. Raises `UsageError` if the person column is unknown or
+    has missing values, or if a part would be empty.
     """
     check_person(frame, person)
     ids, names = (np.arange(len(frame)),) * 2 if person is None else pd.factorize(frame[person])
     if (ids < 0).any():
         raise UsageError(
             "TB-SPLIT-009",
-            "The person column has gaps.",
-            "Rows without a person cannot be kept apart from others'.",
+            "The person column has missing values.",
+            "A row without a person could belong to anybody.",
             "Fill the column, or drop those rows.",
         )
     order = keyed_rng(seed, "split").permutation(len(names))
@@ -41,7 +42,7 @@ def split_people(
         raise UsageError(
             "TB-SPLIT-003",
             "The parts' fractions must be positive and sum to at most 1.",
-            "Otherwise someone would be in two parts, or a part would be empty.",
+            "Otherwise a person would be in two parts, or a part would be empty.",
             "Give, for example, --fraction 0.5.",
         )
     parts: dict[str, pd.DataFrame] = {}

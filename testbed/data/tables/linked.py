@@ -1,4 +1,4 @@
-"""Releases of several linked tables: one row a person, so that every attack asks about persons and not about rows."""
+"""Releases of several linked tables, joined to one row a person, so that attacks ask about persons and not rows."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from testbed.data.tables.encode import refuse
 from testbed.data.tables.files import SUFFIXES, read_file
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
-"""By role (original, synthetic, control) and by table."""
+"""Tables by role (original, synthetic, control) and by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """Per role one row a person; the link between the first table and all others; the tables as they were read."""
+    """`frames`: one row a person, by role. `link`: columns of the first table, and of the rest. `raw`: real tables."""
 
     frames: dict[str, pd.DataFrame]
     link: tuple[tuple[str, ...], tuple[str, ...]]
@@ -28,12 +28,16 @@ class Linked:
 
 
 def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
-    """Folders of CSV or Parquet files, alike named in every one, linked by the person's column. Raises `InputError`."""
+    """Tables of a folder for each role (CSV or Parquet), joined by the person's column.
+
+    File names must be the same in every folder. Raises `UsageError` without a person column or tables, `InputError` if
+    the tables differ or lack the column.
+    """
     if person is None:
         raise UsageError(
             "TB-DATA-065",
             "Linked tables need the person's column.",
-            "It is what links them.",
+            "This column links the tables.",
             "Name it with --person; every table must have it.",
         )
     frames: dict[str, dict[str, pd.DataFrame]] = {}
@@ -42,16 +46,16 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
         if not paths:
             raise UsageError(
                 "TB-DATA-066",
-                f"The {role} is no folder of tables.",
+                f"The {role} is not a folder of tables.",
                 "All of original, synthetic and control must be files, or all folders of CSV or Parquet files.",
                 "Give three folders with one file a table.",
             )
         if len({p.stem for p in paths}) < len(paths):
             raise UsageError(
                 "TB-DATA-069",
-                f"Two files of the {role} have one name.",
-                "It would be undefined which one is the table.",
-                "Keep one file a table.",
+                f"Two files of the {role} have the same name, except for the ending.",
+                "It is unclear which of them is the table.",
+                "Keep one file for each table.",
             )
         frames[role] = {p.stem: read_file(p, role, person) for p in paths}
         for table in frames[role].values():
@@ -62,25 +66,29 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
 
 
 def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """One row a person from all tables, columns named `table.column`, and the link of the first table to the rest.
+    """One row a person from all tables, by role, with columns `table.column`; and the link of the first to the rest.
 
-    A table with one row a person in every role is taken as it is. Of others the person's number of rows is taken,
-    of numbers the mean, the least and the greatest, and of the rest the most common value and how many differ. A
-    person who is absent from a table has gaps there, and no rows. The first table is the first by name of those with
-    one row a person, else of all. Raises `InputError` where the tables differ between roles or lack the person.
+    A table with one row a person in every role is used as it is. Another table is summarised: each person's number of
+    rows; for a number the mean, the least and the greatest value; for other columns the most common value and the
+    number of distinct values. A person who is absent from a table has missing values there, and zero rows. The first
+    table is the first by name among those with one row a person, or among all if there are none. Raises `InputError`
+    if the tables differ between roles or lack the person.
     """
     names = sorted(frames["original"])
     for role, tables in frames.items():
         if sorted(tables) != names:
             raise refuse(
-                67, f"The {role} has other tables than the original.", "All must have the same.", "Name files alike."
+                67,
+                f"The {role} has other tables than the original.",
+                "All folders must hold the same tables.",
+                "Give files of the same table the same name.",
             )
         for name, table in tables.items():
             if person not in table.columns or bool(table[person].isna().any()):
                 raise refuse(
                     68,
-                    f"Table {name!r} of the {role} lacks the person column, or it has gaps.",
-                    "It links the tables.",
+                    f"Table {name!r} of the {role} lacks the person column, or the column has missing values.",
+                    "This column links the tables.",
                     "Give every row of every table its person.",
                 )
     single = [n for n in names if not any(tables[n][person].duplicated().any() for tables in frames.values())]
@@ -92,7 +100,7 @@ def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[
         for c in frames["original"][n].columns
         if all(c in t[n] and pd.api.types.is_numeric_dtype(t[n][c]) for t in frames.values())
     }
-    made: dict[str, pd.DataFrame] = {}
+    whole_by_role: dict[str, pd.DataFrame] = {}
     left: tuple[str, ...] = ()
     for role, tables in frames.items():
         parts = [
@@ -104,9 +112,9 @@ def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[
         for n in order:
             if n not in single:
                 whole[f"{n}.rows"] = whole[f"{n}.rows"].fillna(0)
-        made[role] = whole.rename_axis(person).reset_index()
-    columns = [str(c) for c in made["original"].columns if c != person]
-    return made, (left, tuple(c for c in columns if c not in left))
+        whole_by_role[role] = whole.rename_axis(person).reset_index()
+    columns = [str(c) for c in whole_by_role["original"].columns if c != person]
+    return whole_by_role, (left, tuple(c for c in columns if c not in left))
 
 
 def _renamed(table: pd.DataFrame, name: str) -> pd.DataFrame:
@@ -133,5 +141,5 @@ def _gathered(table: pd.DataFrame, name: str, person: str, numeric: set[tuple[st
 
 
 def chosen_links(declared: Sequence[Any], linked: Linked) -> list[Any]:
-    """What was declared, else the link across the tables, which then decides."""
+    """The declared links, or if there are none, the link between the first table and the others."""
     return list(declared) or ([linked.link] if linked.link[1] else [])

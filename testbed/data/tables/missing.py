@@ -1,7 +1,7 @@
-"""Numeric codes for missing: values far outside a column that recur, as 99999, -9 or the year 1900 do for "not known".
+"""Numeric codes for missing values: recurring values far outside a column, such as 99999, -9 or the year 1900.
 
-Left among the numbers they would be measurements: any two people with a code would be alike, and a guess of the code
-would be a correct guess. They are gaps. Little is lost where a real value is taken for a code: it still equals itself.
+They are read as missing. Otherwise two people with a code would seem similar, and a guess of the code would count as a
+correct guess. If a real value is taken for a code by mistake, little is lost: it still equals itself.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import numpy as np
 from testbed.core import Array, Column
 
 RECURS, SHARE = 3, 0.002
-"""A code stands in so many cells of all tables together at least, and in this share of them."""
+"""The smallest number and the smallest share of cells, over all tables, in which a code must stand."""
 FAR, APART = 3.0, 1.0
-"""A code lies so many widths of the column from its median, and so many from the nearest number that is none."""
+"""The smallest distances of a code from the column's median and from the nearest other number, in column widths."""
 NINES_APART = 0.25
-"""The same for what is written as a code is (99, 999, 888, 77, 99.9), and for a date: one day that recurs by itself."""
+"""The smallest distance from the nearest other number, in widths, for values that look like codes (99, 888, 99.9) and
+for dates. They need no distance from the median."""
 OUTERMOST = 64
-"""So many cells at each end of a column are looked at: a code that recurs is among them."""
+"""The number of cells at each end of a column that are searched: a recurring code is among them."""
 MOST_NEGATIVE, VARIED = 3, 5
-"""Different negative numbers that may be codes, and different other numbers, none negative, that must stand beside."""
+"""Negative codes: at most so many distinct negative numbers, in a column with at least so many distinct others."""
 
 
 def without_codes(column: Column, values: dict[str, Array]) -> bool:
-    """Turns codes for missing into gaps, in all tables alike; returns whether there were any."""
+    """Replaces codes for missing values by NaN in all tables (`values` is changed); returns whether there were any."""
     if column.kind == "categorical":
         return False
     codes = codes_for_missing(list(values.values()), column.date)
@@ -35,7 +36,7 @@ def without_codes(column: Column, values: dict[str, Array]) -> bool:
 
 
 def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:
-    """The codes (k,) of one column of numbers, or of `dates` in days, given its cells in each table."""
+    """The codes (k,) for missing values in one column, given its cells in each table: numbers, or `dates` in days."""
     cells = np.concatenate(parts)
     cells = cells[~np.isnan(cells)]
     least = max(RECURS, SHARE * len(cells))
@@ -59,7 +60,7 @@ def _outermost(cells: Array) -> Array:
 
 
 def _negative(cells: Array, recurring: list[float]) -> list[float]:
-    """Negative codes: a few whole numbers below zero in a column that is else zero or positive."""
+    """Negative codes: a few recurring whole numbers below zero in a column that is otherwise zero or positive."""
     below = np.unique(cells[cells < 0])
     others = cells[cells >= 0]
     if not 0 < len(below) <= MOST_NEGATIVE or len(others) <= len(cells) / 2 or len(np.unique(others[:1000])) < VARIED:
@@ -68,7 +69,7 @@ def _negative(cells: Array, recurring: list[float]) -> list[float]:
 
 
 def _is_far(value: float, rest: Array, dates: bool) -> bool:
-    """Does a value lie far outside the rest of its column, with nothing but other odd cells near it or beyond?"""
+    """Whether a value lies far outside the rest of its column, with no ordinary number near it."""
     if len(rest) < RECURS:
         return False
     low, middle, high = (float(q) for q in np.quantile(rest, [0.05, 0.5, 0.95]))

@@ -1,4 +1,4 @@
-"""Columns that are no attributes, the person's and those that are dropped: not evaluated, but searched."""
+"""Columns that are not attributes: the person's and dropped ones. They are searched for identifiers, not evaluated."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from testbed.data.tables.encode import Frames, Meta, Series, categories, plain
 def left_out(
     original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None, meta: Meta, encoded: Frames
 ) -> Frames | None:
-    """Those that all tables have, with the same people behind the rows as in `encoded`; None where there are none.
+    """The person column and the dropped columns as tables, with the persons of `encoded`; None if there are none.
 
-    A release may code them as it likes: what they share is what they are searched for.
+    Only columns that all tables have are used. A release may recode them, so each value is read as text, unless all
+    values are numbers. The tables need not share any value.
     """
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
     wanted = dict.fromkeys([*(name for name, kind in meta.kinds.items() if kind == "drop"), meta.person])

@@ -1,7 +1,7 @@
-"""One value in its several spellings: what two files write in two ways and yet is the same, and odd cells in a column.
+"""Spellings: equal values that two files write differently, and odd cells in a column.
 
-A category is the same with another case, with other blanks, in composed or decomposed Unicode, and a whole number with
-or without decimals. A column of numbers or of dates stays one where a few cells hold a word: those are gaps.
+A category is the same in another case, with other blanks, in composed or decomposed Unicode, and as a whole number with
+or without decimals. A column of numbers or dates may hold words in a few cells; these cells are missing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 ODD = 0.1
-"""The share of cells up to which words among numbers or dates are gaps."""
+"""Words among numbers or dates are read as missing if they are at most this share of the cells."""
 ENOUGH, SAMPLE = 20, 1000
-"""So many different numbers or dates are a quantity, among which a word is odd; fewer may be codes."""
+"""The smallest number of distinct numbers or dates in a quantity, since fewer may be codes; and the number of values
+that are tried first: unless half of them fit, no more are tried."""
 WHOLE = re.compile(r"([-+]?\d+)\.0+$")
 QUANTITY = re.compile(
     r"(?:[<>≤≥~]=?\s*)?([-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d{1,3})?)"
@@ -25,7 +26,7 @@ QUANTITY = re.compile(
 
 
 def category(value: Hashable) -> Hashable:
-    """What is the same for all spellings of a category."""
+    """A key that is equal for all spellings of a category; other values than text are returned as they are."""
     if not isinstance(value, str):
         return value
     text = value if value.isascii() else unicodedata.normalize("NFC", value)
@@ -35,25 +36,25 @@ def category(value: Hashable) -> Hashable:
 
 
 def quantity(value: Any) -> float:
-    """The number of a text: one alone, at a limit ("<0.5", "90+"), or with its unit; NaN of anything else."""
-    found = QUANTITY.match(value.strip()) if isinstance(value, str) else None
-    return float(found[1]) if found else float("nan")
+    """The number in a text: alone, at a limit ("<0.5", "90+") or with a unit; NaN for anything else."""
+    match = QUANTITY.match(value.strip()) if isinstance(value, str) else None
+    return float(match[1]) if match else float("nan")
 
 
 def unit(text: str) -> str:
-    """What follows the number, "" where nothing does."""
-    found = QUANTITY.match(text.strip())
-    return (found[2] or "").strip() if found else ""
+    """The unit that follows a number in a text, such as %, mg/l or +; empty if there is none."""
+    match = QUANTITY.match(text.strip())
+    return (match[2] or "").strip() if match else ""
 
 
 def are_quantities(cells: Counter[str]) -> bool:
-    """Are nearly all of these cells numbers, many different ones, of one unit?"""
+    """Whether nearly all of these cells are numbers, with many distinct values and at most one unit."""
     return mostly(cells, lambda text: not math.isnan(quantity(text))) and len({*map(unit, cells)} - {"", "+"}) < 2
 
 
 def mostly(cells: Counter[Any], fits: Callable[[Any], bool]) -> bool:
-    """Do all but a few of these cells fit, and in many values?"""
-    some = list(cells)[:: 1 + len(cells) // SAMPLE]  # most columns of words are told by a thousand
+    """Whether all but a few of these cells fit, with many distinct fitting values."""
+    some = list(cells)[:: 1 + len(cells) // SAMPLE]  # a thousand values are enough to exclude most columns of words
     if sum(map(fits, some)) < len(some) / 2:
         return False
     fitting = {value: n for value, n in cells.items() if fits(value)}
@@ -61,13 +62,13 @@ def mostly(cells: Counter[Any], fits: Callable[[Any], bool]) -> bool:
 
 
 def text(value: Any) -> str:
-    """One spelling for equal values: 1.0 of a mixed column is 1."""
+    """A value as text, the same for equal values: 1.0 becomes 1."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
 
 
 def person(value: Any) -> str:
-    """One spelling of a person's id, however a file came to write it: without blanks around it; 12.0 and 0012 as 12."""
-    told = text(value).strip()
-    return told.removesuffix(".0").lstrip("0") or "0" if re.fullmatch(r"\d+(?:\.0)?", told) else told
+    """A person's id as text, the same for all its spellings: without blanks around it, and 12.0 and 0012 as 12."""
+    name = text(value).strip()
+    return name.removesuffix(".0").lstrip("0") or "0" if re.fullmatch(r"\d+(?:\.0)?", name) else name
