@@ -1,1 +1,1 @@
-"""Federated training with Flower, recorded as one position sees it."""
+"""Federated training with Flower, and its record as an attacker in one position sees it."""

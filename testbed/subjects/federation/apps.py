@@ -1,4 +1,4 @@
-"""One ServerApp and one ClientApp, on Flower's public interface, the same on every engine."""
+"""The ServerApp and the ClientApp of every federation, on Flower's public interface, the same on every engine."""
 
 from __future__ import annotations
 
@@ -34,15 +34,14 @@ from testbed.subjects.federation.messages import (
 PARTITION = "partition-id"
 REPORT = "query.identity"
 PATIENCE_S = 120.0
-
-
-# --- the client -----------------------------------------------------------------------------------------
+"""Seconds that the server waits for all clients to register."""
 
 
 def batches(protocol: Protocol, seed: int, partition: int, round_: int, n: int) -> Iterator[Array]:
-    """The row numbers of each local step of a client in a round; what the judge knows and the attacker does not.
+    """The row numbers of each local step of a client in a round. The judge knows them, the attacker does not.
 
-    FedSGD walks once through a fixed order, one batch a round; FedAvg shuffles anew in every local epoch.
+    FedSGD takes one batch a round, in a fixed random order that starts again at its end. FedAvg shuffles the records in
+    every local epoch.
     """
     size = min(protocol.batch_size or n, n)
     if protocol.kind == "fedsgd":
@@ -62,7 +61,7 @@ def batches(protocol: Protocol, seed: int, partition: int, round_: int, n: int) 
 
 
 def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods: Sequence[Mod] = ()) -> ClientApp:
-    """A client trains on the partition that its node is given, and answers with a gradient or new weights."""
+    """A ClientApp that trains on its node's partition and returns a gradient (FedSGD) or new weights (FedAvg)."""
     app = ClientApp(mods=list(mods))
 
     @app.query("identity")
@@ -92,7 +91,7 @@ def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods
 
 
 def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
-    """A mod by which the clients of these partitions return something else than their training made."""
+    """A client mod that replaces what the clients of these partitions return, by `answer`."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         reply = call_next(message, context)
@@ -110,7 +109,7 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
 
 
 def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """The client's optimiser, new at each round. Raises `UsageError` for one that is neither sgd nor adam."""
+    """A new optimiser for a client's round. Raises `UsageError` for one that is neither sgd nor adam."""
     rate = protocol.learning_rate or 0.1
     if protocol.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), lr=rate, momentum=protocol.momentum)
@@ -119,7 +118,7 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
     raise UsageError(
         "TB-RUN-007",
         f"There is no local optimiser called {protocol.optimizer!r}.",
-        "Clients train by an optimiser that the server can name.",
+        "Clients know only the optimisers below.",
         "Use sgd (with momentum, if wanted) or adam.",
     )
 
@@ -127,7 +126,7 @@ def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer
 def local_update(
     spec: ModelSpec, parameters: Parameters, data: Cohort, protocol: Protocol, steps: list[Array]
 ) -> dict[str, Array]:
-    """FedSGD: the gradient of one batch. FedAvg: the weights after the local steps."""
+    """What a client returns: the gradient of one batch (FedSGD), or the weights after its local steps (FedAvg)."""
     with one_thread():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
@@ -139,7 +138,7 @@ def local_update(
             index = torch.from_numpy(rows)
             models.record_losses(model, model(x[index]), x[index], y[index]).mean().backward()
             if protocol.kind == "fedsgd":
-                # Of what is not trained the gradient is zero: the server steps by all that it sent.
+                # Parameters that are not trained have a zero gradient: the server steps all parameters that it sent.
                 return {
                     k: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy().copy()
                     for k, p in model.named_parameters()
@@ -150,7 +149,7 @@ def local_update(
 
 @contextmanager
 def one_thread() -> Generator[None]:
-    """Torch on one thread: sums in one order, whatever the engine's processes are granted."""
+    """A context with Torch on one thread, so that sums have the same order on every engine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -159,14 +158,12 @@ def one_thread() -> Generator[None]:
         torch.set_num_threads(threads)
 
 
-# --- the server -----------------------------------------------------------------------------------------
-
-
 class Ordered(Strategy):
-    """Asks every node for its partition first, then sends and aggregates in that order, and fails on any error.
+    """A strategy wrapper that makes runs repeatable: it sends and aggregates in the order of partitions.
 
-    Flower aggregates in the order of arrival, counts a client that raised as absent, and samples by random node
-    ids; each of the three makes equal runs differ.
+    It first asks every node for its partition, and it fails on any client's error, unless `tolerate`. Flower alone
+    aggregates in order of arrival, treats a client that failed as absent, and samples by random node ids, so equal runs
+    would differ.
     """
 
     def __init__(
@@ -176,10 +173,10 @@ class Ordered(Strategy):
         self.partition_of: dict[int, int] = {}
 
     def meet(self, grid: Grid, clients: int) -> None:
-        """Learn the partition of every node. Raises `RunError` unless all clients answer."""
+        """Asks every node for its partition. Raises `RunError` unless all clients answer."""
         waited = time.monotonic()
         while len(nodes := sorted(grid.get_node_ids())) < clients and time.monotonic() - waited < PATIENCE_S:
-            time.sleep(0.05)  # a runtime registers its nodes while the server is already up
+            time.sleep(0.05)  # some engines register nodes only after the server has started
         asked = [Message(RecordDict(), node, REPORT) for node in nodes]
         for reply in grid.send_and_receive(asked):
             if reply.has_error():
@@ -190,8 +187,8 @@ class Ordered(Strategy):
             raise RunError(
                 "TB-RUN-003",
                 f"{len(self.partition_of)} of {clients} clients answered.",
-                "A federation with fewer clients would be another federation.",
-                "Check that all nodes are up, and start again.",
+                "The results would be those of a smaller federation.",
+                "Check that all nodes are running, and start again.",
             )
 
     def _by_partition(self, node: int) -> int:
@@ -237,18 +234,18 @@ class Ordered(Strategy):
 
 
 def failed(message: Message) -> RunError:
-    """The error of a client's reply, without its text: an exception's message may quote records."""
+    """The error for a client that failed, without the client's message, which may quote records."""
     kind = message.error.reason.partition(":")[0] if message.error.reason else "an unnamed error"
     return RunError(
         "TB-RUN-001",
         f"A client failed in training ({kind.split()[-1][:40]}).",
-        "Flower would go on without it, and the run would pass as a success.",
-        "Mend the client, or declare that the scenario tolerates dropout.",
+        "Flower would continue without this client, and the run would seem a success.",
+        "Correct the client, or declare that the scenario tolerates dropout.",
     )
 
 
 class FedSGD(FedAvg):
-    """Clients send gradients; the server steps against their weighted mean (McMahan et al. 2017, FedSGD)."""
+    """FedSGD (McMahan et al. 2017): clients send gradients, and the server takes a step against their weighted mean."""
 
     def __init__(self, learning_rate: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -274,11 +271,11 @@ class FedSGD(FedAvg):
 
 
 def strategy_for(protocol: Protocol) -> FedAvg:
-    """Flower's FedAvg over all clients in every round, or FedSGD."""
+    """The strategy of a protocol: FedSGD, or Flower's FedAvg, with all clients in every round."""
     everyone: dict[str, Any] = {
         "fraction_train": 1.0,
         "fraction_evaluate": 0.0,
-        # Flower draws the sample before it waits, so the minimum must name all of them.
+        # Flower draws its sample before it waits for clients, so the minimum must be all of them.
         "min_train_nodes": protocol.clients,
         "min_available_nodes": protocol.clients,
     }
@@ -295,7 +292,10 @@ def server_app(
     seed: int,
     start: Parameters | None = None,
 ) -> ServerApp:
-    """Meets the clients, then runs the (outermost) strategy; `ordered` is the wrapper somewhere inside it."""
+    """A ServerApp that asks the clients for their partitions and then runs the outermost `strategy`.
+
+    `ordered` is the wrapper inside it. Training begins with the parameters `start`, or with those drawn by `seed`.
+    """
     app = ServerApp()
 
     @app.main()
@@ -314,5 +314,5 @@ def server_app(
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """What clients are told of the protocol."""
+    """A protocol's fields as Flower's config, which is sent to the clients; fields that are None are left out."""
     return {k.replace("_", "-"): v for k, v in values.items() if v is not None}

@@ -1,8 +1,8 @@
-"""Everything that touches Flower beyond its public interface; pinned to one version and tested against it.
+"""All code that uses Flower beyond its public interface; it is tested against one pinned version.
 
-Used here: the identity that `Message()` reads (`flwr.supercore.task_identity`), the private message id, the
-`Run` type of `Grid`, `run_simulation`, which Flower 1.41 calls deprecated and has no successor in Python, and secure
-aggregation (SecAgg+), which exists on its legacy workflow alone.
+It uses the identity that `Message()` reads (`flwr.supercore.task_identity`), the private message id, the `Run` type of
+`Grid`, `run_simulation` (deprecated in Flower 1.41, without a successor in Python), and secure aggregation (SecAgg+),
+which exists only in Flower's legacy workflow.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ CLIENT_ERROR = 0
 
 
 class InMemoryGrid(Grid):
-    """Nodes in this process: a message is answered by calling the ClientApp, replies in the order of nodes.
+    """A grid whose nodes run in this process: each message is answered at once by a call of the ClientApp.
 
-    Node ids ascend with partition ids, so that a run needs no clock and no race to be repeatable.
+    Replies come in the order of the messages, and node ids ascend with partition ids, so that runs are repeatable.
     """
 
     def __init__(self, client_app: ClientApp, nodes: int) -> None:
@@ -86,7 +86,7 @@ class InMemoryGrid(Grid):
 
     def _answer(self, message: Message) -> Message:
         node = message.metadata.dst_node_id
-        # A client must not be able to write into the server's arrays, nor take from what other clients are told.
+        # A client must not be able to change the server's arrays or the config of other clients.
         content = message.content.copy()
         for name, record in message.content.config_records.items():
             content[name] = copy.deepcopy(record)
@@ -94,7 +94,7 @@ class InMemoryGrid(Grid):
         private.metadata.__dict__.update(message.metadata.__dict__)
         try:
             return self._app(private, self._contexts[node])
-        except Exception as error:  # as a SuperNode does: the failure travels as a reply
+        except Exception as error:  # as in a SuperNode, a failure is sent as a reply
             return Message(Error(code=CLIENT_ERROR, reason=f"{type(error).__name__}: {error}"), reply_to=private)
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
@@ -105,14 +105,14 @@ class InMemoryGrid(Grid):
 
 
 def run_in_process(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
-    """Run a federation in this process."""
+    """Runs a federation in this process."""
     with _identity(), quiet():
         context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
         server_app(InMemoryGrid(client_app, nodes), context)
 
 
 def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
-    """Run a federation on Flower's simulation runtime (Ray); RAY_ADDRESS names an existing cluster."""
+    """Runs a federation on Flower's simulation runtime (Ray), on the cluster that RAY_ADDRESS names, if it is set."""
     import ray
     from flwr.simulation import run_simulation as run
 
@@ -122,7 +122,7 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
         config["init_args"] = {"num_cpus": os.cpu_count() or 1, **quietly}
     local = loopback() if "init_args" in config else contextlib.nullcontext()
     with swept(), warnings.catch_warnings(), quiet(), local:
-        for kind in (DeprecationWarning, FutureWarning, RuntimeWarning, UserWarning):  # a file left open is still told
+        for kind in (DeprecationWarning, FutureWarning, RuntimeWarning, UserWarning):  # not ResourceWarning
             warnings.simplefilter("ignore", kind)
         try:
             run(server_app, client_app, nodes, backend_config=cast(Any, config))
@@ -142,7 +142,7 @@ def _identity() -> Generator[None]:
 
 @contextlib.contextmanager
 def quiet(below: int = logging.ERROR) -> Generator[None]:
-    """Flower's progress lines are not this program's; its errors are."""
+    """A context in which Flower logs only from a level on, by default errors: its progress lines are not shown."""
     logger = logging.getLogger("flwr")
     level = logger.level
     logger.setLevel(below)
@@ -158,15 +158,12 @@ ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {
 }
 
 
-# --- secure aggregation -----------------------------------------------------------------------------------
-
-
 @dataclass
 class Shares:
     """What a server collects in one round of SecAgg+: masked vectors, and shares of both secrets of every node.
 
-    Honest servers are given, of each node, shares of the seed of its own mask (it lives) or of the key behind its
-    pairwise masks (it dropped out), never of both.
+    An honest server receives shares of only one secret of a node: of the seed of the node's own mask if the node is
+    alive, or of the key of its pairwise masks if it dropped out.
     """
 
     keys: dict[int, bytes] = field(default_factory=dict[int, bytes])
@@ -178,9 +175,9 @@ class Shares:
 
 
 class AskingForBoth(Grid):
-    """A grid under SecAgg+'s workflow that declares living nodes dead as well, and keeps what they answer.
+    """A malicious server's grid for SecAgg+: it asks for shares as if living nodes had also dropped out.
 
-    The workflow itself is given the honest part of every answer, so that the sum comes out as it should.
+    All answers are stored in `shares`. The workflow receives the honest part of each answer, so the sum stays right.
     """
 
     def __init__(self, inner: Grid, shares: Shares) -> None:
@@ -241,7 +238,7 @@ SECURE_RECORD = "secaggplus_configs"
 
 
 def unmasked(shares: Shares, node: int) -> list[Any] | None:
-    """One node's own vector from the shares of both its secrets, or None where they were not given."""
+    """One node's own vector, computed from shares of both its secrets; None if they were not collected."""
     from flwr.common import bytes_to_ndarray
     from flwr.common.secure_aggregation import ndarrays_arithmetic as arithmetic
     from flwr.common.secure_aggregation.crypto.shamir import combine_shares
@@ -272,9 +269,9 @@ def unmasked(shares: Shares, node: int) -> list[Any] | None:
 
 
 def secure_mods(names: Sequence[str]) -> list[Any]:
-    """What a client on the Message API needs around it under SecAgg+: the protocol, and a translation.
+    """The mods that a client on the Message API needs under SecAgg+: the protocol, and a translation of messages.
 
-    Without the translation every client fails in the round's third stage, and the workflow stops without an error.
+    Without the translation, every client fails in the third stage of a round, and the workflow stops without an error.
     """
     from flwr.app import Array, ArrayRecord, ConfigRecord
     from flwr.client.mod import secaggplus_mod
@@ -304,14 +301,14 @@ def secure_mods(names: Sequence[str]) -> list[Any]:
 def secure_round(
     grid: Grid, round_: int, sent: dict[int, list[Any]], config: dict[str, Any], threshold: float, max_weight: float
 ) -> list[Any] | None:
-    """One round of SecAgg+ over the nodes in `sent`, each with its arrays: the mean, or None where it halted."""
+    """The weighted mean of one round of SecAgg+ over the nodes in `sent` (arrays by node); None if the round halted."""
     from flwr.app import ConfigRecord
     from flwr.common import FitIns, ndarrays_to_parameters, parameters_to_ndarrays
     from flwr.server.compat.legacy_context import LegacyContext
     from flwr.server.workflow import SecAggPlusWorkflow
     from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 
-    found: list[list[Any]] = []
+    means: list[list[Any]] = []
 
     class Node:
         def __init__(self, node: int) -> None:
@@ -322,7 +319,7 @@ def secure_round(
             return [(Node(n), FitIns(ndarrays_to_parameters(a), dict(config))) for n, a in sent.items()]
 
         def aggregate_fit(self, server_round: int, results: list[Any], failures: list[Any]) -> tuple[None, Any]:
-            found.append(parameters_to_ndarrays(results[0][1].parameters))
+            means.append(parameters_to_ndarrays(results[0][1].parameters))
             return None, {}
 
     context = LegacyContext(
@@ -332,15 +329,15 @@ def secure_round(
     context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: round_})
     empty = compat_arrays(next(iter(sent.values())))
     context.state.array_records[MAIN_PARAMS_RECORD] = empty
-    # That it halted is said by the answer; its own lines would not say in which run.
+    # The result says whether the round halted; Flower's own log lines would not name the run.
     with warnings.catch_warnings(), quiet(logging.CRITICAL):
         warnings.simplefilter("ignore")
         SecAggPlusWorkflow(1.0, threshold, max_weight=max_weight)(grid, context)
-    return found[0] if found else None
+    return means[0] if means else None
 
 
 def compat_arrays(values: list[Any]) -> Any:
-    """Arrays in the legacy workflow's own record."""
+    """Arrays in the record type of Flower's legacy workflow."""
     from flwr.common import ndarrays_to_parameters
     from flwr.compat.common import recorddict_compat
 

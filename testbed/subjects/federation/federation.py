@@ -1,4 +1,4 @@
-"""A federation as a value, and running it: people in, the server's transcript out."""
+"""A federation as a value; running it turns people's records into the server's transcript."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from testbed.subjects.federation.tap import record
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """A recipe: which model is trained by which rules, and what protects it."""
+    """A recipe: the model, the rules of training, and the defences of a federation."""
 
     model: ModelSpec
     protocol: Protocol
@@ -27,12 +27,16 @@ class Federation:
     tolerate: bool = False
     secure: SecureAggregation | None = None
     start: Mapping[str, Array] | None = field(default=None, repr=False)
-    """Parameters to begin with, of a model that was trained before; else they are drawn by `seed`."""
+    """Parameters of an already trained model to begin with; otherwise they are drawn by `seed`."""
 
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
     ) -> Transcript:
-        """Train on one partition per client and record what the server sees; `actor` names the attack that acts."""
+        """Trains on one partition a client and returns what the server sees.
+
+        `act` is what a malicious position does meanwhile, and `actor` the name of the attack. Raises `UsageError` for
+        an unknown engine or a client without records, `RunError` if the federation fails.
+        """
         if engine not in compat.ENGINES:
             raise UsageError(
                 "TB-RUN-004",
@@ -44,7 +48,7 @@ class Federation:
             raise UsageError(
                 "TB-SPLIT-012",
                 "A client holds no record.",
-                "The mean over none is not a number, and would spoil the model of all.",
+                "The mean over no records is undefined, and would make the model unusable.",
                 "Use fewer clients, more members, or another partition.",
             )
         protocol = replace(self.protocol, clients=len(partitions))
@@ -57,7 +61,7 @@ class Federation:
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
         if self.secure:
-            # What is done to an update is done before it is masked; what is asked of clients, they check first.
+            # Updates are changed before they are masked. A defence that checks messages does so before the protocol.
             sizes = [len(p) for p in partitions]
             checks = self.defence is not None and self.defence.before_protocol
             around = secure.mods(model, self.seed)
@@ -67,8 +71,8 @@ class Federation:
                 client_app(partitions, protocol, self.seed, [*mods, *around] if checks else [*around, *mods]),
                 len(partitions),
             )
-            made = secure.transcript(seen, model, protocol)
-            return made if act is None else replace(made, act=actor, memory=act.remember)
+            transcript = secure.transcript(seen, model, protocol)
+            return transcript if act is None else replace(transcript, act=actor, memory=act.remember)
         compat.ENGINES[engine](
             server_app(tap, ordered, model, protocol, self.seed, self.start),
             client_app(partitions, protocol, self.seed, mods),
@@ -81,5 +85,5 @@ class Federation:
 
 
 def by_party(people: Cohort, party: Array) -> list[Cohort]:
-    """One partition per party, in ascending order of the party's number."""
+    """One partition for each party number from 0 on; people of party -1 are left out."""
     return [people.take(np.flatnonzero(party == p)) for p in range(int(party.max()) + 1)]

@@ -1,4 +1,4 @@
-"""Arrays in and out of a Flower message."""
+"""Reading arrays from a Flower message and writing them into one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from flwr.app import ArrayRecord, RecordDict
 from testbed.core import Parameters, frozen
 
 PARTITION_METRIC = "partition-id"
-
+"""The metric by which a client reports its number."""
 
 Craft = Callable[[int, int, Parameters], Parameters]
-
+"""`(round, client, parameters) -> parameters` to send instead."""
 
 Observe = Callable[[int, int, Parameters], None]
-
+"""`(round, client, parameters)`: receives what a client returned."""
 
 Answer = Callable[[int, int, Parameters, Parameters], Parameters]
+"""`(round, client, sent, returned) -> parameters` to return instead."""
 
 
 def to_parameters(content: RecordDict) -> Parameters | None:
-    """The arrays of a message by name, or None where it carries none."""
+    """The arrays of a message by name, or None if it has none."""
     arrays: dict[str, Any] = {}
     for name, entry in content.array_records.items():
         prefix = "" if len(content.array_records) == 1 else f"{name}."
@@ -32,7 +33,7 @@ def to_parameters(content: RecordDict) -> Parameters | None:
 
 
 def with_parameters(content: RecordDict, parameters: Parameters) -> RecordDict:
-    """The same message with other arrays."""
+    """The message's content with its arrays replaced by these parameters."""
     replaced = RecordDict({k: v for k, v in content.items() if not isinstance(v, ArrayRecord)})
     name = next(iter(content.array_records), "arrays")
     replaced[name] = ArrayRecord({k: _array(v) for k, v in parameters.items()})

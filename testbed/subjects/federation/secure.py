@@ -1,7 +1,7 @@
-"""A federation under Flower's secure aggregation (SecAgg+; Bell et al. 2020): the server is to learn sums alone.
+"""A federation under Flower's secure aggregation (SecAgg+; Bell et al. 2020): the server should learn only sums.
 
-The protocol is made for a server that follows it. One that does not may call living clients dead, and is given shares
-of both their secrets: docs/secure-aggregation.md.
+The protocol assumes a server that follows it. A malicious server can claim that living clients dropped out, and then
+receives shares of both their secrets: docs/secure-aggregation.md.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from testbed.subjects.federation.apps import PARTITION, Ordered, one_thread, pla
 
 @dataclass(frozen=True, slots=True)
 class SecureAggregation:
-    """SecAgg+ over all clients; of each secret a share of `threshold` of the clients rebuilds it."""
+    """SecAgg+ over all clients; the shares of a `threshold` share of the clients are enough to restore a secret."""
 
     threshold: float = 2 / 3
 
 
 def mods(spec: ModelSpec, seed: int) -> list[Mod]:
-    """What a client runs around its training, outermost first."""
+    """The mods of a client, outermost first."""
     names = list(models.get_parameters(models.build(spec)))
     return [_rounding(seed), *compat.secure_mods(names)]
 
 
 def _rounding(seed: int) -> Mod:
-    """The protocol rounds at random, by NumPy's global generator: here by the run's seed, so that it can repeat."""
+    """A mod that seeds NumPy's global generator, by which the protocol rounds, so that a run can be repeated."""
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         with _drawn(seed, int(context.node_config[PARTITION]), str(message.metadata.group_id)):
@@ -60,7 +60,7 @@ def _drawn(seed: int, *keys: int | str) -> Generator[None]:
 
 @dataclass(slots=True)
 class Seen:
-    """What the server has written down so far, and where the model has got to."""
+    """What the server saw so far: its exchanges, and the latest model."""
 
     exchanges: list[Exchange]
     final: dict[str, Array]
@@ -106,8 +106,8 @@ def server_app(
                 raise RunError(
                     "TB-RUN-005",
                     f"Secure aggregation halted in round {round_}.",
-                    "A client failed, or is not made for the protocol; Flower goes on with the old model in silence.",
-                    "Give clients the protocol's mod and the translation that goes with it.",
+                    "A client failed, or does not support the protocol. Flower would silently keep the old model.",
+                    "Give clients the protocol's mod and its translation (secure.mods).",
                 )
             if act and act.unmask:
                 for client, given in sent.items():
@@ -121,8 +121,8 @@ def server_app(
                 if all((before[n] == current[n]).all() for n in names):
                     raise RunError(
                         "TB-RUN-006",
-                        f"The model stayed as it was in round {round_} of secure aggregation.",
-                        "The sum holds nothing of what clients trained.",
+                        f"The model did not change in round {round_} of secure aggregation.",
+                        "The sum holds nothing that the clients trained.",
                         "Check what the clients return, and the protocol's clipping range.",
                     )
         seen.final = {n: frozen(v) for n, v in current.items()}
@@ -149,5 +149,5 @@ def _moved(current: dict[str, Array], mean: dict[str, Array], protocol: Protocol
 
 
 def transcript(seen: Seen, spec: ModelSpec, protocol: Protocol) -> Transcript:
-    """What the server saw, by round and client."""
+    """The transcript of what the server saw, sorted by round and client."""
     return Transcript(tuple(sorted(seen.exchanges, key=lambda e: e.key)), spec, protocol, "server", seen.final)

@@ -1,4 +1,4 @@
-"""The tap: a strategy wrapper, outermost, that records what the server sends and receives."""
+"""The tap: the outermost strategy wrapper, which records what the server sends and receives."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters
 
 
 def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protocol | None = None) -> Tap:
-    """Wrap any Flower strategy; after `start(...)`, `.transcript()` is what its server saw.
+    """A wrapper around any Flower strategy; after `start(...)`, its `.transcript()` is what the server saw.
 
-    Clients are numbered by the `partition-id` that they report as a metric, else by ascending node id.
+    Clients are numbered by the metric `partition-id` if they report it, otherwise by ascending node id.
     """
     return Tap(strategy, model, protocol or Protocol())
 
 
 class Tap(Strategy):
-    """Delegates to a strategy and writes down each training exchange as it crossed the wire."""
+    """A strategy that passes everything on to `inner` and records each training exchange as it was sent."""
 
     def __init__(self, inner: Strategy, model: ModelSpec | None, protocol: Protocol) -> None:
         self.inner, self.model, self.protocol = inner, model, protocol
@@ -75,7 +75,7 @@ class Tap(Strategy):
         self.inner.summary()
 
     def transcript(self) -> Transcript:
-        """All exchanges so far, by round and client. Raises `RunError` where nothing was exchanged."""
+        """All exchanges so far, sorted by round and client. Raises `RunError` if there are none."""
         if not self._raw:
             raise RunError(
                 "TB-RUN-002",
@@ -104,7 +104,7 @@ def _metrics(content: RecordDict) -> dict[str, float]:
 
 
 def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
-    """The part of a server's transcript that a position sees: a client sees its own exchanges alone."""
+    """The part of a server's transcript that a position sees: the server all of it, a client its own exchanges."""
     if threat.position == "server":
         return transcript
     own = tuple(e for e in transcript.exchanges if e.client in threat.nodes)
@@ -120,15 +120,15 @@ def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
 
 
 def summed(transcript: Transcript) -> Transcript:
-    """What a server sees under secure aggregation: of each round one exchange, with client 0 for everybody.
+    """What a server sees under secure aggregation: one exchange a round, with the number 0 for all clients together.
 
-    It returns the mean of what the clients returned, weighted by their numbers of examples. A round in which they were
-    not all sent the same model, or not all answered, has no such sum and is left out.
+    It holds the mean of what the clients returned, weighted by their numbers of examples. A round is left out unless
+    all clients received the same model and all of them answered.
     """
     by_round: dict[int, list[Exchange]] = {}
     for exchange in transcript.exchanges:
         by_round.setdefault(exchange.round, []).append(exchange)
-    made: list[Exchange] = []
+    means: list[Exchange] = []
     for round_, exchanges in sorted(by_round.items()):
         sent, answers = exchanges[0].sent, [e.returned for e in exchanges if e.returned is not None]
         if sent is None or len(answers) < len(exchanges):
@@ -138,5 +138,5 @@ def summed(transcript: Transcript) -> Transcript:
         weights = np.array([e.metrics.get("num-examples", 1.0) for e in exchanges])
         shares = (weights / weights.sum()).astype(np.float32)
         mean = {k: sum(s * a[k] for s, a in zip(shares, answers, strict=True)) for k in sent}
-        made.append(Exchange(round_, 0, sent, {k: frozen(np.asarray(v)) for k, v in mean.items()}))
-    return replace(transcript, exchanges=tuple(made))
+        means.append(Exchange(round_, 0, sent, {k: frozen(np.asarray(v)) for k, v in mean.items()}))
+    return replace(transcript, exchanges=tuple(means))

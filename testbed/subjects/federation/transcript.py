@@ -1,8 +1,8 @@
 """The transcript's file: tensors in safetensors, everything else in its JSON header; equal tensors stored once.
 
 `{"format": "testbed.transcript/1", "position", "protocol", "model", "act", "exchanges": [{"round", "client",
-"status", "metrics", "config", "sent": {name: tensor}, "returned": ...}], "final", "memory"}`. Nothing in it is
-code; a model is named by a registered factory.
+"status", "metrics", "config", "sent": {name: tensor}, "returned": ...}], "final", "memory"}`. The file holds no code: a
+model is given by the name of a registered factory.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FORMAT = "testbed.transcript/1"
 
 
 def to_bytes(transcript: Transcript) -> bytes:
-    """The file's content; equal transcripts give equal bytes."""
+    """The content of a transcript's file; equal transcripts give equal bytes."""
     tensors: dict[str, Array] = {}
 
     def keep(parameters: Mapping[str, Array] | None) -> dict[str, str] | None:
@@ -67,7 +67,7 @@ def to_bytes(transcript: Transcript) -> bytes:
 
 
 def write(path: Path, transcript: Transcript) -> None:
-    """The file, whole or not at all, readable by its owner alone."""
+    """Writes the file, whole or not at all, readable by its owner only."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.{os.getpid()}")
     staging.write_bytes(to_bytes(transcript))
@@ -79,7 +79,7 @@ KINDS = ("fedsgd", "fedavg", "unknown")
 
 
 def read(path: Path) -> Transcript:
-    """A transcript from its file. Raises `InputError` where the file is damaged, cut off or of another kind."""
+    """The transcript in a file. Raises `InputError` if the file is damaged, incomplete or of another kind."""
     try:
         with safe_open(path, framework="numpy") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})["testbed"])
@@ -120,6 +120,6 @@ def read(path: Path) -> Transcript:
         raise InputError(
             "TB-TRANSCRIPT-001",
             "The transcript cannot be read.",
-            "The file is damaged, cut off, or no transcript of this testbed.",
+            "The file is damaged, incomplete, or not a transcript of this testbed.",
             "Record it again, or check how it was copied.",
         ) from None

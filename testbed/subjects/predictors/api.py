@@ -1,4 +1,4 @@
-"""A model that can only be asked: any function of records, with its questions counted."""
+"""A model behind an interface: any function of records, whose queries are counted and limited."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ Function = Callable[[Array], Any]
 
 
 def function(name: str) -> Function:
-    """The function `module:function`. Raises `UsageError` where there is none."""
+    """The user's function, named `module:function`. Raises `UsageError` if there is none."""
     return user_code.function(name, "TB-SUBJECT-025", "Name one that takes records (n, features) and answers for each.")
 
 
 def _numbers(said: Any) -> Array:
-    """Answers as numbers, also those of a network that keeps gradients."""
+    """Answers as float64, also those of a network that records gradients."""
     return np.asarray(said.detach().cpu() if hasattr(said, "detach") else said, dtype=np.float64)
 
 
 class Api:
-    """Asks `function` about records, each of them once, and no more than `budget` of them in all.
+    """A counter around `function`: it asks about each record once, and about no more than `budget` records in all.
 
-    An attacker keeps the answers, so that a record asked about twice costs one query. `asked` counts them.
+    Answers are stored, so a record that is asked about twice costs one query. `asked` is the number of queries.
     """
 
     def __init__(self, function: Function, budget: int | None = None) -> None:
@@ -36,16 +36,17 @@ class Api:
 
     @property
     def asked(self) -> int:
+        """The number of records asked about so far."""
         return len(self._answers)
 
     def afford(self, x: Array) -> None:
-        """Raises `Unavailable` where the budget does not cover these records (n, features), without asking."""
+        """Raises `Unavailable` if the budget does not cover these records (n, features); nothing is asked."""
         new = {row.tobytes() for row in x} - self._answers.keys()
         if self._budget is not None and self.asked + len(new) > self._budget:
             raise Unavailable("query_budget", f"{self.asked + len(new)} queries; the budget is {self._budget}")
 
     def __call__(self, x: Array) -> Array:
-        """The function's answers (n, outputs). Raises `Unavailable` where the budget does not cover the new records."""
+        """The function's answers (n, outputs). Raises `Unavailable` if the budget does not cover the new records."""
         self.afford(x)
         keys = [row.tobytes() for row in x]
         new = {k: row for k, row in zip(keys, x, strict=True) if k not in self._answers}
@@ -56,7 +57,7 @@ class Api:
     def _ask(self, x: Array) -> Array:
         try:
             said = _numbers(self._function(x))
-        except Exception:  # as a network does of 32 bits
+        except Exception:  # networks of 32 bits refuse float64
             try:
                 said = _numbers(self._function(x.astype(np.float32)))
             except Exception:
@@ -69,16 +70,16 @@ class Api:
     def _error() -> InputError:
         return InputError(
             "TB-SUBJECT-026",
-            "The function does not take these records, or answers with something else than a number a class.",
-            "It is given an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
-            "Return class probabilities or logits, or with --outputs number a number, for every row in order.",
+            "The function does not take these records, or its answers are not one number for each class.",
+            "It receives an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
+            "Return class probabilities or logits for every row in order, or with --outputs number a number.",
         )
 
 
 def api_predictor(api: Api, members: Array, outputs: str = "auto") -> Predictor:
-    """The function as a model; what its numbers are is decided once, on the `members`, as for a torch module.
+    """The function as a model. The kind of its numbers is decided once, by the answers about `members` (`kind_of`).
 
-    Raises `Unavailable` where the budget does not even cover them.
+    Raises `Unavailable` if the budget does not cover them.
     """
     first = api(members)
     kind: Outputs = kind_of(first, outputs)

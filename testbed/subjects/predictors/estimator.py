@@ -1,4 +1,4 @@
-"""Models under audit, read from files, and more of their kind: a scikit-learn estimator, or a torch module."""
+"""scikit-learn estimators under audit: read from files, asked for predictions, and trained again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 def estimator(path: Path) -> Any:
-    """A fitted scikit-learn estimator from a joblib or pickle file, which runs code: only files one trusts."""
+    """A fitted scikit-learn estimator from a joblib or pickle file. Loading runs its code: only for trusted files.
+
+    Raises `UsageError` if there is no file, `InputError` if it cannot be loaded or holds another kind of object.
+    """
     import joblib
 
     existing(path, "model")
@@ -34,27 +37,28 @@ def estimator(path: Path) -> Any:
             "TB-SUBJECT-011",
             f"The model file {path.name} cannot be loaded.",
             "It must be a fitted scikit-learn estimator written by joblib or pickle, with this version or a near one.",
-            "Write it anew with joblib.dump, or give its predictions with --predictions.",
+            "Write it again with joblib.dump, or give its predictions with --predictions.",
         ) from None
     if not classifies(made) and not _is_regressor(made):
         raise InputError(
             "TB-SUBJECT-012",
-            "The model gives no class probabilities, and is no regressor.",
-            "Membership is read from the confidence (predict_proba) or the error of one prediction a record.",
+            "The model gives no class probabilities, and it is not a regressor.",
+            "Membership is inferred from its confidence (predict_proba), or from the error of its predicted number.",
             "Use a classifier with predict_proba; for an SVC that is probability=True.",
         )
     return made
 
 
 def existing(path: Path, what: str) -> None:
+    """Raises `UsageError` if there is no file at this path."""
     if not path.is_file():
         raise UsageError(
-            "TB-SUBJECT-032", f"The {what} file does not exist.", f"Nothing is at {path}.", "Check the path."
+            "TB-SUBJECT-032", f"The {what} file does not exist.", f"{path} was not found.", "Check the path."
         )
 
 
 def classifies(made: Any) -> bool:
-    """Does it give the probabilities of one set of classes, as scikit-learn's classifiers do?"""
+    """Whether it gives the probabilities of one set of classes, as scikit-learn's classifiers do."""
     known = getattr(made, "classes_", None)
     return hasattr(made, "predict_proba") and known is not None and not any(np.ndim(c) for c in known)
 
@@ -64,21 +68,22 @@ def _is_regressor(made: Any) -> bool:
 
     try:
         return bool(is_regressor(made))
-    except (AttributeError, TypeError):  # it is no estimator at all
+    except (AttributeError, TypeError):  # not an estimator at all
         return False
 
 
 def sklearn_predictor(made: Any) -> Predictor:
+    """A fitted classifier as a predictor of class probabilities."""
     return Predictor(lambda people: _asked(made, people.x), len(made.classes_))
 
 
 def sklearn_numbers(made: Any) -> Predict:
-    """What a regressor predicts (n,) for inputs (n, features). Raises `InputError` for inputs that it does not take."""
+    """A function from inputs (n, features) to a regressor's predictions (n,); raises `InputError` for wrong inputs."""
     return lambda x: one_each(_answered(made, x, made.predict))
 
 
 def named(made: Any, x: Array) -> Any:
-    """Records as the estimator was given them in training: with column names, if it knows any."""
+    """Records in the form used in training: a pandas table with column names, if the estimator knows them."""
     names = getattr(made, "feature_names_in_", None)
     return x if names is None else pd.DataFrame(x, columns=names)
 
@@ -93,19 +98,19 @@ def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
     bad = InputError(
         "TB-SUBJECT-013",
         "The model does not take these records.",
-        "They have other columns, or other kinds of values, than it was trained on.",
-        "Give the columns of training, and name the label with --label.",
+        "They have other columns, or other kinds of values, than in training.",
+        "Give the columns used in training, and name the label with --label.",
     )
     if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
         raise bad
     try:
         return np.asarray(ask(named(made, x)), dtype=np.float64)
-    except Exception:  # whatever a pickle of another version, or a step of a pipeline, may raise
+    except Exception:  # an estimator of another version, or a step of a pipeline, may raise anything
         raise bad from None
 
 
 def retrainable(made: Any) -> bool:
-    """Are copies of this estimator new ones? A part that is frozen keeps what it has learnt of its people."""
+    """Whether copies of this estimator start untrained. A frozen part keeps what it has learnt about its people."""
     from sklearn.base import clone
 
     held = [made, *made.get_params().values()] if hasattr(made, "get_params") else []
@@ -113,7 +118,10 @@ def retrainable(made: Any) -> bool:
 
 
 def _unstopped(fresh: Any, trained: Any) -> Any:
-    """Boosting that was stopped early on held-out people is trained anew for as many rounds, without such people."""
+    """A copy of a boosting model without early stopping, with as many rounds as the audited model was stopped at.
+
+    Early stopping needs held-out people, which a copy does not have. Other models are returned unchanged.
+    """
     best = getattr(trained, "best_iteration", None) if hasattr(fresh, "early_stopping_rounds") else None
     if best is None or fresh.early_stopping_rounds is None:
         return fresh
@@ -125,9 +133,9 @@ NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that ans
 
 @dataclass(frozen=True, slots=True)
 class SklearnRecipe:
-    """Trains copies of an estimator, with its hyper-parameters, on people given; several at once in threads.
+    """A recipe that trains copies of an estimator, with its hyper-parameters; `workers` of them at once, in threads.
 
-    Of a regressor `scale` says how numbers are kept.
+    For a regressor, `scale` says how the numbers are stored in records.
     """
 
     estimator: Any
@@ -138,7 +146,10 @@ class SklearnRecipe:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
 
     def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
-        """A model for each row of `included` (models, n). Raises `Unavailable` where one cannot be trained."""
+        """A model for each row of `included` (models, n), trained on the people that the row marks.
+
+        Raises `Unavailable` if a model cannot be trained.
+        """
         import joblib
         from sklearn.base import clone
 
@@ -157,14 +168,14 @@ class SklearnRecipe:
         def fit(fresh: Any, rows: Array) -> Any:
             labels = y[rows]
             if self.scale is None and type(fresh).__module__.startswith("xgboost"):
-                found, labels = np.unique(labels, return_inverse=True)  # it takes no gaps among class numbers
-                if len(found) == 2:
+                seen, labels = np.unique(labels, return_inverse=True)  # class numbers must have no gaps
+                if len(seen) == 2:
                     fresh.set_params(objective="binary:logistic")
             return fresh.fit(named(self.estimator, x[rows]), labels)
 
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # that a solver stopped early is the audited model's affair
+                warnings.simplefilter("ignore")  # such as a solver that stops early, as for the audited model
                 fitted: Any = joblib.Parallel(self.workers, prefer="threads")(
                     joblib.delayed(fit)(*pair) for pair in zip(ready, included, strict=True)
                 )
@@ -183,7 +194,7 @@ class SklearnRecipe:
         def ask(asked: Cohort) -> Array:
             said = np.zeros((len(asked), total))
             try:
-                said[:, seen] = _asked(made, asked.x)  # a class not drawn has probability 0
+                said[:, seen] = _asked(made, asked.x)  # a class without training records has probability 0
             except InputError:
                 raise NO_ANSWER from None
             return said
@@ -199,6 +210,3 @@ def _or_no_answer(asked: Callable[[Cohort], Array]) -> Callable[[Cohort], Array]
             raise NO_ANSWER from None
 
     return ask
-
-
-# --- torch ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Subjects of an audit from what their owners have: an estimator, a torch module, a function, or predictions."""
+"""Subjects of an audit, made from an estimator, a torch module, a function, or a table of predictions."""
 
 from __future__ import annotations
 
@@ -26,20 +26,23 @@ Frames = dict[str, pd.DataFrame]
 
 
 def from_predictions(frame: pd.DataFrame) -> Subject:
-    """A model known by a table alone; see `testbed.subjects.predictors.people.predictions`."""
+    """A model known only by a table of predictions; see `testbed.subjects.predictors.people.predictions`."""
     return Subject(*subjects.predictions(frame), described=False)
 
 
 def from_estimator(made: Any, frames: Frames, label: str, person: str | None) -> Subject:
-    """A scikit-learn classifier or regressor, and the tables `members`, `controls` and perhaps `reference`."""
+    """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
+
+    Raises `InputError` if the label or the person column is one of the model's inputs.
+    """
     trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
     features = tuple(trained_on or _inputs(frames, label, person))
     if {label, person} & set(trained_on or ()):
         raise InputError(
             "TB-SUBJECT-031",
             "The label, or the person's column, is one of the model's inputs.",
-            "The label is what the model was trained to tell; of another column every score would be wrong.",
-            f"Name with --label one that it was not given: {_left(frames['members'], features)}.",
+            "The label is what the model predicts. With another column, every score would be wrong.",
+            f"Name with --label a column that is not an input: {_left(frames['members'], features)}.",
         )
     again = estimator.retrainable(made)
     if estimator.classifies(made):
@@ -66,7 +69,10 @@ def from_factory(
     progress: Callable[[str], None] = lambda _: None,
     spread: Spread | None = None,
 ) -> Subject:
-    """A torch module that `build` makes; with `training` more of its kind can be trained, side by side by `spread`."""
+    """A torch module that `build` makes, with these weights.
+
+    With `training`, a recipe can train more such modules, in parallel by `spread`, and store them in `cache`.
+    """
     features = _inputs(frames, label, person)
     build = materialised(build, len(features))
     scale: Scale | None = None
@@ -90,7 +96,7 @@ def from_factory(
 
 
 def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:
-    """A function that answers records, behind a counter. Raises `UsageError` where its budget is under the people."""
+    """A function behind a query counter. Raises `UsageError` if its budget does not cover members and controls."""
     features = _inputs(frames, label, person)
     try:
         both = (subjects.numbers(frames[role], role, [*features], [label]) for role in ("members", "controls"))
@@ -110,7 +116,7 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
         raise UsageError(
             "TB-SUBJECT-027",
             "The query budget does not cover the members and controls.",
-            "Each record in doubt is asked about once at least.",
+            "The audit asks about each of their records at least once.",
             "Raise --budget, or give fewer members and controls.",
         ) from None
     return _subject(model, people, None, None, features, asked=lambda: api.asked)
@@ -137,6 +143,6 @@ def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
 
 
 def _measured(scale: Scale, predict: Predict, people: Mapping[str, Cohort]) -> Scale:
-    """With the usual error over members and controls together, so that it does not tell which is which."""
+    """The scale with the model's usual error over members and controls together, so that it reveals no membership."""
     (x, truth), (others, theirs) = (inputs_and_truth(people[role]) for role in ("members", "controls"))
     return scale.measured(predict(np.concatenate([x, others])), np.concatenate([truth, theirs]))

@@ -1,4 +1,4 @@
-"""What a model's answers are: logits, probabilities or a number; and probabilities of whatever they are."""
+"""The kind of a model's outputs (logits, probabilities or a number), and outputs as probabilities."""
 
 from __future__ import annotations
 
@@ -14,19 +14,21 @@ Outputs = Literal["logits", "probabilities", "number"]
 
 
 def check_outputs(outputs: str) -> None:
+    """Raises `UsageError` for an unknown kind of outputs."""
     if outputs not in ("auto", "logits", "probabilities", "number"):
         raise UsageError(
             "TB-SUBJECT-022",
-            f"There are no outputs {outputs!r}.",
-            "They say what the numbers are.",
+            f"There is no kind of outputs called {outputs!r}.",
+            "The kind says how the model's numbers are read.",
             "Use logits, probabilities or number.",
         )
 
 
 def kind_of(out: Array, outputs: str) -> Outputs:
-    """What these outputs (n, outputs) are: what they are said to be, or if that is auto what they look like.
+    """The kind of these outputs (n, outputs): the one named, or if that is auto, the one they look like.
 
-    Raises `InputError` for a single output within [0, 1], which may be either, and `UsageError` for an unknown word.
+    Raises `InputError` for percentages, or for a single output within [0, 1], which may be a probability or a logit;
+    and `UsageError` for an unknown kind.
     """
     check_outputs(outputs)
     if outputs == "logits" or outputs == "probabilities" or outputs == "number":
@@ -35,22 +37,22 @@ def kind_of(out: Array, outputs: str) -> Outputs:
         raise InputError(
             "TB-SUBJECT-038",
             "The model's outputs sum to 100 in each row: they are percentages.",
-            "Read as logits they would be far too sure, and every score would be wrong.",
+            "Read as logits, they would mean far too much confidence, and every score would be wrong.",
             "Divide them by 100.",
         )
     within = bool((out >= 0).all() and (out <= 1).all())
     if out.shape[1] == 1 and within:
         raise InputError(
             "TB-SUBJECT-017",
-            "The model's single output lies between 0 and 1 for everybody: a probability, or a logit.",
+            "The model's single output lies between 0 and 1 for everybody: it may be a probability or a logit.",
             "Read as the wrong one, every score would be wrong, and a leaking model could pass.",
-            "Say --outputs probabilities or --outputs logits, or of a model that predicts a number --outputs number.",
+            "Give --outputs probabilities or --outputs logits; for a model that predicts a number, --outputs number.",
         )
     return "probabilities" if within and near_one(out) else "logits"
 
 
 def as_probabilities(out: Array, kind: Outputs) -> Array:
-    """Outputs (n, classes), or (n, 1) for the second of two classes, as probabilities (n, classes)."""
+    """Outputs (n, classes) as probabilities (n, classes). A single output (n, 1) belongs to class 1 of two classes."""
     if kind == "logits" and out.shape[1] == 1:
         out = np.concatenate([np.zeros_like(out), out], 1)
     elif out.shape[1] == 1:

@@ -1,4 +1,4 @@
-"""The people of an audit, read from tables, and models that are known by a table of predictions alone."""
+"""The people of an audit, read from tables; and models that are known only by a table of predictions."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from testbed.subjects.predictors.regression import Scale, as_predictor
 
 ARMS = ("member", "control")
 ROUNDED = 0.05
-"""So far from one may probabilities sum that were rounded; they are brought back to it."""
+"""The largest deviation from one of a sum of rounded probabilities; such rows are scaled to sum to one."""
 
 
 def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
-    """The model that a table of predictions tells of, its members and its controls.
+    """A model, its members and its controls, from a table of predictions.
 
-    The table is `id,arm,label,p_0..p_k` with a class and probabilities, or `id,arm,label,prediction` with a number. A
-    record is known by its row alone, so that nothing but these predictions can be asked. Raises `InputError` for a
-    table that does not hold predictions of two arms.
+    The table has the columns `id,arm,label,p_0..p_k` for classes and probabilities, or `id,arm,label,prediction` for a
+    number. A record is only a row number, so the model can be asked about nothing else. Raises `InputError` for a table
+    that does not hold such predictions for members and controls.
     """
     names = sorted((c for c in frame.columns if re.fullmatch(r"p_\d+", str(c))), key=lambda c: int(c[2:]))
     numeric = not names and "prediction" in frame.columns
@@ -34,23 +34,23 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     ):
         raise InputError(
             "TB-SUBJECT-001",
-            "The predictions have other columns than they must.",
-            "They are read by name: id, arm, label, and each class's probability as p_0, p_1, ..., or prediction.",
-            "Rename them; a model with one output p has p_0 = 1 - p and p_1 = p, one of a number has prediction.",
+            "The predictions have other columns than needed.",
+            "Columns are read by name: id, arm, label, and p_0, p_1, ... for class probabilities, or prediction.",
+            "Rename them. If the model has one output p, p_0 is 1 - p and p_1 is p; a predicted number is prediction.",
         )
     arm = frame["arm"].astype(str).str.strip()
     if set(arm) != set(ARMS):
         raise InputError(
             "TB-SUBJECT-002",
             "The column arm must say member or control, and both must occur.",
-            "Without both there is nobody to tell apart.",
-            "Add predictions for people of the same kind who were not in the training data, as arm control.",
+            "Membership is found by comparing the two.",
+            "Add predictions for similar people who were not in the training data, as arm control.",
         )
     whose(frame["id"], "predictions")
     persons = frame["id"].astype(str).to_numpy()
     member = (arm == "member").to_numpy()
     disjoint(persons[member], persons[~member])
-    # Files list one arm after the other: a record's number must not tell where in the file it stood.
+    # Files list one arm after the other, so a record's number must not reveal its place in the file.
     number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
     place = np.argsort(number)
     x = number.astype(np.float32)[:, None]
@@ -78,7 +78,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
 
 
 def near_one(values: Array) -> bool:
-    """Do rows (n, classes) of numbers from 0 on sum to one, but for the rounding of each?"""
+    """Whether all numbers are 0 or more and each row (n, classes) sums to one, apart from rounding."""
     if not np.isfinite(values).all() or (values < 0).any():
         return False
     decimals = next((d for d in (1, 2) if (np.round(values, d) == values).all()), 3)
@@ -92,20 +92,20 @@ def probabilities(values: Array) -> None:
         raise InputError(
             "TB-SUBJECT-003",
             "Some predictions are missing or not finite.",
-            "A score cannot be made of them, and leaving records out would change the answer.",
+            "They have no score, and leaving records out would change the result.",
             "Give a probability for every class of every record.",
         )
     if (values < 0).any() or (values > 1).any() or (np.abs(values.sum(1) - 1) > 1e-3).any():
         raise InputError(
             "TB-SUBJECT-004",
-            "The predictions are no probabilities: they leave [0, 1], or do not sum to one in each row.",
+            "The predictions are not probabilities: they lie outside [0, 1], or do not sum to one in each row.",
             "Logits and margins would be read as confidence that the model does not have.",
             "Apply softmax (or a sigmoid, with p_0 = 1 - p_1) first.",
         )
 
 
 def classes(values: Any, count: int) -> Array:
-    """Class numbers (n,) from 0 to count - 1. Raises `InputError` for others, or if there is one class only."""
+    """Class numbers (n,) from 0 to count - 1. Raises `InputError` for other values, or if only one class occurs."""
     numbers = np.asarray(as_numbers(values), dtype=np.float64)
     if (
         not np.isfinite(numbers).all()
@@ -115,38 +115,38 @@ def classes(values: Any, count: int) -> Array:
     ):
         raise InputError(
             "TB-SUBJECT-005",
-            f"Some labels are no class numbers from 0 to {count - 1}.",
-            "The label says which of the probabilities is that of the truth.",
-            "Number the classes as the model's outputs are numbered; of a model of a number leave out the p_ columns.",
+            f"Some labels are not class numbers from 0 to {count - 1}.",
+            "The label says which probability belongs to the true class.",
+            "Number the classes in the order of the outputs. If the model predicts a number, leave out the p_ columns.",
         )
     if len(np.unique(numbers)) < 2:
         raise InputError(
             "TB-SUBJECT-006",
             "All records have the same label.",
-            "A model of one class knows nothing that could be told from it.",
+            "If only one class occurs, the model's answers say nothing about membership.",
             "Give records of every class.",
         )
     return numbers.astype(np.int64)
 
 
 def whose(persons: Any, role: str) -> None:
-    """Raises `InputError` where a row says not whose it is."""
+    """Raises `InputError` if a row has no person's id."""
     if persons.isna().any():
         raise InputError(
             "TB-SUBJECT-037",
             f"Some rows of the {role} have no person's id.",
-            "They would all be taken for one person.",
+            "They would all count as one person.",
             "Fill the column, or leave those rows out.",
         )
 
 
 def disjoint(members: Array, controls: Array) -> None:
-    """Raises `InputError` if a person stands in both arms."""
+    """Raises `InputError` if a person is both a member and a control."""
     if len(set(members.tolist()) & set(controls.tolist())):
         raise InputError(
             "TB-SUBJECT-007",
             "Some people are both members and controls.",
-            "A person who was used cannot say how often those who were not are accused.",
+            "A person whose record was used cannot show how often other people are wrongly accused.",
             "Remove them from the controls; if ids are reused, make them unique.",
         )
 
@@ -158,9 +158,10 @@ def cohorts(
     person: str | None,
     features: list[str] | None = None,
 ) -> dict[str, Cohort]:
-    """The tables as a model takes them: the columns named in `features`, else all but `label` and `person`.
+    """The tables as a classifier's input, by role: the columns `features`, or all except `label` and `person`.
 
-    `known` are the model's classes in the order of its outputs.
+    `known` are the model's classes in the order of its outputs. Raises `InputError` for unknown labels, missing
+    columns, values that are not numbers, or people in two tables.
     """
     place = {v: i for i, v in enumerate(known)}
     spelt = {_spelt(v): i for i, v in enumerate(known)}
@@ -171,17 +172,17 @@ def cohorts(
         if (y < 0).any():
             raise InputError(
                 "TB-SUBJECT-018",
-                f"Some labels of the {role} are none of the model's classes.",
-                "The label says which of the model's probabilities is that of the truth.",
-                "Write labels as they were in training, or number them as the model's outputs are numbered; of a module"
-                " or function that predicts a number say --outputs number.",
+                f"Some labels of the {role} are not among the model's classes.",
+                "The label says which of the model's probabilities belongs to the true class.",
+                "Write labels as in training, or number them in the order of the model's outputs. For a module or "
+                "function that predicts a number, give --outputs number.",
             )
         made[role] = Cohort(x, classes(y, len(known)), persons)
     return _separate(made, person)
 
 
 def _spelt(label: Any) -> str:
-    """One spelling for labels that a file of text does not tell apart: 1, 1.0 and "1"; True and "True"; None."""
+    """A label as text, the same for labels that look alike in a text file: 1, 1.0 and "1"; True and "True"."""
     if label is None or label != label:
         return "None"
     text = str(label)
@@ -194,7 +195,7 @@ def _spelt(label: Any) -> str:
 def numeric_cohorts(
     frames: dict[str, pd.DataFrame], label: str, person: str | None, features: list[str] | None = None
 ) -> tuple[dict[str, Cohort], Scale]:
-    """The tables as a model of a number takes them, with the number kept as each record's last value."""
+    """The tables as a regressor's input, by role, and the scale of the number; it is each record's last value."""
     inputs = {role: _inputs(frames, role, label, person, features) for role in frames}
     truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
     scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
@@ -217,7 +218,7 @@ def _inputs(
 
 
 def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
-    """Raises `InputError` where tables share people, or more rows than repeat within one."""
+    """The tables unchanged. Raises `InputError` if two share people, or more rows than one repeats within itself."""
     for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
         if other not in made:
             continue
@@ -228,26 +229,29 @@ def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
 
 
 def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:
-    """The numbers (n,) float64 that a model should have predicted."""
+    """The true numbers (n,) float64 that the model should predict."""
     truth = np.asarray(as_numbers(frame[label]), dtype=np.float64)
     if not np.isfinite(truth).all():
         raise InputError(
             "TB-SUBJECT-030",
-            f"Some labels of the {role} are no numbers.",
-            "They are what the model should have predicted, and an imputed one would say nothing of it.",
-            "Leave out people whose true number is not known; name its column with --label.",
+            f"Some labels of the {role} are not numbers.",
+            "They are what the model should predict. An imputed number says nothing about its error.",
+            "Leave out people whose true number is unknown; name the column of the number with --label.",
         )
     return truth
 
 
 def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str]) -> Array:
-    """The named columns (n, features), float64. Raises `InputError` for missing columns and what is no number."""
+    """The named columns (n, features), float64. Raises `InputError` for missing columns or values that are not numbers.
+
+    `beside` are other columns that must exist.
+    """
     return _columns(frame, names, role, beside)
 
 
 def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
     if missing := [c for c in [*names, *(beside or [])] if c not in frame.columns]:
-        # Where no name is there, the first line may be a record and no header, and is not quoted.
+        # If none of the names occurs, the first line may be a record instead of a header, so it is not quoted.
         headed = any(c in frame.columns for c in names)
         others = ", ".join(str(c) for c in frame.columns if c not in names)[:200] if headed else ""
         raise InputError(
@@ -255,35 +259,36 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
             f"The {role} lack columns: {', '.join(map(str, missing[:5]))}.",
             "All tables must have the columns that the model was trained on, the label among them.",
             "Write all tables by the same export; name the label with --label."
-            + (f" Columns that are no inputs: {others}." if others else ""),
+            + (f" Columns that are not inputs: {others}." if others else ""),
         )
     x = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
     if not np.isfinite(x).all():
         raise InputError(
             "TB-SUBJECT-009",
-            f"The {role} hold values that are no numbers.",
-            "The model is asked about columns of numbers, without gaps.",
-            "Encode and impute them as before training; of a model that does it itself, give the --predictions.",
+            f"The {role} hold values that are missing or not numbers.",
+            "The model can only be asked about numbers.",
+            "Encode and impute them as before training. If the model does this itself, give its --predictions instead.",
         )
     return x
 
 
 MOST_SHARED, ERRORS = 0.05, 4
+"""The share of rows, and the number of standard errors, by which shared rows may exceed repeated ones."""
 
 
 def _apart(one: Cohort, other: Cohort, first: str, second: str) -> None:
-    """Raises `InputError` where more of the second group's rows stand in the first than its own rows repeat."""
+    """Raises `InputError` if the second group shares clearly more rows with the first than the first repeats itself."""
     keys = [[row.tobytes() + bytes([int(c) % 256]) for row, c in zip(g.x, g.y, strict=True)] for g in (one, other)]
     held = Counter(keys[0])
     shared = float(np.mean([k in held for k in keys[1]]))
     repeated = float(np.mean([held[k] > 1 for k in keys[0]]))
-    # Of one population as many of both are expected; by chance they differ by a few standard errors.
+    # In one population both shares are expected to be equal; by chance they differ by a few standard errors.
     both = (shared * len(keys[1]) + repeated * len(keys[0])) / (len(keys[0]) + len(keys[1]))
     error = np.sqrt(both * (1 - both) * (1 / len(keys[0]) + 1 / len(keys[1])))
     if shared > repeated + MOST_SHARED + ERRORS * error:
         raise InputError(
             "TB-SUBJECT-010",
             f"The {first} and the {second} are partly the same records.",
-            "Whoever is in both cannot tell what the model keeps of those who were used alone.",
+            "People in both groups cannot show what the model reveals about those whose records were used.",
             f"Give as {second} people who are not among the {first}.",
         )

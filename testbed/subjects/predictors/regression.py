@@ -1,8 +1,8 @@
-"""Models that predict a number, as the attacks know models: by how likely the truth is under the prediction.
+"""Models that predict a number, in the form that attacks expect: a probability for the truth and one for the rest.
 
-A record's last value is the number in question. Its "probability" is 1 / (1.1 + (error / usual error)^2): so the
-log-odds that attacks compare are -log(.1 + (error / usual error)^2), the order of the loss is that of the squared
-error, no outlier's likelihood vanishes, and an error of 0 is not infinitely telling. The other class has the rest.
+A record's last value is the true number. Its "probability" is 1 / (1.1 + (error / usual error)^2), and the other class
+has the rest. Attacks compare log-odds, which are -log(0.1 + (error / usual error)^2): a larger squared error gives a
+larger loss, but neither an outlier nor an error of zero gives an infinite one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from testbed.core import Array, Cohort, Predictor
 from testbed.core.errors import InputError
 
 Predict: TypeAlias = Callable[[Array], Array]
-"""Numbers (n,) of inputs (n, features)."""
+"""A function from inputs (n, features) to predicted numbers (n,)."""
 CLASSES = 2
+"""The truth, and everything else."""
 SOFT = 0.1
-"""Errors under a third of the usual one tell little more than such a one; in squares of the usual error."""
+"""Added to the squared error, in squares of the usual error: errors below a third of it count nearly alike."""
 ROUNDING = 1e-6
-"""Errors under this share of the numbers' spread are those of float32, in which networks answer."""
+"""Errors below this share of the numbers' standard deviation are rounding errors of float32, and count as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Numbers are kept as (number - offset) / unit, in which `usual` is the size of the model's usual error."""
+    """The scale of the number: records hold (number - offset) / unit; `usual` is the usual error in that unit."""
 
     offset: float
     unit: float
@@ -35,41 +36,43 @@ class Scale:
 
     @staticmethod
     def of(numbers: Array) -> Scale:
-        """About the mean, in standard deviations. Raises `InputError` where all numbers are the same."""
+        """The scale with the mean as offset and the standard deviation as unit. Raises `InputError` if it is 0."""
         unit = float(np.std(numbers))
         if not unit > 0:
             raise InputError(
                 "TB-SUBJECT-029",
                 "All records have the same number to predict.",
-                "A model of one number knows nothing that could be told from it.",
+                "If only one number occurs, the model's answers say nothing about membership.",
                 "Name the column that the model predicts with --label.",
             )
         return Scale(float(np.mean(numbers)), unit)
 
     def kept(self, numbers: Array) -> Array:
+        """Numbers as records hold them."""
         return (numbers - self.offset) / self.unit
 
     def numbers(self, kept: Array) -> Array:
-        made = kept.astype(np.float64) * self.unit + self.offset
-        return np.where(np.abs(made) > 1e-12 * (abs(self.offset) + self.unit), made, 0.0)  # a count of 0 is no -1e-17
+        """The inverse of `kept`."""
+        back = kept.astype(np.float64) * self.unit + self.offset
+        return np.where(np.abs(back) > 1e-12 * (abs(self.offset) + self.unit), back, 0.0)  # rounding must not move a 0
 
     def measured(self, said: Array, kept: Array) -> Scale:
-        """With the median size of the errors that are not 0 as the usual one; 1 where all are."""
+        """The scale whose usual error is the median size of the errors that are not 0, or 1 if all are 0."""
         off = np.abs(self.errors(said, kept))
         return replace(self, usual=float(np.median(off[off > 0])) if (off > 0).any() else 1.0)
 
     def likelihoods(self, said: Array, kept: Array) -> Array:
-        """The share (n, 2) of the truth, second, and the rest. Raises `InputError` for what are no numbers (n,)."""
+        """Probabilities (n, 2), the second for the truth. Raises `InputError` unless there is one number a record."""
         likely = 1 / (1 + SOFT + (self.errors(said, kept) / self.usual) ** 2)
         return np.column_stack([1 - likely, likely])
 
     def errors(self, said: Array, kept: Array) -> Array:
-        """Prediction minus truth (n,), as numbers are kept. Raises `InputError` for what are no numbers (n,)."""
+        """Prediction minus truth (n,), in units. Raises `InputError` unless there is a finite number a record."""
         if said.shape != kept.shape or not np.isfinite(said).all():
             raise InputError(
                 "TB-SUBJECT-028",
-                "The model does not predict one finite number a record.",
-                "Its error is what attacks look at, and leaving records out would change the answer.",
+                "The model does not predict one finite number for each record.",
+                "Attacks use its error, and leaving records out would change the result.",
                 "Give a model with one output that is a number for every record.",
             )
         off = (said.astype(np.float64) - self.offset) / self.unit - kept
@@ -77,17 +80,17 @@ class Scale:
 
 
 def inputs_and_truth(people: Cohort) -> tuple[Array, Array]:
-    """Inputs (n, features) and kept numbers (n,) of records (n, features + 1)."""
+    """Inputs (n, features) and true numbers (n,), in units, of records (n, features + 1)."""
     return people.x[:, :-1], people.x[:, -1]
 
 
 def one_each(said: Array) -> Array:
-    """Predictions (n,) or (n, 1) as (n,); several a record stay as they are, and are refused beside the truth."""
+    """Predictions (n,) or (n, 1) as (n,). Several a record stay as they are, and `Scale.errors` refuses them."""
     return said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
 
 
 def as_predictor(predict: Predict, scale: Scale) -> Predictor:
-    """The model as attacks ask it, about records whose last value is the truth."""
+    """The model as a predictor, for records whose last value is the true number."""
 
     def ask(people: Cohort) -> Array:
         x, truth = inputs_and_truth(people)

@@ -11,9 +11,9 @@ from testbed.core import Cohort, Predictor, Recipe
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model, who was in its training data, who was not, and others; `recipe` trains such a model on a cohort.
+    """A model under audit: members were in its training data, controls and others were not.
 
-    `estimator` is the scikit-learn object itself, where there is one, whose inside is looked at.
+    `recipe` trains such a model on a cohort. `estimator` is the scikit-learn or torch object itself, if there is one.
     """
 
     model: Predictor
@@ -23,8 +23,8 @@ class Subject:
     recipe: Recipe | None = None
     estimator: Any = None
     features: tuple[str, ...] = ()
-    """The inputs' names, where attributes may be asked about."""
+    """The names of the inputs, if attacks may ask about attributes."""
     asked: Callable[[], int] | None = None
-    """Of a model behind a counter: how many records it was asked about so far."""
+    """For a model behind a query counter: the number of records asked about so far."""
     described: bool = True
-    """Do the records say what people are like? Those of a table of predictions are row numbers."""
+    """Whether records hold people's attributes; those of a table of predictions are only row numbers."""

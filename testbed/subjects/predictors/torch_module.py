@@ -24,7 +24,7 @@ from testbed.subjects.predictors.estimator import existing
 
 
 def torch_factory(factory: str) -> Callable[[], Any]:
-    """The function `module:function`. Raises `UsageError` unless it returns a torch module when called."""
+    """The user's function, named `module:function`. Raises `UsageError` unless it returns a torch module."""
     import torch
 
     made = user_code.function(
@@ -32,7 +32,7 @@ def torch_factory(factory: str) -> Callable[[], Any]:
     )
     try:
         wrong = "" if isinstance(made(), torch.nn.Module) else "It returns something else."
-    except Exception as error:  # whatever a factory of somebody else's may raise
+    except Exception as error:  # a user's factory may raise anything
         wrong = f"It stopped with {type(error).__name__}."
     if wrong:
         raise UsageError(
@@ -45,7 +45,7 @@ def torch_factory(factory: str) -> Callable[[], Any]:
 
 
 def materialised(build: Callable[[], Any], features: int) -> Callable[[], Any]:
-    """The factory, of modules whose lazy layers have seen a record of so many features."""
+    """A factory of the same modules, whose lazy layers are initialised for records of this many features."""
     import torch
     from torch.nn.parameter import UninitializedParameter
 
@@ -62,10 +62,10 @@ def materialised(build: Callable[[], Any], features: int) -> Callable[[], Any]:
 def torch_predictor(
     build: Callable[[], Any], weights: Path | None, members: Array, outputs: str = "auto"
 ) -> tuple[Predictor, Outputs]:
-    """The module that `build` makes, with these weights, asked about records (n, features), and what its outputs are.
+    """The module that `build` makes, with these weights, as a predictor; and the kind of its outputs.
 
-    That is decided once, on the `members`: probabilities if they are told to be or sum to one in each row, else
-    logits. A single output within [0, 1] may be either, and is refused unless `outputs` says which.
+    The kind is decided once, by the outputs for `members` (n, features), see `kind_of`. Raises `InputError` for weights
+    that do not fit, or for outputs of an unclear kind.
     """
     check_outputs(outputs)
     said = torch_outputs(build, weights)
@@ -75,7 +75,10 @@ def torch_predictor(
 
 
 def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[Array], Array]:
-    """What the module that `build` makes, with these weights, answers (n, outputs) to records (n, features)."""
+    """A function from records (n, features) to the outputs (n, outputs) of the module that `build` makes.
+
+    Raises `InputError` if the weights do not fit. The function raises it if the records do not fit.
+    """
     import torch
 
     network = build()
@@ -103,9 +106,9 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
         except Exception:
             raise InputError(
                 "TB-SUBJECT-016",
-                "The model does not take these records, or answers with something else than a number a class.",
-                "It is given one row of the table's columns a record.",
-                "Give the columns of training, and name the label with --label; or give the model's --predictions.",
+                "The model does not take these records, or its answers are not one number for each class.",
+                "It receives an array (n, features), the columns of the table.",
+                "Give the columns used in training, and name the label with --label; or give its --predictions.",
             ) from None
         return out.reshape(len(x), -1)
 
@@ -117,9 +120,9 @@ DIVERGED = Unavailable("diverged", "training rules under which more such models 
 
 @dataclass(frozen=True, slots=True)
 class TorchRecipe:
-    """Trains such modules on people given, all that are wanted at once (`testbed.models.ensemble`).
+    """A recipe that trains such modules, many at once (`testbed.models.ensemble`).
 
-    Of modules whose outputs are a number `scale` says how numbers are kept.
+    For modules that predict a number, `scale` says how the number is stored in records.
     """
 
     build: Callable[[], Any]
@@ -135,7 +138,10 @@ class TorchRecipe:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
 
     def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
-        """A model for each row of `included` (models, n). Raises `Unavailable` where the module cannot be trained."""
+        """A model for each row of `included` (models, n), trained on the people that the row marks.
+
+        Raises `Unavailable` if the module cannot be trained.
+        """
         from testbed.core.executor import IN_TURN
         from testbed.models import ensemble
 
@@ -162,7 +168,7 @@ class TorchRecipe:
         answered: dict[bytes, Array] = {}
 
         def outputs(number: int, asked: Cohort) -> tuple[Array, Array]:
-            # All models answer at once; what they said of these records is kept until others are asked about.
+            # All models answer at once; the answers about the last two sets of records are stored.
             x, truth = (asked.x, asked.y) if self.scale is None else inputs_and_truth(asked)
             key = hashlib.sha256(x.tobytes()).digest()
             if key not in answered:
@@ -190,7 +196,7 @@ class TorchRecipe:
 
 
 def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:
-    """Tells how many shadow models are trained and how long the rest will take, at most once a second."""
+    """A callback that reports how many shadow models are trained and how long the rest takes, at most once a second."""
     started = last = time.monotonic()
 
     def told(done: int, total: int) -> None:

@@ -1,7 +1,6 @@
-"""Generators of synthetic tables, and leaks planted in their output with a dial.
+"""Generators of synthetic tables, and planted leaks of a chosen size.
 
-They are subjects and positive controls, not recommendations. A generator's own randomness comes from the operating
-system unless SDV fixes it; nothing of it reaches a report.
+They are subjects of evaluations and positive controls, not recommendations.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from testbed.subjects.synthesis.options import Generator, Options
 
 
 def generators() -> dict[str, Generator]:
-    """`(original, rows, rng, options) -> table`, by the name that scenarios and `synthesise` use."""
+    """All generators, `(original, rows, rng, options) -> table`, by the name that scenarios and `synthesise` use."""
     from testbed.subjects.synthesis import marginals, noisy_marginals, opendp, sdv
 
     return {
@@ -34,7 +33,7 @@ def generators() -> dict[str, Generator]:
 
 
 PRIVATE = frozenset({"aim", "mst", "noisy_marginals"})
-"""Those that are differentially private."""
+"""The differentially private generators."""
 
 
 def synthesise(
@@ -42,14 +41,14 @@ def synthesise(
 ) -> pd.DataFrame:
     """A synthetic table of `rows` rows; `options` are those of `Options`.
 
-    Raises `UsageError` for an unknown generator or one that lacks what it needs, `RunError` where it fails.
+    Raises `UsageError` if the generator is unknown or lacks what it needs, `RunError` if it fails.
     """
     known = generators()
     if generator not in known:
         raise UsageError(
             "TB-SYNTH-006",
             f"There is no generator called {generator!r}.",
-            "It makes the release that is evaluated.",
+            "The generator makes the synthetic table.",
             perhaps(generator, known),
         )
     return known[generator](original, rows, rng, Options(**options))

@@ -1,4 +1,4 @@
-"""Tables as one-hot records and back: what a network can learn the joint distribution of."""
+"""Tables as records of bins and categories in one-hot coding, and back, for networks and private generators."""
 
 from __future__ import annotations
 
@@ -14,18 +14,21 @@ from testbed.core import Array
 from testbed.data.tables import dates
 
 BINS = 16
+"""Bins of a number or date, apart from those for frequent values."""
 LEVELS = 20
+"""Categories of a column at most."""
 MOST_WHOLE = 2.0**53
+"""Whole numbers from this size on are not exact as floats."""
 DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 
 
 @dataclass(frozen=True, slots=True)
 class Binned:
-    """By column either the edges of its bins, or its categories; a missing value is a category of its own.
+    """The coding of a table: for each column the edges of its bins, or its categories; missing is one more category.
 
-    They are made of people who are nobody's members, since edges and rare categories would give members away. The code
-    of a cell follows from that cell and them alone, whatever else its table holds: in another table `1` may be read as
-    a number, as `1.0` or as text, by what stands below it.
+    It must be made from people who are not members, because edges and rare categories would reveal members. The code of
+    a cell depends only on the cell and on this coding, not on other cells of its table: pandas may read 1 as a number,
+    as 1.0 or as text, depending on the other cells of the column.
     """
 
     columns: dict[str, Array | tuple[Any, ...]]
@@ -33,13 +36,14 @@ class Binned:
     """The dtype of each column whose numbers are days since 1970."""
     whole: frozenset[str]
     complete: frozenset[str]
-    """Columns of which each value of that table has a bin or a category."""
+    """Columns in which every cell of that table has a bin or a category of its own, and none is missing."""
 
     @staticmethod
     def of(frame: pd.DataFrame) -> Binned:
-        """Some 16 bins of a number or date, of equal counts, frequent values by themselves; else 20 categories.
+        """The coding made from this table.
 
-        Dates of which there are no more than 20 stay categories.
+        Numbers and dates have about 16 bins with equal counts, and a frequent value has a bin of its own. Other columns
+        keep their 20 most frequent categories. A column of at most 20 distinct dates stays a category.
         """
         columns: dict[str, Array | tuple[Any, ...]] = {}
         dates: dict[str, Any] = {}
@@ -62,7 +66,7 @@ class Binned:
                 for cell in cells:
                     if (text := _spelt(cell)) is not None:
                         held.setdefault(text, []).append(cell)
-                # The most frequent first; of several spellings the first.
+                # The most frequent category first, each in its first spelling.
                 columns[name] = tuple(v[0] for v in sorted(held.values(), key=len, reverse=True)[:LEVELS])
                 if len(held) > LEVELS:
                     continue
@@ -72,31 +76,31 @@ class Binned:
 
     @property
     def blocks(self) -> list[int]:
-        """Categories of each column; the last one is a value that is missing or unknown."""
+        """The number of codes of each column; the last code means missing or unknown."""
         return [len(c) + 1 if isinstance(c, tuple) else len(c) for c in self.columns.values()]
 
     @property
     def drawn(self) -> list[int]:
-        """Categories of each column that a generator should draw: without the last where nobody would need it."""
+        """The number of codes of each column that a generator draws: without the last one for complete columns."""
         return [w - (name in self.complete) for name, w in zip(self.columns, self.blocks, strict=True)]
 
     def codes(self, frame: pd.DataFrame) -> Array:
-        """By record and column the bin or category (n, columns), int."""
-        made: list[Array] = []
+        """The codes (n, columns), int, of a table: bins or categories."""
+        coded: list[Array] = []
         for (name, column), width in zip(self.columns.items(), self.blocks, strict=True):
             cells = frame[name].tolist()
             if isinstance(column, tuple):
                 place = {_spelt(v): i for i, v in enumerate(column)}
-                made.append(np.array([place.get(_spelt(v), width - 1) for v in cells], dtype=int))
+                coded.append(np.array([place.get(_spelt(v), width - 1) for v in cells], dtype=int))
             else:
                 numbers = _days(cells) if name in self.dates else _numbers(cells)
                 codes = np.clip(np.searchsorted(column, numbers, side="right") - 1, 0, len(column) - 2)
                 codes[np.isnan(numbers)] = width - 1
-                made.append(codes)
-        return np.stack(made, 1)
+                coded.append(codes)
+        return np.stack(coded, 1)
 
     def table(self, codes: Array, rng: np.random.Generator) -> pd.DataFrame:
-        """A table of codes (n, columns); a number or date is drawn evenly within its bin."""
+        """The table of these codes (n, columns); a number or date is drawn uniformly within its bin."""
         made: dict[str, Any] = {}
         for (name, column), width, own in zip(self.columns.items(), self.blocks, codes.T, strict=True):
             if isinstance(column, tuple):
@@ -115,12 +119,12 @@ class Binned:
         return pd.DataFrame(made)
 
     def encode(self, frame: pd.DataFrame) -> Array:
-        """One-hot records (n, total), float32."""
+        """The table as one-hot records (n, sum of `blocks`), float32."""
         codes = self.codes(frame)
         return np.concatenate([np.eye(w, dtype=np.float32)[c] for c, w in zip(codes.T, self.blocks, strict=True)], 1)
 
     def decode(self, records: Array, rng: np.random.Generator) -> pd.DataFrame:
-        """The table of one-hot records, or of records that favour one category of each column."""
+        """The table of one-hot records, or of records in which the largest value of each column gives its code."""
         parts = np.split(records, np.cumsum(self.blocks)[:-1], axis=1)
         return self.table(np.stack([p.argmax(1) for p in parts], 1), rng)
 
@@ -130,13 +134,13 @@ def _numeric(values: Any) -> bool:
 
 
 def _dated(cells: Sequence[Any]) -> bool:
-    """Whether all that is there are dates, and too many to be categories."""
+    """Whether all known cells are dates, and too many distinct ones to be categories."""
     known = [cell for cell in cells if not pd.isna(cell)]
     return len(set(known)) > LEVELS and not np.isnan(_days(known)).any()
 
 
 def _days(cells: Sequence[Any]) -> Array:
-    """Each cell as days since 1970 (UTC), NaN where it is no date."""
+    """Each cell as days since 1970 (UTC), or NaN if it is not a date."""
     return np.array([_day(cell) for cell in cells], dtype=float)
 
 
@@ -148,7 +152,7 @@ def _day(cell: Any) -> float:
 
 
 def _moments(days: Array, gaps: Array, dtype: Any, whole: bool) -> Any:
-    """Dates of that dtype, or ISO 8601 as text, to the second."""
+    """Days as dates of this dtype, to the second, or as ISO 8601 text for other dtypes; `gaps` marks missing ones."""
     seconds = np.where(gaps, 0, np.floor(days * 86400)).astype("datetime64[s]")
     moments = pd.Series(np.where(gaps, np.datetime64("NaT"), seconds))
     if isinstance(dtype, pd.DatetimeTZDtype):
@@ -159,7 +163,7 @@ def _moments(days: Array, gaps: Array, dtype: Any, whole: bool) -> Any:
 
 
 def _edges(known: Array, whole: bool) -> Array:
-    """Ascending edges of quantiles; a value that fills a bin alone has one from itself to the next number."""
+    """Ascending edges of bins at quantiles. A value that fills a bin alone has a bin up to the next number."""
     edges = np.quantile(known, np.linspace(0, 1, BINS + 1))
     edges = np.floor(edges) if whole else edges
     values, counts = np.unique(known, return_counts=True)
@@ -170,7 +174,7 @@ def _edges(known: Array, whole: bool) -> Array:
 
 
 def _numbers(cells: Sequence[Any]) -> Array:
-    """Each cell as a number, NaN where it is none."""
+    """Each cell as a number, or NaN if it is none."""
     return np.array([_number(cell) for cell in cells], dtype=float)
 
 
@@ -184,7 +188,7 @@ def _number(cell: Any) -> float:
 
 
 def _spelt(cell: Any) -> str | None:
-    """One spelling of a category, None of a gap: 1, 1.0 and "01" are alike, and so are True and "TRUE"."""
+    """A category as text, the same for its spellings (1, 1.0 and "01"; True and "TRUE"); None if missing."""
     if pd.isna(cell):
         return None
     if isinstance(cell, (bool, np.bool_)):

@@ -1,4 +1,4 @@
-"""A small differentially private generator: every column's histogram with Laplace noise, columns independent."""
+"""A small differentially private generator: independent columns, drawn from histograms with Laplace noise."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ def noisy_marginals(
     domain: Mapping[str, Sequence[str]],
     noise: bool = True,
 ) -> pd.DataFrame:
-    """`rows` rows drawn from histograms over a public `domain` (categories by column), epsilon-DP for one record.
+    """A table drawn from noisy histograms over a public `domain` (categories by column); epsilon-DP for one record.
 
-    Each of d columns is counted with Laplace noise of scale d / epsilon: one record more or less changes one count of
-    each column by one, and the columns compose (Dwork and Roth 2014, theorems 3.6 and 3.16). `noise=False` switches
-    the noise off and the guarantee with it: a positive control for an audit. Raises `UsageError` for an epsilon that
-    is not positive.
+    Each of d columns is counted with Laplace noise of scale d / epsilon. Adding or removing one record changes one
+    count of each column by one, and the columns compose (Dwork and Roth 2014, theorems 3.6 and 3.16). `noise=False`
+    switches off the noise, and with it the guarantee: a positive control for an audit. Raises `UsageError` for an
+    epsilon that is not positive.
     """
     check_epsilon(epsilon)
-    made: dict[str, object] = {}
+    drawn: dict[str, object] = {}
     for name, levels in domain.items():
         counts = original[name].value_counts().reindex(list(levels)).fillna(0).to_numpy(dtype=float)
         if noise:
             counts = counts + rng.laplace(0.0, len(domain) / epsilon, len(counts))
         shares = np.clip(counts, 0, None)
         shares = shares / shares.sum() if shares.sum() > 0 else np.full(len(levels), 1 / len(levels))
-        made[name] = np.asarray(list(levels), dtype=object)[rng.choice(len(levels), rows, p=shares)]
-    return pd.DataFrame(made)
+        drawn[name] = np.asarray(list(levels), dtype=object)[rng.choice(len(levels), rows, p=shares)]
+    return pd.DataFrame(drawn)
 
 
 def noisy_table(original: pd.DataFrame, rows: int, rng: np.random.Generator, options: Options) -> pd.DataFrame:
-    """`noisy_marginals` of any table, in bins of what `options.public` says, a number drawn evenly within its bin."""
+    """`noisy_marginals` for any table, in bins made from `options.public`; numbers are drawn uniformly within a bin."""
     binned = Binned.of(options.known_to_all(original))
     names = list(binned.columns)
     coded = pd.DataFrame(binned.codes(original).astype(str), columns=pd.Index(names))
     domain = {n: [str(i) for i in range(w)] for n, w in zip(names, binned.drawn, strict=True)}
-    made = noisy_marginals(coded, rows, rng, epsilon=options.epsilon, domain=domain)
-    return binned.table(made.to_numpy().astype(int), rng)
+    drawn = noisy_marginals(coded, rows, rng, epsilon=options.epsilon, domain=domain)
+    return binned.table(drawn.to_numpy().astype(int), rng)

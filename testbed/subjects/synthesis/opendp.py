@@ -1,4 +1,4 @@
-"""OpenDP's synthesizers over private marginals: MST and AIM. The extra `private` brings them (MIT and Apache-2.0)."""
+"""OpenDP's private generators MST and AIM, which the extra `private` installs (licences MIT and Apache-2.0)."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from testbed.subjects.synthesis.binned import Binned
 from testbed.subjects.synthesis.options import Generator, Options, check_epsilon
 
 SLACK = 2.0**-40
-"""Of a budget's part, what is given up to rounding."""
+"""The share of a part of the budget that is left unspent, so that rounding cannot exceed the budget."""
 CRUMB = 1e-6
-"""An epsilon that is too little to spend."""
+"""An epsilon this small is a rounding error and is not spent."""
 
 
 def synthesizer(algorithm: str) -> Generator:
-    """A generator of one table, one row a person, by the name of OpenDP's algorithm: MST or AIM.
+    """A generator for a table with one row a person, by OpenDP's algorithm MST or AIM.
 
-    Both choose pairs (MST; McKenna et al. 2021, https://arxiv.org/abs/2108.04978) or larger sets of columns (AIM;
-    McKenna et al. 2022, https://arxiv.org/abs/2201.12677), count them with noise, and draw from the Markov random
-    field that fits. All of it is `epsilon`-differentially private for one record more or less, by OpenDP's own
-    accounting; the bins are those of `public`. The noise is the operating system's and cannot be repeated.
+    MST (McKenna et al. 2021, https://arxiv.org/abs/2108.04978) chooses pairs of columns, AIM (McKenna et al. 2022,
+    https://arxiv.org/abs/2201.12677) larger sets. They count them with noise and draw from a Markov random field fitted
+    to the counts. The whole is `epsilon`-differentially private for adding or removing one record, by OpenDP's own
+    accounting. Bins are made from `public`. The noise comes from the operating system and cannot be repeated.
     """
 
     def generate(original: pd.DataFrame, rows: int, rng: np.random.Generator, options: Options) -> pd.DataFrame:
@@ -34,8 +34,8 @@ def synthesizer(algorithm: str) -> Generator:
             raise UsageError(
                 "TB-SYNTH-013",
                 f"{algorithm} needs two columns or more.",
-                "It models how they go together.",
-                "Use noisy_marginals for a single one.",
+                "It models relations between columns.",
+                "Use noisy_marginals for a single column.",
             )
         codes = binned.codes(original)
         names = [f"c{i}" for i in range(codes.shape[1])]
@@ -43,7 +43,8 @@ def synthesizer(algorithm: str) -> Generator:
         data = {name: codes[:, i].astype(np.int32) for i, name in enumerate(names)}
         drawn = _release(algorithm, data, widths, options.epsilon, rows)
         for own, block, width in zip(drawn.T, binned.blocks, binned.drawn, strict=True):
-            # OpenDP adds a category of its own for a gap. Ours is the last one; in a complete column it is filled.
+            # OpenDP adds its own category for missing values. Here it becomes our last code, or, in a complete column,
+            # a value drawn from the others.
             gaps = np.isnan(own)
             filled = rng.choice(own[~gaps], gaps.sum()) if (~gaps).any() else rng.integers(width, size=gaps.sum())
             own[gaps] = block - 1 if width == block else filled
@@ -53,7 +54,7 @@ def synthesizer(algorithm: str) -> Generator:
 
 
 def _release(algorithm: str, data: dict[str, Any], widths: dict[str, int], epsilon: float, rows: int) -> Any:
-    """Codes (rows, columns) drawn from the private model, NaN for a gap of OpenDP's."""
+    """Codes (rows, columns) drawn from the private model; NaN for OpenDP's category of missing values."""
     try:
         import opendp.extras.mbi._aim as aim
         import opendp.extras.mbi._mst as mst
@@ -62,13 +63,13 @@ def _release(algorithm: str, data: dict[str, Any], widths: dict[str, int], epsil
     except ModuleNotFoundError:
         raise UsageError(
             "TB-SYNTH-009",
-            "OpenDP's synthesizers are not installed.",
-            "MST and AIM are theirs.",
+            "OpenDP's generators are not installed.",
+            "MST and AIM are part of OpenDP.",
             "Install leakage-testbed[private].",
         ) from None
-    # Both take the next smaller float of what is left of a budget (0.16.0). That is too little less where MST selects
-    # several pairs: the parts exceed the whole by a rounding and are refused. And AIM goes on to spend the rounding
-    # that is left over, for which there is no scale. OpenDP checks the sum in any case.
+    # Both modules spend the next smaller float of the remaining budget (OpenDP 0.16.0). If MST selects several pairs,
+    # the parts then exceed the whole by a rounding error and are refused. AIM tries to spend the remaining rounding
+    # error, for which there is no noise scale. OpenDP checks the sum of all parts in any case.
     for module in (aim, mst):
         patched: Any = module
         patched.prior = _a_little_less

@@ -1,4 +1,4 @@
-"""What generators are told beside the table; each takes what concerns it."""
+"""Options of generators; each generator uses those that concern it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from testbed.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`epochs` for networks; `person` names the column that tells people apart; the rest is for private generators.
+    """`epochs` is for networks, `person` the person's column, `epsilon` and `public` are for private generators.
 
-    `public` is a table of people whose categories, ranges and gaps everybody may know: a private generator's bins are
-    made of it, and its guarantee covers neither it nor the number of rows asked for.
+    `public` is a table of people whose categories, ranges and missing values everybody may know. A private generator
+    makes its bins from it. Its guarantee covers neither this table nor the requested number of rows.
     """
 
     epochs: int = 100
@@ -26,10 +26,11 @@ class Options:
     public: pd.DataFrame | None = None
 
     def attributes(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table without the person's column."""
         return table.drop(columns=[self.person] if self.person else [])
 
     def known_to_all(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The attributes of `public`. Raises `UsageError` where there is none, or a column of `table` is missing."""
+        """The columns of `public` that are attributes of `table`. Raises `UsageError` if `public` or one is missing."""
         names = [c for c in table.columns if c != self.person]
         if not names:
             raise UsageError(
@@ -38,10 +39,10 @@ class Options:
         if self.public is None or any(c not in self.public.columns for c in names):
             raise UsageError(
                 "TB-SYNTH-008",
-                "A private generator needs a table of which everybody may know the categories and ranges.",
-                "Bins made of the people themselves would give them away, whatever epsilon is."
+                "A private generator needs a table whose categories and ranges everybody may know.",
+                "Bins made from the people themselves would reveal them, whatever epsilon is."
                 if self.public is None
-                else "The one given lacks a column of the original.",
+                else "The given table lacks a column of the original.",
                 "Name one with --public, with the same columns: a published table, or people outside the original.",
             )
         known: Any = self.public[names]
@@ -52,6 +53,7 @@ Generator = Callable[[pd.DataFrame, int, np.random.Generator, Options], pd.DataF
 
 
 def check_epsilon(epsilon: float) -> None:
+    """Raises `UsageError` unless epsilon is positive and finite."""
     if not 0 < epsilon < float("inf"):
         raise UsageError(
             "TB-SYNTH-007", "Epsilon must be positive and finite.", "It scales the noise.", "Give, for example, 1.0."

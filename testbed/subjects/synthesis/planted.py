@@ -1,4 +1,4 @@
-"""A leak with a dial: part of a release replaced by original rows, as they are or slightly changed."""
+"""Planted leaks: a chosen share of a release is replaced by original rows, unchanged or slightly changed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ JITTER = 0.02
 def planted(
     release: pd.DataFrame, original: pd.DataFrame, share: float, rng: np.random.Generator, kind: str = "exact"
 ) -> pd.DataFrame:
-    """The release with `share` of its rows replaced by different original rows, shuffled.
+    """The release with a `share` of its rows replaced by distinct rows of the original, shuffled.
 
-    `jittered` adds noise to numbers; `one_changed` takes one column of each planted row from another row of the
-    release. The plants of one generator are nested: a larger share holds all rows of a smaller one. Raises
-    `UsageError` for a share outside [0, 1] or an unknown kind.
+    Kind `jittered` adds noise to numbers; `one_changed` takes one column of each planted row from a row of the release.
+    With equal random numbers, a larger share plants all rows of a smaller one. Raises `UsageError` for a share outside
+    [0, 1] or an unknown kind.
     """
     if not 0 <= share <= 1:
         raise UsageError(
@@ -29,7 +29,7 @@ def planted(
         raise UsageError(
             "TB-SYNTH-004",
             f"There is no kind of plant called {kind!r}.",
-            "It says how original rows are changed before they are planted.",
+            "The kind says how original rows are changed before they are planted.",
             f"Use one of: {', '.join(KINDS)}.",
         )
     count = min(round(share * len(release)), len(original))

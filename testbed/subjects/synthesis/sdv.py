@@ -1,4 +1,4 @@
-"""SDV's synthesizers. SDV is under the Business Source License 1.1: an extra, never part of the core."""
+"""SDV's generators. SDV has the Business Source License 1.1, so it is an extra and never part of the core."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from testbed.core.errors import RunError, UsageError
 from testbed.subjects.synthesis.options import Generator, Options
 
 FAST = {"CTGANSynthesizer", "TVAESynthesizer", "CopulaGANSynthesizer"}
-"""Those that train for a number of epochs."""
+"""The synthesizers that are trained for a number of epochs."""
 
 
 def single_table(synthesizer: str) -> Generator:
-    """A generator of one table, one row a person, by SDV's class name."""
+    """A generator for a table with one row a person, by the name of SDV's class."""
 
     def generate(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
         sdv, Metadata = _installed("sdv.single_table")
@@ -39,7 +39,7 @@ def single_table(synthesizer: str) -> Generator:
 
 
 def sequences(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
-    """SDV's PAR: several rows a person, drawn as whole sequences; about as many rows as asked for."""
+    """SDV's PAR: it draws each person's rows as one sequence, about `rows` rows in all."""
     person = _person(given)
     sdv, Metadata = _installed("sdv.sequential")
     persons = max(1, round(rows / max(1.0, len(original) / original[person].nunique())))
@@ -56,9 +56,10 @@ def sequences(original: pd.DataFrame, rows: int, rng: np.random.Generator, given
 
 
 def persons_and_visits(original: pd.DataFrame, rows: int, rng: np.random.Generator, given: Options) -> pd.DataFrame:
-    """SDV's HMA: the columns that never change within a person as one table, the others as a second one linked to it.
+    """SDV's HMA, on two linked tables: columns that never change within a person, and all others.
 
-    What comes back is joined again: several rows a person, about as many as asked for, without an order in time.
+    The result is joined to one table with several rows a person, about `rows` in all, without an order in time. Raises
+    `UsageError` if one of the two tables would have no column.
     """
     person = _person(given)
     sdv, Metadata = _installed("sdv.multi_table")
@@ -68,9 +69,9 @@ def persons_and_visits(original: pd.DataFrame, rows: int, rng: np.random.Generat
     if not fixed or not visits:
         raise UsageError(
             "TB-SYNTH-011",
-            "This table does not fall into people and their visits.",
+            "This table cannot be separated into people and their visits.",
             f"Within a person {'every column changes' if not fixed else 'no column changes'}.",
-            "Use a generator of one table instead.",
+            "Use a generator for one table instead.",
         )
     tables = {
         "people": original.drop_duplicates(person)[[person, *fixed]].reset_index(drop=True),
@@ -100,7 +101,7 @@ def _person(given: Options) -> str:
         raise UsageError(
             "TB-SYNTH-005",
             "This generator needs the person's column.",
-            "It models the rows of one person together.",
+            "It models the rows of each person together.",
             "Name it with --person.",
         )
     return given.person
@@ -115,7 +116,7 @@ def _installed(module: str) -> tuple[Any, Any]:
         raise UsageError(
             "TB-SYNTH-001",
             "SDV is not installed.",
-            "This generator is SDV's, which the core does not bring because of its licence.",
+            "This generator is part of SDV, which the core does not include because of its licence.",
             "Install leakage-testbed[synthesis].",
         ) from None
 
@@ -123,7 +124,7 @@ def _installed(module: str) -> tuple[Any, Any]:
 def _metadata(Metadata: Any, table: pd.DataFrame) -> Any:
     metadata: Any = Metadata.detect_from_dataframes({"table": table})
     for name in table.columns:
-        # An attribute whose values happen to be unique, or look like contact data, is still an attribute.
+        # SDV takes columns with unique values, or that look like contact data, for ids; here they are attributes.
         if metadata.tables["table"].columns[name]["sdtype"] not in ("numerical", "categorical", "boolean", "datetime"):
             metadata.update_column(table_name="table", column_name=name, sdtype=_kind(table[name]))
     if metadata.tables["table"].primary_key is not None:
@@ -138,7 +139,10 @@ def _kind(values: Any) -> str:
 
 
 def _sampled(fitted: Callable[[], Any]) -> Any:
-    """SDV warns of its own dependencies' future and prints as it trains; its errors may quote the table."""
+    """The table that `fitted` returns, without SDV's warnings and printed lines.
+
+    Raises `RunError` if SDV fails; its own message is left out, because it may quote the table.
+    """
     with (
         warnings.catch_warnings(),
         contextlib.redirect_stdout(io.StringIO()),
@@ -153,7 +157,7 @@ def _sampled(fitted: Callable[[], Any]) -> Any:
                 "TB-SYNTH-002",
                 "SDV could not model this table.",
                 f"It stopped with {type(error).__name__}.",
-                "Check the columns' kinds, and drop free text.",
+                "Check the kinds of the columns, and drop free text.",
             ) from None
         finally:
             logging.disable(logging.NOTSET)
