@@ -1,4 +1,4 @@
-"""The small networks that federations train, each by the name of its factory, so that a transcript can rebuild it."""
+"""The networks that federations train, by the name of their factory, so that a transcript can name its model."""
 
 from __future__ import annotations
 
@@ -27,38 +27,38 @@ FACTORIES: dict[str, Callable[..., nn.Module]] = {
 
 
 DEVICE = os.environ.get("TESTBED_DEVICE", "cpu")
-"""Where gradient matching computes; findings are made on the CPU, whose sums repeat to the bit."""
+"""The device on which gradient matching computes; by default the CPU, where sums are exactly repeatable."""
 
 
 def register(name: str, factory: Callable[..., nn.Module]) -> None:
-    """Make a user's own factory known under a name that transcripts may carry."""
+    """Registers a user's own factory under a name, which transcripts may then use."""
     FACTORIES[name] = factory
 
 
 def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
-    """The network, in evaluation mode; its initial weights depend on `seed` alone.
+    """The network in evaluation mode; its initial weights depend only on `seed`.
 
-    Raises `UsageError` for a factory that is not registered or arguments that it does not take.
+    Raises `UsageError` for a factory that is not registered, or for arguments that it does not accept.
     """
     if spec.factory not in FACTORIES:
         raise UsageError(
             "TB-MODEL-001",
             f"There is no model factory called {spec.factory!r}.",
-            "A transcript names its model, and code is never loaded from a transcript.",
-            f"Known: {', '.join(sorted(FACTORIES))}; give your own with --model module:factory.",
+            "A transcript only names its model; code is never loaded from a transcript.",
+            f"Known: {', '.join(sorted(FACTORIES))}. Give your own with --model module:factory.",
         )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0 if seed is None else seed)
         try:
             model: Any = FACTORIES[spec.factory](**spec.arguments)
             if not isinstance(model, nn.Module):
-                raise TypeError("no module")
-        except Exception as error:  # whatever a factory of somebody else's may raise
+                raise TypeError("not a module")
+        except Exception as error:  # a user's factory may raise anything
             raise UsageError(
                 "TB-MODEL-002",
-                f"The factory {spec.factory!r} makes no network of these arguments.",
+                f"The factory {spec.factory!r} cannot make a network from these arguments.",
                 f"It stopped with {type(error).__name__}.",
-                "See its docstring in testbed.models; your own must return a torch module.",
+                "See its docstring in testbed.models. Your own factory must return a torch module.",
             ) from None
     return model.eval()
 
@@ -74,15 +74,16 @@ def trained(model: nn.Module) -> list[str]:
 
 
 def trained_by(spec: ModelSpec | None) -> list[str]:
-    """The same of a transcript's model; none where it is not known."""
+    """Names of the trained parameters of a transcript's model; empty if the model is unknown."""
     return trained(build(spec)) if spec is not None and spec.factory in FACTORIES else []
 
 
 def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
-    """The trained parameters as tensors. Raises `InputError` where names, shapes or values do not fit the model.
+    """The trained parameters as tensors by name, for the model `like`.
 
-    What apps send along besides (running statistics, frozen layers, a shared tensor by its second name) goes into
-    `like` itself, so that a loss of `like` under the result is that of the whole model; it holds until the next call.
+    Other arrays that apps send (running statistics, frozen layers, a shared tensor under its second name) are copied
+    into `like` itself, where they stay until the next call. The loss of `like` with the result is then that of the
+    whole model. Raises `InputError` if names, shapes or values do not fit the model.
     """
     state = like.state_dict(keep_vars=True)
     names = trained(like)
@@ -92,14 +93,14 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
         raise InputError(
             "TB-MODEL-003",
             f"Parameters do not fit the model; the first that differs is {min(missing + wrong)!r}.",
-            "They are missing, superfluous, or of another shape.",
+            "It is missing, superfluous, or of another shape.",
             "Check that the transcript and the model belong together (--model module:factory).",
         )
     if not all(np.isfinite(v).all() for v in parameters.values()):
         raise InputError(
             "TB-MODEL-004",
             "Parameters hold values that are not finite.",
-            "The training diverged or the payload is damaged; nothing can be read from it.",
+            "The training diverged, or the file is damaged; no attack can use them.",
             "Lower the learning rate, or record again.",
         )
     with torch.no_grad():
@@ -109,14 +110,14 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
 
 
 def changed(parameters: Parameters, moved: Mapping[str, Tensor]) -> dict[str, Array]:
-    """These parameters, of which those were moved; what is not trained stays as it was sent."""
+    """The parameters with those in `moved` replaced by their new values; the others stay as they were sent."""
     return {**parameters, **{name: v.detach().cpu().numpy() for name, v in moved.items()}}
 
 
 def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
-    """Arrays that an app sent by number only, in the model's order, by their names; any others as they are.
+    """Parameters by name, if an app sent them by number in the model's order; other parameters unchanged.
 
-    Apps number all of a model's state, all its parameters, or those that it trains.
+    Apps number all of a model's state, all its parameters, or only the trained ones.
     """
     state = like.state_dict(keep_vars=True)
     for names in (list(state), [name for name, _ in like.named_parameters()], trained(like)):
@@ -127,9 +128,9 @@ def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
 
 
 def as_trained(model: nn.Module, step: int) -> nn.Module:
-    """The model as a client has it while it trains in steps of so many records: normalising by each batch's own.
+    """The model as a client trains it, in steps of `step` records: normalisation uses each batch's own statistics.
 
-    On a single record a layer that has one value a channel cannot be trained so, and keeps its running statistics.
+    Exception: with single records, a model with one-dimensional batch normalisation keeps its running statistics.
     """
     layers = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]  # pyright: ignore[reportPrivateUsage]
     if step > 1 or not any(isinstance(m, nn.BatchNorm1d) for m in layers):
@@ -145,7 +146,7 @@ def loss_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Te
 
 
 def losses_of(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """Loss of each record (n,): the model's own where it has one, else the cross-entropy of its class."""
+    """Loss of each record (n,): the model's own loss if it has one, otherwise the cross-entropy of the class."""
     return record_losses(model, cast(Tensor, torch.func.functional_call(model, dict(parameters), (x,))), x, y)
 
 
@@ -159,7 +160,7 @@ def record_losses(model: nn.Module, outputs: Tensor, x: Tensor, y: Tensor) -> Te
 
 
 def input_of(spec: ModelSpec) -> tuple[tuple[int, ...], int]:
-    """A record's shape and the number of classes, as the model's arguments give them."""
+    """A record's shape and the number of classes, read from the model's arguments."""
     arguments: dict[str, Any] = dict(spec.arguments)
     inner = arguments.get("inner")
     if isinstance(inner, Mapping):

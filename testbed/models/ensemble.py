@@ -1,9 +1,9 @@
-"""Many networks of one architecture trained at once: what shadow and reference models need.
+"""Ensembles: many networks of one architecture trained at once, as shadow and reference models.
 
-Their parameters are stacked, so that one step of an ordinary optimiser is a step of all of them. Fully connected
-networks go through one batched matrix product a layer; any other network whose answer for a record depends on that
-record alone through `torch.func.vmap`; the rest (batch statistics, dropout) one after the other. All three train the
-same models, up to the order of sums.
+Their parameters are stacked, so that one step of an optimiser is a step of all networks. There are three ways. Fully
+connected networks use one batched matrix product a layer. Other networks whose output for a record depends only on that
+record use `torch.func.vmap`. All others (with batch statistics or dropout) are trained one after the other. All three
+ways train the same models, apart from the order of sums.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ from testbed.models.stacked import Descent, Outputs, losses, matrix
 
 Path_ = Literal["auto", "matrix", "vmap", "loop"]
 TRAINED = 3
-"""Raised whenever the same rules train other models than before, so that no cache serves those of older code."""
+"""The version of the training code: raised when equal rules give other models, so that old caches are not used."""
 MEMORY = 2**29
-"""Bytes that the stacked parameters, gradients and optimiser states of the models trained at once may take."""
+"""The largest memory, in bytes, of parameters, gradients and optimiser states of all models trained at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """How each model is trained: by the field's usual names."""
+    """The rules by which each model is trained. Raises `UsageError` for values with which nothing can be trained."""
 
     epochs: int = 20
     batch_size: int = 32
@@ -49,11 +49,11 @@ class Training:
     momentum: float = 0.0
     weight_decay: float = 0.0
     schedule: str = "constant"
-    """Or cosine: up to the rate in the first hundredth of all steps, then down by cos(7 pi / 16 of the way), as LiRA's
-    authors train."""
+    """`constant`, or `cosine`: the learning rate rises in the first hundredth of all steps, and then falls with
+    cos(7 pi progress / 16), as in the code of LiRA's authors."""
 
     def rate(self, progress: float) -> float:
-        """The learning rate's factor when this share of all steps is done."""
+        """The factor of the learning rate when this share of all steps is done."""
         if self.schedule == "constant":
             return 1.0
         return math.cos(progress * 7 * math.pi / 16) * min(1.0, 100 * progress)
@@ -65,15 +65,15 @@ class Training:
             raise UsageError(
                 "TB-TRAINING-001",
                 "No model can be trained by these rules.",
-                "Epochs and batch size are 1 or more, the learning rate is positive, the optimiser sgd, adam or adamw,"
+                "Epochs and batch size must be 1 or more, the learning rate positive, the optimiser sgd, adam or adamw,"
                 " and the schedule constant or cosine.",
-                "Use those with which the audited model was trained.",
+                "Use the rules with which the audited model was trained.",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Ensemble:
-    """Trained networks: their stacked parameters (models, ...) by name, and the buffers of those trained singly."""
+    """Trained networks: stacked parameters (models, ...) by name, and buffers, if they were trained one by one."""
 
     network: nn.Module
     parameters: dict[str, Tensor]
@@ -84,15 +84,15 @@ class Ensemble:
         return len(next(iter(self.parameters.values())))
 
     def outputs(self, x: Array, at_once: int = 1024) -> Array:
-        """What each network answers, (models, n, outputs), in evaluation mode."""
+        """The outputs of each network, (models, n, outputs), in evaluation mode; `at_once` records at a time."""
         self.network.eval()
         device = next(iter(self.parameters.values())).device
-        made: list[Tensor] = []
+        parts: list[Tensor] = []
         with torch.no_grad():
             for start in range(0, len(x), at_once):
                 part = torch.tensor(x[start : start + at_once], device=device)
-                made.append(self._answers(part).cpu())
-        return torch.cat(made, 1).numpy()
+                parts.append(self._answers(part).cpu())
+        return torch.cat(parts, 1).numpy()
 
     def _answers(self, x: Tensor) -> Tensor:
         if self.path == "matrix":
@@ -123,13 +123,15 @@ def train(
     progress: Callable[[int, int], None] = lambda _, __: None,
     spread: Spread = IN_TURN,
 ) -> Ensemble:
-    """One network of `build` for each row of `included` (models, n), trained on the records (n, ...) it marks.
+    """An ensemble with one network for each row of `included` (models, n), trained on the records (n, ...) it marks.
 
-    Each model's initial weights and order of records follow from `seed` and its own number, whatever else is trained;
-    with `start` all go on from these parameters.
-    As many are trained at once as `memory` bytes hold; `spread` may train several such parts side by side. With a
-    `cache` folder each part is kept under a digest of all that it depends on, so that an interrupted run goes on, and
-    another data set or recipe never meets its models.
+    A model's initial weights and order of records depend only on `seed` and its own number, not on the other models.
+    With `start`, all models begin with these parameters.
+
+    As many models are trained at once as fit into `memory` bytes; `spread` may train several such parts in parallel.
+    With a `cache` folder, each part is stored under a digest of everything that it depends on: an interrupted run can
+    continue, and other data or rules never reuse its models. Raises `UsageError` if the cache cannot be written,
+    `Unavailable` if a model cannot be trained on such batches.
     """
     network = build()
     chosen = path_for(network, x) if path == "auto" else path
@@ -166,7 +168,7 @@ def train(
 
 
 def writable(folder: Path) -> None:
-    """Raises `UsageError` where nothing can be kept in this folder: before models are trained, and not after."""
+    """Raises `UsageError` if the folder cannot be written; called before models are trained."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -174,14 +176,14 @@ def writable(folder: Path) -> None:
     except OSError as error:
         raise UsageError(
             "TB-ENSEMBLE-004",
-            "Nothing can be kept in the cache folder.",
-            f"The system said: {error.strerror}.",
-            "Name a folder that can be written, or leave --cache out.",
+            "The cache folder cannot be written.",
+            f"The system says: {error.strerror}.",
+            "Name a folder that can be written, or leave out --cache.",
         ) from None
 
 
 def _cached(file: Path) -> dict[str, Tensor] | None:
-    """Models that were kept; None where there are none, or the file is damaged, so that they are trained anew."""
+    """The models stored in a file, or None if there is no file or it is damaged; they are then trained again."""
     try:
         return load_file(file) if file.is_file() else None
     except (SafetensorError, OSError):
@@ -190,7 +192,7 @@ def _cached(file: Path) -> dict[str, Tensor] | None:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What all parts of an ensemble have in common."""
+    """The arguments that all parts of an ensemble share; `longest` is the largest number of training records."""
 
     build: Callable[[], nn.Module]
     x: Array
@@ -205,21 +207,21 @@ class _Work:
     start: Mapping[str, Tensor] | None
 
     def digest(self, numbers: range) -> str:
-        """All that the part of these numbers depends on: code, architecture, data, who is in, recipe and numbers.
+        """A digest of everything that this part depends on: code, architecture, data, membership, rules and numbers.
 
-        The architecture is told by its description, its first weights, and what it answers with them.
+        The architecture enters by its description, its first weights, and its outputs with them.
         """
         first = _networks(self.build, self.seed, numbers[:1], self.start)[0].eval()
         with torch.no_grad():
             answers = first(torch.tensor(self.x[:4]))
-        told = (self.seed, numbers[0], self.longest, self.outputs)
+        rest = (self.seed, numbers[0], self.longest, self.outputs)
         text = (
             metadata.version("leakage-testbed"),
             TRAINED,
             torch.__version__,
             repr(first),
             asdict(self.training),
-            *told,
+            *rest,
         )
         digest = hashlib.sha256(repr(text).encode())
         state = (t.numpy() for t in (*first.state_dict().values(), answers))
@@ -229,13 +231,13 @@ class _Work:
 
 
 def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
-    """The trained state of the models of these numbers, stacked, on the CPU."""
+    """The trained parameters and buffers of the models with these numbers, stacked, on the CPU."""
     training, seed, outputs, device, longest = work.training, work.seed, work.outputs, work.device, work.longest
     networks = _networks(work.build, seed, numbers, work.start)
     members = [np.flatnonzero(work.included[i]) for i in numbers]
     records, labels = torch.tensor(work.x, device=device), torch.tensor(work.y, device=device)
     if work.path == "loop":
-        # One record has no variance to be normalised by.
+        # A single record has no variance, so batch normalisation cannot use it.
         alone = int(any(isinstance(m, NORMALISED) for m in networks[0].modules()))
         for network, rows, number in zip(networks, members, numbers, strict=True):
             stepped = not len(rows)
@@ -259,7 +261,7 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
     for name, _ in networks[0].named_parameters():
         values = torch.stack([dict(n.named_parameters())[name].detach() for n in networks]).to(device)
         if work.path == "matrix" and values.ndim == 3:
-            # As the product's gradient comes out, which else is copied into the parameter's layout in every step.
+            # The layout in which the product's gradient arrives; otherwise it is copied in every step.
             values = values.mT.contiguous().mT
         stacked[name] = values
     network = networks[0].to(device).train()
@@ -290,7 +292,7 @@ def _part(work: _Work, numbers: range) -> dict[str, Tensor]:
 def _descend(
     work: _Work, network: nn.Module, stacked: dict[str, Tensor], members: Sequence[Array], numbers: Sequence[int]
 ) -> None:
-    """Plain gradient descent of stacked linear layers, in place: no gradient is kept, and no state of an optimiser."""
+    """Plain gradient descent of stacked linear layers, in place, without stored gradients or optimiser states."""
     training, device = work.training, work.device
     records, labels = torch.tensor(work.x, device=device).flatten(1), torch.tensor(work.y, device=device)
     steps = training.epochs * -(-work.longest // min(training.batch_size, work.longest))
@@ -309,9 +311,10 @@ def _descend(
 def _batches(
     members: Sequence[Array], numbers: Sequence[int], training: Training, seed: int, longest: int
 ) -> Iterator[tuple[Array, Array]]:
-    """Row numbers (models, batch) of each step, -1 where a model has no more, and weights that give each its mean.
+    """Row numbers (models, batch) of each step, and weights (models, batch) that average over each model's batch.
 
-    An epoch has as many steps as the `longest` training set of all models needs.
+    A number of -1, with weight 0, means that the model has no more records in this epoch. An epoch has as many steps as
+    `longest` records need.
     """
     size = min(training.batch_size, longest)
     steps = -(-longest // size)
@@ -329,10 +332,10 @@ def _batches(
 def _networks(
     build: Callable[[], nn.Module], seed: int, numbers: Sequence[int], start: Mapping[str, Tensor] | None
 ) -> list[nn.Module]:
-    made = [_fresh(build, seed, i) for i in numbers]
-    for network in made if start is not None else []:
+    networks = [_fresh(build, seed, i) for i in numbers]
+    for network in networks if start is not None else []:
         network.load_state_dict(dict(start or {}), strict=False)
-    return made
+    return networks
 
 
 def _fresh(build: Callable[[], nn.Module], seed: int, number: int) -> nn.Module:
@@ -340,7 +343,7 @@ def _fresh(build: Callable[[], nn.Module], seed: int, number: int) -> nn.Module:
         torch.manual_seed(int(keyed_rng(seed, "weights", number).integers(2**62)))
         network = build()
     for module in network.modules():
-        # A factory may give trained or shared weights; every model starts anew where its layers know how.
+        # A factory may return trained or shared weights; layers that can be reset get new ones.
         if any(True for _ in module.parameters(recurse=False)) and not hasattr(module, "reset_parameters"):
             return network
     with torch.random.fork_rng(devices=[]):

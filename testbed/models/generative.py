@@ -1,4 +1,4 @@
-"""A generator of tables that a federation can train: its likelihood is exact, and so is each record's loss."""
+"""A generator of tables that a federation can train, with an exact likelihood, and so an exact loss, of each record."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 class Autoregressive(nn.Module):
-    """Each column's categories given those of the columns before it (MADE; Germain et al. 2015, arXiv 1502.03509).
+    """An autoregressive network: it predicts each column from the columns before it (MADE; Germain et al. 2015).
 
-    A record is one-hot (total,), column after column, of `blocks` categories each. Outputs are logits (n, total).
-    `shape` and `classes` say what every model here says of itself; there are no classes.
+    Reference: arXiv 1502.03509. A record is one-hot (total,), column after column; `blocks` are the columns' numbers of
+    categories. Outputs are logits (n, total). `shape` is (total,), and `classes` is not used.
     """
 
     inward: Tensor
@@ -25,7 +25,7 @@ class Autoregressive(nn.Module):
         self.blocks = [int(b) for b in blocks]
         place = torch.repeat_interleave(torch.arange(len(blocks)), torch.tensor(self.blocks))
         degree = torch.arange(hidden) % (len(blocks) - 1)
-        # A hidden neuron of degree m sees columns up to m, and speaks to those after m.
+        # A hidden neuron of degree m reads columns up to m, and feeds the columns after m.
         self.register_buffer("inward", (place[None, :] <= degree[:, None]).float(), persistent=False)
         self.register_buffer("onward", (place[:, None] > degree[None, :]).float(), persistent=False)
         self.first = nn.Linear(shape[0], hidden)

@@ -1,4 +1,4 @@
-"""Network factories. Arguments are plain values, so that a transcript's JSON header can hold them."""
+"""Factories of networks. Their arguments are plain values, so that the JSON header of a transcript can hold them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mlp(shape: Sequence[int], classes: int, hidden: Sequence[int] = (64,), activ
 
 
 def normalised(kind: str, channels: int) -> list[nn.Module]:
-    """No layer, group normalisation, or batch normalisation by each batch's own statistics (train mode)."""
+    """The layers for a kind of normalisation: none, group, or batch (by each batch's own statistics)."""
     if kind == "none":
         return []
     if kind == "group":
@@ -40,7 +40,7 @@ def cnn(
     activation: str = "gelu",
     norm: str = "none",
 ) -> nn.Module:
-    """Convolutions of 5 x 5, each after the first with stride 2, and one linear layer."""
+    """Convolutions of 5 x 5, with stride 2 from the second on, and one linear layer."""
     depth, height, width = shape
     layers: list[nn.Module] = []
     for i, wide in enumerate(channels):
@@ -52,7 +52,10 @@ def cnn(
 
 
 def lenet(shape: Sequence[int], classes: int, channels: int = 12) -> nn.Module:
-    """Three convolutions of 5 x 5 behind sigmoids, weights uniform in [-.5, .5] (Zhu et al. 2019, arXiv 1906.08935)."""
+    """Three convolutions of 5 x 5 with sigmoids and one linear layer (Zhu et al. 2019, arXiv 1906.08935).
+
+    All weights are drawn uniformly from [-0.5, 0.5].
+    """
     depth, height, width = shape
     layers: list[nn.Module] = []
     for stride in (2, 2, 1):
@@ -65,7 +68,7 @@ def lenet(shape: Sequence[int], classes: int, channels: int = 12) -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Two convolutions beside their input, which is thinned out and filled up with noughts where sizes differ."""
+    """Two convolutions whose result is added to their input, which is subsampled and zero-padded if sizes differ."""
 
     def __init__(self, inward: int, outward: int, stride: int, norm: str) -> None:
         super().__init__()
@@ -97,10 +100,11 @@ def resnet20(shape: Sequence[int], classes: int, width: int = 16, norm: str = "b
 
 
 class Imprinted(nn.Module):
-    """A network behind a block that a malicious server can fill with bins (Fowl et al. 2022, arXiv 2110.13057).
+    """A network with a first block that a malicious server can use as bins (Fowl et al. 2022, arXiv 2110.13057).
 
-    The block adds to each input a multiple of one number, the sum of `bins` rectified linear measurements. With a
-    `window` each is cut off there from above too, so that a record moves only those measurements that it falls into.
+    The block computes `bins` linear measurements of the input, applies a ReLU, and adds a linear map of the results to
+    the input. With a `window`, each measurement is also cut off at that value from above, so that a record influences
+    only the measurements whose window it falls into.
     """
 
     def __init__(self, shape: Sequence[int], bins: int, inner: nn.Module, window: float = 0.0) -> None:

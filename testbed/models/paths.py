@@ -1,4 +1,4 @@
-"""By which of three ways many networks of one architecture can be trained at once."""
+"""The choice between three ways to train many networks of one architecture: matrix, vmap or loop."""
 
 from __future__ import annotations
 
@@ -26,14 +26,15 @@ ELEMENTWISE = (
 NORMALISED = nn.modules.batchnorm._BatchNorm  # pyright: ignore[reportPrivateUsage]
 """Layers whose output for a record depends on its batch."""
 DRAWN = nn.modules.dropout._DropoutNd  # pyright: ignore[reportPrivateUsage]
+"""Layers whose output is random in training."""
 
 
 def path_for(network: nn.Module, x: Array | None = None) -> str:
-    """The fastest way that trains this network right, where known on these records: matrix, vmap or loop."""
+    """The fastest way that trains this network correctly: matrix, vmap or loop. Records `x`, if given, test it."""
     tied = len([*network.named_parameters()]) < len([*network.named_parameters(remove_duplicate=False)])
     if tied or any(True for _ in network.buffers()):
-        return "loop"  # running statistics are changed in place, for each model its own
-    if type(network) is nn.Sequential:  # no other forward than one layer after the other
+        return "loop"  # each model changes its own running statistics in place
+    if type(network) is nn.Sequential:  # surely runs one layer after the other
         layers = list(network)[1:] if type(network[0]) is nn.Flatten else list(network)
         learnt = all(p.requires_grad for p in network.parameters())
         if learnt and all(type(m) in (nn.Linear, *ELEMENTWISE) for m in layers):
@@ -44,10 +45,10 @@ def path_for(network: nn.Module, x: Array | None = None) -> str:
 
 
 def _record_by_record(network: nn.Module, x: Array | None) -> bool:
-    """Does a record's output in training depend on that record alone, and on no draw?
+    """Whether a record's output in training depends only on that record, and is not random.
 
-    Otherwise records that only fill a batch up would touch it, or a mask would follow from which models are trained
-    side by side.
+    Otherwise records that only fill up a batch would change the result, or random masks would depend on which models
+    are trained together.
     """
     if any(isinstance(m, (NORMALISED, DRAWN)) for m in network.modules()):
         return False
@@ -55,30 +56,31 @@ def _record_by_record(network: nn.Module, x: Array | None) -> bool:
         return True
     others = np.flatnonzero((x != x[0]).reshape(len(x), -1).any(1))
     if not len(others):
-        return False  # nothing can be told of records that are all alike
+        return False  # equal records cannot show whether they influence each other
     pair = torch.tensor(x[[0, others[0]]])
     training = network.training
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            made = [network.train()(given)[0] for given in (pair, pair, pair[[0, 0]])]
-    except Exception:  # whatever a module that is somebody else's may raise
+            outputs = [network.train()(batch)[0] for batch in (pair, pair, pair[[0, 0]])]
+    except Exception:  # a user's module may raise anything
         return False
     finally:
         network.train(training)
-    return all(torch.allclose(made[0], other, rtol=1e-4, atol=1e-6) for other in made[1:])
+    return all(torch.allclose(outputs[0], other, rtol=1e-4, atol=1e-6) for other in outputs[1:])
 
 
 def _vmaps(network: nn.Module, x: Array) -> bool:
-    """Does every step of the network know how to be done for many models at once? Those of an LSTM do not."""
+    """Whether `torch.func.vmap` can run every step of the network; it cannot run an LSTM."""
     stacked = {k: p.detach()[None].expand(2, *p.shape) for k, p in network.named_parameters()}
-    given = torch.tensor(x[:2]).expand(2, *x[:2].shape)
+    batch = torch.tensor(x[:2]).expand(2, *x[:2].shape)
     try:
         with torch.no_grad():
-            torch.func.vmap(partial(called, network), randomness="different")(stacked, given)
-    except Exception:  # whatever a module that is somebody else's may raise
+            torch.func.vmap(partial(called, network), randomness="different")(stacked, batch)
+    except Exception:  # a user's module may raise anything
         return False
     return True
 
 
 def called(network: nn.Module, parameters: dict[str, Tensor], x: Tensor) -> Tensor:
+    """The network's outputs for records `x` with these parameters."""
     return cast(Tensor, torch.func.functional_call(network, parameters, (x,)))

@@ -1,4 +1,4 @@
-"""Many fully connected networks in one: stacked layers, and a step of descent as soon as a gradient is known."""
+"""Stacked fully connected networks: their layers, losses, and a gradient step that stores no gradient."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 Outputs = Literal["logits", "probabilities", "number"]
 SMALLEST = 1e-12
+"""Smaller probabilities count as this one, so that no loss is infinite."""
 
 
 def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
-    """Cross-entropy (...) of answers (..., outputs); a single output is that of the second of two classes.
+    """Losses (...) of answers (..., outputs): the cross-entropy, or the squared error if outputs are a number.
 
-    Of outputs that are a number, the squared error. A module may leave the axis of a single output away.
+    A single output belongs to class 1 of two classes; its axis may be missing.
     """
     answers = answers[..., None] if answers.ndim == y.ndim else answers
     if outputs == "number":
@@ -30,7 +31,7 @@ def losses(answers: Tensor, y: Tensor, outputs: Outputs) -> Tensor:
 
 
 def linear(x: Tensor, weights: Tensor, bias: Tensor | None) -> Tensor:
-    """Records (models, n, in) times weights (models, out, in), and the bias (models, out)."""
+    """A linear layer of each model: records (models, n, in) by weights (models, out, in), plus bias (models, out)."""
     return torch.bmm(x, weights.mT) if bias is None else torch.baddbmm(bias[:, None], x, weights.mT)
 
 
@@ -40,8 +41,8 @@ def matrix(
     x: Tensor,
     product: Callable[[Tensor, Tensor, Tensor | None], Tensor] = linear,
 ) -> Tensor:
-    """Stacked linear layers (models, out, in) on records (models, n, features), one matrix product a layer."""
-    # By place: `named_children` tells of a layer that stands in two places once.
+    """Outputs (models, n, outputs) of stacked networks for records (models, n, features), by one product a layer."""
+    # By position: `named_children` names a layer that stands in two positions only once.
     for place, layer in zip(_places(network), cast(nn.Sequential, network), strict=True):
         if isinstance(layer, nn.Linear):
             x = product(x, parameters[f"{place}.weight"], parameters.get(f"{place}.bias"))
@@ -51,14 +52,14 @@ def matrix(
 
 
 def _places(network: nn.Module) -> list[str]:
-    """The names by which a sequence holds its layers, repeated ones as well."""
+    """The names of a sequence's layers, repeated layers included."""
     return [name for name, _ in network.named_modules(remove_duplicate=False) if name]
 
 
 class Descent(torch.autograd.Function):
-    """Stacked linear layers that take their step as soon as their gradient is known.
+    """Stacked linear layers that take their gradient step during the backward pass.
 
-    `reached` is a number that wants a gradient, so that one is asked of the first layer as well.
+    The fourth argument is a number that requires a gradient, so that the backward pass also reaches the first layer.
     """
 
     @staticmethod

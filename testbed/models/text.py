@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 PADDING = 0
-"""Fills a sentence up to the model's length, and is what a decoder predicts after the last word."""
+"""The number that fills a sentence up to the model's length; a decoder predicts it after the last word."""
 HEADS = 4
-"""Attention heads of a layer, unless told otherwise."""
+"""The default number of attention heads of a layer."""
 
 
 class SelfAttention(nn.Module):
@@ -28,7 +28,7 @@ class SelfAttention(nn.Module):
         hidden = padded[:, None, None, :].expand(n, 1, length, length)
         if self.causal:
             hidden = hidden | torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        # A position always sees itself, so that no row of the softmax is empty.
+        # Every position sees itself, so that no row of the softmax is empty.
         hidden = hidden & ~torch.eye(length, dtype=torch.bool, device=x.device)
         scores = parts[0] @ parts[1].transpose(-1, -2) / (width // self.heads) ** 0.5
         weights = scores.masked_fill(hidden, float("-inf")).softmax(-1)
@@ -36,7 +36,7 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and two linear layers, each behind a layer normalisation and beside a residual connection."""
+    """Attention, then two linear layers, each after a layer normalisation and with a residual connection."""
 
     def __init__(self, width: int, heads: int, causal: bool) -> None:
         super().__init__()
@@ -52,9 +52,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A small transformer without dropout; a record is `shape[0]` word numbers, filled up with `PADDING`.
 
-    `causal` makes it a decoder: outputs are logits (n, length, vocabulary) of each next word, by the embedding's own
-    weights, and the loss is a sentence's mean over its words and its end. Otherwise it is an encoder, whose outputs
-    (n, classes) come from the mean over the words.
+    If `causal`, it is a decoder: outputs are logits (n, length, vocabulary) of each next word, computed with the
+    embedding's weights. Otherwise it is an encoder, whose outputs (n, classes) come from the mean over the words.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class Transformer(nn.Module):
         return self.head((state * kept).sum(1) / kept.sum(1).clamp_min(1))
 
     def losses(self, outputs: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Of a decoder each sentence's mean loss (n,) over its words and its end; of an encoder that of its class."""
+        """Loss (n,) of each sentence: for a decoder its mean over next words and the end, else the class's loss."""
         if not self.causal:
             return nn.functional.cross_entropy(outputs, y, reduction="none")
         words = x.long()

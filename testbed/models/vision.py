@@ -11,9 +11,9 @@ from testbed.models.text import Block
 
 
 class VisionTransformer(nn.Module):
-    """Patches of a picture as tokens, and a linear layer on their mean (Dosovitskiy et al. 2021, arXiv 2010.11929).
+    """A vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929): patches are tokens; their mean is classified.
 
-    Attention is written out, as gradient matching differentiates it twice and torch's fused kernel cannot.
+    Attention is written out, because gradient matching differentiates it twice, which torch's fused kernel cannot.
     """
 
     def __init__(
