@@ -1,5 +1,5 @@
-"""Attacks: one file each. Adding one means adding a file in a folder here, and its test.
+"""Attacks. To add one, add a file in a folder here, and its test.
 
 An attack reads a view and answers a question with a claim. It never imports the judge, the harness, the data or a
-`Split`, so it has nothing to peek at; `tests/test_architecture.py` holds it to that.
+`Split`, so it cannot read the truth; `tests/test_architecture.py` checks this.
 """

@@ -1,4 +1,4 @@
-"""Does the attacker's own gradient say anything? Where it is the same for every record, it finds no record."""
+"""A check of the attacker's own gradient: if it is the same for every record, it cannot find any record."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from testbed import models
 from testbed.core import Array, Unavailable
 
 DRAWS = 4
-"""Batches drawn at random, and as many of other people's records where there are any, on which a gradient is tried."""
+"""Random batches on which the gradient is tried, and as many batches of other people's records, if there are any."""
 ROUNDING = 1e-7
-"""Gradients whose difference is this share of their length are the same in 32 bits."""
+"""Gradients that differ by at most this share of their length are equal: the rest is rounding error of 32 bits."""
 
 ZERO = Unavailable(
     "zero_own_gradient",
@@ -34,7 +34,7 @@ NOT_FINITE = Unavailable(
 
 
 def gradient(loss: Tensor, parameters: Sequence[Tensor], *, create_graph: bool = False) -> list[Tensor]:
-    """The gradient by each parameter; zeros where the loss does not depend on it, as of an output that is detached."""
+    """The gradient by each parameter; zeros if the loss does not depend on the parameter."""
     if not loss.requires_grad:
         return [torch.zeros_like(p) for p in parameters]
     return list(
@@ -45,7 +45,7 @@ def gradient(loss: Tensor, parameters: Sequence[Tensor], *, create_graph: bool =
 
 
 def says_nothing(gradients: Sequence[Sequence[Tensor]]) -> Unavailable | None:
-    """Why nothing can be found by a gradient that takes these values on different records; None where it can."""
+    """The reason why a gradient with these values on different records can find nothing, or None if it can."""
     made = [torch.cat([g.detach().flatten().double() for g in one]) for one in gradients]
     made = [one for one in made if bool(one.isfinite().all())]
     if not made:
@@ -66,7 +66,7 @@ def tried(
     others: Array | None,
     rng: np.random.Generator,
 ) -> Unavailable | None:
-    """`says_nothing` of the gradient on batches with classes `y`: of records drawn at random, and of other people's."""
+    """`says_nothing` for the gradient on batches with classes `y`: random records, and records of `others`."""
     batches = [rng.uniform(*within, (len(y), *shape)) for _ in range(DRAWS)]
     if others is not None and len(others):
         batches += [others[rng.integers(0, len(others), len(y))] for _ in range(DRAWS)]
@@ -78,11 +78,11 @@ def tried(
 
 
 def without_loss(model: nn.Module, parameters: Mapping[str, Tensor], x: Tensor, y: Tensor) -> bool:
-    """Whether the loss is zero for every record whatever its class, so that no score by loss can differ."""
+    """Whether the loss is zero for every record and class, so that a score by loss cannot distinguish records."""
     with torch.no_grad():
         if bool(models.losses_of(model, parameters, x, y).any()):
             return False
         outputs = torch.func.functional_call(model, dict(parameters), (x,))
-        if outputs.ndim == 2 and outputs.shape[1] > 1:  # a model that knows every record by heart fits no other class
+        if outputs.ndim == 2 and outputs.shape[1] > 1:  # a model that memorised every record fits no other class
             return not bool(models.losses_of(model, parameters, x, (y + 1) % outputs.shape[1]).any())
     return True

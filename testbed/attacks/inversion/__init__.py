@@ -1,1 +1,1 @@
-"""Attacks that rebuild records from what a federation exchanges: see the module of each."""
+"""Reconstruction attacks on federations: which records are behind the exchanged gradients or weights?"""

@@ -1,4 +1,4 @@
-"""What one hospital, or several together, learn of the others from the global model alone."""
+"""Reconstruction by curious clients: their own updates are subtracted from the change of the global model."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from testbed.core import Array, Batch, Cohort, Exchange, Parameters, Reconstruct
 
 
 def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Parameters, dict[str, Array]]]:
-    """By round the model that was sent, and the mean of what all clients returned that are not in this view.
+    """By round: the model that was sent, and the mean of what the clients outside this view returned.
 
-    Clients are weighted by their numbers of examples, `examples` all together. The mean of the others is then
-    (examples m - sum of n_i u_i) / (examples - sum of n_i) over the clients of this view; where `examples` is 0, all
-    clients are taken to hold what these do on average. What was aggregated, m, is in FedAvg the next global model, and
-    in FedSGD (w_r - w_{r+1}) / lr. A round is left out of which the next global model was not seen, of which one of
-    these clients did not answer, or in which they hold all the examples.
+    The server weights clients by their numbers of examples, `examples` in total. The mean of the others is then
+    (examples m - sum of n_i u_i) / (examples - sum of n_i), summed over the clients i of this view. If `examples` is 0,
+    all clients are assumed to hold as many as those of this view on average. The aggregate m is the next global model
+    (FedAvg), or (w_r - w_{r+1}) / lr (FedSGD). A round is left out if the next global model was not seen, if one of
+    these clients did not answer, or if they hold all examples.
     """
     protocol = view.protocol
     rounds: defaultdict[int, list[Exchange]] = defaultdict(list)
@@ -66,15 +66,16 @@ def aggregate_difference(
     reader: str = "analytic_linear",
     examples: int = 0,
 ) -> Reconstruction:
-    """Subtract one's own updates from the aggregate, and read what is left as a server would.
+    """Subtract the attackers' own updates from the aggregate, and read the rest with a server's attack.
 
-    Threat model: a curious client, or several that collude, who see successive global models and know the protocol,
-    the server's learning rate, how many clients take part, and where these hold unequal numbers of `examples`, how
-    many they hold together (Melis et al. 2019 observe the same difference). Where all but one collude, or there are
-    two clients, the rest is the other's update; otherwise it is the mean of the others'. `reader` is the server's
-    attack that reads it. Limit: float32 rounding of the global model, in FedSGD divided by the learning rate; where
-    one of the others dropped out, what is left is too large. Raises `Unavailable` where those who collude hold unequal
-    numbers themselves and `examples` is not told: what is left would be anybody's guess.
+    Threat model: a curious client, or several that collude. They see successive global models, and know the protocol,
+    the server's learning rate and the number of clients. If clients hold unequal numbers of records, they also know the
+    total, `examples` (Melis et al. 2019 observe the same difference). If only one client does not collude, the rest is
+    that client's update; otherwise it is the mean of the others' updates. `reader` names the server's attack.
+
+    Limits: float32 rounding of the global model (divided by the learning rate in FedSGD); if another client dropped
+    out, the rest is too large. Raises `Unavailable` if the attackers hold unequal numbers of records themselves and
+    `examples` is not given, because the rest is then unknown.
     """
     if not examples and len({e.metrics.get("num-examples", 1.0) for e in view.exchanges}) > 1:
         raise Unavailable("unequal_examples", "how many records all clients hold together (examples)")

@@ -1,4 +1,4 @@
-"""The bias trick: a linear layer's gradient is its input, up to a known factor."""
+"""The bias trick: a linear layer's gradient is a multiple of its input, and the bias gradient gives the factor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unava
 def solve(weight: Array, bias: Array) -> Array | None:
     """The input x of a layer from its gradients, dL/dW = dL/db x^T; None if no neuron is active.
 
-    [dL/dW | dL/db] is dL/db times (x, 1), a matrix of rank one, and its first right singular vector is (x, 1) up to
-    its length. That is total least squares (Golub and Van Loan 1980): noise of one size on every entry turns the
-    answer about at random, and does not shrink it, as noise in the denominator of `by_bias` does.
+    [dL/dW | dL/db] is dL/db times (x, 1), a matrix of rank one. Its first right singular vector is (x, 1), except for
+    its length. This is total least squares (Golub and Van Loan 1980): noise of equal size on all entries rotates the
+    result at random, but does not shrink it. Noise in the denominator of `by_bias` does.
     """
     both = np.column_stack([weight, bias])
-    # Only lengths relative to each other count, so that gradients far below 1 do not vanish in squares.
+    # Scaled, so that squares of very small gradients do not become zero.
     largest = float(np.abs(both).max(initial=0.0))
     if largest == 0 or not bias.any():
         return None
@@ -28,7 +28,7 @@ def solve(weight: Array, bias: Array) -> Array | None:
 
 
 def by_bias(weight: Array, bias: Array) -> Array | None:
-    """The same by least squares over the layer's neurons, dL/db taken for exact; None if no neuron is active."""
+    """The same input by least squares over neurons, assuming that dL/db is exact; None if no neuron is active."""
     energy = float(bias @ bias)
     return (bias @ weight) / energy if energy > 0 else None
 
@@ -52,12 +52,12 @@ def analytic_linear(
     *,
     exact_bias: bool = False,
 ) -> Reconstruction:
-    """Read the record off the first linear layer's gradient: dL/dW = dL/db x^T, exact for a batch of one.
+    """Compute the record from the first linear layer's gradient: dL/dW = dL/db x^T, exact for a batch of one.
 
     Threat model: a curious server that follows the protocol and knows the architecture (Phong et al. 2018; Geiping
-    et al. 2020, proposition 3.1). It need not know of noise on the update: the record is read off the first singular
-    vector of weight and bias gradient together. With `exact_bias` the bias gradient is taken for exact, as published.
-    A larger batch gives one mixture. Limit: float precision, and at least one active neuron.
+    et al. 2020, proposition 3.1). The record is the first singular vector of weight and bias gradient together, which
+    also works if the update is noisy. With `exact_bias` the bias gradient is assumed to be exact, as published. A
+    larger batch gives a mixture of its records. Limits: float precision, and at least one active neuron.
     """
     width = math.prod(question.shape)
     rebuilt: dict[tuple[int, int], Array] = {}

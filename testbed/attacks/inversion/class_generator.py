@@ -1,4 +1,4 @@
-"""What the other clients' classes look like: a generator trained against the global models (Hitaj et al. 2017)."""
+"""Class inversion in a federation: a generator trained against the global models (Hitaj et al. 2017)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ BATCH = 64
 
 
 class Generator(nn.Module):
-    """Records of a class from normal draws: pictures by convolutions, all else by two linear layers, within bounds."""
+    """A network that makes records of a class from normal draws, within the bounds of the inputs.
+
+    Pictures are made by convolutions, other records by two linear layers.
+    """
 
     def __init__(self, question: Classes) -> None:
         super().__init__()
@@ -56,7 +59,7 @@ def _width(question: Classes) -> Array:
 def taught(
     question: Classes, model: ModelSpec, sent: Sequence[Parameters], steps: int, rng: np.random.Generator
 ) -> tuple[Generator, torch.Generator]:
-    """A generator trained for `steps` against each of these models in turn to make what the model takes for a class."""
+    """A generator trained to make records that the models assign to a given class, for `steps` against each in turn."""
     network = models.build(model)
     draw = torch.Generator().manual_seed(int(rng.integers(2**31)))
     with torch.random.fork_rng(devices=[]):
@@ -89,9 +92,9 @@ def _read(view: Transcript, question: Classes, rng: np.random.Generator, steps: 
 
 
 def _has_gradient(question: Classes, model: ModelSpec, sent: Parameters) -> None:
-    """Raises `Unavailable` where the loss assumed is zero for every record, so that a generator learns nothing."""
+    """Raises `Unavailable` if the assumed loss has no gradient, so that a generator cannot learn from it."""
     network = models.build(model)
-    own = keyed_rng(0, "own gradient")  # not the attack's: what it draws must not depend on this look
+    own = keyed_rng(0, "own gradient")  # not the attack's generator: its draws must not depend on this check
     y = torch.arange(question.count)
     found: list[list[Tensor]] = []
     for _ in range(DRAWS):
@@ -114,11 +117,12 @@ def _has_gradient(question: Classes, model: ModelSpec, sent: Parameters) -> None
 def class_generator(
     view: Transcript, question: Classes, auxiliary: Cohort | None, rng: np.random.Generator, *, steps: int = 40
 ) -> Representatives:
-    """Train a generator against each global model in turn; claim what it makes of each class at its centre.
+    """Train a generator against each global model in turn, and claim its output for each class at latent code zero.
 
-    Threat model: a curious client that takes part, keeps every global model it is sent, and wants to know what records
-    of classes look like that only others hold (Hitaj et al. 2017, without their poisoning). It knows the bounds of the
-    inputs, and no record of those classes. `steps` a round. Raises `Unavailable` unless it saw a trained model.
+    Threat model: a curious client that takes part, stores every global model it receives, and asks what records of
+    classes look like that only other clients hold (Hitaj et al. 2017, without their poisoning). It knows the bounds of
+    the inputs, and no record of those classes. The generator makes `steps` training steps a round. Raises `Unavailable`
+    unless the client saw a trained model.
     """
     return _read(view, question, rng, steps)
 
@@ -134,10 +138,10 @@ def _deceive(
     steps: int = 40,
     wrong: Collection[int] = (0,),
 ) -> Act:
-    """Returns its own training and one more step on `fakes` made of all other classes, called one of `wrong`.
+    """Returns the result of its training, after one more step on `fakes` of other classes, labelled as one of `wrong`.
 
-    Whoever holds the real class must then tell it from the fakes. The generator is trained anew in each round against
-    the model that was sent, so that a round does not depend on what this process did before.
+    The clients that hold the real classes must then train to distinguish them from the fakes. The generator is trained
+    again in each round, against the model that was sent, so that rounds do not depend on each other.
     """
     seed = int(rng.integers(2**31))
 
@@ -171,11 +175,11 @@ def _deceive(
 def class_generator_poisoning(
     view: Transcript, question: Classes, auxiliary: Cohort | None, rng: np.random.Generator, *, steps: int = 40
 ) -> Representatives:
-    """As `class_generator`, and in every round feed the others its fakes under a wrong class (Hitaj et al. 2017).
+    """As `class_generator`, while the client also trains the global model on fakes with a wrong class (Hitaj 2017).
 
-    Threat model: a malicious client. Its fakes of the others' classes, called a class of its own, are meant to make
-    whoever holds the real ones train harder at telling them apart, and so show more. Clients return weights (FedAvg).
-    Raises `Unavailable` unless it saw a trained model of such a federation.
+    Threat model: a malicious client. It labels its fakes of other clients' classes as a class of its own. The clients
+    that hold the real classes should then train harder to distinguish them, and so reveal more. Raises `Unavailable`
+    unless clients return weights (FedAvg) and this client saw a trained model.
     """
     if view.protocol.kind == "fedsgd":
         raise Unavailable("no_local_model", "clients that return weights (FedAvg)")

@@ -1,4 +1,4 @@
-"""Unmixing: a linear layer's gradient mixes the batch's records, and what is mixed looks more Gaussian than they do."""
+"""Unmixing a batch: a linear layer's gradient mixes its records, and mixtures are more Gaussian than records."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
 
 ROUNDING = 16 * float(np.finfo(np.float32).eps)
-"""Singular values below this share of the largest are rounding."""
+"""Singular values below this share of the largest one are rounding errors."""
 
 
 @attack(
@@ -38,11 +38,11 @@ def cocktail_party(
 ) -> Reconstruction:
     """Unmix the first linear layer's gradient by independent component analysis (Kariyappa et al. 2023).
 
-    Threat model: a curious server that knows the architecture; any activation, and batches of up to so many records as
-    the layer has neurons. Without a batch size the gradient's rank is taken for it. Pictures are unmixed by the
-    differences of neighbouring pixels, which are nearer to independent than pixels are. The layer's bias is an input
-    that is 1 for everybody, which gives each record its scale and sign. Not exact: it errs as far as records are
-    alike, and limits are the layer's width and the number of inputs.
+    Threat model: a curious server that knows the architecture. The activation may be any, and a batch may hold as many
+    records as the layer has neurons. Without a batch size, the gradient's rank is used. Pictures are unmixed by
+    differences of neighbouring pixels, which are closer to independent than pixels. The bias is an input that is 1 for
+    every record; it gives each record's scale and sign. The result is not exact: errors grow with the similarity of the
+    records. Limits are the layer's width and the number of inputs.
     """
     width = math.prod(question.shape)
     sizes = dict(zip(question.keys, question.sizes, strict=True)) if question.sizes is not None else {}
@@ -56,7 +56,7 @@ def cocktail_party(
 
 
 def unmixed(weight: Array, bias: Array, shape: tuple[int, ...], size: int | None, seed: int, iterations: int) -> Array:
-    """Records (k, width) behind a layer's gradient: `weight` (neurons, width) and `bias` (neurons,)."""
+    """Records (k, width) unmixed from a layer's gradient: `weight` (neurons, width) and `bias` (neurons,)."""
     left, values, mixtures = np.linalg.svd(np.asarray(weight, dtype=np.float64), full_matrices=False)
     rank = int((values > values[0] * ROUNDING).sum()) if len(values) and values[0] > 0 else 0
     kept = rank if size is None else min(size, rank)
@@ -67,7 +67,7 @@ def unmixed(weight: Array, bias: Array, shape: tuple[int, ...], size: int | None
     components = np.eye(1)
     if kept > 1:
         with warnings.catch_warnings():
-            # Where it has not settled, its last step is still the best answer there is.
+            # Without convergence, the last step is still the best available result.
             warnings.simplefilter("ignore", ConvergenceWarning)
             analysis = FastICA(kept, whiten="unit-variance", max_iter=iterations, random_state=seed)
             components = analysis.fit(_independent(mixtures, shape).T).components_
@@ -77,7 +77,7 @@ def unmixed(weight: Array, bias: Array, shape: tuple[int, ...], size: int | None
 
 
 def _independent(mixtures: Array, shape: tuple[int, ...]) -> Array:
-    """What of each mixture (k, n) is nearest to independent: of pictures, differences of neighbours."""
+    """The values (k, m) of mixtures (k, n) that are nearly independent: for pictures, differences of neighbours."""
     if len(shape) != 3:
         return mixtures
     pictures = mixtures.reshape(len(mixtures), *shape)

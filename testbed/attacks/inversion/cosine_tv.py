@@ -1,4 +1,4 @@
-"""Gradient matching: find records whose gradient points where the client's did."""
+"""Gradient matching: find records whose gradient has the same direction as the client's."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ def cosine_tv(
 ) -> Reconstruction:
     """Minimise the cosine distance between gradients plus total variation, by signed Adam steps (Geiping et al. 2020).
 
-    Threat model: a curious server that knows the architecture and the batch size. Labels are used where the threat
-    grants them, else their counts are recovered from the last bias gradient. Of several restarts the one with the
-    smallest objective is returned; no other criterion could be known to an attacker. No exactness is claimed.
+    Threat model: a curious server that knows the architecture and the batch size. Labels are used if the threat grants
+    them; otherwise their counts are computed from the last bias gradient. The restart with the smallest objective is
+    returned, because an attacker knows no other criterion. The result is not exact.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     labels: dict[tuple[int, int], Array] = {}
@@ -59,7 +59,7 @@ def cosine_tv(
 
 
 SIDE_BY_SIDE = 8
-"""Up to this batch size restarts run as one computation: `benchmarks/inversion.py restarts` measures both ways."""
+"""Up to this batch size, restarts run as one computation; `benchmarks/inversion.py restarts` measures both ways."""
 
 
 def _together(task: Task, tv: float) -> Callable[[Tensor], Tensor]:

@@ -1,4 +1,4 @@
-"""Text from a transformer's gradient: the inputs of a linear layer span its gradient, and there are few words."""
+"""Text from a transformer's gradient: the gradient of a linear layer lies in the span of its inputs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from testbed.core.randomness import keyed_rng
 from testbed.models.text import PADDING
 
 PROJECTIONS = ("qkv", "in_proj", "c_attn", "query", "key", "value", "q_proj", "k_proj", "v_proj")
-"""Names by which a linear layer is known for one of attention's input maps."""
+"""Names of linear layers that are input maps of attention."""
 CHUNK = 256
+"""Sentences whose states are computed together."""
 
 
 @attack(
@@ -40,16 +41,17 @@ def dager(
     tolerance: float = 1e-3,
     searches: int = 96,
 ) -> Reconstruction:
-    """Keep the words, then the sentences, whose states lie in the span of the attention gradients (DAGER; Petrov et
-    al. 2024).
+    """Find the words, then the sentences, whose states lie in the span of the attention gradients (DAGER; Petrov 2024).
 
-    Threat model: a curious server that knows a transformer of two or more layers; nothing else, not the batch size.
-    The gradient of attention's input maps has its rows in the span of the batch's states. In the first layer a state
-    tells a word and its place; in the second, of a decoder, the whole sentence up to there, so that sentences grow
-    word by word; of an encoder, whose states depend on all words at once, words are exchanged one at a time until all
-    states lie in the span, begun anew up to `searches` times. A vector lies in it if its relative distance is below
-    `tolerance`. Certified (1) where the words found span all of the first layer's gradient and the sentences all of
-    the second's. Limit: batches of fewer words than the layer is wide.
+    Threat model: a curious server that knows a transformer of two or more layers, and not even the batch size. The rows
+    of the gradient of attention's input maps lie in the span of the batch's states. In the first layer, a state depends
+    on a word and its position. In the second layer of a decoder, it depends on the whole sentence up to there, so
+    sentences are extended word by word. In an encoder it depends on all words, so words are exchanged one at a time
+    until all states lie in the span, with up to `searches` restarts. A vector lies in the span if its relative distance
+    is below `tolerance`.
+
+    The certificate is 1 if the states of the found sentences span the whole gradients of both layers, else 0. Limit:
+    batches of fewer words than the layer's width.
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
@@ -82,24 +84,21 @@ def dager(
     return Reconstruction(rebuilt, certificate=certificate)
 
 
-# --- spans ------------------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The row space of a gradient: `basis` (rank, width), orthonormal."""
+    """The row space of a gradient, with an orthonormal `basis` (rank, width); `full` says that it excludes no state."""
 
     basis: Array
     full: bool
 
     @classmethod
     def of(cls, gradient: Array) -> Span:
-        """Directions whose singular value stands above single precision's rounding."""
+        """The span of the singular directions whose values exceed the rounding error of 32 bits."""
         _, values, rows = np.linalg.svd(np.asarray(gradient, dtype=np.float64), full_matrices=False)
         if not len(values) or values[0] <= 0:
             return cls(rows[:0], False)
         kept = int((values > values[0] * max(gradient.shape) * np.finfo(np.float32).eps / 16).sum())
-        # The states behind a layer normalisation have one dimension fewer than there are numbers.
+        # States after a layer normalisation have one dimension fewer than numbers.
         return cls(rows[:kept], kept >= rows.shape[1] - 1)
 
     @property
@@ -107,32 +106,29 @@ class Span:
         return len(self.basis)
 
     def distance(self, vectors: Array) -> Array:
-        """Of each vector (..., width) the share of its length that lies outside, in [0, 1]."""
+        """The share in [0, 1] of each vector's length (vectors (..., width)) that lies outside the span."""
         inside = ((vectors @ self.basis.T) ** 2).sum(-1)
         return np.sqrt(np.clip(1 - inside / np.maximum((vectors**2).sum(-1), 1e-30), 0, 1))
 
 
 def _rank(states: Callable[[Array], Array], sentences: Array) -> int:
-    """How many dimensions the states of these sentences' words span."""
+    """The dimension of the span of the states of these sentences' words."""
     if not len(sentences):
         return 0
     vectors = states(sentences)[sentences != PADDING]
     return int(np.linalg.matrix_rank(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), tol=1e-5))
 
 
-# --- the transformer --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One layer's attention: the module whose input is its state, and the weights that take it."""
+    """One layer's attention: the module whose inputs are the states, and the names of its input weights."""
 
     module: str
     weights: tuple[str, ...]
 
 
 def attention_inputs(model: nn.Module) -> list[Site]:
-    """The attention layers in order, each with the weights of its input maps."""
+    """The attention layers in order."""
     found: dict[str, list[str]] = {}
     for name, module in model.named_modules():
         parent, _, own = name.rpartition(".")
@@ -146,12 +142,12 @@ def attention_inputs(model: nn.Module) -> list[Site]:
     ]
 
 
-class _Reached(Exception):  # noqa: N818 - no error: it ends a forward pass where enough is known
+class _Reached(Exception):  # noqa: N818 - not an error: it ends a forward pass early
     pass
 
 
 def _states(model: nn.Module, site: Site) -> Callable[[Array], Array]:
-    """What a layer's attention is given (n, length, width) for sentences (n, length) of word numbers."""
+    """A function from sentences (n, length) of word numbers to the states (n, length, width) of a layer's attention."""
     module = model.get_submodule(site.module)
 
     def states(sentences: Array) -> Array:
@@ -178,18 +174,15 @@ def _states(model: nn.Module, site: Site) -> Callable[[Array], Array]:
 
 
 def _causal(states: Callable[[Array], Array], length: int, vocabulary: int) -> bool:
-    """Does a later word leave the states of earlier places as they are?"""
+    """Whether the states of earlier positions do not depend on later words."""
     one = np.ones((1, length), dtype=np.int64)
     other = one.copy()
     other[0, -1] = vocabulary - 1
     return length > 1 and bool((states(one)[0, 0] == states(other)[0, 0]).all())
 
 
-# --- words and sentences ----------------------------------------------------------------------------------
-
-
 def words_in(model: nn.Module, site: Site, span: Span, vocabulary: int, length: int, tolerance: float) -> list[Array]:
-    """For each place the words (k,) whose first state lies in the span."""
+    """For each position, the words (k,) whose state in the first layer lies in the span."""
     states = _states(model, site)
     everywhere = np.repeat(np.arange(vocabulary)[:, None], length, 1)
     near = np.concatenate(
@@ -203,9 +196,9 @@ MOST = 1024
 
 
 def grown(states: Callable[[Array], Array], span: Span, candidates: list[Array], tolerance: float) -> Array:
-    """Sentences (k, length) of a decoder, word by word; one ends where no candidate goes on.
+    """Sentences (k, length) of a decoder, extended word by word; a sentence ends if no candidate extends it.
 
-    Where more than `MOST` go on at once, those that lie nearest to the span do.
+    If more than `MOST` sentences can be extended at once, only the nearest to the span are.
     """
     length = len(candidates)
     done: list[Array] = []
@@ -225,7 +218,7 @@ def grown(states: Callable[[Array], Array], span: Span, candidates: list[Array],
 
 
 TOGETHER = 16
-"""So many searches run side by side; those after them begin with words that no sentence found so far explains."""
+"""Searches that run together; later searches begin with words that no sentence found so far explains."""
 
 
 def exchanged(
@@ -236,7 +229,7 @@ def exchanged(
     searches: int,
     rng: np.random.Generator,
 ) -> Array:
-    """Sentences (k, length) of an encoder: from a random choice, one word at a time to where all states fit best."""
+    """Sentences (k, length) of an encoder: random words, exchanged one at a time until all states fit best."""
     length = len(candidates)
     longest = next((i for i, words in enumerate(candidates) if not len(words)), length)
     found = np.empty((0, length), np.int64)
@@ -258,7 +251,7 @@ def exchanged(
 def _improved(
     states: Callable[[Array], Array], span: Span, sentences: Array, candidates: list[Array], rng: np.random.Generator
 ) -> Array:
-    """Each sentence (n, length) where no change of one word, or of its end, brings its states nearer to the span."""
+    """The sentences (n, length) after changes of single words, or of the end, until none brings the states nearer."""
     n, length = sentences.shape
 
     def misfit(tried: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Gradient matching by a second-order method: what works on small smooth networks, and on nothing else."""
+"""Gradient matching by a second-order method, which works only on small smooth networks."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def deep_leakage(
 ) -> Reconstruction:
     """Minimise the squared distance between gradients by L-BFGS with a line search (DLG; Zhu et al. 2019).
 
-    Threat model: a curious server that knows the architecture and the batch size. Labels are not searched for with the
-    records, as there: their counts are recovered beforehand (after Zhao et al. 2020, iDLG). Of several restarts the one
-    with the smallest distance is returned. The squared distance needs second derivatives that are not nought: on
-    rectified linear units it goes nowhere. No exactness is claimed.
+    Threat model: a curious server that knows the architecture and the batch size. In contrast to DLG, labels are not
+    searched together with the records: their counts are computed before (after Zhao et al. 2020, iDLG). The restart
+    with the smallest distance is returned. The squared distance needs second derivatives that are not zero, so the
+    attack fails on ReLU networks. The result is not exact.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     labels: dict[tuple[int, int], Array] = {}
@@ -55,7 +55,7 @@ def deep_leakage(
 
 
 def _searched(task: Task, start: Tensor, iterations: int) -> tuple[Tensor, float]:
-    """Where the search ends, and the squared distance there, infinite where it left all bounds."""
+    """The end of the search, and the squared distance there; infinite if the search diverged."""
     x = start.to(models.DEVICE).requires_grad_()
     optimizer = torch.optim.LBFGS([x], max_iter=iterations, history_size=50, line_search_fn="strong_wolfe")
 

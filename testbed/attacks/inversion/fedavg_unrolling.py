@@ -1,4 +1,4 @@
-"""Inversion of a FedAvg update: the attacker trains as the client did, on records that it looks for."""
+"""Inversion of a FedAvg update: the attacker simulates the client's training on the records that it searches."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def fedavg_unrolling(
     epoch_prior: float = 1.0,
     restarts: int = 1,
 ) -> Reconstruction:
-    """Find records on which the client's local training, done again step by step, gives its update (Dimitrov 2022).
+    """Find records with which the client's local training, simulated step by step, gives its update (Dimitrov 2022).
 
-    Threat model: a curious server that set the local epochs, batch size and learning rate and knows the number of
-    records, not the order in which they were used. Each epoch has its own copies of the records, held together by a
-    prior that does not depend on order, their mean; the copies are matched and averaged at the end. Labels are used
-    where the threat grants them, else their counts are recovered; which of them meet in a batch is guessed anew in
-    each restart, and the restart with the smallest objective is returned. No exactness is claimed.
+    Threat model: a curious server that set the local epochs, batch size and learning rate, and knows the number of
+    records, but not their order. Each epoch has its own copies of the records. A prior on their mean, which does not
+    depend on order, keeps the copies similar; at the end they are matched and averaged. Labels are used if the threat
+    grants them; otherwise their counts are computed. Each restart guesses which labels share a batch, and the restart
+    with the smallest objective is returned. The result is not exact.
     """
     if view.protocol.kind != "fedavg" or not view.protocol.learning_rate or view.protocol.optimizer != "sgd":
         raise Unavailable("no_local_training", "FedAvg with local SGD at a learning rate that the server knows")
@@ -71,7 +71,7 @@ def fedavg_unrolling(
 
 
 def _plan(protocol: Protocol, size: int) -> list[list[slice]]:
-    """The batches of each epoch, as slices of that epoch's copies."""
+    """For each epoch, its batches as slices of the epoch's copies."""
     batch, left = min(protocol.batch_size or size, size), steps(protocol, size)
     plan: list[list[slice]] = []
     while left > 0:
@@ -109,7 +109,7 @@ def _retraining(
 
 
 def _merged(copies: Array, y: Array) -> Array:
-    """The mean over epochs (size, ...) of copies (epochs, size, ...), after matching those of one class."""
+    """The mean (size, ...) over epochs of copies (epochs, size, ...), after matching copies of the same class."""
     total = copies[0].astype(np.float64)
     for other in copies[1:]:
         cost = cdist(copies[0].reshape(len(y), -1), other.reshape(len(y), -1), "sqeuclidean")

@@ -1,4 +1,4 @@
-"""Fishing: a server that changes the last layer so that one record of a large batch makes the gradient alone."""
+"""Fishing: a malicious server changes the last layer so that a single record of a large batch makes the gradient."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Recon
 from testbed.core.randomness import keyed_rng
 
 SHARPNESS = 1e3
-"""Logits to each standard deviation of a class along the line it is told by: who is above is told with certainty."""
+"""Logits for each standard deviation of a class along the direction: large enough that predictions are certain."""
 
 
 def act(
@@ -33,12 +33,12 @@ def act(
     target: int | None = None,
     batch: int = 64,
 ) -> Act:
-    """Replace the last layer by a single direction, along which one class lies above a threshold and all else below.
+    """Sends a last layer with a single direction, along which one class lies above a threshold and the others below.
 
-    The direction is a linear discriminant's, of one half of the `auxiliary` records, on the features that the model
-    sent would give them. Records of the class above the threshold, and others' below, are predicted with certainty
-    and give no gradient below the last layer. The threshold is where the other half says that exactly one record in
-    `batch` is likeliest to be left. `target` is the class, by default each in turn, a round each.
+    The direction is a linear discriminant of the features that the model gives one half of the `auxiliary` records.
+    Records of the class above the threshold, and other records below it, are predicted with certainty, and have no
+    gradient below the last layer. The threshold is the one at which, by the other half, exactly one record of `batch`
+    most probably remains. `target` is the class; by default each round takes the next class.
     """
     remembered: dict[str, Array] = {}
 
@@ -63,7 +63,7 @@ def act(
 
 
 def _likeliest_alone(along: Array, ours: Array, batch: int) -> float:
-    """The threshold at which a batch likeliest holds one of ours below it and nobody else above (Poisson counts)."""
+    """The threshold with the largest chance of one record of the class below and no other above (Poisson counts)."""
     levels = np.sort(along)
     levels = np.append((levels[1:] + levels[:-1]) / 2, 2 * levels[-1] - levels[0])
     below = batch * np.array([(ours & (along < level)).mean() for level in levels])
@@ -72,7 +72,7 @@ def _likeliest_alone(along: Array, ours: Array, batch: int) -> float:
 
 
 def last_linear_names(parameters: Parameters) -> tuple[str, str]:
-    """The names of the last fully connected layer's weight and bias. Raises `Unavailable` where there is none."""
+    """The names of the last fully connected layer's weight and bias. Raises `Unavailable` if there is none."""
     for name, weight in reversed(list(parameters.items())):
         bias = name.removesuffix("weight") + "bias"
         if name.endswith("weight") and weight.ndim == 2 and bias in parameters:
@@ -81,7 +81,7 @@ def last_linear_names(parameters: Parameters) -> tuple[str, str]:
 
 
 def _features(network: nn.Module, at: dict[str, Tensor], layer: str, x: Array) -> Array:
-    """What the last layer is given of each record (n, width)."""
+    """The inputs (n, width) of the last layer, for each record."""
     held: list[Tensor] = []
 
     def keep(module: nn.Module, given: tuple[Any, ...]) -> None:
@@ -115,13 +115,13 @@ def fishing(
     tv: float = 0.02,
     tolerance: float = 1e-3,
 ) -> Reconstruction:
-    """Rebuild the few records of a class that were left to make a large batch's gradient (Wen et al. 2022).
+    """Reconstruct the few records of a class that alone make a large batch's gradient (Wen et al. 2022).
 
-    Threat model: a malicious server that chooses the last layer's parameters, not the architecture, and holds
-    auxiliary records of all classes. Behind a fully connected first layer the record is read exactly, and claimed
-    where two neurons agree on it (relative difference below `tolerance`); behind any other it is found by gradient
-    matching, as if it were the whole batch, and no exactness is claimed. Limit: one record a batch, where exactly one
-    of the class lies below the threshold and nobody of another class above.
+    Threat model: a malicious server that chooses the last layer's parameters, but not the architecture, and holds
+    auxiliary records of all classes. If the first layer is fully connected, the record is exact, and claimed if two
+    neurons agree on it (relative difference below `tolerance`). Otherwise it is found by gradient matching, as if it
+    were the whole batch, and is not exact. Limit: one record a batch, and only if exactly one record of the class lies
+    below the threshold and no record of another class above it.
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
@@ -150,7 +150,7 @@ MIXTURES = 40
 
 
 def apart(found: Array, tolerance: float) -> Array:
-    """Of these points (n, width), heard loudest first, those that do not lie between two others: no mixtures."""
+    """The points (n, width), strongest first, that do not lie between two others, so that none is a mixture."""
     points = found[:MIXTURES]
     kept: list[Array] = []
     for i, point in enumerate(points):
@@ -173,7 +173,10 @@ def _matched(
     learning_rate: float,
     tv: float,
 ) -> Array:
-    """The record (1, ...) whose gradient below the last layer, which all records pull at, points where this does."""
+    """The record (1, ...) whose gradient below the last layer has the same direction as this one.
+
+    The last layer is left out, because all records of the batch contribute to its gradient.
+    """
     below = {k: v.requires_grad_() for k, v in at.items() if k not in last_linear_names(gradient)}
     target = [torch.from_numpy(gradient[k].astype(np.float32)) for k in below]
     if not any(bool(t.any()) for t in target):
@@ -187,7 +190,7 @@ def _matched(
 
     drawn = rng.uniform(question.low, question.high, (1, *question.shape))
     start = torch.tensor(drawn, dtype=torch.float32)
-    # Where the model sent is certain of everybody, the search has nowhere to go, and its start is no claim.
+    # If the model is certain about every record, there is no gradient to follow, so nothing is claimed.
     if says_nothing([own_gradient(models.loss_of(network, {**at, **below}, start, y), list(below.values()))]):
         return np.empty((0, *question.shape))
     return descend(objective, start, question, iterations, learning_rate)[0].numpy()

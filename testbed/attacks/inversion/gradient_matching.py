@@ -1,4 +1,4 @@
-"""What all gradient matching shares: the update to be matched, what is known of its batch, and the way downhill."""
+"""The common parts of gradient matching: the update to match, the batch's labels, and the descent."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from testbed.core.randomness import keyed_rng
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One update to be matched: the model with the parameters sent, and the gradient that came back as `target`.
+    """One update to match: the model with the parameters that were sent, and the returned gradient `target`.
 
-    `y` (size,) are the batch's classes, granted or recovered; `rng` is the exchange's own, whatever order is asked in.
+    `y` (size,) are the batch's classes, granted or computed. `rng` depends on the exchange, not on the order of keys.
     """
 
     key: tuple[int, int]
@@ -35,13 +35,13 @@ class Task:
     rng: np.random.Generator
 
     def distance(self, x: Tensor) -> Tensor:
-        """1 - cos between the gradient on records `x` and the target."""
+        """1 minus the cosine between the gradient on records `x` and the target."""
         loss = models.loss_of(self.model, self.parameters, x, self.y)
         own = gradient_of(loss, list(self.parameters.values()), create_graph=True)
         return cosine_distance(own, self.target)
 
     def distances(self, x: Tensor) -> Tensor:
-        """The same for several batches (runs, size, ...) side by side, (runs,)."""
+        """The same distance (runs,) for several batches (runs, size, ...)."""
         fixed = {k: v.detach() for k, v in self.parameters.items()}
 
         def one(records: Tensor) -> Tensor:
@@ -57,9 +57,9 @@ class Task:
 def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Iterator[Task]:
     """A task for each exchange asked about whose update is not zero.
 
-    Labels are used where the threat grants them, else their counts are recovered from the last bias gradient. Raises
-    `Unavailable` without a model, without batch sizes, where every update is zero, or where the attacker's own gradient
-    is the same for every record, which no search can go by.
+    Labels are used if the threat grants them; otherwise their counts are computed from the last bias gradient. Raises
+    `Unavailable` without a model or batch sizes, if every update is zero, or if the attacker's own gradient is the same
+    for every record, so that no search can follow it.
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
@@ -106,9 +106,9 @@ def _labels(
     question: Batch,
     rng: np.random.Generator,
 ) -> Tensor:
-    """The batch's classes (size,) in ascending order, from the last bias gradient.
+    """The batch's classes (size,) in ascending order, computed from the last bias gradient.
 
-    Raises `Unavailable` where the last layer has no bias for each class, or is not trained.
+    Raises `Unavailable` if the last layer has no bias for each class, or is not trained.
     """
     name = [k for k, _ in model.named_parameters() if k.endswith("bias")][-1:]
     if not name or name[0] not in gradient or gradient[name[0]].shape != (question.classes,):
@@ -122,18 +122,18 @@ def _labels(
 
 
 def total_variation(x: Tensor) -> Tensor:
-    """Mean absolute difference of neighbours within the picture; nothing is padded, so borders are not pulled."""
+    """Mean absolute difference of neighbouring pixels. Nothing is padded, so borders are not changed by the prior."""
     return total_variations(x[None])[0]
 
 
 def total_variations(x: Tensor) -> Tensor:
-    """The same for several batches (runs, ...) side by side, (runs,)."""
+    """The total variation (runs,) of several batches (runs, ...)."""
     down, across = (x[..., 1:, :] - x[..., :-1, :]).abs(), (x[..., 1:] - x[..., :-1]).abs()
     return down.flatten(1).mean(1) + across.flatten(1).mean(1)
 
 
 def cosine_distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
-    """1 - cos of two gradients, over all parameters at once."""
+    """1 minus the cosine of two gradients, over all parameters together."""
     dot = torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
     norms = [torch.stack([(a**2).sum() for a in g]).sum().sqrt() for g in (one, other)]
     return 1 - dot / (norms[0] * norms[1]).clamp_min(1e-12)
@@ -142,9 +142,9 @@ def cosine_distance(one: list[Tensor], other: list[Tensor]) -> Tensor:
 def descend(
     objective: Callable[[Tensor], Tensor], start: Tensor, question: Batch, iterations: int, learning_rate: float
 ) -> tuple[Tensor, Tensor]:
-    """Where `iterations` signed Adam steps within the records' range end, and the objective there.
+    """The records after `iterations` signed Adam steps within the records' range, and the objective there.
 
-    An objective of several runs side by side gives one value each; their steps do not touch one another.
+    An objective of several runs gives one value for each run; the runs do not influence each other.
     """
     x = start.to(models.DEVICE).requires_grad_()
     optimizer = torch.optim.Adam([x], lr=learning_rate)

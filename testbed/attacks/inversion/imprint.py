@@ -1,4 +1,4 @@
-"""Imprint: a server that may change the model writes bins into it, and reads records out of their gradients."""
+"""Imprint: a malicious server adds bins to the model, and reads records from their gradients."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ WEIGHT, BIAS, CONNECT = "imprint.weight", "imprint.bias", "connect.weight"
 
 
 def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec, *, bins: int = 256) -> Act:
-    """Put a linear layer before the model whose neuron i fires for records brighter than the i-th quantile.
+    """Puts a linear layer before the model whose neuron i is active for records brighter than the i-th quantile.
 
-    All neurons share one measurement, the mean of the record; quantiles come from auxiliary records. The layer's
-    outputs re-enter the record with one common weight each, so that every firing neuron gets the same gradient.
+    All neurons have the same measurement, the record's mean; quantiles come from auxiliary records. The layer's outputs
+    are added to the record with equal weights, so that every active neuron has the same gradient.
     """
     width = math.prod(question.shape)
     measured = np.sort(auxiliary.x.reshape(len(auxiliary), -1).mean(1, dtype=np.float64))
     edges = np.quantile(measured, (np.arange(bins) + 0.5) / bins)
-    # Equal quantiles would make two neurons the same and their difference empty.
+    # Equal quantiles would make two neurons equal, and their difference empty.
     edges = np.maximum.accumulate(edges + np.arange(bins) * 1e-9)
     connect = rng.normal(0, 1 / math.sqrt(width), (width, 1)) * 1e-3
     crafted = {
@@ -56,11 +56,11 @@ def imprint(
     *,
     threshold: float = 1e-5,
 ) -> Reconstruction:
-    """Subtract the gradients of neighbouring neurons: what is left is the records between two quantiles.
+    """Subtract the gradients of neighbouring neurons, which leaves the records between two quantiles.
 
-    Threat model: a malicious server that chooses the architecture and its parameters and holds auxiliary records
+    Threat model: a malicious server that chooses the architecture and its parameters, and holds auxiliary records
     (Fowl et al. 2022, Robbing the Fed). Exact for each record that is alone in its bin; the batch size need not be
-    known. Physical limit with k equally likely bins and batch B: a share (1 - 1/k)^(B-1) is alone.
+    known. Limit: with k equally likely bins and a batch of B records, a share (1 - 1/k)^(B-1) is alone.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     for key, _, gradient in gradients(view, question, (WEIGHT, BIAS)):
@@ -71,7 +71,7 @@ def imprint(
 
 
 def read_bins(weight: Array, bias: Array, question: Batch, threshold: float) -> Array:
-    """One record for each bin whose bias gradient stands out, (k, *shape), in range up to rounding."""
+    """A record (k, *shape) for each of the k bins whose bias gradient is not rounding, if it lies in range."""
     biases = np.diff(bias, append=0.0)
     found = np.flatnonzero(np.abs(biases) > threshold * max(float(np.abs(biases).max()), 1e-30))
     if not len(found) or not bias.any():

@@ -1,4 +1,4 @@
-"""How many records of each class a batch held, from the last layer's bias gradient."""
+"""Counts of classes in a batch, computed from the last layer's bias gradient."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from testbed.core import Array
 def label_counts(
     model: nn.Module, parameters: dict[str, torch.Tensor], bias_gradient: Array, size: int, inputs: torch.Tensor
 ) -> Array:
-    """Counts per class (classes,) that sum to `size`, by the largest remainder.
+    """Counts of the classes (classes,) that sum to `size`, rounded by the largest remainder.
 
-    For cross-entropy dL/db = mean(p) - counts / B. The batch's mean prediction is not known; that of `inputs`
-    (auxiliary records, or noise) stands in for it, exactly so for an untrained network.
+    For cross-entropy, dL/db = mean(p) - counts / B. The batch's mean prediction is unknown; the mean prediction for
+    `inputs` (auxiliary records, or noise) replaces it, which is nearly exact for an untrained network.
     """
     with torch.no_grad():
         predicted = torch.func.functional_call(model, parameters, (inputs,)).softmax(1).mean(0).cpu().numpy()
     expected = np.clip(size * (predicted.astype(np.float64) - bias_gradient), 0, None)
-    # Where noise leaves nobody, the mean prediction is all there is.
+    # If noise makes all counts zero or less, only the mean prediction is left.
     expected = expected * size / expected.sum() if expected.sum() > 1e-12 * size else predicted * size
     counts = np.floor(expected).astype(int)
     order = np.argsort(-(expected - counts), kind="stable")

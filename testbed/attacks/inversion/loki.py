@@ -1,4 +1,4 @@
-"""LOKI: bins of its own for every client, so that a sum keeps them apart, and so small that local training fits in."""
+"""LOKI: every client gets bins of its own, so that a sum of updates keeps clients apart, even after local training."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript, Unavailable
 
 WINDOW = 1e-4
-"""Measurements are this small, so that what the block adds to a record is small as well."""
+"""The size of measurements: small, so that the block adds little to a record."""
 FITS = 0.2
-"""The share of its bin by which local training may move a record."""
+"""The share of a bin by which local training may move a record."""
 PARTS = 8
-"""One input in so many is measured; the weights of all others begin at 0, where an update is stored exactly."""
+"""One of this many inputs is measured; the weights of the others begin at 0, where an update is stored exactly."""
 ASKED = 256
 
 
@@ -33,12 +33,12 @@ def act(
     learning_rate: float = 0.0,
     steps: int = 1,
 ) -> Act:
-    """Put `bins` neurons for each of the `clients` before the model; of those sent to a client its own alone can fire.
+    """Puts `bins` neurons for each of the `clients` before the model; at a client only its own block can be active.
 
-    Neuron i of a block answers to records whose measurement, a random one of the inputs that vary most, lies between
-    its i-th quantile in the auxiliary records and the next. With a `learning_rate`, the block is tied to the model so
-    weakly that `steps` local steps move nine records in ten by a fifth of their bin at most; without one (FedSGD)
-    strongly enough to be read out of a rounded sum.
+    Neuron i of a block is active for records whose measurement lies between its i-th quantile in the auxiliary records
+    and the next one; the measurement is a random combination of the inputs that vary most. With a `learning_rate`
+    (FedAvg), the block is connected to the model so weakly that `steps` local steps move nine of ten records by at most
+    a fifth of their bin. Without one (FedSGD), it is connected strongly enough to be read from a rounded sum.
     """
     width = math.prod(question.shape)
     flat = auxiliary.x.reshape(len(auxiliary), -1).astype(np.float64)
@@ -46,13 +46,13 @@ def act(
     centre = flat.mean(0)
     direction = np.zeros(width)
     direction[chosen] = rng.normal(size=len(chosen))
-    # Across the mean record, so that edges lie about 0 and biases are stored finely.
+    # Relative to the mean record, so that edges are near 0 and biases are stored precisely.
     along = np.where(direction != 0, centre, 0)
     direction -= along * (direction @ along) / max(float(along @ along), 1e-12)
     direction /= max(float((flat @ direction).std()), 1e-12)
     measured = flat @ direction
     edges = np.quantile(measured, np.arange(bins + 1) / bins)
-    edges += np.concatenate([[-3.0], np.zeros(bins - 1), [3.0]])  # nobody lies beyond the last ones
+    edges += np.concatenate([[-3.0], np.zeros(bins - 1), [3.0]])  # no record lies beyond the outermost edges
     scale = WINDOW / np.maximum(np.diff(edges), 1e-6)
     silent = -10 * WINDOW - scale.max() * float(np.abs(measured).max() + 10)
     toward = rng.normal(size=width)
@@ -81,7 +81,7 @@ def act(
 
 
 def _input_gradients(spec: ModelSpec, parameters: Parameters, people: Cohort) -> Array:
-    """The gradient of each of some people's losses by the record itself, (n, width)."""
+    """The gradient (n, width) of each record's loss by the record itself, for some people."""
     network = models.build(spec)
     few = people.take(np.arange(min(ASKED, len(people))))
     x = torch.tensor(few.x, requires_grad=True)
@@ -107,13 +107,12 @@ def loki(
     *,
     threshold: float = 1e-3,
 ) -> Reconstruction:
-    """Read every client's records off the sum of all, each from bins that only this client was sent (Zhao et al. 2023).
+    """Read every client's records from the sum of all updates, by bins that only this client received (Zhao 2023).
 
     Threat model: a malicious server that chooses the architecture, sends clients different parameters, and holds
-    auxiliary records; it may see the clients' sum alone, and clients may make local steps (the authors scale a
-    convolution up where this ties the block loosely). Records that are alone in a bin come back, exactly but for the
-    rounding of weights: about 60 dB where clients send weights. Of many local steps a record that is alone in a bin
-    over all of them is read, whatever the batches.
+    auxiliary records. It may see only the clients' sum, and clients may make local steps (the authors scale up a
+    convolution; here the block is connected weakly). A record that is alone in a bin over all local steps is exact,
+    except for the rounding of weights: about 60 dB if clients send weights.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     for key, _, gradient in gradients(view, question, (WEIGHT, BIAS)):

@@ -1,4 +1,4 @@
-"""What a malicious server does against secure aggregation: unmask one client, or make all but one send nothing."""
+"""Attacks of a malicious server on secure aggregation: unmasking clients, or suppressing all clients but one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Reconstructi
 
 
 def unmask(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec) -> Act:
-    """Call every living client dead as well, and ask for shares of both its secrets."""
+    """Claims that every living client also dropped out, to receive shares of both its secrets."""
     return Act(unmask=True)
 
 
@@ -31,17 +31,17 @@ def unmask(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: 
 def secagg_unmasking(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
 ) -> Reconstruction:
-    """Rebuild each client's masks from shares of both its secrets, and read its own update with `reader`.
+    """Restore each client's masks from shares of both its secrets, and read its update with the attack `reader`.
 
-    Threat model: a malicious server under secure aggregation that sends inconsistent lists of who dropped out, the
-    case for which Bonawitz et al. 2017 add a consistency round. The update is exact up to the protocol's rounding.
-    Clients that check what they are asked (the defence consistent_unmasking) give no shares, and nothing is claimed.
+    Threat model: a malicious server under secure aggregation that sends inconsistent lists of clients that dropped out;
+    Bonawitz et al. 2017 add a consistency round against this. The update is exact, except for the protocol's rounding.
+    Clients that check the lists (the defence consistent_unmasking) give no shares, and nothing is claimed.
     """
     return _read(reader, view, question, auxiliary, rng)
 
 
 def suppress(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec, *, target: int = 0) -> Act:
-    """Send every client but the target a model whose first layer never fires."""
+    """Sends every client except the target a model whose first layer is never active."""
     width = math.prod(question.shape)
 
     def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
@@ -68,11 +68,11 @@ def suppress(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model
 def model_inconsistency(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
 ) -> Reconstruction:
-    """Read the target's gradient of the first layer off the sum, in which everybody else's is nought.
+    """Read the target's gradient of the first layer from the sum, in which all other clients' gradients of it are zero.
 
     Threat model: a malicious server under secure aggregation that sends clients different models (Pasquini et al.
-    2022, gradient suppression): neurons of a ReLU layer that never fire have no gradient. What the sum holds of the
-    layer is the target's own gradient times its weight in the sum; `reader` is the attack that reads it.
+    2022, gradient suppression). Neurons of a ReLU layer that are never active have no gradient. The sum's gradient of
+    this layer is therefore the target's own, times the target's weight in the sum. The attack `reader` reads it.
     """
     return _read(reader, view, question, auxiliary, rng)
 

@@ -1,4 +1,4 @@
-"""Gradient matching with two more hints: layers see what they see of other people, and several searches must agree."""
+"""Gradient matching with two further hints: the statistics of normalising layers, and agreement of several searches."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def see_through(
     group: float = 0.01,
     seeds: int = 4,
 ) -> Reconstruction:
-    """Match gradients from several starts that keep near their mean and to layers' statistics (Yin et al. 2021).
+    """Match gradients by several searches that stay near their mean and near layers' statistics (Yin et al. 2021).
 
-    Threat model: as `cosine_tv`, and records of other people. The mean and variance of what each normalising layer is
-    given are kept near those of the auxiliary records; the authors take a batch normalisation's running ones, which
-    the parameters sent here do not hold. Behind a normalisation brightness and contrast leave the gradient as it is,
-    so that only this hint can tell them; a network without one gets none. Searches are matched to the first by least
-    squared distance, and drawn to their mean, once half of the iterations are done. The one that matches the gradient
-    best is returned. No exactness is claimed.
+    Threat model: as `cosine_tv`, with records of other people. The mean and variance of each normalising layer's inputs
+    are kept near those of the auxiliary records; the authors use the running statistics of a batch normalisation, which
+    are not among the parameters here. After a normalisation, the gradient does not depend on brightness and contrast,
+    so only this hint determines them; a network without normalisation has no such hint. After half of the iterations,
+    the records of all searches are matched to those of the first (least squared distance) and drawn towards their mean.
+    The search that matches the gradient best is returned. The result is not exact.
     """
     if auxiliary is None or not len(auxiliary):
         raise Unavailable("no_auxiliary", "records of other people")
@@ -72,7 +72,7 @@ def see_through(
 def _objective(
     task: Task, known: list[Tensor], tv: float, statistics: float, group: float, iterations: int
 ) -> Callable[[Tensor], Tensor]:
-    """Of the searches (seeds, size, ...) one value each; the mean that draws them is found anew now and then."""
+    """An objective with one value for each search (seeds, size, ...); the mean of the searches is updated at times."""
     asked = 0
     centre: Tensor | None = None
 
@@ -94,9 +94,9 @@ def _objective(
 
 
 def _aligned(x: Tensor, y: Tensor) -> Tensor:
-    """Where each search's records should be (seeds, size, ...): the mean over searches, each in its own order."""
+    """The mean over searches, for each search in the order of its own records (seeds, size, ...)."""
     flat = x.flatten(2).cpu().double().numpy()
-    other = (y[:, None] != y[None, :]).cpu().numpy() * 1e12  # records keep their class
+    other = (y[:, None] != y[None, :]).cpu().numpy() * 1e12  # only records of the same class are matched
     order = np.stack([linear_sum_assignment(((flat[0][:, None] - one[None]) ** 2).sum(2) + other)[1] for one in flat])
     mean = torch.stack([one[torch.as_tensor(o, device=x.device)] for one, o in zip(x, order, strict=True)]).mean(0)
     back = [torch.as_tensor(np.argsort(o), device=x.device) for o in order]
@@ -104,7 +104,7 @@ def _aligned(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _moments(task: Task, x: Tensor) -> list[Tensor]:
-    """Mean and variance over records and places of every channel that a normalising layer is given."""
+    """Mean and variance, over records and positions, of every input channel of the normalising layers."""
     seen: list[Tensor] = []
 
     def look(_: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -120,5 +120,5 @@ def _moments(task: Task, x: Tensor) -> list[Tensor]:
 
 
 def _apart(own: list[Tensor], known: list[Tensor]) -> Tensor:
-    """The mean over layers of the relative distance of their statistics."""
+    """The relative distance of two sets of statistics, averaged over layers."""
     return torch.stack([(a - b).norm() / b.norm().clamp_min(1e-6) for a, b in zip(own, known, strict=True)]).mean()

@@ -1,4 +1,4 @@
-"""SPEAR: a batch through a rectified linear layer, taken apart exactly because most of its gradients are zero."""
+"""SPEAR: exact reconstruction of a batch behind a ReLU layer, because many of its gradients are zero."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from testbed.core import Array, Batch, Cohort, Parameters, Reconstruction, Trans
 from testbed.core.randomness import keyed_rng
 
 RANK_FLOOR = 1e-6
-"""Singular values below this share of the largest are rounding in 32 bits."""
+"""Singular values below this share of the largest one are rounding errors of 32 bits."""
 ZERO = 2e-4
-"""|cos| between a neuron's row and a direction below which the neuron says nothing about the direction."""
+"""The |cosine| between a neuron's row and a direction below which the neuron counts as zero in this direction."""
 UNDECIDED = 1e-4
-"""An output this much smaller than the median one may lie on either side of zero in 32 bits."""
+"""Outputs smaller than this share of the median output may have either sign, because of rounding in 32 bits."""
 HITS = 50
-"""Each record's direction is met so often, on average, before the attack gives up."""
+"""How often each record's direction is expected to be guessed before the attack stops."""
 CHUNK = 2048
 
 
@@ -45,14 +45,14 @@ def spear(
     """Unmix a batch exactly from the gradient of a linear layer before a ReLU, and certify it (Dimitrov et al. 2024).
 
     Threat model: a curious server that follows the protocol and knows the architecture, whose first layer is fully
-    connected and followed by a ReLU. The weight gradient is D^T X with D the gradients at the layer's outputs; its
-    rank is the batch size b. A direction of the b-dimensional column space in which many neurons vanish is a column
-    of D, since a ReLU silences about half of them for each record. Directions are guessed from b - 1 neurons each,
-    and fit with a chance of about b / 2^(b-1), so that the guesses needed double with each record;
-    `attempts` bounds them.
+    connected and followed by a ReLU. The weight gradient is D^T X, with the gradients D at the layer's outputs and the
+    records X; its rank is the batch size b. A ReLU makes about half of the neurons inactive for each record. Therefore
+    a direction of the b-dimensional column space in which many neurons are zero is a column of D. A direction is
+    guessed from b - 1 neurons, and is right with a chance of about b / 2^(b-1), so that the number of guesses doubles
+    with each record; `attempts` limits it.
 
     The certificate of a batch is the share of (record, neuron) pairs whose recomputed activity agrees with the zeros
-    found; at 1 all of it is explained. Limits: b different records, fewer than neurons; float precision.
+    found; 1 means that all of it is explained. Limits: b distinct records, fewer than neurons; float precision.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     certificate: dict[tuple[int, int], float] = {}
@@ -76,7 +76,7 @@ def spear(
 
 
 def _layer_of(sent: Parameters, width: int) -> tuple[Array, Array]:
-    """The parameters themselves of the layer whose gradient is read."""
+    """The parameters of the layer whose gradient is read."""
     return first_linear({k: np.asarray(v, dtype=np.float64) for k, v in sent.items()}, width)
 
 
@@ -90,7 +90,7 @@ def unmix(
 ) -> tuple[Array, float] | None:
     """Records (b, width) and their certificate in [0, 1] from the layer's gradients `weight` (k, width), `bias` (k,).
 
-    `size` is b where the attacker knows it, else the rank is read off the singular values. None if nothing is
+    `size` is b if the attacker knows it; otherwise the rank is estimated from the singular values. None if no neuron is
     active, or if too few directions were found to explain the gradient.
     """
     left, singular, right = np.linalg.svd(weight, full_matrices=False)
@@ -119,13 +119,13 @@ def unmix(
 
 
 def _rank(singular: Array) -> int:
-    """Where the singular values fall deepest, on their way to rounding noise."""
+    """The rank: the position of the largest drop among the singular values."""
     floor = np.maximum(singular, 1e-9 * singular[0])
     return 1 + int(np.argmax(floor[:-1] / floor[1:])) if len(floor) > 1 else 1
 
 
 def _guesses(rows: Array, rank: int, rng: np.random.Generator, attempts: int) -> Iterator[list[Array]]:
-    """Directions in which clearly more neurons vanish than the rank - 1 that were made to."""
+    """Guessed directions in which clearly more neurons are zero than the rank - 1 that define the guess."""
     if rank == 1:
         yield [np.ones(1)]
         return
@@ -140,7 +140,7 @@ def _guesses(rows: Array, rank: int, rng: np.random.Generator, attempts: int) ->
 
 
 def _polished(direction: Array, rows: Array) -> Array:
-    """The direction that all the neurons which vanish in it agree upon."""
+    """The direction computed again from all neurons that are zero in it."""
     for _ in range(2):
         silent = rows[np.abs(rows @ direction) < ZERO]
         direction = np.linalg.svd(silent, full_matrices=True)[2][-1]
@@ -148,7 +148,7 @@ def _polished(direction: Array, rows: Array) -> Array:
 
 
 def _distinct(directions: list[Array], rows: Array) -> list[Array]:
-    """Directions that differ, the ones in which most neurons vanish first."""
+    """The distinct directions, in the order of the number of neurons that are zero in them, largest first."""
     matrix = np.array(directions)
     if not len(matrix):
         return []
@@ -169,7 +169,7 @@ def _assemble(
     bias: Array,
     layer: tuple[Array, Array],
 ) -> tuple[Array, float] | None:
-    """The sparsest independent directions as a basis; then any swap that explains more of the activity."""
+    """A basis of the sparsest independent directions, improved by swaps that explain more of the activity."""
     chosen: list[int] = []
     for i in range(len(directions)):
         basis = np.array([directions[j] for j in [*chosen, i]])
@@ -196,7 +196,7 @@ def _assemble(
 def _explained(
     basis: list[Array], left: Array, right: Array, bias: Array, layer: tuple[Array, Array]
 ) -> tuple[Array, float] | None:
-    """Records from a basis, scaled by the bias gradient, and the share of neurons' activities that they explain."""
+    """Records computed from a basis, scaled by the bias gradient, and the share of activities that they explain."""
     mixing = np.array(basis).T
     if np.linalg.cond(mixing) > 1e8:
         return None

@@ -1,4 +1,4 @@
-"""Inversion for tables: categories are relaxed while gradients are matched, and several runs vote on each cell."""
+"""Gradient matching for table rows: categories are relaxed to probabilities, and several runs vote on each cell."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def tabular_inversion(
 ) -> Reconstruction:
     """Match gradients over softmax-relaxed categories, and pool several runs cell by cell (TabLeak; Vero et al. 2023).
 
-    Threat model: a curious server that knows the architecture, the batch size and, where the threat grants it, which
-    features are one category (`blocks`); without that all features are numbers. Runs are aligned to the one with the
-    smallest objective; of its better half a number is the median, a category the most probable one. The certificate
-    is the mean share of runs that agree on a cell, the attacker's own measure of certainty.
+    Threat model: a curious server that knows the architecture, the batch size and, if the threat grants it, which
+    features belong to one category (`blocks`); otherwise all features are numbers. Runs are matched to the one with the
+    smallest objective. In the better half of the runs, a number is their median, a category the most probable one. The
+    certificate is the mean share of runs that agree on a cell, as the attacker's own measure of certainty.
     """
     blocks = question.blocks or (1,) * int(np.prod(question.shape))
     rebuilt: dict[tuple[int, int], Array] = {}
@@ -71,13 +71,13 @@ def tabular_inversion(
 
 
 def relaxed(free: Tensor, blocks: Sequence[int]) -> Tensor:
-    """Free numbers (n, features) as records: a sigmoid for a number, a softmax over each category's features."""
+    """Records from unbounded numbers (n, features): a sigmoid for a number, a softmax over each category's features."""
     parts = free.split(list(blocks), 1)
     return torch.cat([p.sigmoid() if p.shape[1] == 1 else (4 * p).softmax(1) for p in parts], 1)
 
 
 def pooled(runs: list[tuple[Array, float]], blocks: Sequence[int], y: Array) -> tuple[Array, float]:
-    """Records (n, features) that the better half of the runs agree on, and the mean agreement of cells in [0, 1]."""
+    """Records (n, features) pooled over the better half of the runs, and the mean agreement of cells, in [0, 1]."""
     ranked = [records for records, _ in sorted(runs, key=lambda r: r[1])]
     kept = [ranked[0]]
     for other in ranked[1 : max(1, (len(ranked) + 1) // 2)]:

@@ -1,4 +1,4 @@
-"""Trap weights: a server that sends crafted parameters makes neurons fire for one record of a batch each."""
+"""Trap weights: a malicious server sends parameters with which a neuron is active for a single record of a batch."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Recon
 from testbed.core.randomness import keyed_rng
 
 RATES = (0.5, 0.005)
-"""Shares of people for whom the readiest and the rarest neuron fires: for batches of 2 to 200."""
+"""Shares of people for whom the most and the least active neuron is active: for batches of 2 to 200."""
 
 
 def act(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: ModelSpec) -> Act:
-    """Give each neuron of the first layer half negative and half positive weights, and a bias that makes it rare.
+    """Gives each neuron of the first layer half negative, half positive weights, and a bias that keeps it mostly off.
 
-    Biases come from the quantiles of auxiliary records, one share of people after the other between `RATES`, so that
-    the batch size need not be known and inputs may be normalised.
+    Biases are quantiles of auxiliary records, at shares of people between the two `RATES`. The batch size need not be
+    known, and inputs may be normalised.
     """
     width = math.prod(question.shape)
     known = auxiliary.x.reshape(len(auxiliary), width).astype(np.float64)
@@ -58,12 +58,12 @@ def trap_weights(
     *,
     tolerance: float = 1e-4,
 ) -> Reconstruction:
-    """Read a record off every neuron that fired for it alone, known by a second neuron that says the same.
+    """Read a record from every neuron that was active for it alone, confirmed by a second neuron.
 
-    Threat model: a malicious server that chooses parameters, not the architecture, and holds auxiliary records
-    (Boenisch et al. 2021). A neuron's weight gradient over its bias gradient is the mean of the records it fired
-    for, weighed by their loss; two neurons agree on it only where that is one record (relative difference below
-    `tolerance`). Limit: records for which two neurons of this layer fire alone.
+    Threat model: a malicious server that chooses parameters, but not the architecture, and holds auxiliary records
+    (Boenisch et al. 2021). A neuron's weight gradient divided by its bias gradient is the mean of the records for which
+    it was active, weighted by their loss gradients. Two neurons agree on this mean only if it is a single record
+    (relative difference below `tolerance`). Limit: records for which two neurons of this layer are active alone.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     for key, _, gradient in gradients(view, question):
@@ -74,12 +74,12 @@ def trap_weights(
 
 
 def agreeing(weight: Array, bias: Array, tolerance: float) -> Array:
-    """Quotients weight / bias (n, width) that two or more neurons share, each once."""
+    """The distinct quotients weight / bias (n, width) that two or more neurons share."""
     heard = np.abs(bias) > 1e-6 * max(float(np.abs(bias).max()), 1e-30)
     candidates = weight[heard] / bias[heard, None]
     found: list[Array] = []
     left = np.ones(len(candidates), bool)
-    # Those heard loudest are the most precise.
+    # Neurons with the largest gradients are the most precise.
     for i in np.argsort(-np.abs(bias[heard]), kind="stable"):
         if not left[i]:
             continue

@@ -1,4 +1,4 @@
-"""What a client's answer says of its gradient, and how a reading attack gets at it."""
+"""Gradients of clients, computed from what they returned."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcrip
 def gradients(
     view: Transcript, question: Batch, names: Collection[str] | None = None
 ) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
-    """Key, exchange and gradient by parameter name of every exchange asked about that carries an answer.
+    """Key, exchange and gradient (by parameter name) of every exchange asked about that has an answer.
 
-    FedSGD sends the gradient; of FedAvg's new weights the difference to those sent is taken, up to its scale. Only the
-    parameters in `names` are looked at, where they are given, else all that the model trains. Raises `Unavailable`
-    where no exchange can be used, and names why.
+    FedSGD returns the gradient. For FedAvg it is (sent - returned weights) / (learning rate x local steps), the mean
+    gradient of the local steps. Only the parameters in `names` are read, or all trained ones if none are named. Raises
+    `Unavailable`, with the reason, if no exchange can be used.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
@@ -45,9 +45,9 @@ def gradients(
 
 
 def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -> list[str]:
-    """Names of what an answer says something of: all that is trained, where that was sent, else all that was sent.
+    """Names of the parameters that an answer informs about: the trained ones, or if these were not sent, all sent ones.
 
-    None where the client sent something else than it was asked: other names, or other shapes.
+    Empty if the client returned other names or shapes than it was sent.
     """
     names = list(trained) if trained and sent.keys() >= set(trained) else list(sent)
     same = all(k in returned and np.shape(returned[k]) == np.shape(sent[k]) for k in names)
@@ -55,7 +55,7 @@ def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -
 
 
 def steps(protocol: Protocol, records: int | None) -> int:
-    """How many local steps a FedAvg client makes on so many records; a last batch that is not full is left out."""
+    """The number of local steps of a FedAvg client with this many records; an incomplete last batch is left out."""
     if records is None:
         return protocol.local_steps or 1
     size = min(protocol.batch_size or records, records)
@@ -64,9 +64,9 @@ def steps(protocol: Protocol, records: int | None) -> int:
 
 
 def first_linear(parameters: Parameters, width: int) -> tuple[Array, Array]:
-    """Weight (k, width) and bias (k,), or their gradients, of the first fully connected layer that takes a record.
+    """Weight (k, width) and bias (k,), or their gradients, of the first fully connected layer that reads a record.
 
-    Raises `Unavailable` where the model has no such layer with a bias.
+    Raises `Unavailable` if the model has no such layer with a bias.
     """
     names = first_linear_names(parameters, width)
     return parameters[names[0]], parameters[names[1]]

@@ -1,1 +1,1 @@
-"""Attacks that tell whose records were used: see the module of each."""
+"""Membership attacks on federations: which records did clients use in training?"""

@@ -1,4 +1,4 @@
-"""Membership by a server or client that does not keep to the protocol: ascent on records in doubt, or isolation."""
+"""Membership attacks by a malicious server or client: gradient ascent, isolation, and wrong classes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from testbed.core import Act, Array, Cohort, ModelSpec, Parameters, Records, Sco
 def _ascend(
     question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec, *, ascent: float = 0.1
 ) -> Act:
-    """Sends each client the model moved up the mean loss of the records it is asked about.
+    """Sends each client a model with a higher mean loss on the records that are asked about for this client.
 
-    The step is as long as `ascent` times the model's weights.
+    The step along the gradient has `ascent` times the length of the model's weights.
     """
     people = question.people
     assert isinstance(people, Cohort)
@@ -30,7 +30,7 @@ def _ascend(
 
 
 def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: float) -> Parameters:
-    """These parameters moved up the mean loss of these people, by `step` times the parameters' own length."""
+    """The parameters moved along the gradient of these people's mean loss, by `step` times their own length."""
     if not len(people):
         return parameters
     network = models.build(model)
@@ -55,11 +55,11 @@ def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: flo
     act=_ascend,
 )
 def gradient_ascent(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score each record by minus its loss after local training, in every round begun higher up (Nasr et al. 2019).
+    """Score each record by minus its loss after local training, where each round began with a raised loss (Nasr 2019).
 
-    Threat model: a malicious server that moves what it sends to a client up the loss of the records in doubt. Training
-    on a record undoes it, and on others it does not. With gradients (FedSGD) the score is by how much they would undo
-    it, to first order.
+    Threat model: a malicious server that changes the model it sends to a client, so that the loss of the records asked
+    about is higher. Training on such a record lowers its loss again; training on other records does not. If clients
+    return gradients (FedSGD), the score is how much they would lower the loss, to first order.
     """
     made = signals(view, question)
     low = made.product if view.protocol.kind == "fedsgd" else -made.after
@@ -67,7 +67,7 @@ def gradient_ascent(view: Transcript, question: Records, auxiliary: Cohort | Non
 
 
 def _isolate(question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec) -> Act:
-    """Sends each client the model that it returned last, so that it trains alone."""
+    """Sends each client the model that this client returned last, so that it trains alone."""
     latest: dict[int, dict[str, Array]] = {}
 
     def observe(round_: int, client: int, parameters: Parameters) -> None:
@@ -90,10 +90,10 @@ def _isolate(question: Records, auxiliary: Cohort | None, rng: np.random.Generat
     act=_isolate,
 )
 def isolation(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score each record by minus its loss under the isolated client's own model, over the rounds (Nasr et al. 2019).
+    """Score each record by minus its loss under the isolated client's own model, averaged over rounds (Nasr 2019).
 
-    Threat model: a malicious server that never aggregates: a client goes on from its own weights, and fits its records
-    by heart. Only in a federation whose clients return weights (FedAvg); raises `Unavailable` else.
+    Threat model: a malicious server that never aggregates: each client continues from its own weights, and memorises
+    its records. Raises `Unavailable` unless clients return weights (FedAvg).
     """
     made = signals(view, question)
     return Scores(-over_rounds(made.of_suspected(made.after, question.suspected)))
@@ -102,9 +102,9 @@ def isolation(view: Transcript, question: Records, auxiliary: Cohort | None, rng
 def _poison(
     question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec, *, ascent: float = 0.1
 ) -> Act:
-    """Returns, in place of own training, the model moved up the mean loss of the records in doubt.
+    """Returns, instead of the result of training, a model with a higher mean loss on the records asked about.
 
-    The step is as long as `ascent` times the model's weights.
+    The step along the gradient has `ascent` times the length of the model's weights.
     """
     people = question.people
     assert isinstance(people, Cohort)
@@ -128,11 +128,12 @@ def _poison(
 def client_gradient_ascent(
     view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
 ) -> Scores:
-    """Score each record by minus its loss under the later global models, which this client pushes up (Nasr 2019).
+    """Score each record by minus its loss under the later global models, while this client raises the loss (Nasr 2019).
 
-    Threat model: a malicious client that returns, in place of its training, the global model moved up the loss of the
-    records in doubt. Whoever holds a record pulls it down again; for a record that nobody holds, nobody does. It sees
-    the global models alone. Raises `Unavailable` unless it saw two rounds of weights (FedAvg) or more.
+    Threat model: a malicious client that sees only the global models. It returns, instead of the result of training,
+    the global model changed so that the loss of the records asked about is higher. A client that holds such a record
+    lowers its loss again; the loss of a record that nobody holds stays high. Raises `Unavailable` unless it saw two
+    rounds of weights (FedAvg) or more.
     """
     if view.protocol.kind == "fedsgd":
         raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
@@ -149,13 +150,15 @@ def _mislabel(
     learning_rate: float = 0.05,
     passes: int = 1,
 ) -> Act:
-    """Trains on after its own training, `passes` times, on the records in doubt under a wrong class each.
+    """After its own training, also trains `passes` times on the records asked about, each with a wrong class.
 
-    Each record keeps its wrong class, drawn once; steps are plain gradient descent on eight records.
+    A record's wrong class is drawn once. Steps are plain gradient descent on eight records.
     """
     people = question.people
     assert isinstance(people, Cohort)
-    people = people.take(np.lexsort((people.y, *people.x.reshape(len(people), -1).T)))  # whoever is named first
+    people = people.take(
+        np.lexsort((people.y, *people.x.reshape(len(people), -1).T))
+    )  # the order of the question plays no part
     classes = models.build(model)(torch.tensor(people.x[:1])).shape[-1]
     called = torch.tensor((people.y + rng.integers(1, classes, len(people))) % classes)
     seed = int(rng.integers(2**31))
@@ -188,12 +191,12 @@ def _mislabel(
 def client_mislabelling(
     view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
 ) -> Scores:
-    """Score each record by minus its loss under the later global models, to which it was taught wrongly (Tramer 2022).
+    """Score each record by minus its loss under the later global models, which learn a wrong class of it (Tramer 2022).
 
-    Threat model: a malicious client that also trains on the records in doubt, each under a wrong class. A record that
-    somebody else holds under its right class then stands out from its like, and one that nobody holds is believed to
-    be what the client says. It sees the global models alone. Raises `Unavailable` unless it saw two rounds of weights
-    (FedAvg) or more.
+    Threat model: a malicious client that sees only the global models. It also trains on the records asked about, each
+    with a wrong class. If another client holds a record with its right class, the record's loss is lower than that of
+    similar records; if nobody holds it, the models learn the wrong class. Raises `Unavailable` unless it saw two rounds
+    of weights (FedAvg) or more.
     """
     if view.protocol.kind == "fedsgd":
         raise Unavailable("no_local_model", "clients that return weights (FedAvg)")

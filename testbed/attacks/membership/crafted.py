@@ -1,4 +1,4 @@
-"""Membership by a server that chooses parameters so that a neuron answers to one record alone."""
+"""Membership by a malicious server that chooses parameters so that a neuron responds to a single record."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from testbed.attacks.registry import attack
 from testbed.core import Act, Batch, Cohort, ModelSpec, Parameters, Records, Scores, Transcript
 
 NEVER = 1e-24
-"""Squared change, relative to the layer's squared length, below which a neuron counts as untouched."""
+"""Squared change, relative to the squared length of the layer's change, below which a neuron counts as unchanged."""
 
 
 def _craft(
     question: Records, auxiliary: Cohort | None, rng: np.random.Generator, model: ModelSpec, *, height: float = 10.0
 ) -> Act:
-    """Sends each client a first layer whose neurons each fire for one of the records it is suspected of, in turn.
+    """Sends each client a first layer in which each neuron is active for one of the records asked about for the client.
 
-    A neuron looks along the linear discriminant of its record from all records in doubt, with a threshold half-way to
-    the nearest of them; its record lies `height` above.
+    Records take turns over the rounds. A neuron's weights are the linear discriminant between its record and all
+    records asked about. Its threshold is half-way to the nearest of them, and its own record lies `height` above.
     """
     people = question.people
     assert isinstance(people, Cohort)
@@ -29,7 +29,7 @@ def _craft(
     covariance = LedoitWolf().fit(x)
     centre = np.asarray(covariance.location_, np.float64)
     along = (x - centre) @ np.asarray(covariance.precision_, np.float64)
-    place = np.lexsort((people.y, *x.T))  # by contents, so that nothing follows the order of the question
+    place = np.lexsort((people.y, *x.T))  # by contents, so that the order of the question plays no part
 
     def craft(round_: int, client: int, parameters: Parameters) -> Parameters:
         mine = place if question.suspected is None else place[question.suspected[place] == client]
@@ -38,7 +38,7 @@ def _craft(
         names = first_linear_names(parameters, x.shape[1])
         weight, bias = (parameters[n].copy() for n in names)
         now = mine[np.arange((round_ - 1) * len(weight), round_ * len(weight)) % len(mine)][: len(mine)]
-        # How far every record in doubt lies along the direction of each of those whose turn it is.
+        # The position of every record asked about along the direction of each record whose turn it is.
         level = (x - centre) @ along[now].T
         own = level[now, np.arange(len(now))].copy()
         level[now, np.arange(len(now))] = -np.inf
@@ -63,14 +63,16 @@ def _craft(
     act=_craft,
 )
 def crafted_neurons(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score each record by whether the neuron made for it was moved along that record (after AMI; Nguyen et al. 2023).
+    """Score each record by whether its own neuron changed in the record's direction (after AMI; Nguyen et al. 2023).
 
-    Threat model: a malicious server that chooses the first layer's parameters, not the architecture. A neuron that only
-    one record fires changes if that record is trained on, and then along it: the score is the logarithm of the squared
-    change along the record over that across it. The authors find such weights by training; here a linear discriminant
-    gives them. Limit: as many records a round and client as the layer has neurons; records that no plane parts from
-    the others (few columns) fire together; inputs far from 0 on a large scale are blurred by rounding; and activations
-    other than ReLU fire always. Raises `Unavailable` where the first layer is not fully connected.
+    Threat model: a malicious server that chooses the first layer's parameters, but not the architecture. A neuron that
+    is active for one record only changes if the client trains on that record, and then in the record's direction. The
+    score is the logarithm of the squared change along the record over the squared change across it. The authors find
+    such weights by training; here they are linear discriminants.
+
+    Limits: each round tests at most as many records a client as the layer has neurons. Records that no plane separates
+    from the others (few columns) activate neurons together. Large inputs far from 0 suffer from rounding. Activations
+    other than ReLU are always active. Raises `Unavailable` if the first layer is not fully connected.
     """
     people = question.people
     assert isinstance(people, Cohort)

@@ -1,4 +1,4 @@
-"""Membership by a client, which sees nothing but the global models that it is sent."""
+"""Membership by a curious client, which sees only the global models that it receives."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
     reference="https://arxiv.org/abs/1812.00910",
 )
 def global_models(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score a record by how far its loss fell from the first global model to the mean of the later ones.
+    """Score a record by its loss under the first global model minus its mean loss under the later ones.
 
-    Threat model: a curious client that takes part, keeps every global model it is sent and asks about records of the
-    other clients (Nasr et al. 2019, the passive local attacker; here by the loss alone). It does not see whose update
-    it was. Raises `Unavailable` unless it saw two rounds or more.
+    Threat model: a curious client that takes part, stores every global model it receives, and asks about records of the
+    other clients (Nasr et al. 2019, the passive local attacker; here by the loss alone). It does not see single
+    updates. Raises `Unavailable` unless it saw two rounds or more.
     """
     losses = global_losses(view, question)
     return Scores(losses[0] - losses[1:].mean(0))
 
 
 def global_losses(view: Transcript, question: Records) -> Array:
-    """Losses (rounds, n) under each global model that was sent. Raises `Unavailable` unless there were two or more."""
+    """Losses (rounds, n) under each global model that was sent. Raises `Unavailable` for fewer than two models."""
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     by_round = {e.round: e.sent for e in view.exchanges if e.sent is not None}
@@ -45,5 +45,5 @@ def global_losses(view: Transcript, question: Records) -> Array:
     with torch.no_grad():
         made = [models.losses_of(model, models.to_tensors(p, model), x, y).double().numpy() for p in seen]
     if all(without_loss(model, models.to_tensors(p, model), x, y) for p in seen):
-        raise Unavailable(ZERO.code, ZERO.needs)  # a new one: an exception keeps where it was raised
+        raise Unavailable(ZERO.code, ZERO.needs)  # a new exception, because one keeps its traceback
     return np.stack(made)

@@ -1,4 +1,4 @@
-"""Membership from the released model alone: members are fitted better."""
+"""Membership from the final model alone: it fits members better."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
 def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score each record by minus its loss under the last global model (Yeom et al. 2018).
 
-    Threat model: whoever holds the final model, the target records and their labels. It is what an audit of the
-    released model alone would see of a federation.
+    Threat model: anybody who holds the final model and the records asked about, with their classes. An audit of the
+    released model alone would see this much of a federation.
     """
     if view.model is None or view.final is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory) and its final parameters")
@@ -36,5 +36,5 @@ def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None
         x, y = torch.tensor(people.x), torch.tensor(people.y)
         losses = models.losses_of(model, parameters, x, y)
     if without_loss(model, parameters, x, y):
-        raise Unavailable(ZERO.code, ZERO.needs)  # a new one: an exception keeps where it was raised
+        raise Unavailable(ZERO.code, ZERO.needs)  # a new exception, because one keeps its traceback
     return Scores(-losses.double().numpy())

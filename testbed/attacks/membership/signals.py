@@ -1,7 +1,7 @@
-"""What a server sees of a record in each exchange: one tensor (rounds, clients, records) a signal.
+"""Signals: what a server learns about a record from each exchange, as tensors (rounds, clients, records).
 
-Every passive membership attack on a federation is a reduction of these. They are computed once for a transcript and
-its question, each when it is first asked for, and shared by all attacks on them.
+Every passive membership attack on a federation reduces these tensors to scores. Each is computed at its first use for a
+transcript and a question, and then shared by all attacks.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcrip
 from testbed.core.randomness import keyed_rng
 
 CHUNK = 256
-"""Records whose whole gradients are held at once."""
+"""Records whose whole gradients are in memory at once."""
 KEPT = 4
+"""Transcripts and questions whose signals are stored."""
 
 
 def update_of(view: Transcript, exchange: Exchange, trained: Sequence[str]) -> dict[str, Array] | None:
-    """The direction in which a client pulled: minus its gradient, or its change of weights.
+    """A client's update by name: minus its gradient (FedSGD), or its change of the weights.
 
-    Of what is `trained`, or of all where that is not known. None where the client sent nothing, or something else
-    than was asked: other names or shapes, or what is no number.
+    It covers the `trained` parameters, or all if these are unknown. None if the client returned nothing, other names or
+    shapes than were sent, or values that are not finite.
     """
     sent, returned = exchange.sent, exchange.returned
     if sent is None or returned is None:
@@ -45,12 +46,13 @@ def update_of(view: Transcript, exchange: Exchange, trained: Sequence[str]) -> d
 
 
 class Signals:
-    """Signals of records (n) by round and client; NaN where the position saw nothing of an exchange.
+    """Signals (rounds, clients, n) of n records; NaN if the position saw nothing of an exchange.
 
-    `before` is a record's loss under what a client was sent and `after` under what it returned (FedAvg), (rounds,
-    clients, n). `product` is by how much the update lowers the loss to first order: minus the inner product of the
-    record's gradient and the update. `norm` is the length of the gradient, `lengths` (rounds, clients) the update's,
-    and `cosine` the product over both.
+    `before` is a record's loss under the model that a client received, `after` its loss under the model that the client
+    returned (FedAvg). `product` is how much the update lowers the loss, to first order: minus the inner product of the
+    record's gradient and the update. `norm` is the length of the gradient, `lengths` (rounds, clients) that of the
+    update, and `cosine` is the product divided by both. Raises `Unavailable` without a model, without an update, or if
+    no record has a gradient.
     """
 
     def __init__(self, view: Transcript, people: Cohort) -> None:
@@ -72,14 +74,14 @@ class Signals:
         self._has_gradient()
 
     def _has_gradient(self) -> None:
-        """Raises `Unavailable` where no record has a gradient under any model seen, so that all score alike."""
+        """Raises `Unavailable` if no record has a gradient under any model seen: all records would score alike."""
         weights = torch.tensor(keyed_rng(0, "own gradient").uniform(0.5, 1.5, len(self.people)), dtype=torch.float32)
         for _, _, sent, _, _ in self.seen:
             at = {k: v.requires_grad_() for k, v in self._tensors(sent).items()}
             found = says_nothing([gradient((self._losses(at) * weights).sum(), list(at.values()))])
-            if found is not ZERO:  # other than zero, or not finite, which each signal deals with
+            if found is not ZERO:  # not zero; each signal handles values that are not finite
                 return
-        raise Unavailable(ZERO.code, ZERO.needs)  # a new one: an exception keeps where it was raised
+        raise Unavailable(ZERO.code, ZERO.needs)  # a new exception, because one keeps its traceback
 
     def _empty(self) -> Array:
         return np.full((len(self.rounds), len(self.clients), len(self.people)), np.nan, np.float32)
@@ -92,7 +94,7 @@ class Signals:
 
     @cached_property
     def product(self) -> Array:
-        """One forward-mode derivative over all records an exchange; no gradient of a record is formed."""
+        """The decrease of each record's loss along the update, by one forward-mode derivative for all records."""
         made = self._empty()
         for r, c, sent, _, update in self.seen:
             change = torch.func.jvp(self._losses, (self._tensors(sent),), (self._tensors(update),))[1]
@@ -100,7 +102,7 @@ class Signals:
         return made
 
     def _of_sent(self, of: str) -> Array:
-        """A quantity of the models sent, computed once where clients were sent the same."""
+        """A quantity that depends on the model sent; it is computed once for clients that received the same model."""
         made, known = self._empty(), dict[bytes, Array]()
         for r, c, sent, _, _ in self.seen:
             key = _digest(sent)
@@ -126,12 +128,12 @@ class Signals:
 
     @cached_property
     def after(self) -> Array:
-        """Raises `Unavailable` for gradients, after which no client's model is known."""
+        """Losses under the returned models. Raises `Unavailable` for gradients, which do not show a client's model."""
         if self.view.protocol.kind == "fedsgd":
             raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
         made = self._empty()
         for r, c, sent, returned, _ in self.seen:
-            made[r, c] = self._plain({**sent, **returned})  # a client may return no more than what it trains
+            made[r, c] = self._plain({**sent, **returned})  # a client may return only what it trains
         return made
 
     @cached_property
@@ -146,7 +148,7 @@ class Signals:
         return self.product / np.maximum(self.norm * self.lengths[:, :, None], 1e-30)
 
     def of_suspected(self, signal: Array, suspected: Array | None) -> Array:
-        """(rounds, n): the signal at the client that is asked about, or summed over clients where none is."""
+        """The signal (rounds, n) of the client asked about for each record, or summed over clients if there is none."""
         if suspected is None:
             return np.where(np.isnan(signal).all(1), np.nan, np.nansum(signal, axis=1))
         held = np.full((signal.shape[0], signal.shape[2]), np.nan, np.float64)
@@ -157,10 +159,9 @@ class Signals:
 
 
 def over_rounds(values: Array) -> Array:
-    """The mean over rounds of (rounds, n) values.
+    """The mean (n,) over rounds of values (rounds, n); rounds that are NaN are left out.
 
-    A record of which nothing was seen gets the median of all others, which says neither that it was used nor that it
-    was not; 0 where nothing was seen of any.
+    A record without any value gets the median of the other records, as a neutral score, or 0 if no record has one.
     """
     seen = ~np.isnan(values)
     counted = seen.any(0)
@@ -171,8 +172,8 @@ def over_rounds(values: Array) -> Array:
 def gradient_norms(model: nn.Module, parameters: dict[str, Tensor], x: Tensor, y: Tensor) -> Tensor:
     """The Euclidean length (n,) of each record's own gradient.
 
-    Where all parameters are those of linear layers that see a record once, no gradient is formed: that of a layer is
-    the outer product of its input and its output's gradient, of length |input| |output's gradient| (Goodfellow 2015).
+    For networks of linear layers that see each record once, no gradient is formed. A layer's gradient is the outer
+    product of its input and its output's gradient, so its length is |input| |output's gradient| (Goodfellow 2015).
     """
     layers = [m for m in model.modules() if next(m.parameters(recurse=False), None) is not None]
     own = sum(len(list(m.parameters(recurse=False))) for m in layers)
@@ -196,7 +197,7 @@ def gradient_norms(model: nn.Module, parameters: dict[str, Tensor], x: Tensor, y
 def _linear_norms(
     model: nn.Module, layers: list[nn.Module], parameters: dict[str, Tensor], x: Tensor, y: Tensor
 ) -> Tensor | None:
-    """Of networks of linear layers; None where a layer is used twice, or not on one row a record."""
+    """The same for networks of linear layers; None if a layer is used twice, or not on one row a record."""
     lengths: list[Tensor] = []
     outputs: list[Tensor] = []
 
@@ -229,7 +230,7 @@ _recent: deque[tuple[Transcript, bytes, Signals]] = deque(maxlen=KEPT)
 
 
 def signals(view: Transcript, question: Records) -> Signals:
-    """The signals of a question's people in a transcript; those of the latest few are kept."""
+    """The signals of a question's people in a transcript; the latest `KEPT` are stored and reused."""
     people = question.people
     assert isinstance(people, Cohort)
     asked = hashlib.sha256(people.x.tobytes() + people.y.tobytes()).digest()

@@ -1,4 +1,4 @@
-"""Which client holds a record: source inference, for records that are known to be somewhere in the federation."""
+"""Source inference: which client holds a record that is known to be somewhere in the federation?"""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def source_inference(
     *,
     signal: str = "product",
 ) -> Sources:
-    """Name for each record the client whose updates tell most of it, over the rounds (Hu et al. 2021).
+    """Name for each record the client with the largest signal, averaged over rounds (Hu et al. 2021).
 
-    Threat model: a curious server that sees every client's update and knows that a record is somewhere in the
-    federation. `signal` is loss, the authors' (the client under whose returned model the record's loss is least),
-    product or cosine. Raises `Unavailable` where fewer than two clients are seen.
+    Threat model: a curious server that sees every client's update, and knows that a record is somewhere in the
+    federation. `signal` is loss (the authors': the client whose returned model gives the record the smallest loss),
+    product or cosine. Raises `Unavailable` if fewer than two clients are seen.
     """
     made = signals(view, question)
     if len(made.clients) < 2:

@@ -1,4 +1,4 @@
-"""Membership by a curious server, from one signal each of a record and the suspected client's updates."""
+"""Membership by a curious server, from a single signal of a record and the suspected client's updates."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 FEWEST_OTHERS = 3
+"""Other clients at least, with whom the suspected client is compared."""
 
 
 @attack(
@@ -22,11 +23,11 @@ FEWEST_OTHERS = 3
     reference="https://arxiv.org/abs/2111.00430",
 )
 def client_loss(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score each record by minus its loss under the models that the suspected client returned, over the rounds.
+    """Score each record by minus its mean loss under the models that the suspected client returned.
 
-    Threat model: a curious server that sees every client's weights after local training, with the target records
-    and their labels (after Zari et al. 2021, who keep a few outputs a round and train a model on them; here the mean
-    decides). Raises `Unavailable` for gradients, after which no client's model is known.
+    Threat model: a curious server that sees every client's weights after local training, and knows the records asked
+    about and their classes (after Zari et al. 2021, who train an attack model on a few outputs a round; here the mean
+    is used). Raises `Unavailable` for gradients (FedSGD), which do not show a client's model.
     """
     made = signals(view, question)
     return Scores(-over_rounds(made.of_suspected(made.after, question.suspected)))
@@ -44,8 +45,8 @@ def client_loss(view: Transcript, question: Records, auxiliary: Cohort | None, r
 def update_cosine(view: Transcript, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score each record by the cosine between minus its gradient and the client's update, over the rounds (Li 2023).
 
-    Threat model: as `update_product`. In a network with many parameters the gradients of different records are
-    nearly orthogonal, so that an update made of a record's gradient points its way and no other record's.
+    Threat model: as `update_product`. In a network with many parameters, the gradients of different records are nearly
+    orthogonal. An update that contains a record's gradient therefore points in its direction, but not in others'.
     """
     made = signals(view, question)
     return Scores(over_rounds(made.of_suspected(made.cosine, question.suspected)))
@@ -65,9 +66,9 @@ def gradient_difference(
 ) -> Scores:
     """Score each record by how much shorter the update is without the record's gradient, over the rounds (Li 2023).
 
-    Threat model: as `update_product`. |u|^2 - |u - g|^2 = 2 <u, g> - |g|^2, with u the update as it is seen: where
-    clients return weights it is far shorter than a gradient, and the score is mostly minus |g|^2, the model's own
-    confidence.
+    Threat model: as `update_product`. The score is |u|^2 - |u - g|^2 = 2 <u, g> - |g|^2, where u is the update and g is
+    minus the record's gradient. If clients return weights, u is far shorter than g, and the score is mostly -|g|^2, the
+    model's own confidence.
     """
     made = signals(view, question)
     return Scores(over_rounds(made.of_suspected(2 * made.product - made.norm**2, question.suspected)))
@@ -90,12 +91,12 @@ def fedmia(
     *,
     signal: str = "cosine",
 ) -> Scores:
-    """Score each record by how far the suspected client stands out among the others, over the rounds (FedMIA 2024).
+    """Score each record by how much the suspected client differs from the other clients, over the rounds (FedMIA 2024).
 
-    Threat model: as `update_product`, with four clients or more. In each round the other clients' signal for the same
-    record, taken as normal, is what a client without it shows; the score is the mean over rounds of the probability
-    that they show less. `signal` is cosine, product, or loss (minus that under the returned model). Raises
-    `Unavailable` for fewer clients, or where no client is suspected.
+    Threat model: as `update_product`, with four clients or more. In each round, the other clients' signals for the same
+    record give a normal distribution for a client without it. The score is the mean over rounds of the probability that
+    such a client shows less than the suspected one. `signal` is cosine, product, or loss (minus the loss under the
+    returned model). Raises `Unavailable` for fewer clients, or if no client is suspected.
     """
     if question.suspected is None:
         raise Unavailable("no_client_suspected", "a client that is asked about")
@@ -116,7 +117,7 @@ def named_signal(made: Signals, name: str) -> Array:
 
 
 def standing_out(made: Signals, signal: Array, suspected: Array) -> Array:
-    """(rounds, n): by how many standard deviations of the other clients the suspected one differs from their mean."""
+    """Difference (rounds, n) of the suspected client from the other clients' mean, in their standard deviations."""
     values = signal.astype(np.float64)
     seen = ~np.isnan(values)
     filled = np.where(seen, values, 0.0)

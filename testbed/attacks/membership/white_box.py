@@ -1,4 +1,4 @@
-"""Membership by a model that was trained to read a record's signals, on federations that the server runs itself."""
+"""Membership by an attack model over a record's signals, trained on federations that the server runs itself."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def white_box(
 ) -> Scores:
     """Score each record by an attack model over its loss, gradient and updates in every round (Nasr et al. 2019).
 
-    Threat model: a curious server as in `update_product`, which can also run the federation itself (`recipe`). It
-    runs `shadows` of them, each on a random half of the records in doubt, and learns from those whose membership it
-    knows there: boosted trees over the losses before and after, gradient length, inner product and cosine, and how far
-    the suspected client stands out among the others in each; as means over all rounds, the first and the second half.
-    Nasr et al. are given some of the real members instead, and use a network. `last_only` sees the last round alone,
-    the stand-alone attacker. Raises `Unavailable` without a recipe or a suspected client.
+    Threat model: a curious server as in `update_product`, which can also run the federation itself (`recipe`). It runs
+    `shadows` federations, each on a random half of the records asked about, whose membership it knows there. On these
+    it trains boosted trees. Features are the losses before and after, the gradient's length, the inner product, the
+    cosine, and how much the suspected client differs from the others in each; as means over all rounds and over either
+    half of the rounds. Nasr et al. know some of the real members instead, and train a network. `last_only` uses the
+    last round alone (their stand-alone attacker). Raises `Unavailable` without a recipe or a suspected client.
     """
     if recipe is None:
         raise Unavailable("no_recipe", "a way to run such a federation again (a scenario has one)")
@@ -52,7 +52,7 @@ def white_box(
     order = np.lexsort((question.suspected, people.y, *people.x.reshape(len(people), -1).T))
     targets, suspected = people.take(order), question.suspected[order]
     clients = np.unique(suspected)
-    several = len(clients) > FEWEST_OTHERS  # as the shadows have them, whoever else took part
+    several = len(clients) > FEWEST_OTHERS  # the shadows have these clients only
     known: list[Array] = []
     member: list[Array] = []
     inside = np.zeros(len(targets), bool)
@@ -74,7 +74,7 @@ def white_box(
 
 
 def _half(suspected: Array, rng: np.random.Generator) -> Array:
-    """Half of the records asked of each client."""
+    """A mask (n,) of a random half of the records asked about for each client."""
     chosen = np.zeros(len(suspected), bool)
     for client in np.unique(suspected):
         mine = rng.permutation(np.flatnonzero(suspected == client))
@@ -83,7 +83,7 @@ def _half(suspected: Array, rng: np.random.Generator) -> Array:
 
 
 def _features(made: Signals, suspected: Array, last_only: bool, several: bool) -> Array:
-    """(n, features): each signal at the suspected client, and how it stands out, as means over rounds."""
+    """Features (n, features): each signal of the suspected client, and its difference from others', averaged."""
     parts = [made.before, made.norm, made.product, made.cosine]
     if made.view.protocol.kind == "fedavg":
         parts += [made.after, made.before - made.after]

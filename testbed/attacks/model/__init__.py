@@ -1,1 +1,1 @@
-"""Attacks on a released model through its predictions."""
+"""Attacks on a released model, by its predictions."""

@@ -1,4 +1,4 @@
-"""A person's hidden attribute, from how the model answers for each value that it might have."""
+"""Inference of a person's hidden attribute, from the model's answers for each possible value."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from testbed.core import Array, Cohort, Feature, Guesses, Predictor, Records
 def model_attribute_inference(
     view: Predictor, question: Feature, auxiliary: Cohort | None, rng: np.random.Generator
 ) -> Guesses:
-    """Guess the value under which the model gives the person's own class most probability (Fredrikson et al. 2015).
+    """Guess the value with which the model gives the person's own class most probability (Fredrikson et al. 2015).
 
-    Threat model: whoever may ask the model for probabilities, and knows a person's class and every other input. The
-    probability is weighed by how common each value is among other people of that class, where the attacker has any.
+    Threat model: anybody who may ask the model for probabilities, and knows a person's class and every other input. The
+    probability is multiplied by the frequency of each value among other people of that class, if the attacker has
+    records of other people.
     """
     answers: list[Array] = []
     for value in question.candidates:
@@ -38,7 +39,7 @@ def model_attribute_inference(
 
 
 def prior(question: Feature, auxiliary: Cohort | None) -> Array:
-    """How common each candidate is among other people of the same class, (n, candidates); at least one in each."""
+    """Frequency (n, candidates) of each candidate among other people of the same class; one is added to each count."""
     shares = np.ones((question.people.y.max() + 1, len(question.candidates)))
     if auxiliary is not None:
         known = auxiliary.y < len(shares)

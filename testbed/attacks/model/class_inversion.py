@@ -1,4 +1,4 @@
-"""What a typical record of each class looks like, from the model's answers alone."""
+"""Class inversion: what does a typical record of each class look like, by the model's answers?"""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def class_inversion(
     population: int = 100,
     elite: float = 0.1,
 ) -> Representatives:
-    """Search for the input of which the model is surest that it is of a class (Fredrikson et al. 2015, MI-Face).
+    """Search for each class the input with the largest probability of this class (Fredrikson et al. 2015, MI-Face).
 
-    Threat model: whoever may ask the model for probabilities, and knows in what bounds its inputs lie. The authors
-    descend a gradient; here the search asks for probabilities alone (the cross-entropy method: of each generation's
-    normal draws the best tenth gives the next mean and spread), `iterations` times `population` queries a class.
-    The mean of the last generation's best is claimed, and not a single extreme.
+    Threat model: anybody who may ask the model for probabilities, and knows the bounds of its inputs. The authors use
+    gradients. Here the search uses probabilities alone (the cross-entropy method): in each generation, inputs are drawn
+    from normal distributions, and the best share `elite` of them gives the next mean and spread. It takes `iterations`
+    times `population` queries a class. The claim is the mean of the last generation's best inputs, not a single one.
     """
     shape = question.low.shape
     low, high = (np.asarray(b, dtype=np.float64).ravel() for b in (question.low, question.high))
@@ -55,6 +55,7 @@ def class_inversion(
 
 MOST_DIRECTIONS = 30
 FEWEST_OTHERS = 50
+"""Principal components of the generator at most, and other people's records that it needs at least."""
 
 
 @attack(
@@ -78,12 +79,12 @@ def generative_inversion(
     elite: float = 0.1,
     plausible: float = 0.1,
 ) -> Representatives:
-    """As `class_inversion`, among records that a generative model of other people can draw (Zhang et al. 2020).
+    """As `class_inversion`, among records that a generative model of other people can produce (Zhang et al. 2020).
 
-    Threat model: as `class_inversion`, and records of other people, whose classes are not used. The authors train a GAN
-    and descend a gradient; here the generator is probabilistic PCA (Tipping and Bishop 1999) of up to 30 directions,
-    which a few hundred people suffice for, and the search asks for probabilities alone. `plausible` weighs how likely
-    the generator is to draw the record. Raises `Unavailable` with fewer than 50 other people.
+    Threat model: as `class_inversion`, with records of other people, whose classes are not used. The authors train a
+    GAN and use gradients. Here the generator is probabilistic PCA (Tipping and Bishop 1999) with up to 30 components,
+    for which a few hundred people are enough, and the search uses probabilities alone. `plausible` is the weight of
+    the record's likelihood under the generator. Raises `Unavailable` with fewer than 50 other people.
     """
     if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
         raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
@@ -126,10 +127,10 @@ def _best(
     population: int,
     elite: float,
 ) -> Array:
-    """The point (d,) of the highest score within bounds, by the cross-entropy method from a normal start."""
+    """The point (d,) with about the highest score within bounds, by the cross-entropy method from a normal start."""
     for _ in range(iterations):
         drawn = np.clip(rng.normal(mean, spread + 1e-9, (population, len(mean))), *bounds)
-        # Ties, as forests have many, go to the draw that leaves the rest of the mean as it is.
+        # Equal scores, of which forests have many, are ordered by the distance to the current mean.
         near = -1e-9 * (((drawn - mean) / (width + 1e-9)) ** 2).sum(1)
         best = np.argsort(-(score(drawn) + near), kind="stable")[: max(2, round(elite * population))]
         mean, spread = drawn[best].mean(0), 0.7 * drawn[best].std(0) + 0.3 * spread

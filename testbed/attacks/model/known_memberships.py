@@ -1,4 +1,4 @@
-"""Membership from a released model's answers by someone who already knows who of other people was used."""
+"""Membership from a released model's answers, by an attacker who knows the membership of some other people."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
 
 FEWEST = 10
-"""Known members, and known non-members, that a classifier can learn from."""
+"""Known members, and known non-members, that a classifier needs at least."""
 LARGEST = 3
-"""How many of the largest probabilities it looks at."""
+"""The number of largest probabilities that are features."""
 FEW_CLASSES, MOST_CLASSES = 10, 100
-"""Up to the first number it also looks at the class itself; up to the second at each class's own probability."""
+"""With at most the first number of classes, the class is a feature; with at most the second, each probability is."""
 DECIMALS = 9
-"""An answer with so many decimals is written in full; one with fewer was rounded."""
+"""An answer with this many decimals is not rounded; one with fewer is."""
 MOST_PER_TREE = 10_000
+"""Records from which each tree learns at most."""
 STRATA = 10
 """Groups of equal size, from small to large, into which the true numbers of a regression are divided."""
 
@@ -48,14 +49,14 @@ def membership_classifier(
     trees: int = 100,
     leaf: int = 5,
 ) -> Scores:
-    """Score a record by a random forest that learnt from known members what the model's answers about them look like.
+    """Score a record by a random forest on the model's answers, trained on people whose membership is known.
 
-    Threat model: whoever may ask the model for probabilities, holds the records in doubt with their classes, and knows
-    the membership of other people (`question.known`). Salem et al. (2019) teach such a classifier on a shadow model;
-    here known memberships teach it, as in SACRO-ML's worst case and ART's black-box attack. It assumes no direction:
-    members may be predicted less surely than others, or within a band. Members and non-members weigh the same in each
-    class, so that classes which are commoner among members teach nothing. Raises `Unavailable` with fewer than ten
-    known members or non-members.
+    Threat model: anybody who may ask the model for probabilities, holds the records asked about with their classes, and
+    knows the membership of other people (`question.known`). Salem et al. (2019) train such a classifier on a shadow
+    model; here it is trained on known memberships, as in SACRO-ML's worst case and ART's black-box attack. It assumes
+    no direction: members may be predicted with less confidence than others, or within a band. Members and non-members
+    have the same weight in each class, so that classes more common among members say nothing. Raises `Unavailable`
+    with fewer than ten known members or non-members.
     """
     features, used, weights = _lessons(view, question)
     forest = RandomForestClassifier(
@@ -87,22 +88,22 @@ def membership_regression(
     *,
     penalty: float = 1.0,
 ) -> Scores:
-    """Score a record by a logistic regression on the model's answers, taught by known memberships.
+    """Score a record by a logistic regression on the model's answers, trained on people whose membership is known.
 
-    Threat model: as `membership_classifier`, which finds bands and combinations. Where many classes each lean a little,
-    a linear rule adds them up and a forest does not. Raises `Unavailable` with fewer than ten known members or
+    Threat model: as `membership_classifier`. That attack finds bands and combinations; this one adds up small
+    differences in many classes, which a forest does not. Raises `Unavailable` with fewer than ten known members or
     non-members.
     """
     features, used, weights = _lessons(view, question)
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # where a column tells members without fail
+        warnings.simplefilter("ignore", ConvergenceWarning)  # if a feature separates members perfectly
         model.fit(features, used, logisticregression__sample_weight=weights)
     return Scores(np.asarray(model.decision_function(answer_features(view, question)), dtype=np.float64))
 
 
 def _lessons(view: Predictor, question: Records) -> tuple[Array, Array, Array]:
-    """Features (n, f), memberships (n,) and weights (n,) of the known people, in an order of their contents."""
+    """Features (n, f), memberships (n,) and weights (n,) of the known people, sorted by their values."""
     known = question.known
     if known is None or min(known.used.sum(), (~known.used).sum()) < FEWEST:
         raise Unavailable("few_known_memberships", f"{FEWEST} known members and as many known non-members")
@@ -114,7 +115,7 @@ def _lessons(view: Predictor, question: Records) -> tuple[Array, Array, Array]:
 
 
 def _decimals(answers: Array) -> Array:
-    """With how many decimals each row (n, k) of numbers is written (n,), `DECIMALS` at most."""
+    """The number of decimals (n,) with which each row of numbers (n, k) is written, at most `DECIMALS`."""
     needed = np.full(len(answers), DECIMALS)
     for decimals in range(DECIMALS - 1, -1, -1):
         written = (np.abs(np.round(answers, decimals) - answers) <= 1e-9 * np.maximum(1.0, np.abs(answers))).all(1)
@@ -123,12 +124,12 @@ def _decimals(answers: Array) -> Array:
 
 
 def answer_features(view: Predictor, question: Records) -> Array:
-    """What is looked at of each answer, (n, features) float64.
+    """Features (n, features) float64 of each answer.
 
-    The largest probabilities, that of the true class, its margin over the largest other, whether it is the largest, the
-    entropy and the modified entropy (Song and Mittal 2021), the logarithm of each class's probability, with few classes
-    the class itself, and with how many decimals the answer is written. Of a number: its likelihood, the signed and the
-    absolute error, the prediction, and its decimals.
+    For classes: the largest probabilities, the true class's probability, its margin over the largest other one, whether
+    it is the largest, the entropy and the modified entropy (Song and Mittal 2021), the logarithm of each class's
+    probability, with few classes the class itself, and the number of decimals. For a predicted number: its likelihood,
+    the signed and the absolute error, the prediction, and the number of decimals.
     """
     people, answers = asked(view, question)
     own = true_class(people, answers)
@@ -161,7 +162,7 @@ def _modified_entropy(answers: Array, own: Array) -> Array:
 
 
 def _stratum(view: Predictor, people: Cohort) -> Array:
-    """Within which groups (n,) members and non-members are compared: the class, or a tenth of the true numbers."""
+    """The group (n,) within which members and non-members are compared: the class, or a tenth of the true numbers."""
     if view.errors is None:
         return people.y
     truth = people.x[:, -1]
@@ -169,9 +170,9 @@ def _stratum(view: Predictor, people: Cohort) -> Array:
 
 
 def _balanced(stratum: Array, used: Array) -> Array:
-    """Weights (n,) under which members and non-members count alike in each stratum.
+    """Weights (n,) with which members and non-members have the same total weight in each stratum.
 
-    Small strata are drawn towards no weighting (one record more on either side), so that no record outweighs many.
+    One record is added on either side, so that in small strata no single record outweighs many others.
     """
     _, group = np.unique(stratum, return_inverse=True)
     count = np.stack([np.bincount(group, ~used), np.bincount(group, used)])

@@ -1,4 +1,4 @@
-"""Membership from the predicted class alone: how far a record can be moved before the model changes its mind."""
+"""Membership from the predicted class alone: how far can a record be moved before the class changes?"""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ def label_noise(
     *,
     copies: int = 64,
 ) -> Scores:
-    """Score a record by the share of its noisy copies that the model still classifies rightly (Choquette-Choo 2021).
+    """Score a record by the share of its noisy copies that the model still classifies correctly (Choquette-Choo 2021).
 
-    One that is not classified rightly itself comes after all that are: it lies beyond the boundary.
+    A record that is misclassified without noise scores below all records that are not: it is beyond the boundary.
 
-    Threat model: whoever may ask the model for its class alone, as often as wanted, and holds the records in doubt.
-    Measurements get Gaussian noise on the scale of their spread among these records; columns of two values are
-    swapped by chance. The strength is the one under which about 97 of 100 records in doubt that are classified rightly
-    still are, found with no knowledge of who was used: noise that moves more also moves what was learnt. Asks about
-    `copies` times the records, and somewhat more.
+    Threat model: anybody who may ask the model for its class only, any number of times, and holds the records asked
+    about. Numbers get Gaussian noise, in units of their standard deviation among these records; columns with two values
+    are swapped at random. The strength of the noise is the one with which about 97 % of the correct classes stay
+    correct. It is chosen without knowing who was used. The attack asks about slightly more than `copies` times the
+    number of records.
     """
     people = question.people
     assert isinstance(people, Cohort)
     x = people.x.reshape(len(people), -1).astype(np.float64)
     spread, levels = x.std(0), [np.unique(column) for column in x.T]
     two = np.array([len(v) == 2 for v in levels])
-    total = np.array([v[0] + v[-1] for v in levels])  # of two values the other one is their sum less this one
-    order = np.lexsort((people.y, *x.T))  # by contents, so that noise does not follow the order of the question
+    total = np.array([v[0] + v[-1] for v in levels])  # of two values, the other one is their sum minus this one
+    order = np.lexsort((people.y, *x.T))  # by contents, so that the order of the question plays no part
     place = np.argsort(order)
     seed = int(rng.integers(2**31))
 
     def right(rows: Array, strength: float, number: int) -> Array:
-        """How often each of these records (rows,) keeps its class, of `number` copies."""
+        """The share (rows,) of `number` noisy copies of each record that are classified correctly."""
         kept = np.zeros(len(rows))
         for copy in range(number):
             drawn = keyed_rng(seed, "noise", copy)

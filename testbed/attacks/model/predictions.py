@@ -1,4 +1,4 @@
-"""Membership from what a released model says of a record, with nothing to compare it with."""
+"""Membership from a released model's predictions, without training other models."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
 
 SMALLEST = 1e-12
-"""Probabilities are kept this far from 0 and 1, so that no score is infinite."""
+"""The smallest distance of a probability from 0 and 1, so that no score is infinite."""
 
 
 def asked(view: Predictor, question: Records) -> tuple[Cohort, Array]:
@@ -19,6 +19,7 @@ def asked(view: Predictor, question: Records) -> tuple[Cohort, Array]:
 
 
 def true_class(people: Cohort, probabilities: Array) -> Array:
+    """The probability (n,) of each record's true class."""
     return probabilities[np.arange(len(people)), people.y]
 
 
@@ -36,7 +37,7 @@ def true_class(people: Cohort, probabilities: Array) -> Array:
 def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score a record by minus the cross-entropy of the model's prediction (Yeom et al. 2018).
 
-    Threat model: whoever may ask the model for probabilities and holds the records in doubt with their classes.
+    Threat model: anybody who may ask the model for probabilities, and holds the records asked about with their classes.
     """
     people, probabilities = asked(view, question)
     return Scores(np.log(true_class(people, probabilities)))
@@ -55,9 +56,10 @@ def prediction_loss(view: Predictor, question: Records, auxiliary: Cohort | None
     decides=True,
 )
 def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Score a record by minus the entropy of the prediction, which counts a wrong class as loss (Song & Mittal 2021).
+    """Score a record by minus the modified entropy of its prediction, small if the class is right (Song & Mittal 2021).
 
-    Threat model: as `prediction_loss`. -(1 - p_y) log p_y - sum over other classes of p_c log(1 - p_c), negated.
+    Threat model: as `prediction_loss`. The modified entropy is -(1 - p_y) log p_y - sum over other classes c of
+    p_c log(1 - p_c), with the true class y.
     """
     people, probabilities = asked(view, question)
     own = true_class(people, probabilities)
@@ -80,8 +82,8 @@ def modified_entropy(view: Predictor, question: Records, auxiliary: Cohort | Non
 def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
     """Score a record by the share of other people of its class whose loss is larger (Attack-P; Ye et al. 2022).
 
-    Threat model: as `prediction_loss`, and records of other people of the same population. Raises `Unavailable`
-    without them. A class that no other person has is compared with all others.
+    Threat model: as `prediction_loss`, with records of other people of the same population. Raises `Unavailable`
+    without them. If no other person has a record's class, it is compared with all other people.
     """
     if auxiliary is None or len(auxiliary) < 2:
         raise Unavailable("no_reference", "records of other people of the same population (--reference)")
@@ -109,15 +111,16 @@ def population(view: Predictor, question: Records, auxiliary: Cohort | None, rng
     metric="rate",
 )
 def label_gap(view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator) -> Scores:
-    """Call a member whomever the model classifies rightly: the gap between training and test accuracy (Yeom 2018).
+    """Score a record by whether the model classifies it correctly: the gap of training and test accuracy (Yeom 2018).
 
-    Threat model: whoever may ask the model for its class alone, and holds the records in doubt.
+    Threat model: anybody who may ask the model for its class only, and holds the records asked about.
     """
     people, probabilities = asked(view, question)
     return Scores((probabilities.argmax(1) == people.y).astype(np.float64))
 
 
 FEWEST_OTHERS = 50
+"""Records of other people that the attack needs at least."""
 
 
 @attack(
@@ -134,12 +137,13 @@ FEWEST_OTHERS = 50
 def quantile_regression(
     view: Predictor, question: Records, auxiliary: Cohort | None, rng: np.random.Generator
 ) -> Scores:
-    """Score a record by how unusual its confidence is for people like it who were not used (Bertran et al. 2023).
+    """Score a record by how unusual its confidence is among similar people who were not used (Bertran et al. 2023).
 
-    Threat model: as `prediction_loss`, and records of other people of the same population; no model is trained again.
-    The logit of the true class is regressed on their inputs and class, and so is the size of what is left over, by
-    boosted trees; the score is the normal deviate (the authors' Gaussian variant). What is left over is taken out of
-    fold, so that the trees' own fit does not make the spread too small. Raises `Unavailable` with fewer than 50 people.
+    Threat model: as `prediction_loss`, with records of other people of the same population; no model is trained again.
+    Boosted trees predict the logit of the true class from other people's inputs and class, and likewise the size of the
+    residual. The score is the record's residual in units of that size (the authors' Gaussian variant). Residuals are
+    computed out of fold, so that the trees' own fit does not make them too small. Raises `Unavailable` with fewer than
+    50 other people.
     """
     if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
         raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
@@ -152,7 +156,7 @@ def quantile_regression(
         made = HistGradientBoostingRegressor(max_iter=60, max_leaf_nodes=8, min_samples_leaf=10, random_state=0)
         return made.set_params(early_stopping=False)
 
-    # By contents, so that the folds do not follow the order of a file.
+    # By contents, so that the folds do not depend on the order of a file.
     order = np.lexsort(inputs.T)
     fold = np.empty(len(order), int)
     fold[order] = np.arange(len(order)) % 5

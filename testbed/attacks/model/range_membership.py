@@ -1,4 +1,4 @@
-"""Membership of somebody who is only roughly known: was anybody like that in the training data?"""
+"""Membership of a person whose record is only roughly known."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unav
 from testbed.core.randomness import keyed_rng
 
 FEWEST_OTHERS = 50
+"""Records of other people that the attack needs at least."""
 
 
 @attack(
@@ -37,13 +38,13 @@ def range_membership(
     references: int = 4,
     kept: float = 0.5,
 ) -> Scores:
-    """Score a rough record by the likelihood ratios of points that it may be (RaMIA; Tao and Shokri 2025).
+    """Score a roughly known record by the likelihood ratios of points within its range (RaMIA; Tao and Shokri 2025).
 
-    Threat model: whoever may ask the model for probabilities, can train such models, has records of other people, and
-    knows a person's numbers up to `width` standard deviations and columns of two values exactly. `points` are drawn
-    from that range. Each is scored by the logarithm of the model's probability of the class over the mean of that of
-    `references` models of other people, and the record by the mean of the share `kept` of points that score highest.
-    Raises `Unavailable` without a recipe or with fewer than 50 other people.
+    Threat model: anybody who may ask the model for probabilities, can train such models, and has records of other
+    people. A person's numbers are known up to `width` standard deviations, and columns with two values exactly. The
+    attack draws `points` from this range. A point's score is the log ratio of the model's probability of the class to
+    its mean under `references` models trained on other people. The record's score is the mean over the share `kept` of
+    points with the highest scores. Raises `Unavailable` without a recipe or with fewer than 50 other people.
     """
     if recipe is None:
         raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
@@ -55,7 +56,7 @@ def range_membership(
     halves = np.stack([rng.permutation(len(auxiliary)) < len(auxiliary) / 2 for _ in range(references)])
     models = trained(recipe, auxiliary, halves, rng)
     rows = np.lexsort((people.y, *people.x.reshape(len(people), -1).T))
-    place = np.argsort(rows)  # by contents, so that points do not follow the order of the question
+    place = np.argsort(rows)  # by contents, so that the order of the question plays no part
     scores = np.empty((points, len(people)))
     for i in range(points):
         drawn = roughly(people, auxiliary, width, keyed_rng(seed, "points", i), place)
@@ -67,9 +68,9 @@ def range_membership(
 def roughly(
     people: Cohort, others: Cohort, width: float, rng: np.random.Generator, place: Array | None = None
 ) -> Cohort:
-    """These records with their numbers off by up to `width` of others' standard deviations, evenly drawn.
+    """The records with each number moved by a uniform draw of up to `width` standard deviations of others' records.
 
-    Columns of two values stay. Row i is moved by draw `place[i]`, by default its own.
+    Columns with two values stay unchanged. Row i is moved by draw `place[i]`, by default by draw i.
     """
     x = people.x.reshape(len(people), -1)
     known = others.x.reshape(len(others), -1)

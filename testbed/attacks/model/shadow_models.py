@@ -1,4 +1,4 @@
-"""Membership in a released model by someone who can train such models: LiRA, RMIA and the reference attack."""
+"""Membership in a released model, by an attacker who can train such models: LiRA, RMIA and related attacks."""
 
 from __future__ import annotations
 
@@ -36,12 +36,13 @@ def lira(
     online: bool = True,
     per_example: bool = False,
 ) -> Scores:
-    """Score a record by how much likelier its confidence is under models trained with it (Carlini et al. 2022).
+    """Score a record by how much more likely its confidence is under models trained with it (Carlini et al. 2022).
 
-    Threat model: whoever may ask the model for probabilities, holds the records in doubt and can train such models
-    (`recipe`). The logit of the true class is taken as normal over models. `online=False` fits the models without
-    the record alone, and scores by how far above them the model lies. One variance serves all records, which is
-    better with few shadows; `per_example` gives each its own. Raises `Unavailable` without a recipe.
+    Threat model: anybody who may ask the model for probabilities, holds the records asked about, and can train such
+    models (`recipe`). The logit of the true class is assumed normal over models. With `online=False` only models
+    without the record are used, and the score is the model's distance above their mean, in standard deviations. All
+    records share one variance, which is better with few shadows; `per_example` gives each record its own. Raises
+    `Unavailable` without a recipe.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
@@ -54,7 +55,7 @@ def lira(
 
 
 def share_exceeded(ratio: Array, theirs: Array, gamma: float) -> Array:
-    """For each ratio (n,) the share of others' ratios (m,) of which it is `gamma` times or more; sorted, not n x m."""
+    """For each ratio (n,), the share of others' ratios (m,) that it exceeds at least `gamma` times."""
     return np.searchsorted(np.sort(theirs), ratio / gamma, side="right") / len(theirs)
 
 
@@ -85,11 +86,10 @@ def rmia(
 ) -> Scores:
     """Score a record by the share of other people whose likelihood ratio it exceeds (RMIA; Zarifzadeh et al. 2024).
 
-    Threat model: as `lira`. The ratio of a record x is p(x | model) / p(x), with p(x) the mean over shadows with and
-    without it; `online=False` estimates the mean from those without, as (1 + a) / 2 p + (1 - a) / 2 with a =
-    `offline_scale`, which also serves the others. Without other people's records the targets are each other's
-    population. The others are sorted once, so that no n x m matrix is built. Ties in that share are put in order by
-    the ratio itself.
+    Threat model: as `lira`. The ratio of a record x is p(x | model) / p(x), where p(x) is the mean over shadows with
+    and without the record. With `online=False` it is estimated from the mean p over shadows without the record, as
+    (1 + a) / 2 p + (1 - a) / 2 with a = `offline_scale`; for other people it always is. Without other people's records,
+    the records asked about are compared with each other. Records with equal shares are ordered by the ratio itself.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     without = made.mean(made.shadow, False)
@@ -124,10 +124,10 @@ def reference_models(
     *,
     shadows: int = 16,
 ) -> Scores:
-    """Score a record by how far its loss lies below that under models trained without it (Attack-R; Ye et al. 2022).
+    """Score a record by how far its loss lies below its mean loss under models trained without it (Attack-R; Ye 2022).
 
-    Threat model: as `lira`. The authors count the reference models with a larger loss; with a handful of models that
-    takes few values, so the mean difference is given instead.
+    Threat model: as `lira`. The authors count the reference models with a larger loss. With few models this count takes
+    few values, so the mean difference is used instead.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     return made.as_asked(np.log(made.own) - made.mean(np.log(made.shadow), False))
@@ -154,11 +154,11 @@ def base(
     shadows: int = 16,
     online: bool = True,
 ) -> Scores:
-    """Score a record by its likelihood over the mean of its likelihoods under the shadows (BASE; Lassila et al. 2025).
+    """Score a record by the log of its likelihood over its mean likelihood under the shadows (BASE; Lassila 2025).
 
-    Threat model: as `lira`. Bayes' rule with equal priors of models with and without the record: it is RMIA's ratio
-    without other people, and orders records alike but for RMIA's rounding. `online=False` takes the models without
-    the record alone.
+    Threat model: as `lira`. This is Bayes' rule, with equal priors for models with and without the record. It equals
+    RMIA's ratio without other people, and gives the same order of records except for RMIA's rounding. `online=False`
+    uses only models without the record.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     without = made.mean(made.shadow, False)
@@ -188,11 +188,12 @@ def bavaria(
     shadows: int = 16,
     strength: float = 4.0,
 ) -> Scores:
-    """Score a record as `lira` does, with a Student t for each side (after BaVarIA; Brannvall 2026).
+    """Score a record as `lira` does, with Student t distributions instead of normal ones (BaVarIA; Brannvall 2026).
 
-    Threat model: as `lira`. The variance of a record's confidence has an inverse-gamma prior about that of all
-    records, worth `strength` further models, so that few shadows neither share one variance nor trust each its own;
-    its mean has a flat one. What is scored is the ratio of the two predictive densities.
+    Threat model: as `lira`. The variance of a record's confidence has an inverse-gamma prior around the variance of all
+    records, with the weight of `strength` further models; its mean has a flat prior. With few shadows this is between
+    one variance for all records and a variance for each. The score is the log ratio of the predictive densities of
+    models with and without the record.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     floor = finest(np.concatenate([made.own, made.shadow.ravel()]))
@@ -209,6 +210,7 @@ def bavaria(
 
 
 MOST_ROWS = 50_000
+"""Pairs of a record and a shadow from which an attack model learns at most."""
 
 
 @attack(
@@ -231,10 +233,10 @@ def shadow_attack_model(
     *,
     shadows: int = 16,
 ) -> Scores:
-    """Score a record by a classifier that learnt on the shadows what members' predictions look like (Shokri 2017).
+    """Score a record by a classifier of predictions, trained on the shadows' members and non-members (Shokri 2017).
 
-    Threat model: as `lira`. Of each record and shadow it sees the three largest probabilities, that of the true class,
-    the entropy and whether the class is right; one classifier serves all classes, where the authors train one each.
+    Threat model: as `lira`. Its features are the three largest probabilities, the true class's probability, the
+    entropy, and whether the class is right. One classifier is trained for all classes; the authors train one for each.
     """
     made = Shadows.trained(view, question, auxiliary, rng, recipe, shadows)
     seen = np.concatenate([_features(a, made.labels) for a in made.answers[1:]])

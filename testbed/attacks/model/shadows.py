@@ -1,4 +1,4 @@
-"""Shadow models: many models trained with and without the people in question."""
+"""Shadow models: many models trained with and without the people asked about."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from testbed.attacks.model.predictions import SMALLEST, asked, true_class
 from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
 
 FEWEST = 4
-"""Shadow models at least: two with each record and two without."""
+"""The smallest number of shadow models: two with each record and two without it."""
 
 
 NEEDS = {"target_records", "recipe"}
@@ -18,11 +18,12 @@ NEEDS = {"target_records", "recipe"}
 
 @dataclass(frozen=True, slots=True)
 class Shadows:
-    """What shadow models say of the targets, who stand in an order of their contents (`order`: where they were asked).
+    """Predictions of shadow models for the records asked about (n), sorted by contents; `order` (n,) are their places.
 
     `own` (n,) and `shadow` (shadows, n) are probabilities of the true class, by the model under attack and by each
-    shadow; `included` (shadows, n) says who was in its training set. `answers` has the probabilities of all classes,
-    (n, classes) of the model and then of each shadow; `models` are the shadows themselves.
+    shadow. `included` (shadows, n) says who was in a shadow's training set. `others` and `others_shadow` are the same
+    probabilities for other people. `answers` holds the probabilities (n, classes) of all classes, of the model and then
+    of each shadow. `models` are the shadows themselves.
     """
 
     own: Array
@@ -44,9 +45,9 @@ class Shadows:
         recipe: Recipe | None,
         count: int,
     ) -> Shadows:
-        """Each pair of shadows is trained on the two halves of the targets' people, so that all are in and out alike.
+        """Trains `count` shadows, each pair on two random halves of the people: everybody is in exactly half of them.
 
-        Raises `Unavailable` without a recipe, or for a `count` that is odd or under 4.
+        Raises `Unavailable` without a recipe, or for a `count` that is odd or below 4.
         """
         if recipe is None:
             raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
@@ -71,17 +72,18 @@ class Shadows:
         return Shadows(own, np.stack(said), included, order, *others, targets.y, tuple(answers), tuple(models))
 
     def as_asked(self, values: Array) -> Scores:
+        """Scores in the question's order, from values (n,) in the order of `own`."""
         scores = np.empty(len(self.order))
         scores[self.order] = values
         return Scores(scores)
 
     def mean(self, values: Array, inside: bool) -> Array:
-        """The mean of (shadows, n) values over the shadows that had each record, or had not."""
+        """The mean (n,) of values (shadows, n) over the shadows trained with each record, or without it."""
         chosen = self.included if inside else ~self.included
         return (values * chosen).sum(0) / chosen.sum(0)
 
     def spread(self, values: Array, inside: bool, per_example: bool) -> Array:
-        """The standard deviation of each record, or of all records about their own means."""
+        """The standard deviation (n,) of values over these shadows: each record's own, or one pooled over records."""
         chosen = self.included if inside else ~self.included
         squares = ((values - self.mean(values, inside)) ** 2 * chosen).sum(0)
         degrees = chosen.sum(0) - 1
@@ -90,7 +92,7 @@ class Shadows:
 
 
 def trained(recipe: Recipe, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
-    """A model for each row of `included` (models, n); all at once where the recipe knows how (`many`)."""
+    """A model for each row of `included` (models, n); all are trained at once if the recipe can (`many`)."""
     many = getattr(recipe, "many", None)
     made = many(people, included, rng) if many else [recipe(people.take(np.flatnonzero(i)), rng) for i in included]
     return [model for model in made if isinstance(model, Predictor)]
@@ -101,16 +103,16 @@ def _of(model: Predictor, others: Cohort | None) -> Array:
 
 
 def confidence(probability: Array, floor: float = SMALLEST) -> Array:
-    """log(p / (1 - p)), which is about normal over models (Carlini et al. 2022, section IV.C)."""
+    """The logit log(p / (1 - p)), which is about normal over models (Carlini et al. 2022, section IV.C)."""
     kept = np.clip(probability, floor, 1 - floor)
     return np.log(kept) - np.log1p(-kept)
 
 
 def finest(probability: Array) -> float:
-    """Half the smallest step by which these probabilities leave 0 or 1.
+    """Half the smallest distance of these probabilities from 0 or 1, without those that are 0 or 1.
 
-    A forest of a hundred trees says 1 where it means over .99; at the logit of 1 - 1e-12 a few such records would make
-    up the variance of all.
+    It is the floor for `confidence`. A forest of a hundred trees answers 1 where it means more than 0.99; without a
+    floor, the logits of a few such records would dominate the variance of all.
     """
     inside = probability[(probability > SMALLEST) & (probability < 1 - SMALLEST)]
     return float(np.minimum(inside, 1 - inside).min()) / 2 if len(inside) else 0.01

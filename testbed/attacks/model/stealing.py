@@ -1,4 +1,4 @@
-"""Model stealing: a substitute trained on what the model answers."""
+"""Model stealing: a substitute is trained on the model's answers."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def model_stealing(
 ) -> Substitutes:
     """Train a substitute on the model's answers for the attacker's own records (Tramer et al. 2016).
 
-    Threat model: whoever may ask the model for probabilities about records of its own, up to a budget. Of a forest and
-    a network that fit the answers by least squares, the one that agrees more with a fifth of them held back serves.
-    Raises `Unavailable` for a budget under ten.
+    Threat model: anybody who may ask the model for probabilities about own records, up to a budget. A forest and a
+    network are fitted to the answers by least squares; the one that agrees more with a held-out fifth of them is used.
+    Raises `Unavailable` for a budget below ten.
     """
     if min(question.budgets) < FEWEST:
         raise Unavailable("few_queries", f"{FEWEST} records to ask about, or more")
@@ -59,7 +59,7 @@ def _substitute(x: Array, answers: Array, rng: np.random.Generator) -> Predictor
 
     agreed: list[float] = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a network that stops early is a worse substitute, and chosen by what it says
+        warnings.simplefilter("ignore")  # a network that stops early is judged by its agreement
         for model in candidates():
             said = model.fit(x[~held], answers[~held]).predict(x[held])
             agreed.append(float((said.argmax(1) == answers[held].argmax(1)).mean()))

@@ -1,4 +1,4 @@
-"""Membership from how a record's loss falls while a student learns from the model, step after step."""
+"""Membership from a record's losses while a student network learns from the model."""
 
 from __future__ import annotations
 
@@ -40,12 +40,13 @@ def loss_trajectory(
     snapshots: int = 8,
     hidden: int = 64,
 ) -> Scores:
-    """Score a record by a classifier of its losses along the model's distillation (TrajectoryMIA; Liu 2022).
+    """Score a record by a classifier of its losses during the model's distillation (TrajectoryMIA; Liu 2022).
 
-    Threat model: as `lira`, and records of other people. A student network learns the model's answers on these, and
-    gives each record a loss at each of its `snapshots`, after which comes the model's own. Of `students` shadow models
-    the same is done, and a classifier learns from them what the losses of members look like. All students start from
-    the same weights and see the same batches. Raises `Unavailable` without a recipe or with fewer than 50 other people.
+    Threat model: as `lira`, with records of other people. A student network learns the model's answers for these other
+    people. Each record has a loss under the student at each of `snapshots`, and a last one under the model itself. The
+    same is done for `students` shadow models, from which a classifier learns to recognise members by their losses. All
+    students start from the same weights and use the same batches. Raises `Unavailable` without a recipe or with fewer
+    than 50 other people.
     """
     if auxiliary is None or len(auxiliary) < FEWEST_OTHERS:
         raise Unavailable("no_reference", f"{FEWEST_OTHERS} records of other people or more (--reference)")
@@ -67,7 +68,7 @@ def loss_trajectory(
 def _features(
     model: Predictor, answers: Array, targets: Cohort, others: Cohort, seed: int, snapshots: int, hidden: int
 ) -> Array:
-    """The losses of the targets (n, snapshots + 1): of the student that learns from the model, and of the model."""
+    """The losses (n, snapshots + 1) of the records asked about: under the student, then under the model itself."""
     known = others.x.reshape(len(others), -1).astype(np.float32)
     centre, spread = known.mean(0), np.where(known.std(0) > 0, known.std(0), 1)
     _, soft = asked(model, Records(others))

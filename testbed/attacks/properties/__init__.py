@@ -1,1 +1,1 @@
-"""Attacks that tell what a client's records are like as a whole."""
+"""Property inference: what are a client's records like as a whole?"""

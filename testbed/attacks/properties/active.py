@@ -1,4 +1,4 @@
-"""Property inference by a client that teaches the global model to tell the property."""
+"""Property inference by a malicious client that trains the global model to recognise the property."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from testbed.core import Act, Cohort, ModelSpec, Parameters, Property, Scores, T
 
 MOST_RECORDS = 400
 BATCH = 20
+"""Other people's records that are used at most, and records in each step."""
 
 
 def _two_tasks(
@@ -28,10 +29,10 @@ def _two_tasks(
     passes: int = 2,
     weight: float = 1.0,
 ) -> Act:
-    """Trains on after its own training, `passes` times, on other people's records, for their class and the property.
+    """After its own training, also trains `passes` times on other people's records, for their class and the property.
 
-    The property is told from what reaches the last layer, by a head that is learnt anew in each round; its loss counts
-    `weight` times. Raises `Unavailable` without other people, or for a model without a last linear layer.
+    A linear head predicts the property from the input of the last layer. It is trained again in each round, and its
+    loss has the factor `weight`. Raises `Unavailable` without other people, or for a model without a linear layer.
     """
     if auxiliary is None:
         raise Unavailable("no_reference", "records of other people")
@@ -83,12 +84,12 @@ def _two_tasks(
 def property_two_tasks(
     view: Transcript, question: Property, auxiliary: Cohort | None, rng: np.random.Generator, *, shadows: int = 100
 ) -> Scores:
-    """As `property_from_models`, of a global model that this client trains to tell the property (Melis et al. 2019).
+    """As `property_from_models`, with a global model that this client also trains on the property (Melis et al. 2019).
 
-    Threat model: a malicious client that also trains on a second task, the property, of other people's records, so that
-    the shared representation, and with it everybody's updates, comes to depend on it. Only where clients return
-    weights (FedAvg); raises `Unavailable` else, and as the passive attack does. Asked about a column of `heart`
-    or `support2` it tells no more than the passive one; the scenario `property_inference` prints both.
+    Threat model: a malicious client that also trains on a second task: the property of other people's records. The
+    shared representation, and so everybody's updates, then depend on the property. Raises `Unavailable` unless clients
+    return weights (FedAvg), and where the passive attack does. For columns of `heart` or `support2` it finds no more
+    than the passive attack; the scenario `property_inference` prints both.
     """
     if view.protocol.kind == "fedsgd":
         raise Unavailable("no_local_model", "clients that return weights (FedAvg)")

@@ -1,4 +1,4 @@
-"""Property inference: what a client's updates, or the global models, say of its records as a whole."""
+"""Property inference from a client's updates, or from the global models."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from testbed.models.ensemble import Training, train
 
 NEEDS = {"architecture", "auxiliary", "hyper_parameters"}
 FEWEST = 10
+"""Shadows at least."""
 
 
 @attack(
@@ -35,12 +36,12 @@ FEWEST = 10
 def property_inference(
     view: Transcript, question: Property, auxiliary: Cohort | None, rng: np.random.Generator, *, shadows: int = 100
 ) -> Scores:
-    """How sure it is that many of the client's records have the property, above 0 for many (Melis et al. 2019).
+    """Score one client: above 0 if many of its records seem to have the property, below 0 if few (Melis et al. 2019).
 
     Threat model: a curious server that sees the client's updates, and has records of other people. From every model
-    that it sent it trains `shadows` as the client would, half on many and half on few records with the property, and
-    learns to tell their updates apart; the rounds' answers are added. Raises `Unavailable` without other people, with
-    too few of either kind, or where it saw no update.
+    that it sent, it trains `shadows` as the client would, half of them on many and half on few records with the
+    property. A logistic regression learns to distinguish their updates, and its answers for all rounds are added.
+    Raises `Unavailable` without other people, with too few of either kind, or if it saw no update.
     """
     trained = models.trained_by(view.model)
     seen = [
@@ -65,11 +66,11 @@ def property_inference(
 def property_from_models(
     view: Transcript, question: Property, auxiliary: Cohort | None, rng: np.random.Generator, *, shadows: int = 100
 ) -> Scores:
-    """As `property_inference`, from how the global model changes from round to round (Melis et al. 2019).
+    """As `property_inference`, from the changes of the global model between rounds (Melis et al. 2019).
 
-    Threat model: a curious client that keeps the models it is sent, and has records of other people. It sees the
-    updates of all clients averaged, takes its own out, asks about one of the others, and trains as many shadows of each
-    of them. Raises `Unavailable` as the other does, and where it saw no round whole, with the model that followed.
+    Threat model: a curious client that stores the models it receives, and has records of other people. It sees the
+    average of all clients' updates, subtracts its own, and trains shadows of each of the other clients. Raises
+    `Unavailable` as `property_inference` does, and unless it took part in a round and saw the model after it.
     """
     own = {e.client for e in view.exchanges}
     others = [c for c in range(len(question.sizes)) if c not in own]
@@ -88,7 +89,7 @@ def property_from_models(
 
 
 def flat(parameters: Parameters, names: Iterable[str] = ()) -> Array:
-    """One vector of these parameters, or of all."""
+    """The named parameters, or all of them, as one vector."""
     return np.concatenate([np.ravel(parameters[k]) for k in names or parameters])
 
 
@@ -101,7 +102,7 @@ def _inferred(
     seen: list[tuple[Parameters, Array]],
     clients: list[int],
 ) -> Scores:
-    """Learn from shadows of these `clients` what the mean of their updates says, and add up what all rounds say."""
+    """The score: for each round, a rule learnt from shadows of `clients` is applied to the update; rounds are added."""
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
     if auxiliary is None or shadows < FEWEST or shadows % 2:
@@ -117,7 +118,7 @@ def _inferred(
         made = _trained(view, start, auxiliary, included, int(rng.integers(2**31)))
         sizes = np.array([question.sizes[c] for c in clients], float)
         made = np.einsum("skd,k->sd", made.reshape(shadows, len(clients), -1), sizes / sizes.sum())
-        # Each update by its length, so that the rule is about its direction and sees updates of any learning rate.
+        # Updates are scaled to length 1, so that the rule uses their direction and works for any learning rate.
         learner: Any = make_pipeline(StandardScaler(), LogisticRegression(C=1e-3, max_iter=1000))
         learner.fit(_unit(made), high)
         total += float(learner.decision_function(_unit(update[None]))[0])
@@ -144,15 +145,15 @@ def _trained(view: Transcript, start: Parameters, people: Cohort, included: Arra
 def _rules(protocol: Protocol) -> Training:
     size = protocol.batch_size or 10**9
     if protocol.kind == "fedsgd":
-        return Training(1, 10**9, 1.0)  # one step on all that were drawn
+        return Training(1, 10**9, 1.0)  # one step on all drawn records
     return Training(protocol.local_epochs, size, protocol.learning_rate or 0.1, momentum=protocol.momentum)
 
 
 def drawn(people: Cohort, question: Property, share: float, rng: np.random.Generator) -> list[Array]:
-    """Row numbers of each client's records, each used once: of those of the client asked about `share` have the
-    property, others come as they are.
+    """Row numbers of records drawn for each client, each row for one client only.
 
-    Raises `Unavailable` where there are too few people.
+    A `share` of the records of the client asked about has the property; other clients get random records. Raises
+    `Unavailable` if there are too few people.
     """
     has = people.x.reshape(len(people), -1)[:, question.column] > 0.5
     size = question.sizes[question.client]

@@ -1,1 +1,1 @@
-"""Attacks on a published synthetic table: see the module of each."""
+"""Attacks on a published synthetic table."""

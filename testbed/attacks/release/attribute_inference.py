@@ -1,4 +1,4 @@
-"""Attribute inference: does the release reveal a person's attribute better than general knowledge would?"""
+"""Attribute inference: does the release reveal a person's attribute better than general knowledge does?"""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from testbed.core.tables.scale import Scale
 
 
 def spread(values: Array) -> float:
-    """The width of the middle 90 % of a numeric column, or its whole range where that is 0."""
+    """The width of the middle 90 % of a numeric column, or its whole range if that width is 0."""
     known = values[~np.isnan(values)]
     if not len(known):
         return 0.0
@@ -20,7 +20,7 @@ def spread(values: Array) -> float:
 
 
 def tolerance_of(secret: Column, release: Table, share: float) -> float:
-    """How far a numeric guess may be off, in the column's unit: a share of its spread, whatever its sign."""
+    """The largest error of a correct numeric guess, in the column's unit: a `share` of the column's spread."""
     return share * spread(release.select((secret.name,)).values[0]) if secret.kind == "numeric" else 0.0
 
 
@@ -41,11 +41,11 @@ def _tolerances(question: Gaps, release: Table, share: float) -> dict[str, float
 def attribute_inference(
     view: Release, question: Gaps, auxiliary: None, rng: np.random.Generator, *, tolerance: float = 0.05
 ) -> Guesses:
-    """Guess a person's secret as that of the released row nearest in all other known columns.
+    """Guess a person's secret as the value in the released row that is nearest in all other known columns.
 
-    Threat model: the recipient knows everything about the person but the secret (Giomi et al. 2023, section
-    3.2.3, with the largest auxiliary set), or but a block of columns. A category must be hit exactly, a number
-    within `tolerance` of the width of the column's middle 90 % in the release.
+    Threat model: the recipient knows everything about the person except the secret, or except a block of columns (Giomi
+    et al. 2023, section 3.2.3, with the largest auxiliary set). A category must be guessed exactly. A number may be
+    wrong by `tolerance` times the width of the column's middle 90 % in the release.
     """
     scale, seed = Scale.of(view.table), int(rng.integers(2**62))
     known = tuple(c.name for c in question.known.columns)
@@ -77,8 +77,8 @@ def marginal_guess(
 ) -> Guesses:
     """Guess everybody's secret as the release's most common category, or its median: the blind guess.
 
-    Threat model: the recipient looks at one column of the release and at nothing of the person. It is the
-    baseline beside which `attribute_inference` is read.
+    Threat model: the recipient uses one column of the release, and knows nothing about the person. It is the baseline
+    for `attribute_inference`.
     """
     values = {s.name: np.full(len(question.known), _commonest(s, view.table)) for s in question.secrets}
     return Guesses(values, _tolerances(question, view.table, tolerance))

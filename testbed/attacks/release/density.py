@@ -1,4 +1,4 @@
-"""Kernel density of mixed-type rows: a Gaussian kernel on Gower's distance."""
+"""Kernel density of rows with numbers and categories: a Gaussian kernel on Gower's distance."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
 
 MOST_ROWS = 5000
+"""Rows of a table that are used at most."""
 MISSING = 5.0
-"""Where a missing number is put, in widths: further than 1 from every number, which lie in [-1, 2]."""
+"""The place of a missing number, in widths: more than 1 away from every number, since numbers lie in [-1, 2]."""
 
 
 @numba.njit(cache=True, parallel=True)
@@ -37,7 +38,7 @@ def _kernel_sums(near: Any, asked: Any, width: float, own: Any) -> Any:  # pragm
 
 
 def coordinates(table: Table, scale: Scale) -> Array:
-    """Rows as (p, n) float32, between which differences, at most 1 each, sum to Gower's distance but for rounding."""
+    """Rows as (p, n) float32 places: the differences of two rows, each cut off at 1, sum to Gower's distance."""
     near = np.empty((len(table.columns), len(table)), np.float32)
     for j, (column, values) in enumerate(zip(table.columns, table.values, strict=True)):
         if column.kind == "categorical":
@@ -45,21 +46,21 @@ def coordinates(table: Table, scale: Scale) -> Array:
         else:
             axis = scale.axes[column.name]
             placed = np.clip(axis.places(values), -1.0, 2.0)
-            if axis.width == 0:  # one released value, or none: every other number is far from it
+            if axis.width == 0:  # one released value or none: other numbers are at distance 1
                 placed = np.where(np.isin(values, axis.known), 0.0, 2.0)
             near[j] = np.where(np.isnan(values), MISSING, placed)
     return near
 
 
 def sampled(table: Table, seed: int, most: int = MOST_ROWS) -> Table:
-    """At most so many rows, chosen by what they say and the seed, so that their order plays no part."""
+    """At most `most` rows, chosen by their values and the seed, so that their order plays no part."""
     return table.take(np.argsort(row_keys(table, seed), kind="stable")[:most]) if len(table) > most else table
 
 
 def bandwidth(pool: Table, scale: Scale) -> float:
-    """An eighth of the median distance of a row to its nearest other one.
+    """The kernel's width: an eighth of the median distance of a row to its nearest other row.
 
-    Narrow, since membership shows in what is nearly a copy: at half that distance a tenth of copies goes unseen.
+    It is narrow, because near copies reveal membership: with half of that distance, a tenth of copies is not found.
     """
     _, distances, _ = nearest(pool, pool, scale, 0, 2)
     width = float(np.median(distances[:, -1])) / 8
@@ -67,7 +68,7 @@ def bandwidth(pool: Table, scale: Scale) -> float:
 
 
 def log_density(targets: Table, pool: Table, scale: Scale, width: float, own: Array | None = None) -> Array:
-    """The log of the mean kernel over the pool's rows, floored; row `own[i]` is left out for target i."""
+    """The log (n,) of the mean kernel over the pool's rows, with a floor; row `own[i]` is left out for target i."""
     near = [coordinates(t, scale) for t in (pool, targets)]
     left_out = np.full(len(targets), -1) if own is None else own
     sums = _kernel_sums(near[0], near[1], width, left_out)

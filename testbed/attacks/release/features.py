@@ -1,4 +1,4 @@
-"""Rows as numbers for tree ensembles, which need an order and no scale."""
+"""Rows as numbers for tree ensembles, which use only the order of values."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from testbed.core import Array, Table
 
 
 def ranked(table: Table, release: Table) -> Array:
-    """Per column (n, p) float32: a number's place among the released ones, 0 to 1, a gap as -1; a category's code.
+    """Features (n, p) float32: a number's rank among the released ones in [0, 1], or -1 if missing; a category's code.
 
-    Equal values get equal places, whatever their size, so that what is learnt by heart is recognised.
+    Equal values have equal ranks, so that memorised values are recognised.
     """
     columns: list[Array] = []
     for column, values, released in zip(table.columns, table.values, release.values, strict=True):

@@ -1,4 +1,4 @@
-"""A binary secret of everybody at once, from the release's answers to many counting queries: a linear programme."""
+"""Reconstruction of a binary secret of all people at once, from many counts of the release, by a linear programme."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from testbed.core.tables.rows import row_keys
 
 optimize, sparse = cast(Any, _optimize), cast(Any, _sparse)  # SciPy ships no types
 BINS, MOST_PEOPLE = 8, 1000
+"""Bins of a number, and people at once at most."""
 
 
 def binned(table: Table, release: Table) -> Array:
-    """Each column as small codes (n, p): categories as they are, numbers in eighths of the release, gaps apart."""
+    """Each column as codes (n, p): categories unchanged, numbers in eighths of the release, missing as -1."""
     columns: list[Array] = []
     for column, values, released in zip(table.columns, table.values, release.values, strict=True):
         if column.kind == "categorical":
@@ -49,12 +50,14 @@ def linear_reconstruction(
     queries_per_person: int = 3,
     attributes: int = 3,
 ) -> Guesses:
-    """Find the secrets that explain the release's counts best, all people together (Annamalai et al. 2024).
+    """Find the secrets of all people that together explain the release's counts best (Annamalai et al. 2024).
 
-    Threat model: the recipient knows every attribute but one binary secret of all people in the original. For random
-    combinations of attribute values the share of released rows with the secret says how many of the people with that
-    combination have it; a linear programme (HiGHS) with secrets in [0, 1] minimises the total deviation, and guesses
-    are rounded at the release's own share. Its strength is many people at once; it needs no near copy of anyone.
+    Threat model: the recipient knows every attribute of all people asked about, except one binary secret. For random
+    combinations of attribute values, the share of released rows with the secret estimates how many of the people with
+    this combination have it. A linear programme (HiGHS) with secrets in [0, 1] minimises the total deviation. As many
+    people are guessed to have the secret as the release says. The attack uses many people at once, and needs no near
+    copy of anybody. Raises `Unavailable` for more than one secret, more than 1,000 people, or a secret that is not
+    binary.
     """
     if len(question.secrets) != 1 or len(question.known) > MOST_PEOPLE:
         raise Unavailable("too_many_people", f"one secret, and at most {MOST_PEOPLE} people at once")
@@ -65,7 +68,7 @@ def linear_reconstruction(
         raise Unavailable("not_binary", "a secret of two values")
     known = question.without(secret)
     others = view.table.select(tuple(c.name for c in known.columns))
-    # A programme may have many solutions, and which is found must not depend on the order of people.
+    # A programme may have many solutions; the one found must not depend on the order of people.
     keys = row_keys(known, int(rng.integers(2**62)))
     order = np.argsort(keys, kind="stable")
     people, rows = binned(known, others)[order], binned(others, others)
@@ -74,7 +77,7 @@ def linear_reconstruction(
     shares = np.full(len(people), has.mean())
     if len(wanted):
         shares[order] = _solve(matrix, wanted)
-    # As many are guessed to have it as the release says there are.
+    # The share of people guessed to have the secret is that of the release.
     cut = np.quantile(shares, 1 - counts[1] / counts.sum())
     chosen = shares + 1e-9 * (keys.astype(np.float64) / 2.0**64) > cut
     return Guesses({secret.name: np.where(chosen, levels[1], levels[0]).astype(float)}, {secret.name: 0.0})
@@ -83,7 +86,7 @@ def linear_reconstruction(
 def _queries(
     people: Array, rows: Array, has: Array, wanted: int, attributes: int, rng: np.random.Generator
 ) -> tuple[Any, Array]:
-    """Who matches each query (q, n), and how many of them should have the secret (q,), by the release."""
+    """The people who match each query (q, n), and how many of them should have the secret by the release (q,)."""
     n, p = people.shape
     size = min(attributes, p)
     matched: list[Array] = []
@@ -110,7 +113,7 @@ def _queries(
 
 
 def _solve(matrix: Any, wanted: Array) -> Array:
-    """Secrets in [0, 1] (n,) with the least total absolute deviation from the wanted counts."""
+    """Secrets (n,) in [0, 1] with the smallest total absolute deviation from the wanted counts."""
     q, n = matrix.shape
     slack = sparse.identity(q, format="csr")
     equalities = sparse.hstack([matrix, slack, -slack], format="csr")

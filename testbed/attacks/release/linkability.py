@@ -1,4 +1,4 @@
-"""Linkability: can two tables about the same people be joined with the release's help?"""
+"""Linkability: can two tables about the same people be joined with the help of the release?"""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from testbed.core.tables.scale import Scale
 def linkability(
     view: Release, question: Halves, auxiliary: None, rng: np.random.Generator, *, neighbours: int = 1
 ) -> Links:
-    """Point each half of a person's row at its nearest released rows; halves that meet are linked.
+    """Find the released rows nearest to each half of a person's row; halves with a common released row are linked.
 
-    Threat model: the recipient holds two data sets with different columns about overlapping people and uses the
-    released table as the bridge (Giomi et al. 2023, section 3.2.2). Ties are settled by chance, independently for
-    the two halves, and reported as a share.
+    Threat model: the recipient holds two data sets with different columns about the same people, and uses the released
+    table as a bridge (Giomi et al. 2023, section 3.2.2). Between equally near rows chance decides, independently for
+    the two halves; the share of such rows is reported.
     """
     scale = Scale.of(view.table)
     sides, ties = [], []

@@ -1,4 +1,4 @@
-"""Whose records was the release made from? Attacks that hold the release, and some also a reference population."""
+"""Membership in the original of a release, by attackers with the release, some also with reference records."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from testbed.core.tables.neighbours import nearest
 from testbed.core.tables.scale import Scale
 
 FARTHEST = 1e3
-"""In widths of the kernel: there it is nought long since, and its square must not overflow."""
+"""The largest distance used, in widths of the kernel: the kernel is zero there, and its square must not overflow."""
 COPY = 1e-6
-"""A distance that is as good as none, in ranges of a column."""
+"""A distance that counts as zero, in widths of a column."""
 WIDER, LEAST = 8, 1e-3
-"""How many times as wide the second kernel is, and the most that it moves a score."""
+"""The width of the second kernel, in widths of the first, and the largest change that it makes to a score."""
 
 
 def _people(question: Records) -> Table:
@@ -46,8 +46,8 @@ def _reference(auxiliary: Table | None) -> Table:
 def nearest_release_row(view: Release, question: Records, auxiliary: Table | None, rng: np.random.Generator) -> Scores:
     """Score a record by minus its distance to the nearest released row (GAN-Leaks, full black box; Chen et al. 2020).
 
-    Threat model: the recipient holds the release and the records asked about, and no reference. Common records are
-    near to everything, so it accuses the ordinary; it sees copies.
+    Threat model: the recipient holds the release and the records asked about, but no other records. It finds copies,
+    but it also accuses people with common records, which are near to every release.
     """
     _, distances, _ = nearest(_people(question), view.table, Scale.of(view.table), int(rng.integers(2**62)))
     return Scores(-distances[:, 0])
@@ -66,11 +66,11 @@ def nearest_release_row(view: Release, question: Records, auxiliary: Table | Non
 def nearer_than_reference(
     view: Release, question: Records, auxiliary: Table | None, rng: np.random.Generator
 ) -> Scores:
-    """Score a record by how many times nearer the release comes to it than other people do (Chen et al. 2020).
+    """Score a record by its distance to the nearest other person over that to the nearest released row (Chen 2020).
 
-    Threat model: the recipient also holds records of other people of the same population. The authors subtract the
-    two losses; a ratio puts what is copied above what is merely far from everybody. Where the release and the
-    reference differ in size, all scores shift alike.
+    Threat model: the recipient also holds records of other people of the same population. The score is the logarithm of
+    this ratio. The authors subtract the two distances; a ratio ranks copies above records that are only far from
+    everybody. If release and reference differ in size, all scores shift alike.
     """
     reference, scale = _reference(auxiliary), Scale.of(view.table)
     seed = int(rng.integers(2**62))
@@ -92,9 +92,10 @@ def nearer_than_reference(
 def density_ratio(view: Release, question: Records, auxiliary: Table | None, rng: np.random.Generator) -> Scores:
     """Score a record by the log ratio of the release's density to the population's (DOMIAS; van Breugel et al. 2023).
 
-    Threat model: the recipient also holds a reference sample. Densities are Gaussian kernels on Gower's distance,
-    of at most 5,000 rows a side, where the authors use a kernel on numbers or a flow. A narrow kernel, which sees what
-    is nearly a copy, ranks first; records that it sees on neither side are ranked by one eight times as wide.
+    Threat model: the recipient also holds records of other people of the same population. Densities use a Gaussian
+    kernel on Gower's distance and at most 5,000 rows of each table; the authors use a kernel on numbers, or a flow. A
+    narrow kernel finds near copies and gives the score; a kernel eight times as wide orders the records with equal
+    scores.
     """
     reference, scale, seed = _reference(auxiliary), Scale.of(view.table), int(rng.integers(2**62))
     sides = [sampled(t, seed) for t in (view.table, reference)]
@@ -118,10 +119,10 @@ def density_ratio(view: Release, question: Records, auxiliary: Table | None, rng
 def gen_lra(
     view: Release, question: Records, auxiliary: Table | None, rng: np.random.Generator, *, neighbours: int = 10
 ) -> Scores:
-    """Score a record by how much likelier it makes the released rows around it (Gen-LRA; Ward et al. 2025).
+    """Score a record by how much more likely it makes the released rows around it (Gen-LRA; Ward et al. 2025).
 
-    Threat model: as `density_ratio`. The likelihood of the nearest released rows under the reference with the
-    record added is set against that without; kernels as there.
+    Threat model: as `density_ratio`. The score is the log-likelihood of the nearest released rows under the reference
+    with the record added, minus that without it. Kernels are those of `density_ratio`.
     """
     reference, scale, seed = _reference(auxiliary), Scale.of(view.table), int(rng.integers(2**62))
     released, reference = sampled(view.table, seed), sampled(reference, seed)
@@ -147,10 +148,10 @@ def gen_lra(
 def release_classifier(
     view: Release, question: Records, auxiliary: Table | None, rng: np.random.Generator, *, trees: int = 200
 ) -> Scores:
-    """Score a record by a classifier that tells released rows from other people's (LOGAN-like; Hayes et al. 2019).
+    """Score a record by a classifier that distinguishes released rows from other people's (LOGAN-like; Hayes 2019).
 
-    Threat model: as `density_ratio`. Fully grown random trees stand in for the discriminator: what they learnt by
-    heart they recognise.
+    Threat model: as `density_ratio`. Fully grown random trees replace the authors' discriminator; they recognise the
+    rows that they memorised.
     """
     reference, seed = _reference(auxiliary), int(rng.integers(2**62))
     released, reference = sampled(view.table, seed), sampled(reference, seed)

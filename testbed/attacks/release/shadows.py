@@ -1,7 +1,7 @@
-"""Membership with the generator in hand: what would it have released with this person, and what without?
+"""Membership by an attacker who has the generator: what does it release with this person, and what without?
 
-Shadow originals hold a random half of the people asked about, filled up with the attacker's own records; every
-target is in exactly half of them, so that the same shadows serve all targets.
+Each shadow original holds a random half of the people asked about, filled up with the attacker's own records. Everybody
+asked about is in exactly half of them, so that the same shadows serve all of them.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
 
 NEAR = 0.05
-"""Numbers this near, in ranges of the released column, answer a query alike."""
+"""Numbers that differ by at most this much, in widths of the released column, count as equal in a query."""
 WIDEST = 4
-"""Columns of a query at most."""
+"""The largest number of columns of a query."""
 FEWEST = 4
-"""Shadow releases at least; with two, each target would be compared with one release."""
+"""The smallest number of shadow releases: with two, each person would be compared with a single release."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Shadows:
-    """Targets in an order of their contents, where each was asked about (`order`), and the shadow releases.
+    """The records asked about, sorted by contents, and the shadow releases; `order` (n,) are the places asked about.
 
-    `included` (shadows, n) bool says which target was in which shadow original.
+    `included` (shadows, n) bool says which record was in which shadow original.
     """
 
     targets: Table
@@ -51,7 +51,10 @@ class _Shadows:
         recipe: Recipe | None,
         count: int,
     ) -> _Shadows:
-        """Raises `Unavailable` without a recipe, without others' records, or for a `count` that is odd or under 4."""
+        """Makes `count` shadow releases.
+
+        Raises `Unavailable` without a recipe, without others' records, or for a `count` that is odd or below 4.
+        """
         if recipe is None:
             raise Unavailable("no_recipe", "the generator, to be run again on other people")
         if auxiliary is None or len(auxiliary) < 2:
@@ -62,7 +65,7 @@ class _Shadows:
         seed = int(rng.integers(2**62))
         order = np.argsort(row_keys(question.people, seed), kind="stable")
         targets = question.people.take(order)
-        # All rows of a person are in a shadow original, or none; people stand in the order of their first rows.
+        # Either all rows of a person are in a shadow original, or none. People are ordered by their first rows.
         _, first, place = np.unique(targets.persons, return_index=True, return_inverse=True)
         person, people = np.argsort(np.argsort(first))[place], len(first)
         included = np.zeros((count, len(targets)), bool)
@@ -112,13 +115,14 @@ def shadow_features(
     shadows: int = 16,
     queries: int = 30,
 ) -> Scores:
-    """Score a record by what tells shadow releases with it from those without (Stadler et al. 2022; TAPAS).
+    """Score a record by features that distinguish shadow releases with it from those without (Stadler 2022; TAPAS).
 
-    Threat model: the recipient holds the release, the records asked about, others' records and the generator, run
-    again on own records (`recipe`). The features are made for each target: its nearest released rows, the density
-    around it, and how many released rows agree with it on random sets of columns (Houssiau et al. 2022, Meeus et
-    al. 2023). They are standardised by target over the shadows and told apart by one logistic regression for all
-    targets, where the authors fit one per target on a thousand shadows. Raises `Unavailable` without recipe or others.
+    Threat model: the recipient holds the release, the records asked about, other people's records, and the generator,
+    which can be run on own records (`recipe`). Features are computed for each record: its distance to the nearest
+    released rows, the density around it, and how many released rows agree with it on random sets of columns (Houssiau
+    et al. 2022, Meeus et al. 2023). They are standardised for each record over the shadows. One logistic regression is
+    trained for all records; the authors train one for each, on a thousand shadows. Raises `Unavailable` without a
+    recipe or other people.
     """
     made = _Shadows.made(view, question, auxiliary, rng, recipe, shadows)
     width = len(made.targets.columns)
@@ -132,7 +136,7 @@ def shadow_features(
 
 
 def _features(made: _Shadows, released: Table, sets: list[Array]) -> Array:
-    """(n, f) features of each target in one release."""
+    """Features (n, f) of each record asked about in one release."""
     _, distances, _ = nearest(made.targets, released, made.scale, made.seed, min(5, len(released)))
     pool = sampled(released, made.seed)
     agrees: list[Array] = []
@@ -167,10 +171,10 @@ def shadow_ratio(
     *,
     shadows: int = 16,
 ) -> Scores:
-    """Score a record by its density in the release over that in the mean shadow (RMIA on releases; Zarifzadeh 2024).
+    """Score a record by its density in the release over its mean density in the shadows (RMIA; Zarifzadeh 2024).
 
-    Threat model: as `shadow_features`. The authors then count the population's records whose ratio is smaller; at
-    one threshold for all records that orders them as the ratio itself does, which is given here.
+    Threat model: as `shadow_features`. The authors then count the population's records with a smaller ratio. With one
+    threshold for all records, this gives the same order as the ratio itself, which is used here.
     """
     made = _Shadows.made(view, question, auxiliary, rng, recipe, shadows)
     others = np.stack([made.density(table) for table in made.released])

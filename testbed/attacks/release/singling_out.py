@@ -1,7 +1,7 @@
-"""Singling out: can someone use the release to write a description that fits exactly one person?
+"""Singling out: can the release be used to write a description that fits exactly one person?
 
-Which row and which columns a description is made of follows from the row's content and the seed, so that neither the
-order of rows nor rows that are added elsewhere change it.
+The row and the columns of a description depend on the row's values and the seed, so that neither the order of rows nor
+additional rows elsewhere change it.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ from testbed.core.tables.index import AT_LEAST, AT_MOST, EQUAL, MISSING, Index, 
 from testbed.core.tables.rows import mix, row_keys
 
 ATTEMPTS_PER_PREDICATE = 500
+"""Attempts at most for each predicate that is wanted."""
 REFERENCE = "https://arxiv.org/abs/2211.10459"
 _OPS = ("eq", "le", "ge", "missing")
 _NAMES = {EQUAL: "eq", AT_MOST: "le", AT_LEAST: "ge", MISSING: "missing"}
 
 
 def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
-    """All conditions on one column that fit exactly one released person, in an order of their own."""
+    """All conditions on one column that fit exactly one released person, in a random order given by the seed."""
     values = table.values[column]
     numeric = table.columns[column].kind == "numeric"
     gaps = np.isnan(values) if numeric else values == -1
@@ -50,10 +51,10 @@ def _one_column(table: Table, column: int, seed: int) -> list[Condition]:
     reference=REFERENCE,
 )
 def singling_out_univariate(view: Release, question: Fields, auxiliary: None, rng: np.random.Generator) -> Predicates:
-    """Describe a person by one rare value: what one person of the release has, one in the original may have.
+    """Describe a person by one value: a value that one person of the release has may be unique in the original, too.
 
-    Threat model: the recipient holds the release alone (Giomi et al. 2023, section 3.2.1). Conditions are drawn
-    evenly over the columns, so that one column with many unique values does not stand for all.
+    Threat model: the recipient holds only the release (Giomi et al. 2023, section 3.2.1). Columns take turns, so that a
+    column with many unique values does not dominate.
     """
     seed = int(rng.integers(2**62))
     by_column = [_one_column(view.table, c, seed)[: question.wanted] for c in range(len(question.columns))]
@@ -83,12 +84,12 @@ def singling_out_multivariate(
     largest: int = 4,
     margin: float = 0.0,
 ) -> Predicates:
-    """Describe a person by several attributes of one released row that together fit nobody else's.
+    """Describe a person by several attributes of one released row that fit no other released person.
 
-    Threat model: the recipient holds the release alone (Giomi et al. 2023, section 3.2.1). Of a numeric column the
-    condition is the half-line away from the release's median; of others it is equality. Column-set sizes are
-    swept from `smallest` to `largest`. With a `margin` half-lines begin that share of the way to the next released
-    value: what noise moved is then still on the right side.
+    Threat model: the recipient holds only the release (Giomi et al. 2023, section 3.2.1). For a numeric column, the
+    condition is 'at least' the value if it is above the release's median, and 'at most' otherwise; for other columns it
+    is equality. The number of columns is between `smallest` and `largest`. With a `margin`, bounds are moved by that
+    share of the distance to the next released value, so that a value changed by noise still satisfies them.
     """
     table = view.table
     medians = np.array(
@@ -130,7 +131,7 @@ def _form(
     wanted: int,
     margin: float,
 ) -> Any:  # pragma: no cover - compiled
-    """Up to `wanted` conjunctions that fit one person, from at most `most` attempts: columns, ops, bounds, lengths."""
+    """Up to `wanted` conjunctions that fit one person, in `most` attempts: columns, operations, bounds, lengths."""
     p, widest = values.shape[0], sizes.max()
     columns = np.zeros((wanted, widest), np.int64)
     ops = np.zeros((wanted, widest), np.int64)
@@ -201,10 +202,10 @@ def random_predicates(
     smallest: int = 1,
     largest: int = 1,
 ) -> Predicates:
-    """Describe nobody in particular: values drawn evenly from each column's range, whatever rows exist.
+    """Describe nobody in particular, by values drawn uniformly from each column's range.
 
-    Threat model: the recipient knows the columns and their ranges. It is the baseline of singling out: how often a
-    random description happens to fit one person.
+    Threat model: the recipient knows the columns and their ranges only. It is the baseline of singling out: how often
+    does a random description fit one person?
     """
     width = len(question.columns)
     known = [

@@ -1,4 +1,4 @@
-"""Attribute inference by a model that is trained on the release."""
+"""Attribute inference by a model trained on the release."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.core.tables.rows import row_keys
 
 MOST_ROWS, MOST_LEVELS = 5000, 20
+"""Released rows from which the model learns at most, and categories that it guesses at most."""
 
 
 @attack(
@@ -36,14 +37,14 @@ def trained_inference(
     tolerance: float = 0.05,
     trees: int = 30,
 ) -> Guesses:
-    """Guess a secret with randomised trees that learnt it from the release's other columns.
+    """Guess a secret by randomised trees that learn it from the release's other columns.
 
-    Threat model: as `attribute_inference`. A model generalises where the nearest row copies, so it gains from what
-    the release says of everybody (utility, which the control subtracts) more than from any one row. It learns from
-    at most 5,000 rows and guesses one of the 20 most common categories.
+    Threat model: as `attribute_inference`. A model generalises, while the nearest row copies. It therefore gains more
+    from what the release says about everybody (utility, which the control subtracts) than from single rows. It learns
+    from at most 5,000 rows, and guesses one of the 20 most common categories.
     """
     seed = int(rng.integers(2**62))
-    # The rows that are learnt from do not depend on their order.
+    # The rows used for training do not depend on their order.
     rows = np.argsort(row_keys(view.table, seed), kind="stable")[:MOST_ROWS]
     sample = view.table.take(rows)
     values = {s.name: _guess(s, sample, question.without(s), trees, seed) for s in question.secrets}
@@ -51,7 +52,7 @@ def trained_inference(
 
 
 FEW_VALUES = 10
-"""Of a number with no more values than this, one of them is guessed, and not something between."""
+"""For a number with at most this many distinct values, one of them is guessed, and not a value in between."""
 
 
 def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) -> Array:
@@ -62,7 +63,7 @@ def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) 
     there = ~np.isnan(truth)
     if secret.kind == "numeric" and len(np.unique(truth[there])) > FEW_VALUES:
         if there.mean() <= 0.5:
-            return np.full(len(known), np.nan)  # most have none, and that is the best single guess
+            return np.full(len(known), np.nan)  # most values are missing, so missing is the best guess
         origin = float(truth[there].min())
         width = float(truth[there].max() / 2 - origin / 2) * 2
         if width == 0:
@@ -77,6 +78,6 @@ def _guess(secret: Column, release: Table, known: Table, trees: int, seed: int) 
     usable = np.isin(truth, common)
     forest = ExtraTreesClassifier(trees, random_state=state)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each; the judge will see
+        warnings.simplefilter("ignore", UserWarning)  # few rows and many classes
         forest.fit(learnt[usable], np.searchsorted(levels, truth[usable]))
     return levels[np.asarray(forest.predict(asked), dtype=int)].astype(float)
