@@ -163,7 +163,7 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
 
 
 def _could_fail(finding: Finding, limit: float) -> bool:
-    """Whether the attack is above the limit on the subject known to leak; an attack that is not could fail nobody.
+    """Whether the attack is above the limit on the subject known to leak; if not, it could not have failed this one.
 
     If the control is already high, little is left to learn, perhaps less than the limit. Learning half of that is
     enough.

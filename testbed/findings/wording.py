@@ -11,6 +11,10 @@ from testbed.findings.schema import Estimate, Measure, Risk, Unmeasured
 LINE_UP = re.compile(r"line-up of (\d+)")
 WHICH_CLIENT = "which client"
 """The target of a finding that names the client whose record it is, not whether the record was used."""
+GROUPS = {"outliers": "outliers", "rare combinations": "people with a rare combination of values"}
+"""Targets of findings that are about a group of people only, with the group's name in a sentence."""
+RARE_VALUES, BLOCK = "rare values of ", "the block "
+"""How a target begins that is about people with a rare value of one column, or about several columns at once."""
 
 
 def percent(measure: Measure) -> str:
@@ -24,23 +28,24 @@ def percent(measure: Measure) -> str:
 def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure], excess: Measure) -> str:
     """Sentences that say what the attack reached, what it reached on the control, and the excess."""
     got, control = percent(measures["measure"]), percent(measures["control"])
+    group = _group(target)
     match risk:
         case "singling_out":
             text = f"{got} of the descriptions written from the synthetic table fit exactly one person of the original"
             beside = f"Among as many people who were not in the original, {control} fit exactly one"
         case "linkability":
             text = (
-                f"With the help of the synthetic table, an attacker links {got} of the people in the data to the other "
-                "half of their own record"
+                f"With the help of the synthetic table, an attacker links {got} of the {group} in the data to the "
+                "other half of their own record"
             )
-            beside = f"Of people who were not in the data, the attacker links {control}"
+            beside = f"Of {group} who were not in the data, the attacker links {control}"
         case "attribute_inference":
-            what = repr(target) if target else "the secret"
+            share = f"in {got} of the cells of the" if (target or "").startswith(BLOCK) else f"for {got} of the"
             text = (
-                f"Knowing everything else about a person, an attacker predicts {what} correctly for {got} of the "
-                "people in the data"
+                f"Knowing everything else about a person, an attacker predicts {_secret(target)} correctly {share} "
+                f"{group} in the data"
             )
-            beside = f"For people who were not in the data it is {control}"
+            beside = f"For {group} who were not in the data it is {control}"
         case "membership" if target == WHICH_CLIENT:
             text = f"For {got} of members' records, the attacker names the client that trained on them"
             beside = f"For records that nobody trained on, the attacker names the client drawn for them in {control}"
@@ -63,6 +68,20 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
         return f"{text}. {beside}."
     bounds = f"{100 * excess.low:.1f} to {100 * excess.high:.1f}"
     return f"{text}. {beside}. The excess is {100 * excess.value:.1f} percentage points ({bounds})."
+
+
+def _group(target: str | None) -> str:
+    """The people that a finding is about: a group by its target, otherwise 'people'."""
+    if (target or "").startswith(RARE_VALUES):
+        return "people with a rare value of it"
+    return GROUPS.get(target or "", "people")
+
+
+def _secret(target: str | None) -> str:
+    """The secret that was predicted, by the finding's target."""
+    if not target or target in GROUPS:
+        return "the secret"
+    return target if target.startswith(BLOCK) else repr(target.removeprefix(RARE_VALUES))
 
 
 def _reconstructed(target: str | None, measure: Measure, got: str, control: str) -> tuple[str, str]:

@@ -9,10 +9,11 @@ import pytest
 
 from testbed.core import Evidence
 from testbed.core.errors import UsageError
-from testbed.findings import policy
+from testbed.findings import policy, schema
 from testbed.findings.measures import rates
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Validity
+from testbed.findings.schema import Estimate, Finding, Validity
+from testbed.findings.wording import plain_words
 from testbed.harness.release.copies import Copies
 from testbed.harness.release.copy_rule import copying
 
@@ -155,6 +156,23 @@ def test_every_built_in_policy_is_an_example_and_loads() -> None:
     for name in policy.built_in():
         assert policy.load(name).id == f"{name}/1"
         assert policy.text_of(name).startswith("# Example")
+
+
+def test_a_sentence_names_the_group_and_the_secret_and_takes_neither_for_the_other() -> None:
+    def sentence(risk: schema.Risk, target: str | None) -> str:
+        half = Estimate(metric="rate", value=0.5, low=0.4, high=0.6, level=0.95, method="wilson", unit="record", n=100)
+        return plain_words(risk, target, {"measure": half, "control": half}, half)
+
+    assert "predicts 'age' correctly for 50 % of the people in the data" in sentence("attribute_inference", "age")
+    outliers = sentence("attribute_inference", "outliers")
+    assert "predicts the secret correctly for 50 % of the outliers in the data" in outliers
+    assert "'age' correctly for 50 % of the people with a rare value" in sentence(
+        "attribute_inference", "rare values of age"
+    )
+    block = sentence("attribute_inference", "the block age, sex")
+    assert "predicts the block age, sex correctly in 50 % of the cells of the people in the data" in block
+    assert "links 50 % of the outliers in the data" in sentence("linkability", "outliers")
+    assert "links 50 % of the people in the data" in sentence("linkability", "age | sex")
 
 
 def test_reasons_say_what_so_many_guesses_can_tell() -> None:
