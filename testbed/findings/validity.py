@@ -50,9 +50,9 @@ FLAGS = {
 """What each flag means: the end of a sentence, without a full stop."""
 
 NEXT = {
-    "few_guesses": "leave out --attacks, or use more people",
+    "few_guesses": "use more people, and leave out --attacks if it was given",
     "similarity_not_chosen": "use two batches or more, so that the similarity is chosen on one and judged on another",
-    "few_formed": "leave out --attacks, or use a table with more rows",
+    "few_formed": "use a table with more rows, and leave out --attacks if it was given",
     "no_control": "hold people out before synthesis or training (testbed split), and give them as the control",
     "positive_control_failed": "use more people or another attack; until then this number is no evidence either way",
     "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",

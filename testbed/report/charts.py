@@ -93,8 +93,10 @@ def _axis(low: float, high: float, top: float, bottom: float, label: str, percen
 
 
 def name_of(finding: Finding) -> str:
-    """The attack's name, with the target if there is one."""
-    return f"{finding.attack.name}: {finding.target}" if finding.target else finding.attack.name
+    """The risk in words, with the attack's name if it differs, and the target if there is one."""
+    risk = finding.risk.replace("_", " ")
+    attack = "" if finding.attack.name == finding.risk else f" ({finding.attack.name})"
+    return f"{risk}{attack}: {finding.target}" if finding.target else risk + attack
 
 
 def cells(findings: Sequence[Finding]) -> Chart | None:

@@ -88,6 +88,11 @@ def test_no_coordinate_of_the_longest_chart_looks_like_a_measurement() -> None:
     assert max(len(n.replace(".", "").replace("-", "").lstrip("0")) for n in numbers) <= 4
 
 
+def test_charts_name_the_risk_and_not_the_attack_alone() -> None:
+    for finding in examples.release().findings:
+        assert charts.name_of(finding).startswith(finding.risk.replace("_", " "))
+
+
 def test_a_line_is_drawn_on_its_own_axes_and_is_no_roc() -> None:
     half = Series(name="Agreement", kind="lines", x_label="queries", y_label="share", x=[50, 100], y=[0.5, 0.5])
     chart = charts.series(half)
