@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
+from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
-from testbed.harness.federation.prepare import by_a_curious_server, defended, mlp, prepared
+from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["a client that poisons the training", "secure aggregation, which hides no sum"]
 SEES = "the global models that it receives and its own updates; nothing of another client's messages"
-READERS = ("analytic_linear", "spear", "cosine_tv", "cocktail_party", "fedavg_unrolling")
+KNOWS = frozenset({"architecture", "hyper_parameters", "auxiliary", "batch_size"})
+
+
+def fitting() -> list[Attack]:
+    """The server's attacks that may read what is left of an aggregate."""
+    return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in ("table", "text")]
 
 
 @scenario(question="Can one hospital of this federation see another's records?", position="client")
@@ -44,13 +50,14 @@ def curious_client(
     Beside it: what the server learns of the same federation, whose updates it sees one by one.
     """
     known = source(data)
-    if reader not in READERS or not 0 < colluding < clients:
+    if not 0 < colluding < clients:
         raise UsageError(
-            "TB-SCENARIO-005",
-            f"This scenario knows no {colluding} of {clients} clients that read with {reader!r}.",
+            "TB-SCENARIO-022",
+            f"There are no {colluding} of {clients} clients that collude against another one.",
             "One client or more collude, and one or more are left to be read.",
-            f"Use more clients than collude, and one of: {', '.join(READERS)}.",
+            "Use more clients than collude.",
         )
+    reads = chosen(reader, fitting())
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     if epochs:
@@ -61,29 +68,18 @@ def curious_client(
     alone = colluding + 1
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=alone), seed)
     unit = "record" if batch == 1 and not epochs else "batch"
-    knows = frozenset({"architecture", "hyper_parameters", "auxiliary", "batch_size"})
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("client", knows=knows, nodes=tuple(range(colluding))),
-        (
-            Plan(
-                rule="TB-RECONSTRUCTION-001",
-                risk="reconstruction",
-                attack="aggregate_difference",
-                metric="line_up_top1",
-                unit=unit,
-                params={"reader": reader},
-                primary=True,
-            ),
-        ),
+        Threat("client", knows=KNOWS, nodes=tuple(range(colluding))),
+        (planned("aggregate_difference", unit=unit, primary=True, params={"reader": reads.name}),),
         positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, None) else undefended,
         positive_clients=alone,
     )
     server = replace(
         trial,
-        threat=Threat("server", knows=knows),
-        plans=(replace(by_a_curious_server(unit), attack=reader),),
+        threat=Threat("server", knows=KNOWS),
+        plans=(by_a_curious_server(unit, reads.name),),
     )
     return prepared(known, trial, SEES, NOT_TESTED, server)
 

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from testbed.attacks.registry import find
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
+from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
-from testbed.harness.federation.prepare import cnn, defended, mlp, prepared
+from testbed.harness.federation.prepare import chosen, defended, network, prepared, readers
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, is_own, scenario
+from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
-ATTACKS = ("analytic_linear", "spear", "cocktail_party", "cosine_tv", "fedavg_unrolling")
-ON_LINEAR_LAYERS: dict[str, int] = {"analytic_linear": 32, "spear": 128, "cocktail_party": 256}
-"""Attacks on a first layer that is fully connected, and its width in their scenario."""
+KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
+OF_OTHERS = ("table", "text")
+"""Attacks that suit other subjects than this scenario's, which have scenarios of their own."""
+
+
+def fitting() -> list[Attack]:
+    """The attacks that this scenario runs."""
+    return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in OF_OTHERS]
 
 
 @scenario(question="Can the coordinator of this federation see a client's records?")
@@ -50,13 +55,7 @@ def curious_server(
     With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
     """
     known = source(data)
-    if attack not in ATTACKS and not is_own(attack):
-        raise UsageError(
-            "TB-SCENARIO-005",
-            f"This scenario does not know the attack {attack!r}.",
-            "A curious server reads; others act.",
-            f"Use one of: {', '.join(ATTACKS)}.",
-        )
+    reader = chosen(attack, fitting())
     if (attack == "fedavg_unrolling" and not epochs) or (attack == "spear" and epochs):
         raise UsageError(
             "TB-SCENARIO-006",
@@ -64,8 +63,7 @@ def curious_server(
             "Unrolling repeats local training, which FedSGD has none of; unmixing needs the gradient of one batch.",
             "Use epochs=1 or more with fedavg_unrolling, and epochs=0 with spear.",
         )
-    linear = attack in ON_LINEAR_LAYERS
-    spec = mlp(known, ON_LINEAR_LAYERS.get(attack, 32)) if linear or len(known.shape) != 3 else cnn(known)
+    spec = network(known, reader)
     protection = defended(defence, noise, clip)
     if epochs:
         # Every round trains on the same people, so that one round says what an update of theirs gives away.
@@ -78,20 +76,18 @@ def curious_server(
     # Known to leak: one record at a time, in the plain gradient or in one local step.
     leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
     undefended = Federation(spec, leaky, seed)
-    plan = Plan(
-        rule="TB-RECONSTRUCTION-001",
-        risk="reconstruction",
-        attack=attack,
+    plan = planned(
+        reader.name,
         metric="line_up_top1",
         unit="record" if batch == 1 else "batch",
-        params={"iterations": iterations} if not linear and "iterations" in find(attack).defaults else {},
-        perceptual=perceptual,
         primary=True,
+        params={"iterations": iterations} if "iterations" in reader.defaults else {},
     )
+    plan = replace(plan, perceptual=perceptual)
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})),
+        Threat("server", knows=KNOWS),
         (plan,),
         positive_members=clients if epochs else None,
         positive=None if batch == 1 and not epochs and protection is None else undefended,

@@ -6,8 +6,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
-from testbed.findings.schema import Metric
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import defended, mlp, prepared
 from testbed.harness.federation.trial import Trial
@@ -16,13 +15,8 @@ from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["shadow models", "a server that changes the model or isolates a client", "label-only access"]
 SEES = "every global model and every client's weights after its local training"
-ATTACKS: tuple[tuple[str, Metric], ...] = (
-    ("update_product", "tpr_at_fpr"),
-    ("loss_threshold", "tpr_at_fpr"),
-    ("update_product", "auc"),
-    ("loss_threshold", "auc"),
-)
-DECIDES = "TB-MEMBERSHIP-005"
+ATTACKS = ("update_product", "loss_threshold")
+DECIDES = "TB-MEMBERSHIP-500"
 
 
 @scenario(question="Can the coordinator tell whose records were in a hospital's training data?")
@@ -68,17 +62,8 @@ def curious_server_membership(
     )
     # Known to leak: each client's update is the pull of two people, small enough to be that of the model it was sent.
     of_two = Protocol("fedavg", 2, local_epochs=1, learning_rate=0.01, rounds=rounds, clients=clients)
-    plans = tuple(
-        Plan(
-            rule=f"TB-MEMBERSHIP-{i:03d}",
-            risk="membership",
-            attack=attack,
-            metric=metric,
-            unit="record",
-            primary=i == 1,
-        )
-        for i, (attack, metric) in enumerate(ATTACKS, 1)
-    )
+    tpr = [planned(name, primary=number == 0) for number, name in enumerate(ATTACKS)]
+    plans = (*tpr, *(plan.area() for plan in tpr))
     trial = Trial(
         split,
         Federation(spec, protocol, seed, defended(defence, noise, clip)),

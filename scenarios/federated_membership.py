@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
+from testbed.core import Protocol, Scores, Sources, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Metric, ThreatModel
+from testbed.findings.schema import Finding, ThreatModel
 from testbed.findings.wording import WHICH_CLIENT
+from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
 from testbed.harness.federation.assess import assess, best_of
 from testbed.harness.federation.people import groups, sited
-from testbed.harness.federation.prepare import about, defended, described, mlp
+from testbed.harness.federation.prepare import about, defended, described, mlp, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
@@ -30,32 +32,20 @@ SEES = (
 NOT_TESTED = ["label-only access", "servers that know more of the records than themselves"]
 KNOWS = frozenset({"architecture", "recipe", "target_records"})
 ALONE = "loss_threshold"
-POSITIONS: tuple[tuple[str, bool, tuple[str, ...]], ...] = (
-    (
-        "server",
-        False,
-        (
-            "update_product",
-            ALONE,
-            "client_loss",
-            "update_cosine",
-            "gradient_difference",
-            "fedmia",
-            "white_box",
-            "source_inference",
-        ),
-    ),
-    ("client", False, ("global_models",)),
-    ("server", True, ("gradient_ascent",)),
-    ("server", True, ("isolation",)),
-    ("client", True, ("client_gradient_ascent",)),
-    ("client", True, ("client_mislabelling",)),
-    ("server", True, ("crafted_neurons",)),
-)
-DECIDES = "TB-MEMBERSHIP-600"
-RULES = (601, 621, 641, 661, 681, 781, 801)
-BY_CLIENTS = {a for position, _, attacks in POSITIONS if position == "client" for a in attacks}
+DECIDES = "TB-MEMBERSHIP-500"
 LOOKING = "global_models"
+
+
+def positions() -> list[tuple[str, bool, tuple[Attack, ...]]]:
+    """Who attacks, whether they act, and how: passive positions with all attacks that fit, each act by itself."""
+    by_kind = [a for claim in (Scores, Sources) for a in readers("server", KNOWS, claim)]
+    made = [("server", False, tuple(sorted(by_kind, key=lambda a: a.rule)))]
+    made.append(("client", False, tuple(readers("client", KNOWS, Scores))))
+    for position in ("server", "client"):
+        made += [(position, True, (a,)) for a in readers(position, KNOWS, Scores, acting=True)]
+    return made
+
+
 OVERFITTED = 0.1
 
 
@@ -105,6 +95,9 @@ def federated_membership(
     by_heart = replace(protocol, batch_size=2, local_epochs=2)
     spec = mlp(known, hidden)
 
+    everybody = positions()
+    by_clients = {a.name for position, _, found in everybody if position == "client" for a in found}
+
     def trials(run: int) -> list[Trial]:
         people = groups(known, members, controls, members, run)
         split, control_party = sited(known, people, partition, clients, alpha, run)
@@ -113,14 +106,14 @@ def federated_membership(
                 split,
                 Federation(spec, protocol, run, defended(defence, noise, clip)),
                 Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
-                plans(number),
+                plans(position, malicious, found),
                 positive=Federation(spec, by_heart, run),
                 positive_members=max(2 * clients, round(OVERFITTED * members)),
                 positive_by_heart=True,
                 control_party=control_party,
                 sum_only=view == "sum" and position == "server",
             )
-            for number, (position, malicious, _) in enumerate(POSITIONS)
+            for position, malicious, found in everybody
         ]
 
     threat = ThreatModel(
@@ -148,11 +141,11 @@ def federated_membership(
                     found += assess(trial.record(engine, store=kept, cells=("true",))).findings
                 every.append(found)
         scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
-        clients_only = [[f for f in found if f.attack.name in BY_CLIENTS] for found in every]
+        clients_only = [[f for f in found if f.attack.name in by_clients] for found in every]
         told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         return Outcome(
             [f for a in assessed for f in a.findings]
-            + [*paired.beside(scored, ALONE, 701), *paired.beside(clients_only, LOOKING, 741)],
+            + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth_file.files(first[0], told),
         )
@@ -161,28 +154,15 @@ def federated_membership(
     return Scenario(subject, threat, conduct, [described(protects, rounds)] if protects else [])
 
 
-def plans(number: int) -> tuple[Plan, ...]:
-    """Each attack's TPR and AUC; of source inference the share of clients named rightly."""
-    position, malicious, attacks = POSITIONS[number]
+def plans(position: str, malicious: bool, attacks: Sequence[Attack]) -> tuple[Plan, ...]:
+    """Each attack's TPR and AUC; of source inference the share of clients that are named correctly."""
     made: list[Plan] = []
-    for place, attack in enumerate(attacks):
-        metrics: tuple[Metric, ...] = ("rate",) if attack == "source_inference" else ("tpr_at_fpr", "auc")
-        for offset, metric in enumerate(metrics):
-            rule = f"TB-MEMBERSHIP-{RULES[number] + place + 10 * offset}"
-            target = WHICH_CLIENT if metric == "rate" else f"{'active' if malicious else 'passive'} {position}"
-            target = "final model alone" if attack == ALONE else target
-            primary = number == 0 and place == 0 and offset == 0
-            made.append(
-                Plan(
-                    rule=rule,
-                    risk="membership",
-                    attack=attack,
-                    metric=metric,
-                    unit="record",
-                    primary=primary,
-                    target=target,
-                )
-            )
+    for attack in attacks:
+        target = WHICH_CLIENT if attack.claim is Sources else f"{'active' if malicious else 'passive'} {position}"
+        target = "final model alone" if attack.name == ALONE else target
+        primary = position == "server" and not malicious and attack is attacks[0]
+        plan = planned(attack.name, primary=primary, target=target)
+        made += [plan] if attack.claim is Sources else [plan, plan.area()]
     return tuple(made)
 
 

@@ -19,8 +19,8 @@ from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.data.tables.encode import Meta, encode
 from testbed.findings.assemble import as_data_class, size_band
-from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Subject, ThreatModel
+from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, best_of
 from testbed.harness.federation.prepare import defended, described
@@ -92,16 +92,9 @@ def federated_synthesizer(
     by_heart = Protocol("fedavg", 2, local_epochs=10, learning_rate=0.1, rounds=rounds, clients=clients)
 
     def trial(position: str) -> Trial:
+        by = "a client" if position == "client" else "the server"
         plans = tuple(
-            Plan(
-                rule=f"TB-MEMBERSHIP-{501 + i}",
-                risk="membership",
-                attack=attack,
-                metric="tpr_at_fpr",
-                unit="record",
-                primary=i == 0,
-                target=f"by {'a client' if position == 'client' else 'the server'}",
-            )
+            planned(attack, primary=i == 0, target=f"by {by}")
             for i, (attack, who) in enumerate(ON_THE_WAY)
             if who == position
         )

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
+from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
-from testbed.harness.federation.prepare import defended, mlp, prepared
+from testbed.harness.federation.prepare import chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, is_own, scenario
+from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "columns that the model is not trained on"]
 SEES = "every model that it sends to a hospital and every gradient, or new weights, that come back"
-ATTACKS = ("tabular_inversion", "spear", "analytic_linear")
+KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "known_columns"})
+
+
+def fitting() -> list[Attack]:
+    """The attacks that this scenario runs: those on tables, and on a fully connected first layer."""
+    return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") in ("table", "linear")]
 
 
 @scenario(question="Which cells of which patients can the coordinator rebuild from what hospitals send?")
@@ -53,13 +59,7 @@ def hospital_tables(
             "Cells are rebuilt of tables.",
             "Use heart, support2, breast-cancer or thyroid.",
         )
-    if attack not in ATTACKS and not is_own(attack):
-        raise UsageError(
-            "TB-SCENARIO-005",
-            f"This scenario does not know the attack {attack!r}.",
-            "A curious server reads; others act.",
-            f"Use one of: {', '.join(ATTACKS)}.",
-        )
+    reader = chosen(attack, fitting())
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     if epochs:
         protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
@@ -68,22 +68,20 @@ def hospital_tables(
     spec = mlp(known, hidden)
     protection = defended(defence, noise, clip)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=protocol.rounds, clients=clients)
-    plan = Plan(
-        rule="TB-RECONSTRUCTION-001",
-        risk="reconstruction",
-        attack=attack,
+    plan = planned(
+        reader.name,
         metric="exact_match",
         unit="record" if batch == 1 else "batch",
-        params={"iterations": iterations, "restarts": restarts} if attack == "tabular_inversion" else {},
-        target="cells of their rows",
         primary=True,
+        params={k: v for k, v in {"iterations": iterations, "restarts": restarts}.items() if k in reader.defaults},
+        target="cells of their rows",
     )
     # A defence that moves every cell out of the tolerance may leave whose row it is.
-    whose = replace(plan, rule="TB-RECONSTRUCTION-002", metric="line_up_top1", primary=False, target="whose rows")
+    whose = replace(plan, metric="line_up_top1", primary=False, target="whose rows", variant="rows")
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("server", knows=frozenset({"architecture", "auxiliary", "batch_size", "known_columns"})),
+        Threat("server", knows=KNOWS),
         (plan,) if protection is None else (plan, whose),
         positive=None if batch == 1 and not epochs and protection is None else Federation(spec, alone, seed),
         columns=known.columns,

@@ -6,7 +6,7 @@ from testbed.cli.script import main
 from testbed.core import ModelSpec, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import sentences
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import defended, prepared
 from testbed.harness.federation.trial import Trial
@@ -67,14 +67,12 @@ def language_model(
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip)
-    plan = Plan(
-        rule="TB-RECONSTRUCTION-001",
-        risk="reconstruction",
-        attack="dager",
+    plan = planned(
+        "dager",
         metric="token_recall",
         unit="record" if batch == 1 else "batch",
-        target="words of their sentences",
         primary=True,
+        target="words of their sentences",
     )
     trial = Trial(
         split,

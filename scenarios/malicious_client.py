@@ -12,8 +12,8 @@ from testbed.cli.script import main
 from testbed.core import Classes, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
 from testbed.findings.schema import ThreatModel
+from testbed.harness.cells import planned
 from testbed.harness.federation.class_worlds import ADVERSARY, FEWEST, ClassWorlds
 from testbed.harness.federation.prepare import about, cnn, defended, described, mlp
 from testbed.harness.federation.property_worlds import halves
@@ -80,17 +80,8 @@ def malicious_client(
     )
     threat = Threat("client", malicious=True, knows=KNOWS, nodes=(ADVERSARY,))
     plans = {
-        name: Plan(
-            rule=f"TB-CLASS_INVERSION-{number:03d}",
-            risk="class_inversion",
-            attack=name,
-            metric="rate",
-            unit="class",
-            primary=number == 1,
-            params={"steps": steps},
-            target=target,
-        )
-        for number, (name, target) in enumerate(zip(ATTACKS, ("by looking", "by poisoning"), strict=True), 1)
+        name: planned(name, unit="class", primary=number == 0, params={"steps": steps}, target=target)
+        for number, (name, target) in enumerate(zip(ATTACKS, ("by looking", "by poisoning"), strict=True))
     }
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:

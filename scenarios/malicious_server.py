@@ -5,16 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from testbed.attacks.inversion.updates import steps
-from testbed.attacks.registry import find
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
-from testbed.core.errors import UsageError
+from testbed.core import Protocol, Reconstruction, Threat
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
-from testbed.harness.federation.prepare import by_a_curious_server, defended, mlp, prepared
+from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, is_own, scenario
+from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
@@ -22,9 +21,16 @@ SEES = "every model that it sends, which it may change, and every gradient that 
 
 
 KNOWS = frozenset({"architecture", "auxiliary"})
+MORE = frozenset({"batch_size", "hyper_parameters"})
+"""Granted to attacks that need it."""
 STEPS = 4
 """Local steps an epoch, where clients train for several."""
-ACTS = ("imprint", "loki", "trap_weights", "fishing")
+
+
+def fitting() -> list[Attack]:
+    """The attacks that this scenario runs: those that act on the model, and need no secure aggregation."""
+    acting = readers("server", KNOWS | MORE, Reconstruction, acting=True)
+    return [a for a in acting if a.traits.get("suits") != "sums"]
 
 
 @scenario(question="What can a coordinator read that plants bins in the model?", malicious=True)
@@ -55,13 +61,7 @@ def malicious_server(
     Beside it: what a server that only reads learns of the same federation.
     """
     known = source(data)
-    if attack not in ACTS and not is_own(attack):
-        raise UsageError(
-            "TB-SCENARIO-005",
-            f"This scenario does not know the attack {attack!r}.",
-            "A malicious server acts; others only read.",
-            f"Use one of: {', '.join(ACTS)}.",
-        )
+    acting = chosen(attack, fitting())
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     if epochs:
@@ -72,29 +72,19 @@ def malicious_server(
     spec = mlp(known, {"trap_weights": bins, "fishing": 64}.get(attack, 32))
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients), seed)
     unit = "record" if batch == 1 and not epochs else "batch"
-    metric = "rate" if attack == "fishing" else "line_up_top1"  # it is after somebody of a batch, not everybody
+    plan = replace(planned(acting.name, unit=unit, primary=True), perceptual=perceptual)
     trial = Trial(
         split,
         Federation(spec, protocol, seed, protection),
-        Threat("server", malicious=True, knows=KNOWS | find(attack).needs),
-        (
-            Plan(
-                rule="TB-RECONSTRUCTION-001",
-                risk="reconstruction",
-                attack=attack,
-                metric=metric,
-                unit=unit,
-                perceptual=perceptual,
-                primary=True,
-            ),
-        ),
+        Threat("server", malicious=True, knows=KNOWS | acting.needs),
+        (plan,),
         positive=None if batch == 1 and not epochs and protection is None else undefended,
         act_params=acts.get(attack, {}),
     )
     honest = replace(
         trial,
         threat=replace(trial.threat, malicious=False),
-        plans=(replace(by_a_curious_server(unit), metric=metric),),
+        plans=(by_a_curious_server(unit, metric=plan.metric),),
     )
     return prepared(known, trial, SEES, NOT_TESTED, honest)
 

@@ -10,8 +10,8 @@ from testbed.cli.script import main
 from testbed.core import Property, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
-from testbed.findings.plan import Plan
 from testbed.findings.schema import ThreatModel
+from testbed.harness.cells import planned
 from testbed.harness.federation.prepare import about, defended, described, mlp
 from testbed.harness.federation.property_worlds import Worlds, column_of, halves
 from testbed.harness.outcome import Outcome
@@ -75,16 +75,7 @@ def property_inference(
     ]
     plans = [
         (
-            Plan(
-                rule=f"TB-PROPERTY-{number:03d}",
-                risk="property",
-                attack=attack,
-                metric="rate",
-                unit="run",
-                primary=number == 1,
-                params=params,
-                target=target,
-            ),
+            planned(attack, metric="rate", unit="run", primary=number == 1, params=params, target=target),
             Threat("client" if nodes else "server", find(attack).malicious, KNOWS, nodes=nodes),
         )
         for number, (attack, target, nodes) in enumerate(by, 1)

@@ -15,8 +15,8 @@ from testbed.core import Array, Cohort, Evidence, ModelSpec, Protocol, Split, Th
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.defences.gaussian import gaussian
-from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Series, ThreatModel
+from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.people import hospitals
@@ -112,15 +112,14 @@ def realism_sweep(
             clients = batches if setting.epochs else 4
             rounds = 1 if setting.epochs else -(-batches // clients)
             split = hospitals(known, clients, rounds * setting.batch, seed)
-            plan = Plan(
-                rule=f"TB-RECONSTRUCTION-{number:03d}",
-                risk="reconstruction",
-                attack=setting.attack,
+            plan = planned(
+                setting.attack,
                 metric="line_up_top1",
                 unit="record" if setting.batch == 1 else "batch",
                 primary=number == 1,
                 params={"iterations": iterations, **setting.params},
                 target=setting.name,
+                variant=f"{number:02d}",
             )
             start = _trained(spec(setting), split, training_epochs, seed) if setting.trained else None
             protocol = Protocol(

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from testbed.attacks.registry import find
+from testbed.attacks.registry import Attack
 from testbed.cli.script import main
-from testbed.core import Protocol, Threat
+from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.defences.consistent_unmasking import consistent_unmasking
-from testbed.findings.plan import Plan
+from testbed.harness.cells import planned
 from testbed.harness.federation.people import hospitals
-from testbed.harness.federation.prepare import mlp, prepared
+from testbed.harness.federation.prepare import chosen, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
-from testbed.harness.scenario import Scenario, is_own, scenario
+from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.secure import SecureAggregation
 
 NOT_TESTED = ["clients that collude with the coordinator", "the masks' random numbers", "clients that drop out"]
 SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
-ATTACKS = ("secagg_unmasking", "model_inconsistency", "loki")
 BINS = 256
 KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
-READERS = ("analytic_linear", "spear", "cocktail_party")
+READS = frozenset({"architecture"})
+"""What a reader of the sums, or of what an act makes of them, is granted here."""
+
+
+def fitting() -> list[Attack]:
+    """The attacks that this scenario runs: acts of a server that bear on what secure aggregation shows."""
+    return [a for a in readers("server", KNOWS, Reconstruction, acting=True) if a.traits.get("sums")]
+
+
+def reading() -> list[Attack]:
+    """The attacks that read what comes of it."""
+    return [a for a in readers("server", READS, Reconstruction) if a.traits.get("suits") == "linear"]
 
 
 @scenario(question="What can a coordinator read under secure aggregation that it does not follow?", malicious=True)
@@ -50,13 +60,7 @@ def secure_aggregation(
     Beside it: what a server that follows the protocol reads of the sums.
     """
     known = source(data)
-    if (attack not in ATTACKS and not is_own(attack)) or reader not in READERS:
-        raise UsageError(
-            "TB-SCENARIO-005",
-            f"This scenario does not know the attack {attack!r} with the reader {reader!r}.",
-            "A malicious server acts against secure aggregation, and a curious one's attack reads what it gains.",
-            f"Use one of: {', '.join(ATTACKS)}; and of: {', '.join(READERS)}.",
-        )
+    acting, reads = chosen(attack, fitting()), chosen(reader, reading())
     if check and threshold <= 0.5:
         raise UsageError(
             "TB-SCENARIO-020",
@@ -64,7 +68,7 @@ def secure_aggregation(
             "Where half of the shares rebuild a secret, two contradicting lists could both find enough of them.",
             "Use a threshold above 0.5, or check=false.",
         )
-    reads = {"reader": reader} if "reader" in find(attack).defaults else {}
+    params = {"reader": reads.name} if "reader" in acting.defaults else {}
     aimed = attack == "model_inconsistency"
     split = hospitals(known, clients, rounds * batch, seed)
     spec = mlp(known, hidden)
@@ -77,17 +81,7 @@ def secure_aggregation(
         split,
         federation,
         Threat("server", malicious=True, knows=KNOWS),
-        (
-            Plan(
-                rule="TB-RECONSTRUCTION-001",
-                risk="reconstruction",
-                attack=attack,
-                metric="line_up_top1",
-                unit=unit,
-                params=reads,
-                primary=True,
-            ),
-        ),
+        (planned(acting.name, unit=unit, primary=True, params=params),),
         # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
         positive=Federation(spec, replace(protocol, batch_size=1), seed),
         positive_clients=1 if aimed else None,
@@ -96,17 +90,7 @@ def secure_aggregation(
     curious = replace(
         trial,
         threat=replace(trial.threat, malicious=False),
-        plans=(
-            Plan(
-                rule="TB-RECONSTRUCTION-002",
-                risk="reconstruction",
-                attack=reader,
-                metric="line_up_top1",
-                unit="batch",
-                primary=False,
-                target="sums",
-            ),
-        ),
+        plans=(planned(reads.name, unit="batch", target="sums"),),
         positive_clients=None,
         act_params={},
     )

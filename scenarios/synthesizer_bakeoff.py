@@ -79,11 +79,10 @@ def synthesizer_bakeoff(
                 progress=progress,
             )
             for finding in _compared(done.result.findings):
-                rule = f"{finding.rule[:-3]}{number}{finding.rule[-2:]}"
                 target = generator + (f": {finding.target}" if finding.target else "")
-                findings.append(finding.model_copy(update={"rule": rule, "target": target}))
+                findings.append(finding.model_copy(update={"target": target}))
                 if finding.rule in done.evidence:
-                    evidence[rule] = done.evidence[finding.rule]
+                    evidence[f"{finding.rule}.{number}"] = done.evidence[finding.rule]
             useful += [u.model_copy(update={"name": f"{generator}, {u.name}"}) for u in done.result.utility]
         return Outcome(findings, evidence, utility=useful, people=done.people if done else None)
 

@@ -86,6 +86,7 @@ class World:
     view: Callable[[float], Any]
     question: Any
     auxiliary: Any
+    recipe: Any = None
 
 
 ENGINE = "in-process"

@@ -18,6 +18,7 @@ from testbed.core import (
     Guesses,
     Halves,
     Known,
+    Predictor,
     Reconstruction,
     Records,
     Release,
@@ -25,12 +26,14 @@ from testbed.core import (
     Table,
     Threat,
     Transcript,
+    Unavailable,
 )
 from testbed.core.errors import ThreatError, UsageError
 from testbed.findings.measures import membership, rates
-from testbed.findings.plan import Plan
+from testbed.findings.plan import Plan, derived
 from testbed.findings.schema import Estimate
 from testbed.harness.model.deciding import taught
+from testbed.harness.release.setting import RECIPIENT
 from tests.conformance import BASELINES, advantage, world
 
 ALL = list(attacks())
@@ -91,6 +94,151 @@ def test_a_threat_that_grants_too_little_is_refused(a: Attack) -> None:
     for threat in weaker:
         with pytest.raises(ThreatError, match="TB-THREAT-002"):
             a.run(made.view(1.0), made.question, made.auxiliary, 0, threat)
+
+
+@pytest.mark.parametrize("a", ALL, ids=by_name)
+def test_it_works_with_nothing_but_what_it_declares(a: Attack) -> None:
+    """Under a threat that grants its needs alone, an attack claims, or says what it lacks; it never breaks."""
+    made = world(a)
+    threat = replace(made.threat, knows=a.needs, access=a.access)
+    try:
+        claim = a.run(made.view(1.0), made.question, made.auxiliary, 0, threat, quick(a), made.recipe)
+    except Unavailable:
+        return
+    assert isinstance(claim, a.claim)
+
+
+def quick(a: Attack) -> dict[str, Any]:
+    return dict(a.traits.get("quick", {})) | ({"shadows": 4} if a.defaults.get("shadows", 0) else {})
+
+
+def registered(read: Any, **declared: Any) -> Attack:
+    """An attack on a model that a test makes; the test takes it out of the registry again."""
+    usual: dict[str, Any] = {"subject": "model", "rule": "TB-MEMBERSHIP-398", "risk": "membership", "claim": Scores}
+    usual |= {"needs": {"target_records"}, "position": "recipient", "reference": "https://example.org"}
+    return attack(**(usual | declared))(read)
+
+
+PEOPLE = Cohort(np.arange(6, dtype=np.float32).reshape(3, 2), np.array([0, 1, 1]), np.array(["a", "b", "c"]))
+
+
+def unsure(people: Cohort) -> np.ndarray:
+    return np.full((len(people), 2), 0.4) + 0.2 * (people.x[:, :1] > 2) * np.array([[-1, 1]])
+
+
+def test_auxiliary_records_reach_only_attacks_that_declare_them() -> None:
+    handed: list[Any] = []
+
+    def undeclared(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Look at what is handed over. Threat model: a cheat."""
+        handed.append(auxiliary)
+        return Scores(np.zeros(len(question.people)))
+
+    granting = Threat("recipient", knows=frozenset({"target_records", "auxiliary"}), access="score")
+    for declared, reaches in (({}, False), ({"uses": {"auxiliary"}}, True), ({"needs": {"auxiliary"}}, True)):
+        cheat = registered(undeclared, access="score", **declared)
+        try:
+            cheat.run(Predictor(unsure, 2), Records(PEOPLE), PEOPLE, 0, granting)
+        finally:
+            registry._REGISTRY.pop(cheat.name)
+        assert (handed.pop() is not None) == reaches
+
+
+def test_whoever_has_the_class_alone_sees_no_probability() -> None:
+    seen: list[np.ndarray] = []
+
+    def peeking(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Read probabilities where only classes are granted. Threat model: a cheat."""
+        seen.append(np.asarray(view.ask(question.people)))
+        return Scores(np.zeros(len(question.people)))
+
+    cheat = registered(peeking, access="label")
+    try:
+        for access in ("label", "score"):
+            threat = Threat("recipient", knows=frozenset({"target_records"}), access=access)  # type: ignore[arg-type]
+            cheat.run(Predictor(unsure, 2), Records(PEOPLE), None, 0, threat)
+    finally:
+        registry._REGISTRY.pop(cheat.name)
+    assert all(set(np.unique(answers).tolist()) == {0.0, 1.0} for answers in seen)
+
+
+def test_a_budget_of_queries_is_kept() -> None:
+    def asking_twice(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Ask about everybody twice. Threat model: a spendthrift."""
+        return Scores(np.asarray(view.ask(question.people))[:, 0] + np.asarray(view.ask(question.people))[:, 0])
+
+    spends = registered(asking_twice, access="score")
+    try:
+        for budget, enough in ((5, False), (6, True)):
+            threat = Threat("recipient", knows=frozenset({"target_records"}), access="score", budget=budget)
+            if enough:
+                assert len(spends.run(Predictor(unsure, 2), Records(PEOPLE), None, 0, threat).values) == 3
+            else:
+                with pytest.raises(Unavailable, match="budget_spent"):
+                    spends.run(Predictor(unsure, 2), Records(PEOPLE), None, 0, threat)
+    finally:
+        registry._REGISTRY.pop(spends.name)
+
+
+def test_every_attack_has_a_rule_of_its_own_and_so_have_the_findings_derived_from_it() -> None:
+    rules = [a.rule for a in ALL]
+    membership_rules = [a.rule for a in ALL if a.claim is Scores and a.risk == "membership"]
+    offline = [derived(a.rule, "offline") for a in ALL if a.traits.get("offline")]
+    areas = [derived(rule, "auc") for rule in (*membership_rules, *offline)]
+    assert len({*rules, *offline, *areas}) == len([*rules, *offline, *areas])
+
+
+def test_a_rule_that_another_attack_has_is_refused() -> None:
+    def usurper(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Take another attack's rule. Threat model: a slip."""
+        return Scores(np.zeros(1))
+
+    with pytest.raises(ValueError, match="a rule names one attack"):
+        registered(usurper, rule=find("rmia").rule)
+    with pytest.raises(ValueError, match="must be TB-MEMBERSHIP-NNN"):
+        registered(usurper, rule="TB-COPYING-001")
+    with pytest.raises(ValueError, match="at most"):
+        registered(usurper, rule="TB-MEMBERSHIP-900")
+    with pytest.raises(ValueError, match="no trait"):
+        registered(usurper, decide=True)
+
+
+def run_by_commands() -> set[str]:
+    """The attacks that `evaluate`, `audit-model` or a scenario run, as these choose them."""
+    from scenarios import (
+        curious_client,
+        curious_server,
+        curious_server_membership,
+        federated_membership,
+        hospital_tables,
+        malicious_client,
+        malicious_server,
+        secure_aggregation,
+    )
+    from testbed.core.threat import KNOWLEDGE
+    from testbed.harness.release.generator import attacking
+
+    audited = {a.name for a in ALL if a.subject == "model" and a.needs <= KNOWLEDGE}
+    evaluated = {a.name for a in ALL if a.subject == "release" and a.needs <= RECIPIENT.knows}
+    federated = {a.name for m in (curious_server, malicious_server, hospital_tables) for a in m.fitting()}
+    federated |= {a.name for a in (*curious_client.fitting(), *secure_aggregation.fitting())}
+    federated |= {a.name for _, _, found in federated_membership.positions() for a in found}
+    named = {"aggregate_difference", "dager", "property_inference", "property_from_models", "property_two_tasks"}
+    return (
+        audited
+        | evaluated
+        | {*attacking()}
+        | federated
+        | named
+        | {
+            *curious_server_membership.ATTACKS,
+            *malicious_client.ATTACKS,
+        }
+    )
+
+
+def test_no_attack_is_run_by_no_command() -> None:
+    assert {a.name for a in ALL} - run_by_commands() == set()
 
 
 @pytest.mark.parametrize("a", ALL, ids=by_name)

@@ -32,7 +32,8 @@ TRAITS = {
     "one binary secret of all people at once",
     "baseline": "it looks at nothing of the person: a blind cell, and no attack of its own",
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
-    "suits": "the model that a scenario trains for it: linear, convolutional, table or text",
+    "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
+    "suits": "the model that a scenario trains for it: linear, convolutional, table or text; or sums alone",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "quick": "parameters with which the conformance suite runs it in seconds",
@@ -40,7 +41,9 @@ TRAITS = {
 """Facts about an attack that harness, scenarios and the conformance suite ask for, each with its meaning."""
 Subject = Literal["transcript", "release", "model"]
 """What an attack looks at: a recorded federation, a released table, or a released model."""
-RULE = re.compile(r"TB-([A-Z_]+)-\d{3}")
+RULE = re.compile(r"TB-([A-Z_]+)-(\d{3})")
+LAST_RULE = 799
+"""The largest number of an attack's own rule."""
 
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
@@ -173,6 +176,10 @@ def attack(
     """
     if (named := RULE.fullmatch(rule)) is None or named[1] != risk.upper():
         raise ValueError(f"the rule of an attack on {risk} must be TB-{risk.upper()}-NNN. Got {rule} instead.")
+    if int(named[2]) > LAST_RULE:
+        raise ValueError(
+            f"a rule's number must be at most {LAST_RULE}: others are derived from it. Got {rule} instead."
+        )
     if unknown := set(traits) - set(TRAITS):
         raise ValueError(f"there is no trait {', '.join(sorted(unknown))}; traits are {', '.join(sorted(TRAITS))}")
 

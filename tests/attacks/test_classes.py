@@ -71,7 +71,7 @@ def test_looking_stands_beside_poisoning() -> None:
     assert (looked.target, poisoned.target) == ("by looking", "by poisoning")
     assert looked.primary
     assert not beside.primary
-    assert beside.rule == "TB-CLASS_INVERSION-003"
+    assert beside.rule == "TB-CLASS_INVERSION-222"
 
 
 def test_what_is_made_lies_within_the_bounds_and_repeats() -> None:

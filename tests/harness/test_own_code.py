@@ -30,7 +30,7 @@ from testbed.core import Reconstruction, Scores
 SOURCE = "https://example.org/mine"
 
 @attack(
-    subject="transcript", rule="TB-RECONSTRUCTION-990", risk="reconstruction", claim=Reconstruction,
+    subject="transcript", rule="TB-RECONSTRUCTION-790", risk="reconstruction", claim=Reconstruction,
     needs={"architecture"}, position="server", reference=SOURCE,
 )
 def read_by_hand(view, question, auxiliary, rng, *, gain: float = 1.0) -> Reconstruction:

@@ -103,6 +103,7 @@ def _features(network: nn.Module, at: dict[str, Tensor], layer: str, x: Array) -
     position="server",
     reference="https://arxiv.org/abs/2202.00580",
     act=act,
+    metric="rate",
 )
 def fishing(
     view: Transcript,

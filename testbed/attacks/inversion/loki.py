@@ -98,6 +98,7 @@ def _input_gradients(spec: ModelSpec, parameters: Parameters, people: Cohort) ->
     position="server",
     reference="https://arxiv.org/abs/2303.12233",
     act=act,
+    sums=True,
 )
 def loki(
     view: Transcript,

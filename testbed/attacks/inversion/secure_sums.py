@@ -27,6 +27,8 @@ def unmask(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model: 
     reference="https://arxiv.org/abs/1611.04482",
     act=unmask,
     uses={"auxiliary"},
+    suits="sums",
+    sums=True,
 )
 def secagg_unmasking(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"
@@ -64,6 +66,8 @@ def suppress(question: Batch, auxiliary: Cohort, rng: np.random.Generator, model
     reference="https://arxiv.org/abs/2111.07380",
     act=suppress,
     uses={"auxiliary"},
+    suits="sums",
+    sums=True,
 )
 def model_inconsistency(
     view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator, *, reader: str = "spear"

@@ -50,8 +50,8 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
             else:
                 rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
                 rows, finding, claim = rebuild(recorded, plan, asked)
-                claims[plan.rule] = claim
-            evidence[plan.rule] = rows
+                claims[plan.key] = claim
+            evidence[plan.key] = rows
         except Unavailable as why:
             finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
         findings.append(finding)

@@ -31,10 +31,10 @@ def chosen(
     score becomes the share of controls of the same cell and half that lie below it, ties half, so that thresholds are
     those of a half. With too few controls for a choice the first plan decides.
     """
-    measured = [p for p in plans if p.rule in evidence_by_rule]
+    measured = [p for p in plans if p.key in evidence_by_rule]
     if not measured:
         return None
-    rows = [evidence_by_rule[p.rule] for p in measured]
+    rows = [evidence_by_rule[p.key] for p in measured]
     for other in rows[1:]:
         if not all(np.array_equal(getattr(rows[0], c), getattr(other, c)) for c in ("view", "group", "cluster")):
             raise ValueError("attacks can be chosen between only where they were asked about the same people")
@@ -108,7 +108,7 @@ def decide(
     plan, rows, design = best
     plan = replace(plan, rule=rule, primary=True)
     finding = findings_.membership(plan, rows, design=design)
-    measured = ", ".join(dict.fromkeys(p.attack for p in asked if p.rule in evidence_by_rule))
+    measured = ", ".join(dict.fromkeys(p.attack for p in asked if p.key in evidence_by_rule))
     told = f" This is the best of the attacks that this position can make ({measured})"
     how = ", chosen on one half of the people and judged on the other half."
     finding = finding.model_copy(update={"plain": finding.plain + told + how})

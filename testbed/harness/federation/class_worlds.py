@@ -85,11 +85,11 @@ class ClassWorlds:
                         if cell == "true":
                             parts.append(judge.named(made, says, drawn[cell].nobodys, asked, "unused"))
                 rows[name].append(Evidence.join(*parts))
-        kept = {plans[name].rule: self._joined(parts) for name, parts in rows.items()}
-        found = [_told(findings_.rates(plan, kept[plan.rule])) for plan in plans.values()]
+        kept = {plans[name].key: self._joined(parts) for name, parts in rows.items()}
+        found = [_told(findings_.rates(plan, kept[plan.key])) for plan in plans.values()]
         first = next(iter(plans))
         per_run = [[findings_.rates(plan, rows[name][w]) for name, plan in plans.items()] for w in range(self.count)]
-        return found + paired.beside(per_run, first, len(found) + 1, "TB-CLASS_INVERSION"), kept
+        return found + paired.beside(per_run, first), kept
 
     def _drawn(self, world: int, seed: int, *, whole: bool) -> Drawn:
         rng = keyed_rng(seed, "classes", world)

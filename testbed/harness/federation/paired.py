@@ -9,17 +9,18 @@ import numpy as np
 from testbed.core import Array
 from testbed.findings import statistics
 from testbed.findings.measures import NOT_APPLICABLE, estimate, unmeasured
-from testbed.findings.plan import Plan
+from testbed.findings.plan import Plan, derived
 from testbed.findings.schema import Estimate, Finding, Measure, Unmeasured, Validity
 from testbed.findings.statistics import Interval
 from testbed.findings.wording import percent
 
 
-def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int, family: str = "TB-MEMBERSHIP") -> list[Finding]:
+def beside(runs: Sequence[Sequence[Finding]], against: str, by: str = "paired") -> list[Finding]:
     """For each attack of the runs' findings, its measure over runs beside that of the attack `against`.
 
     The excess is the mean of the runs' differences with a t interval at 90 %; these findings inform. Attacks are told
-    apart by name, target and metric; runs must list them alike. Rules of the `family` are numbered from `rule`.
+    apart by name, target and metric; runs must list them alike. The rules are derived
+    from the attacks' own, `by` a key of `DERIVED`.
     """
     made: list[Finding] = []
     for same in zip(*runs, strict=True):
@@ -28,7 +29,7 @@ def beside(runs: Sequence[Sequence[Finding]], against: str, rule: int, family: s
             continue
         others = [f for run in runs for f in run if f.attack.name == against and _metric(f) in (None, _metric(first))]
         plan = Plan(
-            rule=f"{family}-{rule + len(made):03d}",
+            rule=derived(first.rule, by),
             risk=first.risk,
             attack=first.attack.name,
             metric="auc",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from testbed.core import ModelSpec
+from testbed.attacks.registry import Attack, attacks, find
+from testbed.core import Claim, ModelSpec
 from testbed.core.defence import Defence
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
@@ -14,26 +15,19 @@ from testbed.defences import registry
 from testbed.findings import schema
 from testbed.findings.assemble import as_data_class, size_band
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Unit
+from testbed.findings.schema import Metric, Unit
+from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, at_hand, best_of
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
-from testbed.harness.scenario import Scenario
+from testbed.harness.scenario import Scenario, is_own
 
 
-def by_a_curious_server(unit: Unit) -> Plan:
+def by_a_curious_server(unit: Unit, attack: str = "analytic_linear", metric: Metric = "line_up_top1") -> Plan:
     """What a server that only reads would reach, to set another position beside; it informs."""
-    return Plan(
-        rule="TB-RECONSTRUCTION-002",
-        risk="reconstruction",
-        attack="analytic_linear",
-        metric="line_up_top1",
-        unit=unit,
-        primary=False,
-        target="by the server",
-    )
+    return planned(attack, metric=metric, unit=unit, target="by the server")
 
 
 def mlp(source: Source, hidden: int) -> ModelSpec:
@@ -42,6 +36,39 @@ def mlp(source: Source, hidden: int) -> ModelSpec:
 
 def cnn(source: Source) -> ModelSpec:
     return ModelSpec("cnn", {"shape": list(source.shape), "classes": source.classes, "channels": [8, 16]})
+
+
+def readers(position: str, knows: frozenset[str], claim: type[Claim], acting: bool = False) -> list[Attack]:
+    """The attacks on a federation from this position that make this claim and are granted what they need, by rule.
+
+    Those that act where `acting`, and else those that only read.
+    """
+    fitting = (a for a in attacks("transcript") if a.claim is claim and a.position == position)
+    granted = (a for a in fitting if a.needs <= knows and (a.act is not None) == acting)
+    return sorted(granted, key=lambda a: a.rule)
+
+
+def chosen(name: str, among: Sequence[Attack]) -> Attack:
+    """The attack of that name, a user's own one or one of those. Raises `UsageError` for any other."""
+    if is_own(name):
+        return find(name)
+    by_name = {a.name: a for a in among}
+    if name not in by_name:
+        raise UsageError(
+            "TB-SCENARIO-005",
+            f"This scenario does not run the attack {name!r}.",
+            "An attack must fit the scenario's position, its model, and what its threat grants.",
+            f"Use one of: {', '.join(by_name)}.",
+        )
+    return by_name[name]
+
+
+def network(source: Source, attack: Attack, hidden: int = 32) -> ModelSpec:
+    """The model that a scenario trains for this attack: fully connected where it reads a first linear layer or the
+    people are no pictures, else convolutional."""
+    if attack.traits.get("suits") == "linear" or len(source.shape) != 3:
+        return mlp(source, int(attack.traits.get("width", hidden)))
+    return cnn(source)
 
 
 NOISE = "gaussian"

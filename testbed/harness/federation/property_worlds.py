@@ -43,7 +43,7 @@ class Worlds:
         # Of the worlds of either truth, the other coin says each thing in half.
         four = coin.permutation(np.arange(self.count) % 4)
         truth, other = four % 2, four // 2
-        rows: dict[str, list[Evidence]] = {plan.rule: [] for plan, _ in plans}
+        rows: dict[str, list[Evidence]] = {plan.key: [] for plan, _ in plans}
         missing: dict[str, Unavailable] = {}
         for world in range(self.count):
             progress(f"world {world + 1} of {self.count}")
@@ -69,21 +69,21 @@ class Worlds:
                         view = seen_by(recorded[actor], threat)
                         claim = attack.run(view, asked, self.auxiliary, seed + world, threat, dict(plan.params))
                     except Unavailable as why:
-                        missing[plan.rule] = why
+                        missing[plan.key] = why
                         continue
                     guess = float(claim.values[0]) > 0
-                    rows[plan.rule].append(_row(cell, "used", guess == truth[world], world))
+                    rows[plan.key].append(_row(cell, "used", guess == truth[world], world))
                     if cell != "positive":
-                        rows[plan.rule].append(_row(cell, "unused", guess == other[world], world))
+                        rows[plan.key].append(_row(cell, "unused", guess == other[world], world))
         found: list[Finding] = []
         kept: dict[str, Evidence] = {}
         for plan, _ in plans:
-            if plan.rule in missing:
-                why = missing[plan.rule]
+            if plan.key in missing:
+                why = missing[plan.key]
                 found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
                 continue
-            kept[plan.rule] = _joined(rows[plan.rule], self.count)
-            finding = findings_.rates(plan, kept[plan.rule])
+            kept[plan.key] = _joined(rows[plan.key], self.count)
+            finding = findings_.rates(plan, kept[plan.key])
             found.append(_told(finding, self.question, find(plan.attack).malicious))
         return found, kept
 

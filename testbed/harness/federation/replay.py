@@ -19,9 +19,9 @@ from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.findings import measures
 from testbed.findings.assemble import assemble
-from testbed.findings.plan import Plan
 from testbed.findings.policy import Policy
 from testbed.findings.schema import Subject, ThreatModel, Unmeasured
+from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file as truths
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.pictures import sheets
@@ -153,15 +153,7 @@ def _unjudged(
             "A transcript alone does not say whose membership is in doubt.",
             "Give --truth.",
         )
-    plan = Plan(
-        rule="TB-RECONSTRUCTION-001",
-        risk="reconstruction",
-        attack=attack.name,
-        metric="line_up_top1",
-        unit="record",
-        params=params,
-        primary=True,
-    )
+    plan = planned(attack.name, metric="line_up_top1", primary=True, params=params)
     threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
     files: dict[str, bytes] = {}
     why = NO_TRUTH
