@@ -37,11 +37,16 @@ from testbed.subjects.federation import compat, transcript
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.tap import seen_by
 from tests import conformance
-from tests.conformance import FAST, as_bytes
+from tests.conformance import as_bytes
 from tests.subjects.federation import foreign_app
 
 ON_FEDERATIONS = [a for a in attacks() if a.position != "recipient"]
-QUICK = {**FAST, "property_inference": {"shadows": 10}, "property_from_models": {"shadows": 10}}
+SHADOWS = {"property_inference": {"shadows": 10}, "property_from_models": {"shadows": 10}}
+
+
+def quick(a: Attack) -> dict[str, Any]:
+    """Parameters with which an attack takes seconds."""
+    return {**a.traits.get("quick", {}), **SHADOWS.get(a.name, {})}
 
 
 BY_AGAIN = {"white_box"}
@@ -56,7 +61,7 @@ def claimed(a: Attack, made: conformance.World, view: Transcript) -> bytes:
     """The claim's bytes, or why there is none."""
 
     def run() -> Claim:
-        return a.run(view, made.question, made.auxiliary, 3, made.threat, QUICK.get(a.name, {}))
+        return a.run(view, made.question, made.auxiliary, 3, made.threat, quick(a))
 
     if a.name not in BY_AGAIN:
         return as_bytes(run())
@@ -141,7 +146,7 @@ def test_every_reading_attack_reads_a_foreign_app(a: Attack, recorded: Path) -> 
         with pytest.raises(Unavailable, match=REFUSED[a.name]):
             a.run(view, asked(a, view), others(), 0, threat)
         return
-    claim = a.run(view, asked(a, view), others(), 0, threat, QUICK.get(a.name, {}))
+    claim = a.run(view, asked(a, view), others(), 0, threat, quick(a))
     match claim:
         case Reconstruction(batches=batches):
             assert set(batches) == {e.key for e in view.exchanges}
@@ -297,7 +302,7 @@ def test_every_reading_attack_reads_such_an_app(a: Attack, ward: Transcript) -> 
         with pytest.raises(Unavailable, match=ON_WARDS[a.name]):
             a.run(view, question, others(), 0, threat)
         return
-    claim = a.run(view, question, others(), 0, threat, QUICK.get(a.name, {}))
+    claim = a.run(view, question, others(), 0, threat, quick(a))
     if isinstance(claim, Reconstruction):
         missing = set(question.keys) ^ set(claim.batches)
         assert not missing or (a.name in BY_BIAS and missing < set(question.keys))
