@@ -137,9 +137,6 @@ def as_bytes(claim: Any) -> bytes:
             raise TypeError(type(claim))
 
 
-# --- released models ------------------------------------------------------------------------------------
-
-
 @cache
 def _people() -> tuple[Cohort, Array]:
     """Two hundred people of random classes, which can only be learnt by heart, and who of them was used."""
@@ -348,9 +345,6 @@ def _worlds(attack: Attack) -> World:
     return World(judged, claimed, threat, lambda leak: views(leak)[0], question(1.0), others)
 
 
-# --- releases -------------------------------------------------------------------------------------------
-
-
 @cache
 def _tables(leak: float) -> tuple[Table, Table, Table]:
     people = thirds(400, seed=11)
@@ -451,9 +445,6 @@ def _copying(leak: float, people: Table, rng: np.random.Generator) -> Release:
     rest = fresh.take(rng.permutation(len(fresh))[: size - len(copies)])
     values = (np.concatenate(pair) for pair in zip(copies.values, rest.values, strict=True))
     return Release(Table(people.columns, tuple(values), np.concatenate([copies.persons, rest.persons])))
-
-
-# --- federations ----------------------------------------------------------------------------------------
 
 
 @cache

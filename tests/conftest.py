@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in two processes
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
-os.environ["MPLBACKEND"] = "agg"
 
 from dataclasses import dataclass
 

@@ -266,9 +266,6 @@ def test_unknown_attacks_are_refused() -> None:
         find("hsj")
 
 
-# --- the oracle test ------------------------------------------------------------------------------------
-
-
 def peeks(a: Attack) -> bool:
     """Does a reconstruction change when the people behind the view are replaced after it was made?
 

@@ -52,9 +52,6 @@ def exact(rebuilt: np.ndarray, people: Cohort) -> float:
     )
 
 
-# --- SPEAR ----------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("size", [1, 2, 4, 8])
 def test_a_small_batch_comes_back_exactly_and_certified(size: int) -> None:
     people = handwritten(size, size)
@@ -107,9 +104,6 @@ def test_a_layer_in_which_nothing_fired_is_said_to_tell_nothing() -> None:
         )
 
 
-# --- trap weights ---------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("shift", [0.0, -0.5])
 def test_every_record_that_two_neurons_caught_alone_is_read_also_from_inputs_below_zero(shift: float) -> None:
     people, auxiliary = digits(430).take(np.arange(30)), digits(430).take(np.arange(30, 430))
@@ -140,9 +134,6 @@ def test_a_layer_that_takes_a_part_of_the_record_cannot_be_trapped() -> None:
     assert made.craft is not None
     with pytest.raises(Unavailable):
         made.craft(1, 0, models.get_parameters(models.build(spec, 0)))
-
-
-# --- windows ---------------------------------------------------------------------------------------------
 
 
 def imprinted(clients: int, size: int, protocol: Protocol, **params: float) -> tuple[Transcript, list[Cohort]]:
@@ -179,9 +170,6 @@ def test_local_steps_leave_records_in_their_windows() -> None:
     assert np.sum(np.array(found) > 35) >= 10
 
 
-# --- fishing ---------------------------------------------------------------------------------------------
-
-
 def test_of_a_batch_of_64_those_left_to_make_the_gradient_are_read_and_nobody_else() -> None:
     images, spec = load_images("mnist5k"), deep(200)
     asked, read, left, claimed = Batch(((1, 0),), (1, 28, 28), 10), 0, 0, 0
@@ -207,9 +195,6 @@ def test_of_a_batch_of_64_those_left_to_make_the_gradient_are_read_and_nobody_el
     assert 0 < read <= left <= 8 * 4
     assert read >= 0.7 * left
     assert claimed - read <= 0.2 * claimed
-
-
-# --- several local steps --------------------------------------------------------------------------------
 
 
 def test_local_steps_are_counted_as_the_client_counts_them() -> None:

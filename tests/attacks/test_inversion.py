@@ -52,9 +52,6 @@ def gradient_of(spec: ModelSpec, people: Cohort, sent: dict[str, np.ndarray] | N
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [32]})
 
 
-# --- the bias trick -------------------------------------------------------------------------------------
-
-
 def test_the_input_is_the_ratio_of_the_two_gradients() -> None:
     x, neurons = np.array([0.2, 0.7, 0.0]), np.array([0.5, 0.0, -2.0])
     for read in (solve, by_bias):
@@ -104,9 +101,6 @@ def test_a_layer_that_takes_a_part_of_the_record_is_not_used() -> None:
         first_linear({"a.weight": np.zeros((4, 7)), "a.bias": np.zeros(4)}, 64)
 
 
-# --- gradient matching ----------------------------------------------------------------------------------
-
-
 def test_total_variation_pads_nothing() -> None:
     # A picture that rises by one step a column: no border adds to it.
     ramp = torch.arange(4.0).repeat(4, 1)[None, None]
@@ -142,9 +136,6 @@ def test_a_finished_reconstruction_is_better_than_where_it_started() -> None:
     assert errors[1] < 0.5 * errors[0]
 
 
-# --- labels ---------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("size", [1, 8, 32])
 def test_label_counts_of_an_untrained_network_are_right(size: int) -> None:
     # A peer inverts the sign: most of the mass then goes to classes that are not in the batch.
@@ -157,9 +148,6 @@ def test_label_counts_of_an_untrained_network_are_right(size: int) -> None:
     assert counts.sum() == size
     wrong = np.abs(counts - np.bincount(people.y, minlength=10)).sum() / 2
     assert wrong <= max(0, size // 16)
-
-
-# --- imprint --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("size", [1, 6, 12])
@@ -179,9 +167,6 @@ def test_every_record_that_is_alone_in_its_bin_is_read_exactly(size: int) -> Non
     assert alone
     for i in alone:
         assert min(np.abs(r - people.x[i]).max() for r in rebuilt) < 1e-3
-
-
-# --- a client's view ------------------------------------------------------------------------------------
 
 
 def test_the_others_gradient_is_what_is_left_of_the_step() -> None:

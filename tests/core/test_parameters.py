@@ -82,9 +82,6 @@ def test_a_group_is_as_large_as_an_earlier_one_that_came_out_larger(seed: int) -
     assert len(made["auxiliary"]) >= len(made["members"]) > 50
 
 
-# --- runs -------------------------------------------------------------------------------------------------
-
-
 def counting(conduct: Callable[[int], Outcome], **defaults: Any) -> Registered:
     def make(seed: int = 0, **_: Any) -> Scenario:
         subject = Subject(type="model", name="x", data_class="public", licence="none", size_band="not stated")
@@ -111,9 +108,6 @@ def test_what_cannot_be_done_is_told_in_words() -> None:
 
     with pytest.raises(UsageError, match="more of them"):
         run(counting(conduct))
-
-
-# --- transcripts ------------------------------------------------------------------------------------------
 
 
 def test_a_replay_takes_no_other_claims_truth(tmp_path: Path) -> None:

@@ -183,9 +183,6 @@ def test_paths_and_progress_are_shown_literally(
     assert capsys.readouterr().err == "attribute inference [/x]\\x1b[2J\n"
 
 
-# --- what ends a command ----------------------------------------------------------------------------------
-
-
 CLOSED = {
     "reader leaves": "{} | true",
     "both leave": "{} 2>&1 | true",
@@ -231,9 +228,6 @@ def test_an_interrupted_command_says_how_to_go_on(
     monkeypatch.setattr("testbed.report.store.load", interrupted)
     assert invoke(monkeypatch, "check", "x") == 130
     assert "--resume" in capsys.readouterr().err
-
-
-# --- help -------------------------------------------------------------------------------------------------
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

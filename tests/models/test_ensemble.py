@@ -271,9 +271,6 @@ def test_a_cluster_that_does_not_answer_is_an_error_in_words(monkeypatch: pytest
         _ = OnRay("127.0.0.1:1").workers
 
 
-# --- modules of other people ------------------------------------------------------------------------------
-
-
 def one_relu() -> nn.Module:
     relu = nn.ReLU()
     return nn.Sequential(nn.Linear(FEATURES, 16), relu, nn.Linear(16, 16), relu, nn.Linear(16, CLASSES))

@@ -163,9 +163,6 @@ def test_a_parent_that_cannot_be_written_is_no_hindrance(out: Path, monkeypatch:
         folder.check(out.with_name("another"))
 
 
-# --- killed -----------------------------------------------------------------------------------------------
-
-
 class KilledError(BaseException):
     pass
 
@@ -261,9 +258,6 @@ def test_a_folder_that_only_looks_like_one_left_behind_is_not_swept(out: Path) -
     (theirs / "share/thesis.txt").write_text("mine")
     folder.check(out)
     assert (theirs / "share/thesis.txt").read_text() == "mine"
-
-
-# --- commands ---------------------------------------------------------------------------------------------
 
 
 def test_a_run_again_is_refused_before_its_work(

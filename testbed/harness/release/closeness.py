@@ -36,9 +36,6 @@ def diagnostics(setting: Setting, pairs: list[Pair]) -> list[Finding]:
     return found
 
 
-# --- distance to the closest record ---------------------------------------------------------------------
-
-
 def closer_share(release: Table, original: Table, control: Table, seed: int) -> Interval:
     """The share of released rows nearer to the original than to the control, ties half; .5 where nothing leaks."""
     size = min(len(original), len(control))
@@ -69,9 +66,6 @@ def _closer(setting: Setting, controls: Table) -> Finding:
     )
     half = findings_.estimate("rate", Interval(0.5, 0.5, 0.5, 1.0, "closed form", share.n), "row")
     return findings_.diagnostic(plan, share, None, plain).model_copy(update={"baseline": half})
-
-
-# --- keys -----------------------------------------------------------------------------------------------
 
 
 def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int, ...]]:

@@ -116,9 +116,6 @@ def _people_in(table: Table) -> int:
     return len(np.unique(table.persons))
 
 
-# --- what is compared -----------------------------------------------------------------------------------
-
-
 def alike(release: Table, members: Table, controls: Table | None) -> list[tuple[Table, Table, Table | None]]:
     """The tables with each number as exact as both the release and all people have it: rounded, and else cut off."""
     tables = [release, members, *([] if controls is None else [controls])]

@@ -195,9 +195,6 @@ def _lone(
     return len(np.unique(found[used[found]])), len(np.unique(found[~used[found]]))
 
 
-# --- the finding ------------------------------------------------------------------------------------------
-
-
 PLAN = Plan(rule="TB-COPYING-005", risk="copying", attack="near_copies", metric="rate", unit="person", primary=True)
 CONTAMINATED = "control_in_release"
 

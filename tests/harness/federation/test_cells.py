@@ -124,9 +124,6 @@ def test_a_defences_epsilon_is_an_upper_bound_over_all_rounds() -> None:
     assert hasattr(described(random_update(), 3).epsilon, "unmeasured")
 
 
-# --- what a federation is told to begin with, and what it leaves alone ---------------------------------------
-
-
 def part(seed: int, n: int = 6) -> Cohort:
     rng = np.random.default_rng(seed)
     return Cohort(rng.random((n, 4)).astype(np.float32), rng.integers(0, 3, n), np.arange(n).astype(str))
@@ -157,9 +154,6 @@ def test_a_layer_that_nobody_trains_stays_as_it_was() -> None:
     assert made.exchanges[0].sent is not None
     assert made.final.keys() == made.exchanges[0].sent.keys()
     assert (made.final[first] == made.exchanges[0].sent[first]).all()
-
-
-# --- what cannot be read is said, and never guessed -----------------------------------------------------------
 
 
 def view_of(clients: list[float]) -> Transcript:

@@ -94,8 +94,6 @@ def test_a_transcript_of_the_simulation_engine_gives_the_same_claim(
     assert claimed(a, here, here.view(1.0)) == claimed(a, here, transcript.read(tmp_path / "t"))
 
 
-# --- an app that is not ours ----------------------------------------------------------------------------
-
 PATIENTS = Cohort(foreign_app.PATIENTS, np.arange(4) % 3, np.arange(4).astype(str))
 TRIAGE = ModelSpec("tests.subjects.federation.foreign_app:make_triage")
 WITHIN = {"analytic_linear": 1e-3, "spear": 1e-5, "cocktail_party": 1e-4}
@@ -172,8 +170,6 @@ def test_all_but_one_client_of_a_foreign_app_read_the_last_one(recorded: Path) -
     for rebuilt in claim.batches.values():
         assert np.abs(rebuilt[0] - PATIENTS.x[3]).mean() < 1e-3
 
-
-# --- and one whose model is more than what it trains ------------------------------------------------------
 
 WARD = ModelSpec("tests.subjects.federation.foreign_app:make_ward")
 ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed"}

@@ -47,9 +47,6 @@ def patients() -> tuple[pd.DataFrame, pd.DataFrame]:
     return shuffled.iloc[:284], shuffled.iloc[284:568]
 
 
-# --- scores by definition -------------------------------------------------------------------------------
-
-
 def people(n: int, seed: int) -> Cohort:
     rng = keyed_rng(seed, "x")
     return Cohort(rng.normal(size=(n, 3)).astype(np.float32), rng.integers(0, 3, n), np.arange(n).astype(str))
@@ -120,9 +117,6 @@ def test_where_scores_tie_the_rule_accuses_a_share_of_the_tie() -> None:
     assert apart(np.arange(8.0)).tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
-# --- verdicts -------------------------------------------------------------------------------------------
-
-
 def lower(subject: Subject, attack: str) -> float:
     found, _ = examine(subject, Options(shadows=8))
     excess = next(f for f in found if f.attack.name == attack and f.rule[14] == "3").excess
@@ -185,9 +179,6 @@ def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame,
     assert {"true", "blind", "positive"} == set(np.unique(evidence["TB-MEMBERSHIP-301"].view))
     assert isinstance(found[0].baseline, Estimate)
     assert "population" in {f.attack.name for f in found}
-
-
-# --- the command ----------------------------------------------------------------------------------------
 
 
 def written(folder: Path) -> dict[str, object]:

@@ -38,9 +38,6 @@ def rows(member: Array, control: Array) -> Evidence:
     )
 
 
-# --- halves and their thresholds ------------------------------------------------------------------------
-
-
 def test_halves_are_of_persons_and_hold_as_many_of_either_arm() -> None:
     persons = np.repeat(np.arange(60), 3).astype(str)
     used = np.repeat(np.arange(60) < 20, 3)
@@ -73,9 +70,6 @@ def test_halves_judged_by_attacks_on_other_scales_are_each_judged_at_their_own_t
     assert isinstance(finding.measure, Estimate)
     # At a false-positive rate of 1 % a shift by three standard deviations is found with 1 - Phi(2.33 - 3) = 75 %.
     assert finding.measure.value == pytest.approx(0.75, abs=0.08)
-
-
-# --- the choice -----------------------------------------------------------------------------------------
 
 
 def test_what_a_half_chooses_is_judged_on_the_other_half_alone() -> None:
@@ -114,9 +108,6 @@ def test_a_candidate_that_could_not_run_keeps_the_finding_from_passing() -> None
     for possible, flags in (([loss], []), ([loss, CLASSIFIER], [deciding.UNRUN])):
         finding = decide({loss: evidence}, {}, half, possible, {loss: {}}).finding
         assert [f for f in finding.validity.flags if f == deciding.UNRUN] == flags
-
-
-# --- the classifier of answers --------------------------------------------------------------------------
 
 
 def test_it_asks_for_members_it_knows_and_says_how_many() -> None:
@@ -161,9 +152,6 @@ def test_of_a_number_it_looks_at_the_sign_of_the_error() -> None:
     half = Halves.of(people.persons, used, 0).first.astype(int)
     scores = deciding.taught(find(CLASSIFIER), view, people, used, half, 0, ASKING).values
     assert scores[used].min() > scores[~used].max()
-
-
-# --- disguised leaks ------------------------------------------------------------------------------------
 
 
 def audited(frame: pd.DataFrame, seed: int = 0) -> Result:
@@ -219,9 +207,6 @@ def test_a_narrow_band_of_answers_fails_on_the_command_line(tmp_path: Path, monk
     assert first["measure"]["value"] > 0.2
     assert first["control"]["value"] < 0.02
     assert first["positive_control"]["value"] > 0.9
-
-
-# --- where nothing leaks --------------------------------------------------------------------------------
 
 
 def exchangeable(rng: np.random.Generator, n: int, classes: int = 3) -> pd.DataFrame:

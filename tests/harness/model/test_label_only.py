@@ -92,9 +92,6 @@ def test_a_trajectory_needs_other_people() -> None:
         find("loss_trajectory").run(sklearn_predictor(made), question, few, 0, TRAINING, {}, SklearnRecipe(made))
 
 
-# --- people who are roughly known -----------------------------------------------------------------------
-
-
 def test_a_person_who_is_roughly_known_is_recognised_where_the_model_keeps_its_people() -> None:
     members, controls, others = groups("support2", 300)
     question, used = in_doubt(members, controls)

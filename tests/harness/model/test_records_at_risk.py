@@ -154,8 +154,6 @@ def test_leaves_are_counted_in_people() -> None:
     assert value(found["small_leaves"]) == 1
 
 
-# --- the inside -----------------------------------------------------------------------------------------
-
 PEOPLE, _ = crowd(200)
 X, Y = PEOPLE.x, PEOPLE.y
 

@@ -166,9 +166,6 @@ def test_a_control_written_with_fewer_decimals_overlaps_all_the_same() -> None:
     assert overlap_p(frames.original, frames.control, np.random.default_rng(0)) < 0.001
 
 
-# --- persons, not rows ------------------------------------------------------------------------------------
-
-
 def test_unequal_clusters_count_for_less_than_their_number() -> None:
     """Of 200 people of whom one has 1,000 rows the mean is that one's."""
     rng = np.random.default_rng(0)

@@ -113,9 +113,6 @@ def test_a_finding_quotes_no_value() -> None:
     assert "anna" not in repr(scan("contact", ["anna@example.org"])[0])
 
 
-# --- in a release ---------------------------------------------------------------------------------------
-
-
 def people(n: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     return pd.DataFrame(

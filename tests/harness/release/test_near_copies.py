@@ -149,9 +149,6 @@ def test_rows_of_one_person_are_one_person() -> None:
     assert found.p_value > 0.05
 
 
-# --- the control ------------------------------------------------------------------------------------------
-
-
 def copying(original: pd.DataFrame, release: pd.DataFrame, control: pd.DataFrame) -> list[Finding]:
     """The findings of both rules on copies."""
     frames = encode(original, release, control)
@@ -197,9 +194,6 @@ def test_different_people_of_few_categories_are_no_sign_of_a_seen_control(column
             for _ in range(3)
         ]
         assert not flags(copying(*frames))
-
-
-# --- single rows that cannot coincide -----------------------------------------------------------------------
 
 
 def test_one_verbatim_person_among_thousands_is_looked_at(
@@ -268,9 +262,6 @@ def test_the_chance_of_a_row_is_never_below_the_truth_for_independent_columns() 
         others = rng.integers(0, 3, (4000, columns))
         told = [chance_of_all(others, rng.integers(0, 3, columns).astype(float)) for _ in range(20)]
         assert min(told) >= 3.0**-columns / 3
-
-
-# --- levels, over many draws --------------------------------------------------------------------------------
 
 
 MOST_DRAWN = 1500

@@ -123,9 +123,6 @@ def test_replays_refuse_what_they_cannot_do(folder: Path) -> None:
         replay(folder / "true.transcript", "update_product")
 
 
-# --- an app that is not ours ----------------------------------------------------------------------------
-
-
 def foreign() -> Transcript:
     protocol_ = Protocol("fedavg", batch_size=1, local_steps=1, learning_rate=0.1, rounds=1, clients=4)
     with compat.quiet():
@@ -150,9 +147,6 @@ def test_a_foreign_transcript_is_replayed_with_its_own_model(tmp_path: Path) -> 
     done = replay(tmp_path / "t", "analytic_linear", model="tests.subjects.federation.foreign_app:make_triage")
     assert "claim.npz" in done.outcome.files
     models.FACTORIES.pop("tests.subjects.federation.foreign_app:make_triage")
-
-
-# --- updates that cannot be read ------------------------------------------------------------------------
 
 
 def exchange(returned: dict[str, np.ndarray] | None) -> Transcript:
@@ -195,9 +189,6 @@ def test_an_unknown_model_is_named() -> None:
     threat = Threat("server", knows=frozenset({"architecture", "batch_size"}))
     with pytest.raises(UsageError, match="TB-MODEL-001"):
         find("cosine_tv").run(view, Batch(((1, 0),), (3,), 2, (1,)), None, 0, threat)
-
-
-# --- foreign models, and files that are not what they say -----------------------------------------------
 
 
 def make_pictures() -> torch.nn.Module:

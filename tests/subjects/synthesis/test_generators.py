@@ -228,9 +228,6 @@ def test_synthesise_writes_a_table_whole(
     assert "TB-OUT-004" in capsys.readouterr().err
 
 
-# --- utility --------------------------------------------------------------------------------------------
-
-
 def figures(release: pd.DataFrame, real: pd.DataFrame) -> list[float]:
     frames = encode(real, release)
     measures = [u.measure for u in utility(frames.synthetic, frames.original, 1, ("diagnosis", "age"))]
