@@ -125,7 +125,7 @@ class Attack:
         queries. Attacks with a recipe share their randomness, so that a recipe that remembers is run once for all.
         """
         self.permit(threat)
-        view = self._granted(view, threat)
+        view = self._narrowed(view, threat)
         if self.act is not None and isinstance(view, Transcript) and view.act != self.name:
             raise ThreatError(
                 "TB-THREAT-003",
@@ -136,7 +136,7 @@ class Attack:
         runs_it = "recipe" in self.needs
         rng = keyed_rng(seed, "recipe" if runs_it else self.name)
         held = (recipe,) if runs_it else ()
-        granted = auxiliary if "auxiliary" in threat.knows & (self.needs | self.uses) else None
+        granted = self.granted(auxiliary, threat)
         if isinstance(question, Records) and "some_memberships" not in self.needs:
             question = replace(question, known=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
@@ -144,7 +144,11 @@ class Attack:
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
         return claim
 
-    def _granted(self, view: Any, threat: Threat) -> Any:
+    def granted(self, auxiliary: Any, threat: Threat) -> Any:
+        """The auxiliary records, where the threat grants them and the attack declares them; else None."""
+        return auxiliary if "auxiliary" in threat.knows & (self.needs | self.uses) else None
+
+    def _narrowed(self, view: Any, threat: Threat) -> Any:
         """The view with nothing in it that the access level and the budget of queries do not grant."""
         if not isinstance(view, Predictor):
             return view

@@ -14,6 +14,7 @@ from typer.core import TyperArgument
 from typer.models import ArgumentInfo
 
 from testbed.cli.terminal import unheard
+from testbed.core import user_code
 from testbed.core.errors import Exit, RunError, TestbedError, UsageError, missing_extra
 from testbed.core.shown import shown
 
@@ -44,6 +45,11 @@ def run(app: typer.Typer) -> NoReturn:
             _leave(_told(missing), missing.exit_code)
         if os.environ.get("TESTBED_DEBUG"):
             raise
+        if where := user_code.where_it_broke(error):
+            what = f"Your own code stopped with {type(error).__name__}."
+            why = f"It broke in {where}, or in what that line called with what it was given."
+            told = RunError("TB-CODE-010", what, why, "Correct it; TESTBED_DEBUG=1 shows the whole traceback.")
+            _leave(_told(told), told.exit_code)
         # A traceback may quote a record, so only the kind of the error is told.
         _leave(
             f"TB-INTERNAL-001  The testbed broke: {type(error).__name__}.\n"

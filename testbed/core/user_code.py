@@ -23,6 +23,8 @@ from testbed.core.errors import TestbedError, UsageError, missing_extra
 
 FOLDERS = "TESTBED_CODE"
 HERE = Path(__file__).parents[1]
+_FILES: set[str] = set()
+"""The files of the user that were loaded."""
 
 
 def named(text: str) -> bool:
@@ -61,13 +63,21 @@ def module(place: str, id: str = "TB-CODE-004", fix: str = "Correct it, and try 
     if here not in sys.path:
         sys.path.append(here)
     try:
-        return _from_file(path.resolve()) if place.endswith(".py") else importlib.import_module(place)
+        loaded = _from_file(path.resolve()) if place.endswith(".py") else importlib.import_module(place)
+        _FILES.add(str(getattr(loaded, "__file__", None)))
+        return loaded
     except TestbedError:
         raise
     except Exception as error:  # whatever a module that is somebody else's may raise
         if isinstance(error, ModuleNotFoundError) and missing_extra(error) is not None:
             raise  # which the command line tells as such
         raise UsageError(id, f"{place!r} cannot be imported.", _stopped(error, place), fix) from None
+
+
+def where_it_broke(error: BaseException) -> str | None:
+    """The line of the user's own code in which an error arose; None where it arose in the testbed alone."""
+    own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in _FILES]
+    return f"line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else None
 
 
 def value(name: str, fits: Callable[[Any], bool], what: str, id: str, fix: str) -> Any:

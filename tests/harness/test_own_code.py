@@ -253,3 +253,19 @@ def test_a_file_named_like_a_library_is_still_loaded(mine: Path) -> None:
 def test_a_file_of_the_package_is_not_loaded_a_second_time_by_its_path() -> None:
     path = Path(registry.__file__).parent / "membership" / "loss_threshold.py"
     assert registry.find(f"{path}:loss_threshold") is registry.find("loss_threshold")
+
+
+def test_own_code_that_breaks_while_it_runs_is_told_as_such_and_its_values_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = "from testbed.harness.scenario import scenario\n\n\n@scenario(question='Does it break?')\n"
+    scenario += "def breaks(seed: int = 0):\n    raise ZeroDivisionError('Zanzibarwort')\n"
+    (tmp_path / "breaks.py").write_text(scenario)
+    monkeypatch.setattr("sys.argv", ["testbed", "run", str(tmp_path / "breaks.py"), "--out", str(tmp_path / "out")])
+    with pytest.raises(SystemExit) as left:
+        main()
+    said = capsys.readouterr().err
+    assert left.value.code == 6
+    assert "TB-CODE-010" in said
+    assert "line 6 of breaks.py" in said
+    assert "Zanzibarwort" not in said

@@ -168,7 +168,8 @@ class Trial:
             question = Records(question.people) if self.sum_only else question
         rng = keyed_rng(federation.seed, attack.name, "act")
         assert attack.act is not None
-        made = attack.act(question, self.split.auxiliary, rng, federation.model, **self.act_params)
+        granted = attack.granted(self.split.auxiliary, self.threat)
+        made = attack.act(question, granted, rng, federation.model, **self.act_params)
         return replace(made, nodes=self.threat.nodes)
 
     def _truth(self, partitions: Mapping[Cell, list[Cohort]], views: Mapping[Cell, Transcript]) -> Truth:

@@ -37,8 +37,9 @@ def examine(
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
     structural: list[Finding] = []
-    with suppress(Unavailable):  # where a budget of queries is spent
-        structural = structure.checks(*_bare(subject))
+    if options.attack is None:
+        with suppress(Unavailable):  # where a budget of queries is spent
+            structural = structure.checks(*_bare(subject))
     return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
 
 

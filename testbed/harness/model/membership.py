@@ -31,6 +31,9 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         judged.append(one)
         if may_decide(attack, audit) and plan.target != "offline":
             candidates.append((attack, one))
+    if audit.options.attack is not None:
+        yield from judged
+        return
     audit.progress("membership: which attack decides")
     decided = decision(candidates, audit)
     yield decided

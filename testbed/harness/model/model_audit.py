@@ -30,6 +30,8 @@ class Options:
     seed: int = 0
     deciding_only: bool = False
     """Only attacks that may decide on membership."""
+    attack: str | None = None
+    """One attack alone, by name: nothing then decides."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from testbed.attacks.registry import Attack, attacks
+from testbed.attacks.registry import Attack, attacks, find
 from testbed.core import Scores
+from testbed.core.errors import UsageError
 from testbed.findings.plan import Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
@@ -18,6 +19,26 @@ def fits(attack: Attack, audit: ModelAudit) -> bool:
     """Is this attack granted what it needs, and does the model answer in the form that it reads?"""
     answers = audit.subject.model.numbers is None or not attack.traits.get("classes_only")
     return attack.needs <= audit.threat.knows and answers
+
+
+def chosen(audit: ModelAudit) -> list[Attack]:
+    """The attacks of this audit, by rule: all that fit, or the one that was named.
+
+    Raises `UsageError` for a name of another kind of attack, or of one that this audit does not grant what it needs.
+    """
+    name = audit.options.attack
+    if name is None:
+        return sorted((a for a in attacks("model") if fits(a, audit)), key=lambda a: a.rule)
+    attack = find(name)
+    if attack.subject != "model" or not fits(attack, audit):
+        lacks = ", ".join(sorted(attack.needs - audit.threat.knows)) or "a model with classes"
+        raise UsageError(
+            "TB-ATTACK-006",
+            f"{name} cannot be run on this model.",
+            f"It attacks a {attack.subject}." if attack.subject != "model" else f"It needs: {lacks}.",
+            "Choose another one (testbed list attacks --subject model), or give what it needs.",
+        )
+    return [attack]
 
 
 def may_decide(attack: Attack, audit: ModelAudit) -> bool:
@@ -32,8 +53,8 @@ def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
 
     Attacks that ask about many noisy copies come last, since they may spend a budget of queries.
     """
-    chosen = [a for a in attacks("model") if a.claim is Scores and fits(a, audit)]
-    for attack in sorted(chosen, key=lambda a: (a.traits.get("asks") == "copies", a.rule)):
+    fitting = [a for a in chosen(audit) if a.claim is Scores]
+    for attack in sorted(fitting, key=lambda a: (a.traits.get("asks") == "copies", a.rule)):
         if audit.options.deciding_only and not may_decide(attack, audit):
             continue
         params = {"shadows": audit.options.shadows} if "shadows" in attack.defaults else {}

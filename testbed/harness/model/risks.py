@@ -12,7 +12,6 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from testbed import judge
-from testbed.attacks.registry import attacks
 from testbed.core import (
     Array,
     Cell,
@@ -37,7 +36,7 @@ from testbed.findings.schema import Finding, Series
 from testbed.findings.statistics import Interval
 from testbed.harness.cells import Ask, Judged, planned, run, unmeasured
 from testbed.harness.model.model_audit import ModelAudit
-from testbed.harness.model.plans import fits
+from testbed.harness.model.plans import chosen
 from testbed.harness.model.references import certain, ignorant, nearest_mean
 from testbed.subjects.predictors.subject import Subject
 
@@ -57,9 +56,7 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
         **audit.views,
         "positive": certain(audit.subject.members, nothing),
     }
-    for attack in sorted(attacks("model"), key=lambda a: a.rule):
-        if attack.claim is Scores or not fits(attack, audit):
-            continue
+    for attack in (a for a in chosen(audit) if a.claim is not Scores):
         if attack.claim is Guesses:
             for place, column in enumerate(chosen_secrets(audit.subject, audit.options.secrets)):
                 plan = planned(attack.name, target=audit.subject.features[column])
