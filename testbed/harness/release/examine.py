@@ -85,7 +85,7 @@ def examine(
     judged += [*linked, *inferred.judged, *membership.membership(setting)]
     found = [copy_rule.copied_rows(setting), near_copies.near_copied(setting)]
     found += identifier_rule.direct_identifiers(setting)
-    judged += subgroups.outliers_and_rare(setting, linked[0], inferred)
+    judged += subgroups.outliers_and_rare(setting, linked, inferred)
     found += closeness.diagnostics(setting, pairs(setting, links))
     if instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]

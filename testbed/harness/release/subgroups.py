@@ -7,6 +7,7 @@ anonymeter, 2023).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import combinations
 
@@ -36,14 +37,14 @@ RARE_VALUES = 509
 """A value is rare that fewer than a tenth of the original have."""
 
 
-def outliers_and_rare(setting: Setting, link: Judged, inferred: Inferred) -> list[Judged]:
+def outliers_and_rare(setting: Setting, linked: Sequence[Judged], inferred: Inferred) -> list[Judged]:
     """The deciding link and secret again, on those groups only; p-values are Holm-adjusted over all of them."""
     if setting.controls is None:
         return []
     setting.progress("outliers and rare groups")
     groups = {"outliers": _outlying(setting), "rare combinations": _rare(setting)}
     asked: list[tuple[Plan, Evidence]] = []
-    for one in (link, inferred.judged[0]):
+    for one in (*linked[:1], inferred.judged[0]):
         if one.evidence is None:
             continue
         for number, (name, people) in enumerate(groups.items(), 1):
