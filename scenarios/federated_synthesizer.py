@@ -27,6 +27,7 @@ from testbed.harness.federation.prepare import defended, described
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
 from testbed.harness.release.examine import examine
+from testbed.harness.release.setting import Options
 from testbed.harness.release.utility import utility
 from testbed.harness.scenario import Scenario, scenario
 from testbed.models.generative import Autoregressive
@@ -142,7 +143,7 @@ def federated_synthesizer(
         ]
         coded = encode(frames[0], made, frames[1], Meta(known.person))
         release = examine(
-            Split(coded.original, coded.control, None), Release(coded.synthetic), seed=seed, progress=progress
+            Split(coded.original, coded.control, None), Release(coded.synthetic), Options(seed=seed), progress=progress
         )
         from_release = [
             f.model_copy(update={"target": f.target or "from the release"}) if f.risk == "membership" else f

@@ -29,7 +29,7 @@ from testbed.harness.federation.trial import Trial
 from testbed.harness.release import singling_out
 from testbed.harness.release.examine import examine
 from testbed.harness.release.generator import Groups, known_generator
-from testbed.harness.release.setting import Setting
+from testbed.harness.release.setting import Options, Setting
 from testbed.judge.reconstructions import Key, Similarities
 from testbed.judge.similarity import OF_PICTURES, OF_TABLES, Similarity
 from testbed.subjects.federation.federation import Federation
@@ -64,7 +64,7 @@ def fresh(seed: int) -> list[Finding]:
     people = thirds(600, 1000 + seed)
     frames = encode(people.original, people.fresh, people.control)
     split = Split(frames.original, frames.control, None)
-    return examine(split, Release(frames.synthetic), attacks=300, seed=seed).findings
+    return examine(split, Release(frames.synthetic), Options(attacks=300, seed=seed)).findings
 
 
 @pytest.mark.slow

@@ -22,7 +22,7 @@ from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
 from testbed.harness.release import evaluations, utility
 from testbed.harness.release.examine import examine
 from testbed.harness.release.membership import can_decide
-from testbed.harness.release.setting import RECIPIENT
+from testbed.harness.release.setting import RECIPIENT, Options
 
 NOT_TESTED = [
     "the generator itself, queried, inspected or run again on other people (shadow models)",
@@ -80,6 +80,18 @@ def _column(told: Described) -> TableColumn:
         coded_gaps=told.coded_gaps,
         doubtful=told.doubtful,
     )
+
+
+def _told(options: Options, person: str | None, control: bool) -> dict[str, Any]:
+    """The parameters that a report lists, where the command has no others."""
+    return {
+        "attacks": options.attacks,
+        "secrets": ",".join(options.secrets) or "all",
+        "links": len(options.links),
+        "person": person,
+        "control": control,
+        "instrument": options.instrument,
+    }
 
 
 def membership_decides(control: pd.DataFrame, person: str | None) -> bool:
@@ -141,18 +153,14 @@ def evaluate(
     meta = encode.Meta(person, kinds or {})
     encoded = encode.encode(*three, meta)
     decides = policy or policy_.load()
+    options = Options(secrets, links, attacks, seed, instrument, decides.min_cell)
     split = Split(encoded.original, encoded.control, None)
     with rows_over(spread):
         examined = examine(
             split,
             Release(encoded.synthetic),
-            secrets=secrets,
-            links=links,
-            attacks=attacks,
-            seed=seed,
-            instrument=instrument,
+            options,
             progress=progress,
-            min_cell=decides.min_cell,
             aside=set_aside.left_out(*three, meta, encoded),
             flags=["kind_in_doubt"] if any(d.doubtful for d in encoded.described) else [],
         )
@@ -166,16 +174,7 @@ def evaluate(
         question=QUESTION,
         engine="none",
         seed=seed,
-        params=params
-        if params is not None
-        else {
-            "attacks": attacks,
-            "secrets": ",".join(secrets) or "all",
-            "links": len(links),
-            "person": person,
-            "control": control is not None,
-            "instrument": instrument,
-        },
+        params=_told(options, person, control is not None) if params is None else params,
         started=started,
         subject=Subject(
             type="synthetic_table",

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from testbed.core import Column, Evidence, Release, Split, Table
-from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames, named
@@ -30,7 +29,7 @@ from testbed.harness.release import (
 )
 from testbed.harness.release.control import control_flags
 from testbed.harness.release.linkability import linkability, pairs
-from testbed.harness.release.setting import Progress, Setting
+from testbed.harness.release.setting import Options, Progress, Setting
 
 INSTRUMENTS = ("testbed", "anonymeter")
 PEER_SECRETS = 10
@@ -46,39 +45,33 @@ class Examined:
 def examine(
     split: Split,
     release: Release,
+    options: Options,
     *,
-    secrets: Sequence[str] = (),
-    links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
-    attacks: int | None = None,
-    seed: int = 0,
-    instrument: str = "testbed",
     progress: Progress = lambda _: None,
-    min_cell: int = MIN_CELL,
     aside: Frames | None = None,
     flags: Sequence[str] = (),
 ) -> Examined:
-    """All risks of a release. `secrets` default to every column, `links` to one split of all columns in two.
+    """All risks of a release.
 
-    The first link is the primary one. `attacks` bounds the guesses of each attack; by default 2,000 people a group
-    and 6,000 predicates. `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than
-    `min_cell` people are not shown. `aside` are columns that are no attributes, such as the person's, which are only
-    searched for identifiers; `flags` speak against the tables themselves, and mark every finding. Raises `UsageError`
-    for a column or an instrument that does not exist.
+    `aside` are columns that are no attributes, such as the person's, which are only searched for identifiers; `flags`
+    speak against the tables themselves, and mark every finding. Raises `UsageError` for a column or an instrument that
+    does not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
     assert controls is None or isinstance(controls, Table)
-    if instrument not in INSTRUMENTS:
+    secrets, links = options.secrets, options.links
+    if options.instrument not in INSTRUMENTS:
         raise UsageError(
             "TB-CLI-002",
-            f"There is no instrument {instrument!r}.",
+            f"There is no instrument {options.instrument!r}.",
             "It says whose evaluators are run.",
             f"Use one of: {', '.join(INSTRUMENTS)}.",
         )
-    if instrument == "anonymeter":
+    if options.instrument == "anonymeter":
         anonymeter.check_installed()
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
-    setting = Setting(members, controls, release, attacks, seed, progress, min_cell, aside)
+    setting = Setting(members, controls, release, options.attacks, options.seed, progress, options.min_cell, aside)
     judged = singling_out.singling_out(setting)
     linked = linkability(setting, links)
     inferred = attribute_inference.attribute_inference(setting, secrets)
@@ -87,10 +80,10 @@ def examine(
     found += identifier_rule.direct_identifiers(setting)
     judged += subgroups.outliers_and_rare(setting, linked, inferred)
     found += closeness.diagnostics(setting, pairs(setting, links))
-    if instrument == "anonymeter":
+    if options.instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += anonymeter.anonymeter(setting, named, pairs(setting, links))
-    against = [*flags, *control_flags(members, controls, keyed_rng(seed, "control check"))]
+    against = [*flags, *control_flags(members, controls, keyed_rng(options.seed, "control check"))]
     every = [*cells.findings(judged), *found]
     for flag in against:
         every = [flagged(finding, flag) for finding in every]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from testbed.attacks.registry import Attack, attacks
 from testbed.core import Array, Claim, Evidence, Release, Table, Threat
+from testbed.core.disclosure import MIN_CELL
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames
 from testbed.findings.validity import MANY_GUESSES
@@ -21,6 +22,24 @@ PREDICATES = 6000
 a few more leaked rows to show as more (`tests/test_verdicts.py`)."""
 
 Progress = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a release is examined.
+
+    `secrets` default to every column, `links` to one split of all columns in two; the first link is the primary one.
+    `attacks` bounds the guesses of each attack; by default 2,000 people a group and 6,000 predicates.
+    `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than `min_cell` people are
+    not shown.
+    """
+
+    secrets: Sequence[str] = ()
+    links: Sequence[tuple[Sequence[str], Sequence[str]]] = ()
+    attacks: int | None = None
+    seed: int = 0
+    instrument: str = "testbed"
+    min_cell: int = MIN_CELL
 
 
 @dataclass(frozen=True, slots=True)

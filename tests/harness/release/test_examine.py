@@ -16,6 +16,7 @@ from testbed.harness.release.control import control_flags, overlap_p, shift_p
 from testbed.harness.release.copies import copies
 from testbed.harness.release.evaluate import evaluate, parse_link
 from testbed.harness.release.examine import examine
+from testbed.harness.release.setting import Options
 from tests.conftest import Thirds, thirds
 
 QUICK = 300
@@ -125,8 +126,8 @@ def test_denominators_count_what_was_performed() -> None:
 
 def test_equal_inputs_give_equal_findings(hospital: Thirds) -> None:
     frames = encode(hospital.original, hospital.leaky(0.3), hospital.control)
-    straight = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
-    again = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), attacks=QUICK)
+    straight = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), Options(attacks=QUICK))
+    again = examine(Split(frames.original, frames.control, None), Release(frames.synthetic), Options(attacks=QUICK))
     assert [f.model_dump() for f in straight.findings] == [f.model_dump() for f in again.findings]
 
 

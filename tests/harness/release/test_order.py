@@ -17,6 +17,7 @@ from testbed.findings.schema import Estimate, Finding
 from testbed.harness.release.control import overlap_p
 from testbed.harness.release.evaluate import evaluate, membership_decides
 from testbed.harness.release.examine import examine
+from testbed.harness.release.setting import Options
 from tests.conftest import Thirds, thirds
 
 
@@ -50,7 +51,7 @@ def test_rows_that_agree_in_what_is_known_are_no_matter_of_the_files_order(asked
     for release in orders:
         frames = encode(original, release.reset_index(drop=True), control)
         split = Split(frames.original, frames.control, None)
-        found = examine(split, Release(frames.synthetic), attacks=400, **asked).findings  # type: ignore[arg-type]
+        found = examine(split, Release(frames.synthetic), Options(attacks=400, **asked)).findings  # type: ignore[arg-type]
         values.append(excess(found, rule))
     assert len(set(values)) == 1
 
@@ -61,7 +62,7 @@ def test_a_sorted_control_reconstructs_no_more_than_a_shuffled_one() -> None:
     for made in (control, control.sort_values("age"), control.sort_values("sex", ascending=False)):
         frames = encode(people.original, thirds(400, 7).fresh, made.reset_index(drop=True))
         split = Split(frames.original, frames.control, None)
-        found = examine(split, Release(frames.synthetic), attacks=300).findings
+        found = examine(split, Release(frames.synthetic), Options(attacks=300)).findings
         told = next(f for f in found if f.attack.name == "linear_reconstruction")
         assert isinstance(told.excess, Estimate)
         assert told.excess.low < 0.05
