@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import source
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
-from testbed.findings.schema import ThreatModel, Validity
+from testbed.findings.schema import Finding, ThreatModel, Validity
 from testbed.harness.dp_audit import one_shot
 from testbed.harness.dp_audit.one_run import bound, told
 from testbed.harness.federation.people import groups
@@ -26,6 +27,85 @@ from testbed.subjects.federation.federation import Federation
 
 NOT_TESTED = ["clients drawn anew each round", "what the server sees of each client before it sums", "single records"]
 SEES = "the first model and the last one, and which directions the canary clients may have sent"
+BOUND = Plan(
+    rule="TB-EPSILON-201",
+    risk="epsilon",
+    attack="one_run_audit",
+    metric="epsilon_lower",
+    unit="client",
+    target="the final model",
+    primary=True,
+)
+ESTIMATE = Plan(
+    rule="TB-EPSILON-202",
+    risk="epsilon",
+    attack="one_shot_audit",
+    metric="epsilon_lower",
+    unit="client",
+    primary=False,
+    params={},
+    target="the final model",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A federation of clients with these `parts`, whose clients clip and add noise, beside canary clients.
+
+    `claim` is the epsilon that is said to hold, or 0 for the accountant's.
+    """
+
+    federation: Federation
+    parts: list[Cohort]
+    canaries: int
+    guesses: int
+    noise: float
+    clip: float
+    delta: float
+    claim: float
+
+    def shown(self, noise: float, engine: str) -> one_shot.Shown:
+        return one_shot.conduct(self.federation, self.parts, self.canaries, noise, self.clip, engine)
+
+    def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        """The bound, which decides, and the estimate; both also by coins that decided nothing, and without noise."""
+        progress("the federation with its canaries")
+        shown = self.shown(self.noise, engine)
+        progress("the same without noise")
+        broken = self.shown(0.0, engine) if self.noise else shown
+        claimed = self.claim or one_shot.accounted(self.noise, self.federation.protocol.rounds, self.delta)
+        others = keyed_rng(self.federation.seed, "other coins").random(self.canaries) < 0.5
+        whose = [(shown, shown.included), (shown, others), (broken, broken.included)]
+        bounds = [bound(s.scores, coins, self.guesses, self.delta) for s, coins in whose]
+        decided = told(BOUND, bounds, claimed, self.guesses, self.canaries, self.delta)
+        informs = self.estimate([one_shot.Shown(s.scores, coins) for s, coins in whose], claimed)
+        rows = Evidence.join(
+            Evidence.rows("true", "used", score=shown.scores[shown.included], item=np.flatnonzero(shown.included)),
+            Evidence.rows("true", "unused", score=shown.scores[~shown.included], item=np.flatnonzero(~shown.included)),
+        )
+        return Outcome([decided, informs], {BOUND.rule: rows, ESTIMATE.rule: rows})
+
+    def estimate(self, cells: list[one_shot.Shown], claimed: float) -> Finding:
+        """The one-shot estimate of epsilon; the cells are the audit, its control and its positive control."""
+        estimates = [one_shot.estimated(cell, self.delta) for cell in cells]
+        measures = [findings_.estimate("epsilon_lower", low, "client") for _, low in estimates]
+        flags = ["claim_exceeded"] if estimates[0][1].value > claimed else []
+        promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
+        plain = (
+            f"Taking scores as normal, epsilon is about {estimates[0][0]:.2f}, and at least {measures[0].value:.2f} "
+            f"(delta {self.delta:g}, 95 % sure); {promise}. With the noise switched off it is about "
+            f"{estimates[2][0]:.2f}, and about coins that decided nothing {estimates[1][0]:.2f}."
+        )
+        bare = findings_.unmeasured(ESTIMATE, findings_.NOT_APPLICABLE, self.canaries, self.canaries)
+        return bare.model_copy(
+            update={
+                "measure": measures[0],
+                "control": measures[1],
+                "positive_control": measures[2],
+                "validity": Validity(ok=not flags, flags=flags),
+                "plain": plain,
+            }
+        )
 
 
 @scenario(question="Does this federation's noise hide whole clients as well as it is said to?", position="server")
@@ -67,61 +147,7 @@ def federated_audit(
     assert isinstance(split.members, Cohort)
     parts = by_party(split.members, np.arange(people) % clients)
     protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
-    federation = Federation(mlp(known, hidden), protocol, seed)
-
-    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        progress("the federation with its canaries")
-        shown = one_shot.conduct(federation, parts, canaries, noise, clip, engine)
-        progress("the same without noise")
-        broken = one_shot.conduct(federation, parts, canaries, 0.0, clip, engine) if noise else shown
-        claimed = claim or one_shot.accounted(noise, rounds, delta)
-        others = keyed_rng(seed, "other coins").random(canaries) < 0.5
-        whose = [(shown, shown.included), (shown, others), (broken, broken.included)]
-        first = Plan(
-            rule="TB-EPSILON-201",
-            risk="epsilon",
-            attack="one_run_audit",
-            metric="epsilon_lower",
-            unit="client",
-            target="the final model",
-            primary=True,
-        )
-        bounds = [bound(s.scores, coins, guesses, delta) for s, coins in whose]
-        decided = told(first, bounds, claimed, guesses, canaries, delta)
-        estimates = [one_shot.estimated(one_shot.Shown(s.scores, coins), delta) for s, coins in whose]
-        second = Plan(
-            rule="TB-EPSILON-202",
-            risk="epsilon",
-            attack="one_shot_audit",
-            metric="epsilon_lower",
-            unit="client",
-            primary=False,
-            params={},
-            target=first.target,
-        )
-        measures = [findings_.estimate("epsilon_lower", low, "client") for _, low in estimates]
-        flags = ["claim_exceeded"] if estimates[0][1].value > claimed else []
-        promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
-        plain = (
-            f"Taking scores as normal, epsilon is about {estimates[0][0]:.2f}, and at least {measures[0].value:.2f} "
-            f"(delta {delta:g}, 95 % sure); {promise}. With the noise switched off it is about {estimates[2][0]:.2f}, "
-            f"and about coins that decided nothing {estimates[1][0]:.2f}."
-        )
-        informs = findings_.unmeasured(second, findings_.NOT_APPLICABLE, canaries, canaries).model_copy(
-            update={
-                "measure": measures[0],
-                "control": measures[1],
-                "positive_control": measures[2],
-                "validity": Validity(ok=not flags, flags=flags),
-                "plain": plain,
-            }
-        )
-        rows = Evidence.join(
-            Evidence.rows("true", "used", score=shown.scores[shown.included], item=np.flatnonzero(shown.included)),
-            Evidence.rows("true", "unused", score=shown.scores[~shown.included], item=np.flatnonzero(~shown.included)),
-        )
-        return Outcome([decided, informs], {first.rule: rows, second.rule: rows})
-
+    audit = Audit(Federation(mlp(known, hidden), protocol, seed), parts, canaries, guesses, noise, clip, delta, claim)
     return Scenario(
         about(known, f"{known.title} ({protocol.kind}, {clients} clients, noise {noise:g})", people),
         ThreatModel(
@@ -132,7 +158,7 @@ def federated_audit(
             sees=SEES,
             not_tested=NOT_TESTED,
         ),
-        conduct,
+        audit.conduct,
     )
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from testbed.cli.script import main
-from testbed.core import Array, Cohort, Evidence
+from testbed.core import Array, Cohort, Evidence, ModelSpec
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import divide, source
@@ -22,6 +22,70 @@ from testbed.harness.scenario import Scenario, scenario
 
 KINDS = ("gradient", "noise", "mislabelled")
 NOT_TESTED = ["several runs", "what a client sends in a federation"]
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """A private training on the people `held`, and on those canaries of `put` that a fair coin `included`.
+
+    `claim` is the epsilon that is said to hold, or 0 for the accountant's.
+    """
+
+    spec: ModelSpec
+    rules: Rules
+    kind: str
+    held: Cohort
+    put: Cohort
+    included: Array
+    guesses: int
+    claim: float
+    seed: int
+
+    def scores(self, rules: Rules) -> tuple[float, dict[str, Array]]:
+        """The accountant's epsilon of a training by these rules, and each canary's score by what is seen."""
+        if self.kind == "gradient":
+            made = private_training(self.spec, self.held, rules, self.seed, len(self.put), self.included)
+            return made.epsilon, {"the final model": -made.marks}
+        both = ((getattr(self.held, f), getattr(self.put, f)[self.included]) for f in ("x", "y", "persons"))
+        made = private_training(self.spec, Cohort(*map(np.concatenate, both)), rules, self.seed)
+        return made.epsilon, {
+            "every step": seen_throughout(made, self.put, rules),
+            "final model alone": seen_at_the_end(made, self.put),
+        }
+
+    def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        """A bound on epsilon for each thing seen, beside one by coins that decided nothing and one without noise."""
+        progress("private training")
+        stated, scores = self.scores(self.rules)
+        claimed = self.claim or stated
+        progress("the same without noise")
+        broken = self.scores(replace(self.rules, noise=0.0))[1] if self.rules.noise else scores
+        included, guesses, delta, canaries = self.included, self.guesses, self.rules.delta, len(self.put)
+        others = keyed_rng(self.seed, "other coins").random(canaries) < 0.5
+        found: list[Finding] = []
+        evidence: dict[str, Evidence] = {}
+        for number, seen in enumerate(scores, 1):
+            rule = f"TB-EPSILON-{100 + number}"
+            plan = Plan(
+                rule=rule,
+                risk="epsilon",
+                attack="one_run_audit",
+                metric="epsilon_lower",
+                unit="record",
+                primary=number == 1,
+                target=seen,
+            )
+            bounds = [
+                bound(scores[seen], included, guesses, delta),
+                bound(scores[seen], others, guesses, delta),
+                bound(broken[seen], included, guesses, delta),
+            ]
+            found.append(told(plan, bounds, claimed, guesses, canaries, delta))
+            evidence[rule] = Evidence.join(
+                Evidence.rows("true", "used", score=scores[seen][included], item=np.flatnonzero(included)),
+                Evidence.rows("true", "unused", score=scores[seen][~included], item=np.flatnonzero(~included)),
+            )
+        return Outcome(found, evidence)
 
 
 @scenario(question="Does this training keep its promise of differential privacy, seen step by step or at its end?")
@@ -59,7 +123,6 @@ def training_audit(
             f"Kinds are {', '.join(KINDS)}; {data} has {len(known.people)} records; use fewer canaries or people.",
         )
     rules = Rules(epochs, batch, learning_rate, noise, clip, delta)
-    spec = mlp(known, hidden)
     rows = divide(known.people, {"people": people, "canaries": canaries}, keyed_rng(seed, "people"))
     held, put = known.people.take(rows["people"]), known.people.take(rows["canaries"])
     coin = keyed_rng(seed, "canaries")
@@ -68,50 +131,7 @@ def training_audit(
     if kind == "noise":
         x = held.x.mean(0) + held.x.std() * coin.standard_normal(put.x.shape)
         put = replace(put, x=x.astype(np.float32))
-    trained_on = Cohort(*(np.concatenate([getattr(held, f), getattr(put, f)[included]]) for f in ("x", "y", "persons")))
-
-    def audited(how: Rules) -> tuple[float, dict[str, Array]]:
-        if kind == "gradient":
-            made = private_training(spec, held, how, seed, canaries, included)
-            return made.epsilon, {"the final model": -made.marks}
-        made = private_training(spec, trained_on, how, seed)
-        return made.epsilon, {
-            "every step": seen_throughout(made, put, how),
-            "final model alone": seen_at_the_end(made, put),
-        }
-
-    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        progress("private training")
-        stated, scores = audited(rules)
-        claimed = claim or stated
-        progress("the same without noise")
-        broken = audited(replace(rules, noise=0.0))[1] if noise else scores
-        others = keyed_rng(seed, "other coins").random(len(put)) < 0.5
-        found: list[Finding] = []
-        evidence: dict[str, Evidence] = {}
-        for number, seen in enumerate(scores, 1):
-            rule = f"TB-EPSILON-{100 + number}"
-            plan = Plan(
-                rule=rule,
-                risk="epsilon",
-                attack="one_run_audit",
-                metric="epsilon_lower",
-                unit="record",
-                primary=number == 1,
-                target=seen,
-            )
-            bounds = [
-                bound(scores[seen], included, guesses, delta),
-                bound(scores[seen], others, guesses, delta),
-                bound(broken[seen], included, guesses, delta),
-            ]
-            found.append(told(plan, bounds, claimed, guesses, canaries, delta))
-            evidence[rule] = Evidence.join(
-                Evidence.rows("true", "used", score=scores[seen][included], item=np.flatnonzero(included)),
-                Evidence.rows("true", "unused", score=scores[seen][~included], item=np.flatnonzero(~included)),
-            )
-        return Outcome(found, evidence)
-
+    audit = Audit(mlp(known, hidden), rules, kind, held, put, included, guesses, claim, seed)
     return Scenario(
         about(known, f"{known.title}, trained by DP-SGD with noise {noise:g}", people, "model"),
         ThreatModel(
@@ -122,7 +142,7 @@ def training_audit(
             sees="the model after every step of training, or its last alone",
             not_tested=NOT_TESTED,
         ),
-        conduct,
+        audit.conduct,
         engines=("none",),
     )
 
