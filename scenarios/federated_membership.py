@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from testbed.attacks.registry import Attack
 from testbed.cli.script import main
 from testbed.core import Protocol, Scores, Sources, Threat
 from testbed.core.errors import UsageError
-from testbed.data.cohorts import source
+from testbed.data.cohorts import Source, source
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, ThreatModel
+from testbed.findings.schema import Finding, Subject, ThreatModel
 from testbed.findings.wording import WHICH_CLIENT
 from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
@@ -31,6 +31,9 @@ SEES = (
 )
 NOT_TESTED = ["label-only access", "servers that know more of the records than themselves"]
 KNOWS = frozenset({"architecture", "recipe", "target_records"})
+THREAT = ThreatModel(
+    position="server", malicious=True, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+)
 ALONE = "loss_threshold"
 DECIDES = "TB-MEMBERSHIP-500"
 LOOKING = "global_models"
@@ -47,6 +50,71 @@ def positions() -> list[tuple[str, bool, tuple[Attack, ...]]]:
 
 
 OVERFITTED = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All positions on one federation, in `runs` runs of it: with each run's number its people and weights change.
+
+    With `summed` the server sees the clients' weighted mean alone.
+    """
+
+    known: Source
+    federation: Federation
+    subject: Subject
+    members: int
+    controls: int
+    runs: int
+    partition: str
+    alpha: float
+    summed: bool
+
+    def trials(self, run: int) -> list[Trial]:
+        """One trial a position, all on the same people; `run` is the seed of everything."""
+        protocol = self.federation.protocol
+        people = groups(self.known, self.members, self.controls, self.members, run)
+        split, control_party = sited(self.known, people, self.partition, protocol.clients, self.alpha, run)
+        return [
+            Trial(
+                split,
+                replace(self.federation, seed=run),
+                Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
+                plans(position, malicious, found),
+                positive=Federation(self.federation.model, replace(protocol, batch_size=2, local_epochs=2), run),
+                positive_members=max(2 * protocol.clients, round(OVERFITTED * self.members)),
+                positive_by_heart=True,
+                control_party=control_party,
+                sum_only=self.summed and position == "server",
+            )
+            for position, malicious, found in positions()
+        ]
+
+    def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        """The first run's findings with all controls, and the paired differences over all runs."""
+        seed = self.federation.seed
+        with tempfile.TemporaryDirectory() as folder:
+            kept = store or Path(folder)
+            first = [t.record(engine, progress, kept) for t in self.trials(seed)]
+            assessed = [assess(recorded, progress=progress) for recorded in first]
+            every = [[f for a in assessed for f in a.findings]]
+            # A server that only reads sees all that the other passive positions see.
+            assessed[0] = best_of(assessed[0], first[0].truth.plans, DECIDES, seed)
+            for run in range(1, self.runs):
+                progress(f"run {run + 1} of {self.runs}")
+                found: list[Finding] = []
+                for trial in self.trials(seed + run):
+                    found += assess(trial.record(engine, store=kept, cells=("true",))).findings
+                every.append(found)
+        by_clients = {a.name for position, _, attacks in positions() if position == "client" for a in attacks}
+        scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
+        clients_only = [[f for f in found if f.attack.name in by_clients] for found in every]
+        told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
+        return Outcome(
+            [f for a in assessed for f in a.findings]
+            + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
+            {rule: rows for a in assessed for rule, rows in a.evidence.items()},
+            truth_file.files(first[0], told),
+        )
 
 
 @scenario(
@@ -92,66 +160,19 @@ def federated_membership(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    by_heart = replace(protocol, batch_size=2, local_epochs=2)
-    spec = mlp(known, hidden)
-
-    everybody = positions()
-    by_clients = {a.name for position, _, found in everybody if position == "client" for a in found}
-
-    def trials(run: int) -> list[Trial]:
-        people = groups(known, members, controls, members, run)
-        split, control_party = sited(known, people, partition, clients, alpha, run)
-        return [
-            Trial(
-                split,
-                Federation(spec, protocol, run, defended(defence, noise, clip)),
-                Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
-                plans(position, malicious, found),
-                positive=Federation(spec, by_heart, run),
-                positive_members=max(2 * clients, round(OVERFITTED * members)),
-                positive_by_heart=True,
-                control_party=control_party,
-                sum_only=view == "sum" and position == "server",
-            )
-            for position, malicious, found in everybody
-        ]
-
-    threat = ThreatModel(
-        position="server",
-        malicious=True,
-        knows=sorted(KNOWS),
-        access="white",
-        sees=SEES,
-        not_tested=NOT_TESTED,
-    )
-    subject = about(known, f"{known.title} ({protocol.kind}, {clients} clients)", members)
-
-    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        with tempfile.TemporaryDirectory() as folder:
-            kept = store or Path(folder)
-            first = [t.record(engine, progress, kept) for t in trials(seed)]
-            assessed = [assess(recorded, progress=progress) for recorded in first]
-            every = [[f for a in assessed for f in a.findings]]
-            # A server that only reads sees all that the other passive positions see.
-            assessed[0] = best_of(assessed[0], first[0].truth.plans, DECIDES, seed)
-            for run in range(1, runs):
-                progress(f"run {run + 1} of {runs}")
-                found: list[Finding] = []
-                for trial in trials(seed + run):
-                    found += assess(trial.record(engine, store=kept, cells=("true",))).findings
-                every.append(found)
-        scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
-        clients_only = [[f for f in found if f.attack.name in by_clients] for found in every]
-        told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
-        return Outcome(
-            [f for a in assessed for f in a.findings]
-            + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
-            {rule: rows for a in assessed for rule, rows in a.evidence.items()},
-            truth_file.files(first[0], told),
-        )
-
     protects = defended(defence, noise, clip)
-    return Scenario(subject, threat, conduct, [described(protects, rounds)] if protects else [])
+    comparison = Comparison(
+        known,
+        Federation(mlp(known, hidden), protocol, seed, protects),
+        about(known, f"{known.title} ({protocol.kind}, {clients} clients)", members),
+        members,
+        controls,
+        runs,
+        partition,
+        alpha,
+        view == "sum",
+    )
+    return Scenario(comparison.subject, THREAT, comparison.conduct, [described(protects, rounds)] if protects else [])
 
 
 def plans(position: str, malicious: bool, attacks: Sequence[Attack]) -> tuple[Plan, ...]:
