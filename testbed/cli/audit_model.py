@@ -2,13 +2,81 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 from testbed.core.errors import UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from testbed.subjects.predictors.subject import Subject
+
+ApiOption = Annotated[
+    str | None,
+    typer.Option(help="module:function, or file.py:function, that answers an array of records with a number a class."),
+]
+PredictionsOption = Annotated[
+    Path | None,
+    typer.Option(help="CSV or Parquet: id, arm (member or control), label, and p_0, p_1, ... or prediction."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """Which model is meant, in one of four ways, and what it says when it is asked."""
+
+    model: Path | None
+    factory: str | None
+    weights: Path | None
+    api: str | None
+    budget: int | None
+    outputs: str
+    predictions: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The files of the people, and the columns that are no inputs of the model."""
+
+    members: Path | None
+    controls: Path | None
+    reference: Path | None
+    label: str
+    person: str | None
+
+    def read(self) -> dict[str, pd.DataFrame]:
+        """Each table by its role. Raises `UsageError` without members or controls."""
+        from testbed.data.tables import files
+
+        if self.members is None or self.controls is None:
+            raise UsageError(
+                "TB-SUBJECT-021",
+                "--members and --controls are both needed with a model.",
+                "An attack counts only for what it does better on people who were used than on others.",
+                "Hold people out before training (testbed split does it by person).",
+            )
+        paths = {"members": self.members, "controls": self.controls}
+        paths |= {"reference": self.reference} if self.reference else {}
+        return {role: files.read_file(path, role, self.person) for role, path in paths.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a torch module was trained, if `epochs` say so, and where more such modules are trained and kept."""
+
+    epochs: int | None
+    batch_size: int
+    learning_rate: float
+    optimizer: str
+    momentum: float
+    weight_decay: float
+    cache: Path | None
+    ray: str | None
 
 
 def audit_model(
@@ -19,20 +87,12 @@ def audit_model(
         str | None, typer.Option(help="module:function, or file.py:function, that returns a torch module.")
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
-    api: Annotated[
-        str | None,
-        typer.Option(
-            help="module:function, or file.py:function, that answers an array of records with a number a class."
-        ),
-    ] = None,
+    api: ApiOption = None,
     budget: Annotated[int | None, typer.Option(min=1, help="Of an API: how many records may be asked about.")] = None,
     outputs: Annotated[
         str, typer.Option(help="Of a torch module or API: logits, probabilities, number, or auto.")
     ] = "auto",
-    predictions: Annotated[
-        Path | None,
-        typer.Option(help="CSV or Parquet: id, arm (member or control), label, and p_0, p_1, ... or prediction."),
-    ] = None,
+    predictions: PredictionsOption = None,
     members: Annotated[Path | None, typer.Option(help="The people it was trained on, CSV or Parquet.")] = None,
     controls: Annotated[Path | None, typer.Option(help="People like them whom it was not trained on.")] = None,
     reference: Annotated[
@@ -64,28 +124,50 @@ def audit_model(
     json_: Json = False,
 ) -> None:
     """What does this model give away about the people it was trained on? Membership, and what it stores."""
-    from testbed.core.executor import OnRay
-    from testbed.data.tables import files
     from testbed.findings import policy as policy_
     from testbed.findings.assemble import as_data_class
     from testbed.harness.model import audit
     from testbed.report import store
-    from testbed.subjects.predictors import estimator, load
-    from testbed.subjects.predictors.api import Api
-    from testbed.subjects.predictors.api import function as api_function
-    from testbed.subjects.predictors.torch_module import torch_factory
 
-    if sum(way is not None for way in (model, factory, api, predictions)) != 1:
+    way = Way(model, factory, weights, api, budget, outputs, predictions)
+    tables = Tables(members, controls, reference, label, person)
+    training = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay, cache, ray)
+    check(way, tables, training, secrets, shadows)
+    folder = folder_for(out)
+    store.writable(folder)
+    chosen = policy_.load(policy or policy_.BUILT_IN)
+    as_data_class(data_class)
+    subject, frames = subject_and_tables(way, tables, training)
+    result, evidence, people = audit.audit_model(
+        subject,
+        list(frames.values()),
+        name=name,
+        person="id" if predictions else person,
+        data_class=data_class,
+        shadows=shadows,
+        secrets=[s.strip() for s in secrets.split(",") if s.strip()],
+        policy=chosen,
+        seed=seed,
+        progress=progress,
+    )
+    store.write(folder, result, evidence, people, checked=True)
+    conclude(result, folder, json_)
+
+
+def check(way: Way, tables: Tables, training: Training, secrets: str, shadows: int) -> None:
+    """Raises `UsageError` for options that do not go together."""
+    if sum(given is not None for given in (way.model, way.factory, way.api, way.predictions)) != 1:
         raise UsageError(
             "TB-SUBJECT-020",
             "There must be exactly one of --model, --factory, --api and --predictions.",
             "Each is a way to say which model is meant.",
             "Leave the others out.",
         )
-    told = {"members": members, "controls": controls, "reference": reference, "person": person, "weights": weights}
-    told |= {"epochs": epochs, "cache": cache, "ray": ray, "budget": budget, "secrets": secrets or None}
-    told["label"] = label if label != "label" else None
-    if predictions is not None and (idle := [f"--{name}" for name, value in told.items() if value is not None]):
+    told: dict[str, object] = {"members": tables.members, "controls": tables.controls, "reference": tables.reference}
+    told |= {"person": tables.person, "weights": way.weights, "epochs": training.epochs, "cache": training.cache}
+    told |= {"ray": training.ray, "budget": way.budget, "secrets": secrets or None}
+    told["label"] = tables.label if tables.label != "label" else None
+    if way.predictions is not None and (idle := [f"--{name}" for name, value in told.items() if value is not None]):
         raise UsageError(
             "TB-SUBJECT-035",
             f"{' and '.join(idle)} {'say' if len(idle) > 1 else 'says'} nothing beside --predictions.",
@@ -99,46 +181,53 @@ def audit_model(
             "Models are trained in pairs, on the two halves of all people.",
             "Use the next even number.",
         )
-    folder = folder_for(out)
-    store.writable(folder)
-    chosen = policy_.load(policy or policy_.BUILT_IN)
-    as_data_class(data_class)
-    if predictions is not None:
-        frames = {"predictions": files.read_file(predictions, "predictions")}
-        subject, person = load.from_predictions(frames["predictions"]), "id"
-    else:
-        if members is None or controls is None:
-            raise UsageError(
-                "TB-SUBJECT-021",
-                "--members and --controls are both needed with a model.",
-                "An attack counts only for what it does better on people who were used than on others.",
-                "Hold people out before training (testbed split does it by person).",
-            )
-        paths = {"members": members, "controls": controls} | ({"reference": reference} if reference else {})
-        frames = {role: files.read_file(path, role, person) for role, path in paths.items()}
-        if model is not None:
-            subject = load.from_estimator(estimator.estimator(model), frames, label, person)
-        elif api is not None:
-            subject = load.from_api(Api(api_function(api), budget), outputs, frames, label, person)
-        else:
-            from testbed.models.ensemble import Training  # needs torch, as do these models
 
-            assert factory is not None
-            rules = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay) if epochs else None
-            spread = OnRay(ray) if ray else None
-            build = torch_factory(factory)
-            subject = load.from_factory(build, weights, outputs, frames, label, person, rules, cache, progress, spread)
-    result, evidence, people = audit.audit_model(
-        subject,
-        list(frames.values()),
-        name=name,
-        person=person,
-        data_class=data_class,
-        shadows=shadows,
-        secrets=[s.strip() for s in secrets.split(",") if s.strip()],
-        policy=chosen,
-        seed=seed,
-        progress=progress,
+
+def subject_and_tables(way: Way, tables: Tables, training: Training) -> tuple[Subject, dict[str, pd.DataFrame]]:
+    """The audited model with its people, and the tables behind them, which nothing may be quoted from."""
+    from testbed.data.tables import files
+    from testbed.subjects.predictors import estimator, load
+    from testbed.subjects.predictors.api import Api
+    from testbed.subjects.predictors.api import function as api_function
+
+    if way.predictions is not None:
+        frames = {"predictions": files.read_file(way.predictions, "predictions")}
+        return load.from_predictions(frames["predictions"]), frames
+    frames = tables.read()
+    if way.model is not None:
+        return load.from_estimator(estimator.estimator(way.model), frames, tables.label, tables.person), frames
+    if way.api is not None:
+        asked = Api(api_function(way.api), way.budget)
+        return load.from_api(asked, way.outputs, frames, tables.label, tables.person), frames
+    return _torch_subject(way, tables, training, frames), frames
+
+
+def _torch_subject(way: Way, tables: Tables, training: Training, frames: dict[str, pd.DataFrame]) -> Subject:
+    from testbed.core.executor import OnRay
+    from testbed.models import ensemble  # needs torch, as do these models
+    from testbed.subjects.predictors import load
+    from testbed.subjects.predictors.torch_module import torch_factory
+
+    assert way.factory is not None
+    rules = None
+    if training.epochs:
+        rules = ensemble.Training(
+            training.epochs,
+            training.batch_size,
+            training.learning_rate,
+            training.optimizer,
+            training.momentum,
+            training.weight_decay,
+        )
+    return load.from_factory(
+        torch_factory(way.factory),
+        way.weights,
+        way.outputs,
+        frames,
+        tables.label,
+        tables.person,
+        rules,
+        training.cache,
+        progress,
+        OnRay(training.ray) if training.ray else None,
     )
-    store.write(folder, result, evidence, people, checked=True)
-    conclude(result, folder, json_)
