@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.data.tables.encode import Meta, encode
 from testbed.findings.assemble import as_data_class, size_band
-from testbed.findings.schema import Finding, Subject, ThreatModel
+from testbed.findings.schema import Subject, ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, best_of
@@ -39,10 +40,75 @@ SEES = (
     "drawn from the final model"
 )
 NOT_TESTED = ["secure aggregation", "a server or client that deviates", "reconstruction from the clients' updates"]
+KNOWS = frozenset({"architecture", "target_records"})
+THREAT = ThreatModel(
+    position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+)
 SHARES = {"members": 0.3, "controls": 0.3, "auxiliary": 0.3, "coding": 0.1}
 OVERFITTED = 0.05
 DECIDES = "TB-MEMBERSHIP-500"
 ON_THE_WAY = (("update_product", "server"), ("loss_threshold", "server"), ("global_models", "client"))
+
+
+@dataclass(frozen=True, slots=True)
+class Synthesis:
+    """A generator that the clients train together, and the tables of those who were used and of others like them."""
+
+    split: Split
+    federation: Federation
+    subject: Subject
+    binned: Binned
+    members: pd.DataFrame
+    controls: pd.DataFrame
+    person: str | None
+
+    def trial(self, position: Literal["server", "client"]) -> Trial:
+        """What this position can tell on the way."""
+        protocol, seed = self.federation.protocol, self.federation.seed
+        by = "a client" if position == "client" else "the server"
+        plans = tuple(
+            planned(attack, primary=i == 0, target=f"by {by}")
+            for i, (attack, who) in enumerate(ON_THE_WAY)
+            if who == position
+        )
+        by_heart = Protocol(
+            "fedavg", 2, local_epochs=10, learning_rate=0.1, rounds=protocol.rounds, clients=protocol.clients
+        )
+        return Trial(
+            self.split,
+            self.federation,
+            Threat(position, knows=KNOWS, nodes=(0,) if position == "client" else ()),
+            plans,
+            positive=Federation(self.federation.model, by_heart, seed),
+            positive_members=max(2 * protocol.clients, round(OVERFITTED * len(self.members))),
+        )
+
+    def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        """The findings of the server, of a client and of the release, in this order."""
+        seed, server = self.federation.seed, self.trial("server")
+        recorded = server.record(engine, progress, store)
+        on_server = best_of(assess(recorded, progress=progress), server.plans, DECIDES, seed)
+        on_client = assess(self.trial("client").record(engine, progress, store), progress=progress)
+        progress("release")
+        final = recorded.views["true"].final
+        assert final is not None
+        made = released(self.federation.model, final, self.binned, len(self.members), seed)
+        coded = encode(self.members, made, self.controls, Meta(self.person))
+        assert coded.control is not None
+        split = Split(coded.original, coded.control, None)
+        release = examine(split, Release(coded.synthetic), Options(seed=seed), progress=progress)
+        from_release = [
+            f.model_copy(update={"target": f.target or "from the release"}) if f.risk == "membership" else f
+            for f in release.findings
+        ]
+        told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
+        return Outcome(
+            [*on_server.findings, *on_client.findings, *from_release],
+            {**on_server.evidence, **on_client.evidence, **release.evidence},
+            truth_file.files(recorded, told),
+            utility=utility(coded.synthetic, coded.control, seed, ()),
+            people=People([self.members, self.controls], self.person),
+        )
 
 
 @scenario(question="What does a synthesizer give away that hospitals train together: on the way, and when it is done?")
@@ -76,51 +142,14 @@ def federated_synthesizer(
     attributes = [c for c in parts["members"].columns if c != known.person]
     coding: Any = parts["coding"][attributes]
     binned = Binned.of(coding)
-    blocks = binned.blocks
-
-    def cohort(name: str) -> Cohort:
-        frame = parts[name]
-        persons = frame[known.person] if known.person else pd.Series(range(len(frame))).map(lambda i: f"{name} {i}")
-        x = binned.encode(frame)
-        return Cohort(x, np.zeros(len(x), dtype=np.int64), np.asarray(persons.astype(str)))
-
-    groups = [cohort(name) for name in ("members", "controls", "auxiliary")]
+    groups = [cohort(name, parts[name], known.person, binned) for name in ("members", "controls", "auxiliary")]
     split = Split(groups[0], groups[1], groups[2], keyed_rng(seed, "parties").permutation(len(groups[0])) % clients)
-    spec = ModelSpec("autoregressive", {"shape": [sum(blocks)], "classes": 2, "blocks": blocks, "hidden": hidden})
+    arguments = {"shape": [sum(binned.blocks)], "classes": 2, "blocks": binned.blocks, "hidden": hidden}
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    by_heart = Protocol("fedavg", 2, local_epochs=10, learning_rate=0.1, rounds=rounds, clients=clients)
-
-    def trial(position: str) -> Trial:
-        by = "a client" if position == "client" else "the server"
-        plans = tuple(
-            planned(attack, primary=i == 0, target=f"by {by}")
-            for i, (attack, who) in enumerate(ON_THE_WAY)
-            if who == position
-        )
-        return Trial(
-            split,
-            Federation(spec, protocol, seed, defended(defence, noise, clip)),
-            Threat(
-                position,  # type: ignore[arg-type]
-                knows=frozenset({"architecture", "target_records"}),
-                nodes=(0,) if position == "client" else (),
-            ),
-            plans,
-            positive=Federation(spec, by_heart, seed),
-            positive_members=max(2 * clients, round(OVERFITTED * len(groups[0]))),
-        )
-
-    server, client = trial("server"), trial("client")
-    threat = ThreatModel(
-        position="server",
-        malicious=False,
-        knows=sorted(server.threat.knows),
-        access="white",
-        sees=SEES,
-        not_tested=NOT_TESTED,
-    )
+    defence_ = defended(defence, noise, clip)
+    federation = Federation(ModelSpec("autoregressive", arguments), protocol, seed, defence_)
     subject = Subject(
         type="federation",
         name=f"{known.title}, a generator trained by {clients} clients",
@@ -129,39 +158,18 @@ def federated_synthesizer(
         size_band=size_band(len(groups[0])),
         columns=len(attributes),
     )
+    columns = [*attributes, *([known.person] if known.person else [])]
+    tables: list[Any] = [parts[name][columns] for name in ("members", "controls")]
+    synthesis = Synthesis(split, federation, subject, binned, tables[0], tables[1], known.person)
+    return Scenario(subject, THREAT, synthesis.conduct, [described(defence_, rounds)] if defence_ else [])
 
-    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        recorded = server.record(engine, progress, store)
-        on_server = best_of(assess(recorded, progress=progress), server.plans, DECIDES, seed)
-        on_client = assess(client.record(engine, progress, store), progress=progress)
-        progress("release")
-        final = recorded.views["true"].final
-        assert final is not None
-        made = released(spec, final, binned, len(groups[0]), seed)
-        frames: list[Any] = [
-            parts[n][[*attributes, *([known.person] if known.person else [])]] for n in ("members", "controls")
-        ]
-        coded = encode(frames[0], made, frames[1], Meta(known.person))
-        release = examine(
-            Split(coded.original, coded.control, None), Release(coded.synthetic), Options(seed=seed), progress=progress
-        )
-        from_release = [
-            f.model_copy(update={"target": f.target or "from the release"}) if f.risk == "membership" else f
-            for f in release.findings
-        ]
-        findings: list[Finding] = [*on_server.findings, *on_client.findings, *from_release]
-        assert coded.control is not None
-        told = {"subject": subject.model_dump(), "threat": threat.model_dump()}
-        return Outcome(
-            findings,
-            {**on_server.evidence, **on_client.evidence, **release.evidence},
-            truth_file.files(recorded, told),
-            utility=utility(coded.synthetic, coded.control, seed, ()),
-            people=People(frames, known.person),
-        )
 
-    defence_ = server.federation.defence
-    return Scenario(subject, threat, conduct, [described(defence_, rounds)] if defence_ else [])
+def cohort(name: str, table: pd.DataFrame, person: str | None, binned: Binned) -> Cohort:
+    """People as records of the generator, all of one class; `name` tells the persons of tables without such a column
+    apart."""
+    persons = table[person] if person else pd.Series(range(len(table))).map(lambda i: f"{name} {i}")
+    x = binned.encode(table)
+    return Cohort(x, np.zeros(len(x), dtype=np.int64), np.asarray(persons.astype(str)))
 
 
 def released(spec: ModelSpec, parameters: Parameters, binned: Binned, rows: int, seed: int) -> pd.DataFrame:

@@ -13,9 +13,9 @@ from testbed import models
 from testbed.cli.script import main
 from testbed.core import Array, Cohort, Evidence, ModelSpec, Protocol, Split, Threat
 from testbed.core.errors import UsageError
-from testbed.data.cohorts import source
+from testbed.data.cohorts import Source, source
 from testbed.defences.gaussian import gaussian
-from testbed.findings.schema import Finding, Series, ThreatModel
+from testbed.findings.schema import Finding, Series, Subject, ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess
@@ -30,6 +30,9 @@ from testbed.subjects.federation.federation import Federation
 NOT_TESTED = ["secure aggregation", "a server that changes the model", "deeper networks"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
 KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
+THREAT = ThreatModel(
+    position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
+)
 UNTRAINED = "as commonly shown"
 
 
@@ -70,6 +73,77 @@ SETTINGS = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The settings to run on this data; every figure stands on `batches` batches."""
+
+    known: Source
+    settings: list[Setting]
+    subject: Subject
+    batches: int
+    iterations: int
+    training_epochs: int
+    seed: int
+
+    def spec(self, setting: Setting) -> ModelSpec:
+        arguments = {"shape": list(self.known.shape), "classes": self.known.classes}
+        own = {"cnn": {"channels": [8, 16], "norm": setting.norm}, "vit": {"patch": 2}}
+        return ModelSpec(setting.network, arguments | own.get(setting.network, {}))
+
+    def trial(self, number: int, setting: Setting) -> Trial:
+        """The attack in this setting, the sweep's `number`th."""
+        clients = self.batches if setting.epochs else 4
+        rounds = 1 if setting.epochs else -(-self.batches // clients)
+        split = hospitals(self.known, clients, rounds * setting.batch, self.seed)
+        plan = planned(
+            setting.attack,
+            metric="line_up_top1",
+            unit="record" if setting.batch == 1 else "batch",
+            primary=number == 1,
+            params={"iterations": self.iterations, **setting.params},
+            target=setting.name,
+            variant=f"{number:02d}",
+        )
+        spec = self.spec(setting)
+        start = _trained(spec, split, self.training_epochs, self.seed) if setting.trained else None
+        protocol = Protocol(
+            "fedavg" if setting.epochs else "fedsgd",
+            setting.batch,
+            max(1, setting.epochs),
+            learning_rate=setting.learning_rate,
+            optimizer=setting.optimizer,
+            rounds=rounds,
+            clients=clients,
+        )
+        protection = gaussian(noise=setting.noise, clip=1.0) if setting.noise else None
+        leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
+        return Trial(
+            split,
+            Federation(spec, protocol, self.seed, protection, start=start),
+            Threat("server", knows=KNOWS | {"labels"} if setting.labels else KNOWS),
+            (plan,),
+            positive=Federation(self.spec(SETTINGS[0]), leaky, self.seed),
+            positive_members=clients * rounds,
+        )
+
+    def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
+        """Every setting's findings, in order; the first has the chart of all."""
+        findings: list[Finding] = []
+        files: dict[str, bytes] = {}
+        evidence: dict[str, Evidence] = {}
+        for number, setting in enumerate(self.settings, 1):
+            progress(f"setting: {setting.name}")
+            recorded = self.trial(number, setting).record(engine, progress, store)
+            made = assess(recorded, progress=progress)
+            findings += made.findings
+            evidence |= made.evidence
+            if number == 1:
+                told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
+                files = truth_file.files(recorded, told)
+        findings[0] = findings[0].model_copy(update={"series": [*findings[0].series, _chart(self.settings, evidence)]})
+        return Outcome(findings, evidence, files)
+
+
 @scenario(question="How much does gradient inversion owe to the setting in which it is shown?")
 def realism_sweep(
     data: str = "digits",
@@ -98,64 +172,9 @@ def realism_sweep(
             f"Use digits, mnist5k or crops, and some of: {'; '.join(s.name for s in SETTINGS)}.",
         )
 
-    def spec(setting: Setting) -> ModelSpec:
-        arguments = {"shape": list(known.shape), "classes": known.classes}
-        own = {"cnn": {"channels": [8, 16], "norm": setting.norm}, "vit": {"patch": 2}}
-        return ModelSpec(setting.network, arguments | own.get(setting.network, {}))
-
-    def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        findings: list[Finding] = []
-        files: dict[str, bytes] = {}
-        evidence: dict[str, Evidence] = {}
-        for number, setting in enumerate(chosen, 1):
-            progress(f"setting: {setting.name}")
-            clients = batches if setting.epochs else 4
-            rounds = 1 if setting.epochs else -(-batches // clients)
-            split = hospitals(known, clients, rounds * setting.batch, seed)
-            plan = planned(
-                setting.attack,
-                metric="line_up_top1",
-                unit="record" if setting.batch == 1 else "batch",
-                primary=number == 1,
-                params={"iterations": iterations, **setting.params},
-                target=setting.name,
-                variant=f"{number:02d}",
-            )
-            start = _trained(spec(setting), split, training_epochs, seed) if setting.trained else None
-            protocol = Protocol(
-                "fedavg" if setting.epochs else "fedsgd",
-                setting.batch,
-                max(1, setting.epochs),
-                learning_rate=setting.learning_rate,
-                optimizer=setting.optimizer,
-                rounds=rounds,
-                clients=clients,
-            )
-            protection = gaussian(noise=setting.noise, clip=1.0) if setting.noise else None
-            federation = Federation(spec(setting), protocol, seed, protection, start=start)
-            leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
-            trial = Trial(
-                split,
-                federation,
-                Threat("server", knows=KNOWS | {"labels"} if setting.labels else KNOWS),
-                (plan,),
-                positive=Federation(spec(SETTINGS[0]), leaky, seed),
-                positive_members=clients * rounds,
-            )
-            recorded = trial.record(engine, progress, store)
-            made = assess(recorded, progress=progress)
-            findings += made.findings
-            evidence |= made.evidence
-            if number == 1:
-                files = truth_file.files(recorded, {"subject": subject.model_dump(), "threat": threat.model_dump()})
-        findings[0] = findings[0].model_copy(update={"series": [*findings[0].series, _chart(chosen, evidence)]})
-        return Outcome(findings, evidence, files)
-
     subject = about(known, f"{known.title} ({len(chosen)} settings)", 4 * batches)
-    threat = ThreatModel(
-        position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
-    )
-    return Scenario(subject, threat, conduct, [])
+    sweep = Sweep(known, chosen, subject, batches, iterations, training_epochs, seed)
+    return Scenario(subject, THREAT, sweep.conduct, [])
 
 
 def _trained(spec: ModelSpec, split: Split, epochs: int, seed: int) -> dict[str, Array]:
