@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -140,9 +141,8 @@ def fishing(
             made = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
         except Unavailable:
             at = models.to_tensors(exchange.sent, network)
-            made = _matched(
-                network, at, gradient, fished, question, keyed_rng(seed, *key), iterations, learning_rate, tv
-            )
+            search = Search(iterations, learning_rate, tv)
+            made = _matched(network, at, gradient, fished, question, keyed_rng(seed, *key), search)
         rebuilt[key], labels[key] = made, np.repeat(fished, len(made))
     return Reconstruction(rebuilt, labels)
 
@@ -163,6 +163,15 @@ def apart(found: Array, tolerance: float) -> Array:
     return np.array(kept).reshape(-1, found.shape[1])
 
 
+@dataclass(frozen=True, slots=True)
+class Search:
+    """How a record is searched for by its gradient: steps, their size, and how much smooth pictures are preferred."""
+
+    iterations: int
+    learning_rate: float
+    tv: float
+
+
 def _matched(
     network: nn.Module,
     at: dict[str, Tensor],
@@ -170,9 +179,7 @@ def _matched(
     fished: Array,
     question: Batch,
     rng: np.random.Generator,
-    iterations: int,
-    learning_rate: float,
-    tv: float,
+    search: Search,
 ) -> Array:
     """The record (1, ...) whose gradient below the last layer has the same direction as this one.
 
@@ -187,11 +194,11 @@ def _matched(
     def objective(x: Tensor) -> Tensor:
         loss = models.loss_of(network, {**at, **below}, x, y)
         value = cosine_distance(own_gradient(loss, list(below.values()), create_graph=True), target)
-        return value + tv * total_variation(x) if len(question.shape) == 3 else value
+        return value + search.tv * total_variation(x) if len(question.shape) == 3 else value
 
     drawn = rng.uniform(question.low, question.high, (1, *question.shape))
     start = torch.tensor(drawn, dtype=torch.float32)
     # If the model is certain about every record, there is no gradient to follow, so nothing is claimed.
     if says_nothing([own_gradient(models.loss_of(network, {**at, **below}, start, y), list(below.values()))]):
         return np.empty((0, *question.shape))
-    return descend(objective, start, question, iterations, learning_rate)[0].numpy()
+    return descend(objective, start, question, search.iterations, search.learning_rate)[0].numpy()

@@ -48,7 +48,7 @@ def class_inversion(
         def score(drawn: Array, label: int = label) -> Array:
             return _certainty(view, np.clip(drawn, low, high).reshape(-1, *shape), label)
 
-        found = _best(score, middle, width, high - low, (low, high), rng, iterations, population, elite)
+        found = _best(score, (middle, width), high - low, (low, high), rng, iterations, population, elite)
         made.append(found.reshape(shape))
     return Representatives(np.stack(made))
 
@@ -105,7 +105,7 @@ def generative_inversion(
             return certainty - plausible * (codes**2).mean(1)
 
         start, scale, wide = np.zeros(directions), np.ones(directions), np.full(directions, 4.0)
-        found = _best(score, start, scale, wide, (-wide, wide), rng, iterations, population, elite)
+        found = _best(score, (start, scale), wide, (-wide, wide), rng, iterations, population, elite)
         made.append(records(found[None])[0].reshape(shape))
     return Representatives(np.stack(made))
 
@@ -118,8 +118,7 @@ def _certainty(view: Predictor, x: Array, label: int) -> Array:
 
 def _best(
     score: Callable[[Array], Array],
-    mean: Array,
-    spread: Array,
+    start: tuple[Array, Array],
     width: Array,
     bounds: tuple[Array, Array],
     rng: np.random.Generator,
@@ -127,7 +126,11 @@ def _best(
     population: int,
     elite: float,
 ) -> Array:
-    """The point (d,) with about the highest score within bounds, by the cross-entropy method from a normal start."""
+    """The point (d,) with about the highest score within bounds, by the cross-entropy method.
+
+    `start` is the mean and the spread of a normal start.
+    """
+    mean, spread = start
     for _ in range(iterations):
         drawn = np.clip(rng.normal(mean, spread + 1e-9, (population, len(mean))), *bounds)
         # Equal scores, of which forests have many, are ordered by the distance to the current mean.
