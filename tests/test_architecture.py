@@ -268,3 +268,99 @@ def test_the_report_does_no_arithmetic_on_findings() -> None:
 )
 def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 420
+
+
+LONGEST = 80
+MOST_PARAMETERS = 8
+OF_THE_USER = {"scenario", "attack", "defence"}
+"""What these decorators register is configured by the user, who names the parameters one by one."""
+MANY_PARAMETERS = {
+    "testbed.attacks.registry.attack": "what an attack says of itself, each part by its name, is one declaration",
+    "testbed.findings.assemble.assemble": "the parts of a result, each named once, where all commands meet",
+    "testbed.harness.federation.replay.replay": "the options of the command replay, for callers of the library",
+    "testbed.harness.model.audit.audit_model": "the options of the command audit-model, for callers of the library",
+    "testbed.harness.model.deciding.taught": "the call of an attack, and which people's membership it is told",
+    "testbed.harness.release.evaluate.evaluate": "the options of the command evaluate, for callers of the library",
+    "testbed.models.ensemble.train": "one ensemble's data and rules, and how this machine is to train it",
+    "testbed.subjects.federation.secure.server_app": "what a federation holds when its server starts, with the attack",
+    "testbed.subjects.predictors.load.from_factory": "a module's factory and tables, and how more such are trained",
+}
+"""Functions that a value of options would make no clearer, with the reason. At most ten."""
+
+
+def functions(source: str) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Every function of a source, methods and inner ones too, by its name in the module."""
+    found: dict[str, ast.FunctionDef | ast.AsyncFunctionDef] = {}
+
+    def walk(node: ast.AST, within: str) -> None:
+        for child in ast.iter_child_nodes(node):
+            inner = within
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inner = f"{within}{child.name}."
+                if not isinstance(child, ast.ClassDef):
+                    found[inner[:-1]] = child
+            walk(child, inner)
+
+    walk(ast.parse(source), "")
+    return found
+
+
+def too_long(sources: dict[str, str]) -> set[str]:
+    """Functions of more lines than one screen holds; decorators are not counted."""
+    every = {f"{module}.{name}": made for module, source in sources.items() for name, made in functions(source).items()}
+    return {name for name, made in every.items() if (made.end_lineno or 0) - made.lineno + 1 > LONGEST}
+
+
+def called(decorator: ast.expr) -> str:
+    return ast.unparse(decorator.func if isinstance(decorator, ast.Call) else decorator)
+
+
+def commands(sources: dict[str, str]) -> set[str]:
+    """Names of the functions that are registered as commands: `app.command(...)(name)`, or a decorator."""
+    calls = [n for s in sources.values() for n in ast.walk(ast.parse(s)) if isinstance(n, ast.Call)]
+    applied = [n for n in calls if isinstance(n.func, ast.Call) and called(n.func).endswith(".command")]
+    named = {a.id for n in applied for a in n.args if isinstance(a, ast.Name)}
+    made = [m for s in sources.values() for m in functions(s).values()]
+    return named | {m.name for m in made if any(called(d).endswith(".command") for d in m.decorator_list)}
+
+
+def many_parameters(sources: dict[str, str]) -> set[str]:
+    """Functions of more parameters than a reader keeps in mind, without what the user configures and compiled kernels,
+    which take arrays and numbers alone."""
+    typed = commands({module: source for module, source in sources.items() if module.startswith("testbed.cli")})
+    found: set[str] = set()
+    for module, source in sources.items():
+        for name, made in functions(source).items():
+            given = made.args
+            several = [*given.posonlyargs, *given.args, *given.kwonlyargs, *filter(None, [given.vararg, given.kwarg])]
+            by = {called(d) for d in made.decorator_list}
+            free = by & (OF_THE_USER | {"numba.njit"}) or (module.startswith("testbed.cli") and name in typed)
+            if len(several) > MOST_PARAMETERS and not free:
+                found.add(f"{module}.{name}")
+    return found
+
+
+EVERY = {**modules(PACKAGE), **modules(ROOT / "scenarios")}
+
+
+def test_a_function_fits_one_screen() -> None:
+    assert too_long(EVERY) == set()
+
+
+def test_many_parameters_have_a_reason() -> None:
+    assert len(MANY_PARAMETERS) <= 10
+    assert many_parameters(EVERY) == set(MANY_PARAMETERS)
+
+
+def test_a_long_function_and_one_of_many_parameters_are_noticed() -> None:
+    body = "    x = 1\n" * LONGEST
+    nine = ", ".join("abcdefghi")
+    assert too_long({"one": f"class C:\n  def f():\n{body}"}) == {"one.C.f"}
+    assert too_long({"one": f"@many\ndef f():\n{body[10:]}"}) == set()
+    assert many_parameters({"one": f"def f(): \n  def g({nine}): pass"}) == {"one.f.g"}
+    assert many_parameters({"one": "def f(a, b, c, /, d, e, *f, g, **h): pass"}) == set()
+    assert many_parameters({"one": "def f(a, b, c, /, d, e, *f, g, h, **i): pass"}) == {"one.f"}
+    assert many_parameters({"one": f"@attack(rule=1)\ndef f({nine}): pass"}) == set()
+    typed = {"testbed.cli.one": f"def f({nine}): pass", "testbed.cli.two": "app.command('f')(f)"}
+    assert many_parameters(typed) == set()
+    assert many_parameters({**typed, "testbed.cli.two": ""}) == {"testbed.cli.one.f"}
