@@ -199,8 +199,31 @@ def test_a_rule_that_another_attack_has_is_refused() -> None:
         registered(usurper, rule="TB-COPYING-001")
     with pytest.raises(ValueError, match="at most"):
         registered(usurper, rule="TB-MEMBERSHIP-900")
-    with pytest.raises(ValueError, match="no trait"):
-        registered(usurper, decide=True)
+    for rule in ("TB-MEMBERSHIP-300", derived(find("modified_entropy").rule, "auc")):
+        with pytest.raises(ValueError, match=r"a rule names one attack|best of several"):
+            registered(usurper, rule=rule)
+    mistakes: list[tuple[dict[str, Any], str]] = [
+        ({"decide": True}, "no trait decide"),
+        ({"needs": {"targets"}}, "no kind of knowledge targets"),
+        ({"subject": "models"}, "no subject models"),
+        ({"position": "hospital"}, "no position hospital"),
+    ]
+    for declared, said in mistakes:
+        with pytest.raises(ValueError, match=said):
+            registered(usurper, **declared)
+
+
+def test_a_claim_of_too_few_scores_is_told_as_the_attacks_mistake() -> None:
+    def short(view: Any, question: Records, auxiliary: Any, rng: np.random.Generator) -> Scores:
+        """Forget somebody. Threat model: a slip."""
+        return Scores(np.zeros(2))
+
+    forgets = registered(short, access="score")
+    try:
+        with pytest.raises(UsageError, match="TB-ATTACK-007"):
+            forgets.run(Predictor(unsure, 2), Records(PEOPLE), None, 0, Threat("recipient", knows=forgets.needs))
+    finally:
+        registry._REGISTRY.pop(forgets.name)
 
 
 def run_by_commands() -> set[str]:
@@ -418,7 +441,7 @@ def test_no_question_names_a_person() -> None:
     def curious_reader(view: Any, question: Any, auxiliary: Any, rng: np.random.Generator) -> Scores:
         """Look at the names. Threat model: a cheat."""
         seen.append(question)
-        return Scores(np.zeros(1))
+        return Scores(np.zeros(3))
 
     cheat = attack(
         subject="release",

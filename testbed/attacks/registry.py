@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from testbed.core import (
+    KNOWLEDGE,
     Access,
     Claim,
     Position,
     Predictor,
     Recipe,
     Records,
+    Scores,
     Threat,
     Transcript,
     catalogue,
     parameters,
+    rules,
     unnamed,
     user_code,
 )
@@ -41,10 +43,6 @@ TRAITS = {
 """Facts about an attack that harness, scenarios and the conformance suite ask for, each with its meaning."""
 Subject = Literal["transcript", "release", "model"]
 """What an attack looks at: a recorded federation, a released table, or a released model."""
-RULE = re.compile(r"TB-([A-Z_]+)-(\d{3})")
-LAST_RULE = 799
-"""The largest number of an attack's own rule."""
-
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
 
@@ -142,6 +140,13 @@ class Attack:
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")
+        if isinstance(claim, Scores) and isinstance(question, Records) and len(claim.values) != len(question.people):
+            raise UsageError(
+                "TB-ATTACK-007",
+                f"{self.name} gave {len(claim.values)} scores for {len(question.people)} records.",
+                "A score that belongs to no record cannot be judged.",
+                "Return one finite score for each record, in the order of the question.",
+            )
         return claim
 
     def granted(self, auxiliary: Any, threat: Threat) -> Any:
@@ -178,12 +183,19 @@ def attack(
     a choice: `rate` of an attack on membership that says yes or no. `traits` are the words of `TRAITS`. Raises
     `ValueError` for a name or a rule that another attack has, or a trait that does not exist.
     """
-    if (named := RULE.fullmatch(rule)) is None or named[1] != risk.upper():
+    if (named := rules.RULE.fullmatch(rule)) is None or named[1] != risk.upper():
         raise ValueError(f"the rule of an attack on {risk} must be TB-{risk.upper()}-NNN. Got {rule} instead.")
-    if int(named[2]) > LAST_RULE:
+    if int(named[2]) > rules.LAST:
         raise ValueError(
-            f"a rule's number must be at most {LAST_RULE}: others are derived from it. Got {rule} instead."
+            f"a rule's number must be at most {rules.LAST}: others are derived from it. Got {rule} instead."
         )
+    for what, given, possible in (
+        ("subject", {subject}, {"transcript", "release", "model"}),
+        ("position", {position}, {"server", "client", "recipient"}),
+        ("kind of knowledge", needs | (uses or set()), KNOWLEDGE),
+    ):
+        if unknown := given - possible:
+            raise ValueError(f"there is no {what} {', '.join(sorted(unknown))}; use {', '.join(sorted(possible))}")
     if unknown := set(traits) - set(TRAITS):
         raise ValueError(f"there is no trait {', '.join(sorted(unknown))}; traits are {', '.join(sorted(TRAITS))}")
 
@@ -216,12 +228,24 @@ def attack(
                 continue
             if other.name == made.name:
                 raise ValueError(f"there are two attacks called {made.name}; the second would replace the first")
-            if other.rule == made.rule:
-                raise ValueError(f"{made.name} and {other.name} have one rule, {made.rule}; a rule names one attack")
+            if shared := _rules(other) & _rules(made):
+                taken = ", ".join(sorted(shared))
+                raise ValueError(f"{made.name} and {other.name} have one rule, {taken}; a rule names one attack")
+        if rules.RESERVED & _rules(made):
+            raise ValueError(f"{made.rule} is the rule of a finding that the best of several attacks decides")
+        if missing := [k for k, v in defaults.items() if v is inspect.Parameter.empty]:
+            raise ValueError(f"the parameter {', '.join(missing)} of {made.name} must have a default")
         _REGISTRY[made.name] = made
         return made
 
     return register
+
+
+def _rules(attack_: Attack) -> set[str]:
+    """The rules of all findings of an attack: its own, and those derived from it."""
+    own = {attack_.rule} | ({rules.derived(attack_.rule, "offline")} if attack_.traits.get("offline") else set())
+    scored = attack_.claim is Scores and attack_.risk == "membership"
+    return own | ({rules.derived(rule, "auc") for rule in own} if scored else set())
 
 
 def attacks(subject: Subject | None = None) -> Iterator[Attack]:

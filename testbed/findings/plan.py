@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from testbed.core.rules import derived as derived
+from testbed.core.rules import numbered as numbered
 from testbed.findings.schema import Metric, Risk, Unit
-
-DERIVED = {"auc": 100, "offline": 1, "paired": 220, "paired_clients": 280}
-"""Numbers that are added to the number of an attack's own rule for a rule derived from it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,15 +41,3 @@ class Plan:
     def area(self) -> Plan:
         """The plan for the AUC of the same attack, which only informs."""
         return replace(self, rule=derived(self.rule, "auc"), metric="auc", primary=False)
-
-
-def derived(rule: str, by: str) -> str:
-    """The rule derived from another one, such as that of an attack's AUC."""
-    risk, _, number = rule.rpartition("-")
-    return f"{risk}-{int(number) + DERIVED[by]:03d}"
-
-
-def numbered(rule: str, place: int) -> str:
-    """The rule `place` numbers after another one: an attack that asks about several secrets has a block of rules."""
-    risk, _, number = rule.rpartition("-")
-    return f"{risk}-{int(number) + place:03d}"

@@ -12,6 +12,11 @@ from testbed.harness.release.copies import alike, naming
 
 SHIFT_P, OVERLAP_P = 0.01, 0.001
 SHIFT_SAMPLE = 20_000
+MOVED, COMMON = 0.25, 0.5
+"""The distance between distributions of one column from which on it has moved; and the least share of released
+categories that original or control have."""
+FAR_IN_SAMPLING = 2.5
+"""Two samples of one distribution are further apart than this, times the root of 1/n + 1/m, once in 130,000 draws."""
 
 
 def control_flags(members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
@@ -24,6 +29,39 @@ def control_flags(members: Table, controls: Table | None, rng: np.random.Generat
     if shift_p(members, controls, rng) < SHIFT_P:
         flags.append("control_shift")
     return flags
+
+
+def release_flags(release: Table, members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
+    """What speaks against comparing the release with the original: `columns_moved`, or nothing.
+
+    A column has moved if its released numbers are distributed otherwise than the original's (Kolmogorov and Smirnov's
+    distance above `MOVED`, beyond what sampling and the control's own distance explain), or if most of its released
+    categories occur in neither original nor control. Then no distance between rows says whom a row is about: a
+    constant added to every number hides everybody from attacks that measure in the original's units.
+    """
+    for j, column in enumerate(members.columns):
+        released, original = release.values[j], members.values[j]
+        control = None if controls is None else controls.values[j]
+        if column.kind == "categorical":
+            known = np.unique(np.concatenate([original, *([] if control is None else [control])]))
+            if np.isin(released, known).mean() < COMMON:
+                return ["columns_moved"]
+            continue
+        parts = [_sample(v, rng) for v in (released, original, *([] if control is None else [control]))]
+        if min(map(len, parts)) == 0:
+            continue
+        own = float(scipy_stats.ks_2samp(parts[1], parts[2]).statistic) if len(parts) > 2 else 0.0
+        chance = FAR_IN_SAMPLING * np.sqrt(sum(1 / len(p) for p in parts[:2]))
+        if float(scipy_stats.ks_2samp(parts[0], parts[1]).statistic) > own + max(MOVED, chance):
+            return ["columns_moved"]
+    return []
+
+
+def _sample(values: Array, rng: np.random.Generator) -> Array:
+    """At most `SHIFT_SAMPLE` of the values that are no gaps."""
+    numbers = values.astype(float)
+    numbers = numbers[~np.isnan(numbers)]
+    return numbers if len(numbers) <= SHIFT_SAMPLE else rng.choice(numbers, SHIFT_SAMPLE, replace=False)
 
 
 def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 1999) -> float:

@@ -27,7 +27,7 @@ from testbed.harness.release import (
     singling_out,
     subgroups,
 )
-from testbed.harness.release.control import control_flags
+from testbed.harness.release.control import control_flags, release_flags
 from testbed.harness.release.linkability import linkability, pairs
 from testbed.harness.release.setting import Options, Progress, Setting
 
@@ -83,7 +83,9 @@ def examine(
     if options.instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += anonymeter.anonymeter(setting, named, pairs(setting, links))
+    rng = keyed_rng(options.seed, "columns moved")
     against = [*flags, *control_flags(members, controls, keyed_rng(options.seed, "control check"))]
+    against += release_flags(release.table, members, controls, rng)
     every = [*cells.findings(judged), *found]
     for flag in against:
         every = [flagged(finding, flag) for finding in every]
