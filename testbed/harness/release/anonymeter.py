@@ -1,7 +1,7 @@
-"""The accepted instrument beside ours: anonymeter's own evaluators on the same tables, its known differences named.
+"""anonymeter's own evaluators on the same tables, for comparison, with their known differences from ours.
 
-anonymeter is under the Clear BSD licence, which grants no patent rights, and calls its method patent-pending; it is
-an extra, and never imported unless it is asked for. Its figures inform and never decide.
+anonymeter is under the Clear BSD licence, which grants no patent rights, and calls its method patent-pending. It is
+an extra, and is imported only if the user asks for it. Its figures inform and never decide.
 """
 
 from __future__ import annotations
@@ -28,20 +28,21 @@ from testbed.harness.release.linkability import Pair
 from testbed.harness.release.setting import Setting, shorten
 
 GUESSES = 500
+"""Guesses of each evaluator, unless the user asks for another number."""
 MOST_SECRETS = 99
-"""Its findings are numbered from 901."""
+"""Most secrets that are evaluated: their rules are numbered from 901 to 999."""
 DIFFERENCES: dict[str, str] = {
-    "singling_out": "it divides by the guesses asked for and not by those it formed, and where the control is smaller "
-    "it corrects with a curve fitted to a constant, which inflates the risk",
-    "linkability": "it scales each column by the range of all rows at hand, takes two gaps as different, and settles "
-    "ties by the order of rows",
-    "attribute_inference": "its blind guess is aligned by row labels and mostly lost, a numeric guess that is negative "
-    "always counts as right, and two gaps are different",
+    "singling_out": "anonymeter divides by the guesses asked for, not by those formed; for a smaller control it "
+    "corrects with a curve fitted to a constant, which inflates the risk",
+    "linkability": "anonymeter scales each column by the range of all rows, counts two missing values as different, "
+    "and settles ties by the order of rows",
+    "attribute_inference": "anonymeter aligns its blind guesses by row labels and loses most of them, counts every "
+    "negative numeric guess as correct, and counts two missing values as different",
 }
 
 
 def frame_of(table: Table) -> pd.DataFrame:
-    """The table as pandas has it: dates in days, categories as text, gaps as gaps."""
+    """The table as a pandas frame: dates as days, categories as text, missing values as missing."""
     made: dict[str, Any] = {}
     for column, values in zip(table.columns, table.values, strict=True):
         if column.kind == "numeric":
@@ -55,20 +56,23 @@ def frame_of(table: Table) -> pd.DataFrame:
 
 
 def check_installed() -> None:
-    """Raises `UsageError` where anonymeter is not installed: asked before any attack, and loads nothing."""
+    """Raises `UsageError` if anonymeter is not installed. It runs before any attack and loads nothing."""
     with contextlib.suppress(ModuleNotFoundError):
         if importlib.util.find_spec("anonymeter") is not None:
             return
     raise UsageError(
         "TB-CLI-004",
         "anonymeter is not installed.",
-        "Its own evaluators were asked for.",
+        "The option --instrument asks for anonymeter's evaluators.",
         "Install leakage-testbed[anonymeter], or leave --instrument out.",
     )
 
 
 def anonymeter(setting: Setting, secrets: Sequence[str], pairs: Sequence[Pair]) -> list[Finding]:
-    """Its three risks. Raises `UsageError` where it is not installed; what it cannot evaluate is unmeasured."""
+    """Findings of anonymeter on its three risks. An evaluator that stops gives an unmeasured finding.
+
+    Raises `UsageError` if anonymeter is not installed.
+    """
     check_installed()
     from anonymeter import evaluators
 
@@ -130,8 +134,8 @@ def _evaluated(plan: Plan, asked: int, make: Callable[[], Any]) -> Finding:
         with _quiet():
             evaluator = make()
             results, risk = evaluator.results(), evaluator.risk()
-    except Exception as error:  # whatever stops it, ours goes on; its text may quote the table
-        why = Unmeasured(unmeasured="anonymeter_failed", needs=f"another table: it stopped with {type(error).__name__}")
+    except Exception as error:  # our evaluation goes on; the text may quote the table, so only the type is told
+        why = Unmeasured(unmeasured="anonymeter_failed", needs=f"another table: {type(error).__name__} stopped it")
         return findings_.unmeasured(plan, why, asked, 0)
 
     def rate(given: Any) -> Measure:
@@ -171,7 +175,10 @@ def _estimate(metric: Metric, value: float, low: float, high: float, unit: Unit,
 
 @contextlib.contextmanager
 def _seeded(seed: int) -> Generator[None]:
-    """It draws from NumPy's global generator, by way of pandas; only its linkability baseline has one of its own."""
+    """Seeds NumPy's global generator for a while, because anonymeter draws from it through pandas.
+
+    Only anonymeter's linkability baseline has a generator of its own.
+    """
     before = np.random.get_state()  # noqa: NPY002
     np.random.seed(seed % 2**32)  # noqa: NPY002
     try:
@@ -182,7 +189,7 @@ def _seeded(seed: int) -> Generator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Generator[None]:
-    """Its warnings and log lines may name values; what they say is said in our words."""
+    """Silences anonymeter's warnings and log lines, which may name values of the table."""
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)

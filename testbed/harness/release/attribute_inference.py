@@ -1,4 +1,5 @@
-"""Attribute inference: every secret by the nearest row, the worst ones by a trained model, and a block at once."""
+"""Attribute inference: every secret by the nearest row, the worst ones by a trained model, and half of the columns at
+once."""
 
 from __future__ import annotations
 
@@ -21,31 +22,32 @@ from testbed.harness.cells import evidence as evidence_of
 from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
 
 BLIND = "marginal_guess"
-"""What fills the blind cell: the commonest value, or the median."""
+"""The attack in the blind cell: it predicts the commonest value, or the median."""
 SECRETS, BLOCK = 100, 300
-"""By how much the rule of an attack's finding on one secret, by its place, or on a block of columns is larger than the
-attack's own."""
+"""Added to the number of the attack's own rule: for the finding on a secret (plus its place in the list), and for the
+finding on a block of columns."""
 LISTED = 100
-"""Findings on secrets; of a wider table's, those of which most is told."""
+"""Most findings on single secrets. A table with more secrets lists the most exposed ones."""
 CROSSED = 1.36
-"""Two halves that choose for each other hang together where they choose alike: for k secrets by E[max]^2 / (k - 1),
-at most .36 (at three or four secrets), so guesses are worth that much less."""
+"""Design effect of cross-fitting. If both halves pick the same secret, their results are correlated: for k secrets by
+E[max]^2 / (k - 1), at most 0.36, at three or four secrets. So n guesses count as n / 1.36."""
 MODELLED = 6
-"""Secrets that a model is trained for where none are named: the ones that the nearest row reveals most of."""
+"""Secrets that a model is trained for, if the user names none: those that the nearest row reveals most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """All findings, the deciding one first, and the deciding attack's evidence by secret."""
+    """All findings, the deciding one first, and the evidence of the deciding attack for each secret."""
 
     judged: list[Judged]
     by_secret: Mapping[str, Evidence]
 
 
 def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
-    """One finding per secret; the primary one is the worst, chosen on half the people and decided on the rest.
+    """The primary finding, on the most exposed secret, and one finding for each secret.
 
-    Both ways round: what each half chooses is decided on the other, so that everybody is judged once.
+    Each half of the people chooses the most exposed secret, and the other half is judged on it. So nobody is judged
+    on a secret that their own half chose, and everybody is judged once.
     """
     attack, *others = setting.attacks(Guesses)
     columns = {c.name: c for c in setting.members.columns}
@@ -71,10 +73,10 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
     judged = _measured(replace(primary, target=worst), decided, CROSSED if len(names) > 1 else 1.0)
     plain = judged.finding.plain
     if len(listed) < len(names):
-        plain += f" Of {len(names)} secrets, the {LISTED} of which most is told are listed."
+        plain += f" The table has {len(names)} secrets. The {LISTED} most exposed ones are listed."
     update = {"series": [_secrets_chart([s.finding for s in single])], "plain": plain}
     results = [replace(judged, finding=judged.finding.model_copy(update=update)), *single]
-    # What was chosen on the first half of the people is asked of the other half alone.
+    # Secrets that were chosen on the first half of the people are asked about the other half alone.
     modelled, people = (names[:LISTED], None) if secrets else (ranked[:MODELLED], ~first)
     for other in others:
         if other.traits.get("asks") == "everybody":
@@ -85,7 +87,7 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
 
 
 def _each(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> dict[str, Evidence]:
-    """Evidence by secret, all cells; every secret is asked about in one question."""
+    """The evidence for each secret, in all cells. One question asks about all secrets."""
     blind = find(BLIND)
     leaked = setting.targets.members()
     claims: list[tuple[Cell, Targets, Guesses]] = [
@@ -117,13 +119,13 @@ def _finding(attack: Attack, target: str, evidence: Evidence, place: int) -> Jud
 
 def _measured(plan: Plan, evidence: Evidence, design: float = 1.0) -> Judged:
     if not len(evidence.cell("true", "used")):
-        why = Unavailable("too_few_targets", "people to choose the worst secret on, and others")
+        why = Unavailable("too_few_targets", "more people: some to choose the most exposed secret, others to judge it")
         return replace(unmeasured(plan, why), evidence=evidence)
     return Judged(plan, findings_.rates(plan, evidence, design=design), evidence)
 
 
 def _sure_excess(evidence: Evidence) -> float:
-    """The lower bound of the excess, so that among many secrets a noisy one does not pass for the worst."""
+    """Lower bound of the excess. Ranked by it, a secret with a noisy estimate is not taken for the most exposed."""
     rates = [
         statistics.proportion(cell.success, cell.cluster)
         for g in ("used", "unused")
@@ -135,7 +137,10 @@ def _sure_excess(evidence: Evidence) -> float:
 
 
 def _modelled(setting: Setting, attack: Attack, secrets: list[Column], people: Array | None) -> list[Judged]:
-    """A model trained on the release; it also shows how much of a secret is general knowledge (the control)."""
+    """Findings of a model trained on the release, one for each secret.
+
+    Its rate for the control shows how much of a secret is general knowledge.
+    """
     setting.progress(f"{attack.name.replace('_', ' ')}: {len(secrets)} secrets")
     evidence = _each(setting, attack, tuple(secrets))
     if people is not None:
@@ -148,7 +153,7 @@ def _modelled(setting: Setting, attack: Attack, secrets: list[Column], people: A
 
 
 def _block(setting: Setting, attack: Attack) -> list[Judged]:
-    """Half of the columns guessed from the other half; success is the share of them that is right."""
+    """The finding on every second column, predicted from the others. A success is the share predicted correctly."""
     columns = setting.members.columns
     known, missing = columns[::2], columns[1::2]
     if len(missing) < 2:
@@ -170,14 +175,17 @@ def _block(setting: Setting, attack: Attack) -> list[Judged]:
 
 
 def _reconstructed(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> list[Judged]:
-    """The first binary secret, of everybody at once; members and controls each stand as the original's people."""
+    """The finding on the first secret with two values, reconstructed for everybody at once.
+
+    The attack is run twice: once on the members, and once on the controls as if they were the original's people.
+    """
     binary = [s for s in secrets if len(s.levels) == 2 or (s.kind == "numeric" and _binary(setting.members, s.name))]
     most = linear_reconstruction.MOST_PEOPLE
     if not binary or setting.controls is None or len(setting.members) > most or len(setting.members.columns) < 3:
         return []
     setting.progress(f"{attack.name.replace('_', ' ')}: {binary[0].name}")
     rng = keyed_rng(setting.seed, "reconstructed")
-    size = min(len(setting.members), len(setting.controls))  # of one size, on which the programme's strength depends
+    size = min(len(setting.members), len(setting.controls))  # equal sizes: the attack is stronger on more people
     groups: list[tuple[Table, bool]] = [
         (table.take(np.sort(rng.permutation(len(table))[:size])), used)
         for table, used in ((setting.members, True), (setting.controls, False))
@@ -206,7 +214,7 @@ def _binary(table: Table, name: str) -> bool:
 
 
 def _secrets_chart(findings: list[Finding]) -> Series:
-    """Excess by secret, the largest first."""
+    """Chart of the excess of each secret, the largest first."""
     measured = [(f.target or "", f.excess) for f in findings if isinstance(f.excess, Estimate)]
     measured = sorted(measured, key=lambda m: -m[1].value)[:60]
     return Series(

@@ -1,8 +1,8 @@
-"""Diagnostics that others report: how close released rows come, replicated uniques, and DiSCO. None of them decides.
+"""Diagnostics known from other tools: distance to the closest record, replicated uniques, DiSCO. None of them decides.
 
-Distance to the closest record says little of privacy (Yao et al. 2025: sets that pass it are open to membership
-inference), so it is a diagnostic, never a pass. Here both real tables are of one size and on one scale: where each is
-scaled by its own range, one outlier makes a release seem nearer to one of them.
+Distance to the closest record says little about privacy: releases that pass it are open to membership inference (Yao
+et al. 2025). So it is a diagnostic and never a pass. Here both real tables have the same size and the same scale. If
+each were scaled by its own range, one outlier would make a release seem nearer to one of them.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from testbed.harness.release.linkability import Pair
 from testbed.harness.release.setting import TARGETS, Setting, shorten
 
 MOST_KEYS, BINS = 4, 10
+"""Most key columns, and intervals into which a number is divided."""
 
 
 def diagnostics(setting: Setting, pairs: list[Pair]) -> list[Finding]:
-    """Closer to the original than to the control; replicated uniques and DiSCO on the keys of the first link."""
+    """Findings of the three diagnostics; empty without a control. The first split of columns gives the keys."""
     if setting.controls is None:
         return []
     setting.progress("closeness")
@@ -37,7 +38,7 @@ def diagnostics(setting: Setting, pairs: list[Pair]) -> list[Finding]:
 
 
 def closer_share(release: Table, original: Table, control: Table, seed: int) -> Interval:
-    """The share of released rows nearer to the original than to the control, ties half; .5 where nothing leaks."""
+    """The share of released rows nearer to the original than to the control; ties count half. 0.5 if nothing leaks."""
     size = min(len(original), len(control))
     rng = keyed_rng(seed, "closeness")
     asked = release.take(np.sort(rng.permutation(len(release))[:TARGETS]))
@@ -45,7 +46,7 @@ def closer_share(release: Table, original: Table, control: Table, seed: int) -> 
     sides = [t.take(np.sort(rng.permutation(len(t))[:size])) for t in (original, control)]
     (mine, near, _), (others, far, _) = (nearest(asked, side, scale, seed) for side in sides)
     closer = (near < far)[:, 0] + 0.5 * (near == far)[:, 0]
-    # Released rows that one real person draws to itself say one thing together.
+    # Released rows that are nearest to the same real person are one cluster.
     drawn = np.where(near[:, 0] <= far[:, 0], sides[0].persons[mine[:, 0]], sides[1].persons[others[:, 0]])
     return statistics.proportion(closer, drawn)
 
@@ -61,15 +62,15 @@ def _closer(setting: Setting, controls: Table) -> Finding:
         primary=False,
     )
     plain = (
-        f"{share.value:.0%} of released rows are nearer to somebody in the original than to anybody in the control; "
-        "50 % says that neither is preferred. A diagnostic: it finds copies and misses most else."
+        f"{share.value:.0%} of released rows are nearer to somebody in the original than to anybody in the control. "
+        "If nothing leaks, this is about 50 %. This diagnostic finds copies and misses most other leaks."
     )
     half = findings_.estimate("rate", Interval(0.5, 0.5, 0.5, 1.0, "closed form", share.n), "row")
     return findings_.diagnostic(plan, share, None, plain).model_copy(update={"baseline": half})
 
 
 def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int, ...]]:
-    """The combination of keys of each row; numbers in tenths of the release."""
+    """Each row's combination of keys. Numbers are divided into ten intervals at the deciles of the release."""
     columns: list[Array] = []
     for column, values, released in zip(
         table.select(keys).columns, table.select(keys).values, release.select(keys).values, strict=True
@@ -84,7 +85,7 @@ def cells(table: Table, release: Table, keys: tuple[str, ...]) -> list[tuple[int
 
 
 def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> Interval:
-    """The share of people unique by these keys, and in the release as well (synthpop's repU, of all people)."""
+    """The share of all people whose keys are unique both among the people and in the release (synthpop's repU)."""
     released = _counted(cells(release, release, keys))
     owners: dict[tuple[int, ...], set[str]] = {}
     for cell, person in zip(cells(people, release, keys), people.persons.tolist(), strict=True):
@@ -94,7 +95,7 @@ def replicated_uniques(release: Table, people: Table, keys: tuple[str, ...]) -> 
 
 
 def disclosive(release: Table, people: Table, keys: tuple[str, ...], target: str) -> Interval:
-    """The share of people whose keys point to one released value of the target, and rightly (synthpop's DiSCO)."""
+    """The share of people whose keys have exactly one released value of the target, the true one (synthpop's DiSCO)."""
     told: dict[tuple[int, ...], set[int]] = {}
     for cell, (value,) in zip(cells(release, release, keys), cells(release, release, (target,)), strict=True):
         told.setdefault(cell, set()).add(value)
@@ -121,14 +122,14 @@ def _replicated(setting: Setting, controls: Table, keys: tuple[str, ...]) -> Fin
         params={},
         target=shorten(keys),
     )
-    # A table twice as large has fewer uniques, so both groups are looked at in one size.
+    # A larger table has a smaller share of uniques, so both groups are cut to the same size.
     size = min(len(setting.members), len(controls))
     rng = keyed_rng(setting.seed, "uniques")
     rates = [
         replicated_uniques(setting.release.table, t.take(np.sort(rng.permutation(len(t))[:size])), keys)
         for t in (setting.members, controls)
     ]
-    plain = f"{rates[0].value:.1%} of people are unique by {shorten(keys)}, and so they are in the release."
+    plain = f"{rates[0].value:.1%} of people are unique by {shorten(keys)}, both in the data and in the release."
     return findings_.diagnostic(plan, rates[0], rates[1], plain)
 
 
@@ -144,5 +145,7 @@ def _disco(setting: Setting, controls: Table, keys: tuple[str, ...], target: str
         target=f"{target} by {shorten(keys)}",
     )
     mine, other = (disclosive(setting.release.table, t, keys, target) for t in (setting.members, controls))
-    plain = f"For {mine.value:.1%} of people the release tells {target!r} by {shorten(keys)}, uniquely and rightly."
+    plain = (
+        f"For {mine.value:.1%} of people the release shows one value of {target!r} by {shorten(keys)}: the true one."
+    )
     return findings_.diagnostic(plan, mine, other, plain)

@@ -1,8 +1,9 @@
-"""Can this person's whole row stand in the release by chance? Asked of each one that does, from the first on.
+"""The chance that a fresh person has the same whole row as a real person. It is asked even of a single copied row.
 
-Other people agree with a person in some of their columns, and each agreement is worth its column's surprise, in bits.
-How many others reach so many bits falls off quickly. The fall, continued to the bits of all columns, gives the chance
-that a fresh person has the same row. Two real people who share a row that should be as improbable refute this.
+Other people agree with the person in some columns. An agreement counts -log2 of the share of people who have that
+value: its bits. The number of other people falls quickly as the bits rise. The fall, continued to the bits of all
+columns, gives the chance that a fresh person has the same row. If two real people share a row that should be as
+improbable, the model does not hold for this table, and no row counts as improbable.
 """
 
 from __future__ import annotations
@@ -15,15 +16,15 @@ from testbed.core.tables.rows import numbered, row_keys
 from testbed.harness.release.copies import alike, naming
 
 ALLOWED = 0.01
-"""Expected coincidences in a whole release below which a single one is not believed to be chance."""
+"""If fewer coincidences than this are expected in the whole release, a single one is not believed to be chance."""
 MOST_ASKED, MOST_OTHERS = 50, 50_000
-"""People of whom this is asked, and others whose rows are compared with theirs."""
+"""Most people whose rows are tested, and most other people whose rows are compared with them."""
 SEEN = 3
-"""The bits that so many others reach are where the fall is continued from."""
+"""The fall is continued from the number of bits that this many other people reach."""
 
 
 def improbable(release: Table, members: Table, controls: Table | None) -> tuple[int, int]:
-    """How many members, and how many controls, stand in the release with rows that chance would hardly give anybody."""
+    """Numbers of members and of controls whose row is in the release and would hardly be anybody else's by chance."""
     release, members, controls = alike(release, members, controls)[0]
     tables = [members] if controls is None else [members, controls]
     kept = tuple(c.name for c in members.columns if c.name not in naming(tables))
@@ -43,7 +44,7 @@ def improbable(release: Table, members: Table, controls: Table | None) -> tuple[
     is_member = np.arange(len(numbers)) < len(members)
 
     def beyond_chance(asked: Array, people: int) -> int:
-        """How many of these rows' people a release of this size would hardly reproduce by chance."""
+        """The number of these rows' people whom a release of this size would hardly reproduce by chance."""
         asked = asked[np.unique(persons[asked], return_index=True)[1]]
         asked = asked[np.argsort(keys[asked], kind="stable")][:MOST_ASKED]
         own = _cells(groups, asked)
@@ -59,12 +60,12 @@ def improbable(release: Table, members: Table, controls: Table | None) -> tuple[
 
 
 def chance_of_all(others: Array, row: Array, shared: Array | None = None) -> float:
-    """The chance that a fresh person has the whole row (p,), told from what other people's rows (n, p) share with it.
+    """The chance that a fresh person has the whole row (p,), estimated from other people's rows (n, p).
 
-    With `shared` (p,) bool it is the chance of as many bits as these columns have, in whatever columns.
+    With `shared` (p,) bool it is the chance of an agreement in any columns that has as many bits as these columns.
 
-    From the median of the others on, their number falls with each bit at least as fast as it has fallen up to the bits
-    that some of them reach; where the fall becomes steeper this is an upper bound.
+    Beyond the median, the number of other people is assumed to fall with each bit at the rate observed up to `SEEN`
+    people. If the fall becomes steeper, the result is an upper bound.
     """
     n = len(others)
     if n < 2 * SEEN:
@@ -84,10 +85,10 @@ def chance_of_all(others: Array, row: Array, shared: Array | None = None) -> flo
 
 
 def chance_of_agreement(asked: Table, pool: Table, nearest: Array, person: Array) -> Array:
-    """The chance that a fresh person agrees with the nearest real one in as many columns as each row does (n,).
+    """The chance (n,) that a fresh person agrees with the nearest real person as much as each row does, in bits.
 
-    `nearest` (n,) are rows of the pool, `person` (m,) says whose each of the pool's rows is. It is told for the rows
-    that agree in the most bits, and 1 for all others.
+    `nearest` (n,) are rows of the pool, and `person` (m,) is the person of each row of the pool. The chance is computed
+    for the rows that agree in the most bits. For all others it is set to 1.
     """
     rows = _cells([asked], np.arange(len(asked)))
     theirs = _cells([pool], nearest)
@@ -104,7 +105,7 @@ def chance_of_agreement(asked: Table, pool: Table, nearest: Array, person: Array
 
 
 def _bits(others: Array, rows: Array) -> Array:
-    """-log2 of the share of others who have each cell (n, p) of these rows."""
+    """The bits of each cell (n, p) of these rows: -log2 of the share of other people with that value."""
     made = np.empty(rows.shape)
     for j in range(rows.shape[1]):
         known, counts = np.unique(others[:, j], return_counts=True)
@@ -114,7 +115,7 @@ def _bits(others: Array, rows: Array) -> Array:
 
 
 def persons_apart(*groups: Table) -> Array:
-    """A number for the person behind each row of all groups; who stands in two groups is two persons."""
+    """The number of each row's person, over all groups. A person who is in two groups counts as two."""
     made: list[Array] = []
     start = 0
     for group in groups:
@@ -125,7 +126,7 @@ def persons_apart(*groups: Table) -> Array:
 
 
 def _people_with(numbers: Array, persons: Array) -> Array:
-    """How many people have each row, by the row's number."""
+    """The number of people who have each row, indexed by the row's number."""
     size = int(numbers.max()) + 1
     if persons.max() == len(persons) - 1:  # everybody has one row
         return np.bincount(numbers, minlength=size)
@@ -134,7 +135,7 @@ def _people_with(numbers: Array, persons: Array) -> Array:
 
 
 def _cells(groups: list[Table], rows: Array) -> Array:
-    """The cells (n, p) of these rows of all groups, as numbers that are equal where the values are; gaps too."""
+    """The cells (n, p) of these rows of all groups, as numbers. Equal values, and missing ones, have equal numbers."""
     made = np.empty((len(rows), len(groups[0].columns)))
     starts = np.cumsum([0, *map(len, groups)])
     for group, start, stop in zip(groups, starts, starts[1:], strict=False):

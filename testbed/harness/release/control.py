@@ -1,4 +1,4 @@
-"""Is the control a control? Overlap beyond chance, and a shift between original and control, both by permutation."""
+"""Checks of the control: overlap with the original beyond chance, and a shift between the two, by permutation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from testbed.findings.validity import FEW_GUESSES
 from testbed.harness.release.copies import alike, naming
 
 SHIFT_P, OVERLAP_P = 0.01, 0.001
+"""Levels below which a shift, or an overlap, is flagged."""
 SHIFT_SAMPLE = 20_000
+"""Most rows of both groups together that are compared for a shift."""
 MOVED, COMMON = 0.25, 0.5
 """The distance between distributions of one column from which on it has moved; and the least share of released
 categories that original or control have."""
@@ -20,7 +22,7 @@ FAR_IN_SAMPLING = 2.5
 
 
 def control_flags(members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
-    """What speaks against the control, as flags; none where there is no control."""
+    """Flags for what is wrong with the control. The list is empty if there is no control."""
     if controls is None:
         return []
     flags = ["small_control"] if len(np.unique(controls.persons)) < FEW_GUESSES else []
@@ -65,11 +67,11 @@ def _sample(values: Array, rng: np.random.Generator) -> Array:
 
 
 def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 1999) -> float:
-    """One-sided p that equal rows fall across the two groups more often than within them.
+    """One-sided p-value that equal rows are found across the two groups more often than within them.
 
-    In a table of few categories different people share rows within and across groups alike; the same people in
-    both groups share them across only. Numbers are compared as exactly as both groups have them, and without what
-    names the rows.
+    In a table with few categories, different people share rows within and across groups alike. People who are in both
+    groups share rows across groups only. Numbers are compared at the coarser precision of the two groups, and columns
+    that only name the rows are left out.
     """
     controls, members, _ = alike(controls, members, None)[0]
     names = naming([members, controls])
@@ -94,7 +96,7 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
         return float((mine * (size - mine)).sum())
 
     observed = across(label)
-    # How many of the repeated rows are members' varies too when labels are drawn anew.
+    # When labels are drawn anew, the number of repeated rows that are members' varies too.
     drawn = rng.hypergeometric(int(is_member.sum()), int((~is_member).sum()), int(repeated.sum()), permutations)
     template = np.arange(len(label))
     at_least = sum(across(rng.permutation(template < k)) >= observed for k in drawn)
@@ -102,9 +104,10 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
 
 
 def shift_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 499) -> float:
-    """Two-sample permutation p: the largest standardised difference in means of ranks, gaps and categories.
+    """Two-sample permutation p-value of a shift between members and controls.
 
-    Persons, not rows, change sides; at most 20,000 rows are looked at.
+    The statistic is the largest standardised difference in means of ranks, missing values and categories. Persons, not
+    rows, change groups. At most 20,000 rows are compared.
     """
     sampled = [t.take(np.sort(rng.permutation(len(t))[: SHIFT_SAMPLE // 2])) for t in (members, controls)]
     features = _features(sampled[0], sampled[1])

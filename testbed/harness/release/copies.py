@@ -1,4 +1,4 @@
-"""Rows of unique people that stand in a release as they are, and whether chance explains them."""
+"""Rows of unique people that a release reproduces unchanged, and whether chance explains them."""
 
 from __future__ import annotations
 
@@ -15,41 +15,46 @@ from testbed.findings import statistics
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """Unique people whose whole row stands in the release, and what chance says of it."""
+    """Unique people whose whole row is in the release, and how many of them chance explains."""
 
     members: int
-    """Persons among the members (or controls) with a row that nobody else of either group has."""
+    """Unique members: persons with a row that nobody else of either group has. `controls` counts unique controls."""
     controls: int
     members_reproduced: int
     controls_reproduced: int
     p_value: float
     whole_table: bool
-    """The release equals the original as a multiset, and has 20 or more distinct rows."""
+    """True if the release has the same rows as the original, each as often, and 20 or more distinct rows."""
     by_chance: int = 0
-    """Upper 95 % bound on the unique members that as many fresh people would reproduce by chance (see `_hit`)."""
+    """Upper 95 % bound on the unique members that a release of this size would reproduce by chance, if it were drawn
+    afresh from the population (see `_hit`)."""
     controls_by_chance: int = 0
     """The same bound for unique controls."""
     text: str = ""
-    """The column of free text that was compared by itself; "" where whole rows were."""
+    """The column of free text that was compared alone; "" if whole rows were compared."""
 
 
 DISTINCT_ROWS = 20
+"""Rows that a table needs for `whole_table` (distinct ones), and for a column to name its rows."""
 NEARLY_ALL = 0.95
-"""The share of different values in a column by which it names its rows and describes nobody."""
+"""Share of distinct values from which a column names its rows and describes nobody."""
 MOST_DECIMALS = 8
+"""Decimals up to which numbers are compared as written."""
 WORDS = 3
+"""Median number of words from which a column is free text."""
 
 
 def copies(release: Table, members: Table, controls: Table | None) -> Copies:
-    """Are unique people of the original reproduced more often than unique people who were not in it?
+    """Counts of unique people reproduced in the release, and the p-value that members are reproduced more often.
 
-    Under the null that the release does not depend on who was in the original, group labels are exchangeable:
-    of the unique people reproduced, the number that are members is hypergeometric. Exact for any group sizes.
+    The null hypothesis is that the release does not depend on who was in the original. Group labels are then
+    exchangeable, so the number of members among the unique people reproduced is hypergeometric. The test is exact for
+    any group sizes.
 
-    Numbers are compared as exactly as the coarser of release and people writes them: a copy is one with numbers of 32
-    bits, with fewer decimals, rounded or cut off, or with noise beyond the original's. Where columns name their rows
-    (numbers given to records, pseudonyms), rows are compared with them and without, and those of free text by
-    themselves as well. Of all comparisons the smallest p-value counts, times their number.
+    Numbers are compared at the coarser precision of release and people. So a row is still a copy if its numbers were
+    stored in 32 bits, rounded, cut off, or have noise in decimals that the original does not have. Some columns only
+    name their rows (record numbers, pseudonyms): rows are compared with and without them, and columns of free text
+    alone as well. The smallest p-value of all comparisons counts, multiplied by their number.
     """
     spelt = alike(release, members, controls)
     tables = [members] if controls is None else [members, controls]
@@ -69,7 +74,7 @@ def _compared(release: Table, members: Table, controls: Table | None, columns: t
     released, original = parts[:2]
     others = parts[2] if controls is not None else np.empty(0, np.int64)
     size = 1 + max(int(p.max(initial=0)) for p in parts)
-    # How many people have a row; one person may have it several times.
+    # The number of people who have each row. One person may have a row several times and counts once.
     held = np.zeros(size, np.int64)
     for rows, table in ((original, members), (others, controls)):
         if table is not None:
@@ -103,10 +108,11 @@ def _compared(release: Table, members: Table, controls: Table | None, columns: t
 
 
 def _hit(twice: int, members: int, people: int, drawn: int) -> int:
-    """Upper 95 % bound on the unique members that `drawn` fresh people reproduce, where two people share `twice` rows.
+    """Upper 95 % bound on the unique members that `drawn` fresh people reproduce by chance.
 
-    The rows of one person alone are a share 2 `twice` / `people` of the population (Good 1953, Biometrika 40); for
-    `twice` Poisson's upper 95 % bound is taken.
+    `twice` is the number of rows that exactly two people have. A share of about 2 `twice` / `people` of the population
+    has a row that is unique among these people (Good 1953, Biometrika 40). `twice` itself is replaced by Poisson's
+    upper 95 % bound.
     """
     bound = float(scipy_stats.chi2.ppf(0.95, 2 * (twice + 1))) / 2
     return int(scipy_stats.poisson.ppf(0.95, drawn * min(1.0, 2 * bound / people) * members / people))
@@ -117,7 +123,10 @@ def _people_in(table: Table) -> int:
 
 
 def alike(release: Table, members: Table, controls: Table | None) -> list[tuple[Table, Table, Table | None]]:
-    """The tables with each number as exact as both the release and all people have it: rounded, and else cut off."""
+    """The tables with all numbers at the coarser precision of release and people.
+
+    A list of one or two versions: numbers rounded to that precision, and, if this differs, people's numbers cut off.
+    """
     tables = [release, members, *([] if controls is None else [controls])]
     values = [list(t.values) for t in tables]
     cut: dict[int, list[Array]] = {}
@@ -146,13 +155,13 @@ def alike(release: Table, members: Table, controls: Table | None) -> list[tuple[
 
 
 def _cut_off(values: Array, decimals: int, how: Callable[[Array], Array]) -> Array:
-    """Values with what is beyond so many decimals left away; what a float falls short of a decimal by is no matter."""
+    """Values cut off after so many decimals. A float's rounding error in the seventh further decimal is ignored."""
     scale = 10.0**decimals
     return np.round(how(np.round(values * scale, 6)) / scale, decimals)
 
 
 def _free_text(people: Table, names: set[str]) -> list[str]:
-    """Of the columns that name their rows those that hold sentences: three words and more, as most have."""
+    """The columns of free text, among those that name their rows: half of the values have three words or more."""
     return [
         column.name
         for column in people.columns
@@ -164,11 +173,11 @@ def _free_text(people: Table, names: set[str]) -> list[str]:
 
 
 def _decimals(values: Sequence[Array]) -> int:
-    """How many decimals write all of these numbers; more than `MOST_DECIMALS` where none of so few do."""
+    """The number of decimals needed to write all these numbers, or `MOST_DECIMALS` + 1 if more are needed."""
     decimals = 0
     for own in values:
         known = own[np.isfinite(own)]
-        for part in (known[:1000], known):  # most columns are told by their first thousand
+        for part in (known[:1000], known):  # the first thousand settle most columns quickly
             while decimals <= MOST_DECIMALS and (np.round(part, decimals) != part).any():
                 decimals += 1
     return decimals

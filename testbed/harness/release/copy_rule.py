@@ -1,4 +1,4 @@
-"""Do unique people of the original stand in the release as they are? The copy rule, which decides."""
+"""The copy rule: does the release reproduce unique people of the original, unchanged? It decides."""
 
 from __future__ import annotations
 
@@ -11,13 +11,16 @@ from testbed.harness.release.copies import Copies, copies
 from testbed.harness.release.setting import Setting
 
 COPY_P, SUSPECT_P = 0.001, 0.05
+"""Levels of the copy test: below the first the release fails, below the second a person must look at it."""
 ALIKE = 3
-"""So many times the bound on what chance reproduces must controls stand in a release to have been in its making."""
+"""If controls are reproduced more than this many times the bound on chance, the generator saw the control."""
 FEWEST_CONTROLS = 3
-"""Controls with rows that chance would hardly give anybody; one or two may be patients who are registered twice."""
+"""Controls with improbable rows in the release from which the control is flagged. One or two may be patients who are
+registered twice."""
 
 
 def copied_rows(setting: Setting) -> Finding:
+    """The copy rule's finding on a release."""
     setting.progress("copies")
     found = copies(setting.release.table, setting.members, setting.controls)
     plan = Plan(rule="TB-COPYING-001", risk="copying", attack="copied_rows", metric="rate", unit="person", primary=True)
@@ -35,11 +38,11 @@ def copying(
     control_persons: int,
     improbable: tuple[int, int] = (0, 0),
 ) -> Finding:
-    """The copy rule's finding: exact test at .001, or the whole table released as it is.
+    """The copy rule's finding. It is flagged as copied by an exact test at 0.001, or if the whole table was released.
 
-    Copies that the test leaves open are for a person to look at: more than fresh people would reproduce, or a single
-    one whose row chance would hardly give anybody (`improbable` counts them among members and controls). The same is
-    asked of the control, which a generator must not have seen.
+    Other copies need a person's look: more of them than fresh people would reproduce, or one with an improbable row.
+    `improbable` counts such rows among members and among controls. The control is tested in the same way, because the
+    generator must not have seen it.
     """
     measure = statistics.wilson(found.members_reproduced, persons)
     control = statistics.wilson(found.controls_reproduced, control_persons) if controlled else None
@@ -62,25 +65,25 @@ def copying(
 
 
 def _told(found: Copies, flags: list[str], controlled: bool, members: int, others: int) -> str:
-    who = f"Texts in {found.text!r} that one person alone has" if found.text else "Unique people of the original"
+    whose = f"texts in {found.text!r} that only one person has" if found.text else "unique people of the original"
     how = "word for word" if found.text else "row for row"
     if found.whole_table:
-        return "The release is the original: the same rows, as often. Everybody in it is exposed."
+        return "The release is the original: it has the same rows, each as often. Everybody in it is exposed."
     if "copied" in flags:
         return (
-            f"{who} stand in the release, {how}, more often than those of people who were not in it; chance does not "
-            "explain the difference."
+            f"The release holds {whose}, {how}, more often than it holds those of the control. Chance does not explain "
+            "the difference."
         )
     if "control_in_release" in flags:
         return (
-            f"Unique people stand in the release, {how}: {found.members_reproduced / members:.1%} of the original's "
-            f"people and {found.controls_reproduced / others:.1%} of the control's, more than chance explains. The "
-            "generator must never see the control: it was given everybody, or the wrong file is judged."
+            f"The release holds {found.members_reproduced / members:.1%} of the original's people, {how}. It holds "
+            f"{found.controls_reproduced / others:.1%} of the control's people, more than chance explains. The "
+            "generator must never see the control: either it was given everybody, or the wrong file is judged."
         )
     if "copies_suspected" in flags and found.members_reproduced <= found.by_chance:
-        return f"People of the original stand in the release, {how}, with rows that chance would hardly give anybody."
+        return f"The release holds people of the original, {how}, whose rows chance would hardly give anybody."
     if "copies_suspected" in flags:
-        return f"{who} stand in the release, {how}: more of them than as many fresh people would reproduce by chance."
+        return f"The release holds {whose}, {how}, more of them than it would hold by chance."
     if not controlled and found.members_reproduced:
-        return f"{who} stand in the release, {how}; without a control nobody can tell how many chance would hit."
-    return "No more unique people of the original stand in the release, row for row, than chance explains."
+        return f"The release holds {whose}, {how}. Without a control nobody can say how many of them are chance."
+    return "The release holds no more unique people of the original, row for row, than chance explains."

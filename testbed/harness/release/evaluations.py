@@ -1,7 +1,8 @@
-"""How many different releases of one original were evaluated here: a report in a loop with a generator is an attack.
+"""How many different releases of one original were evaluated on this machine: many reports on one original can leak.
 
-ReconSyn (Ganev and De Cristofaro 2023, arXiv 2312.05114) rebuilds outliers from the answers of privacy metrics alone.
-Only keyed digests are kept, under a random key of this machine, so that the file says nothing of any table.
+ReconSyn (Ganev and De Cristofaro 2023, arXiv 2312.05114) reconstructs outliers from the answers of privacy metrics
+alone, by asking again and again. The file holds only digests under a random key of this machine, so it reveals nothing
+about any table.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ import pandas as pd
 from pandas import util as _util
 
 MANY = 5
-"""From so many different releases of one original on, the report says so."""
+"""Number of different releases of one original from which the report warns."""
 
 
 def evaluations(original: pd.DataFrame, release: pd.DataFrame, folder: Path) -> int | None:
-    """This release counted in: how many different ones of this original were evaluated. None where none can be kept."""
+    """Number of different releases of this original evaluated so far, with this one. None if no file can be kept."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         key_file, file = folder / "counter.key", folder / "counter.json"

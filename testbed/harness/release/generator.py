@@ -1,6 +1,6 @@
-"""A generator that can be run again: a true and a blind release, and membership attacks that hold the recipe.
+"""Membership attacks by attackers who can run the generator themselves, on a true and a blind release.
 
-Here the blind cell is a release that the same generator made of other people, and not a closed form.
+The blind release is made by the same generator from other people. So the blind cell needs no closed form.
 """
 
 from __future__ import annotations
@@ -25,12 +25,14 @@ from testbed.harness.release.setting import Targets
 
 INSIDER = Threat("recipient", knows=frozenset({"auxiliary", "generator", "recipe", "target_records"}), access="score")
 BESIDE = "nearer_than_reference"
+"""The attack without the generator that is shown beside the others."""
 NEIGHBOURS = 5
+"""Nearest neighbours whose mean distance says how exposed a person is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Equally many people who were used, were not, stand behind the blind release, and are the attacker's."""
+    """Four groups of equal size: members, controls, the people of the blind release, and the attacker's own people."""
 
     members: Table
     controls: Table
@@ -39,9 +41,9 @@ class Groups:
 
 
 def achilles_heels(members: Table, controls: Table, wanted: int) -> Targets:
-    """Those of each group who are furthest from their five nearest neighbours among everybody (Meeus et al. 2023).
+    """The most exposed people of each group: furthest from their five nearest neighbours (Meeus et al. 2023).
 
-    They are chosen before anything is released. `wanted` a group, fewer where a group is smaller.
+    They are chosen before anything is released: `wanted` people of each group, or all if a group is smaller.
     """
     pooled = Targets.draw(members, controls, max(len(members), len(controls)), keyed_rng(0, "heels"))
     _, distances, _ = nearest(pooled.table, pooled.table, Scale.of(pooled.table), 0, NEIGHBOURS + 1)
@@ -57,17 +59,17 @@ def achilles_heels(members: Table, controls: Table, wanted: int) -> Targets:
 def known_generator(
     groups: Groups, recipe: Recipe, wanted: int, shadows: int, seed: int, progress: Callable[[str], None]
 ) -> tuple[list[Finding], dict[str, Evidence]]:
-    """Membership of the most exposed people, by attackers who can run the generator and one who cannot.
+    """Findings and evidence on the membership of the most exposed people.
 
-    The positive control is the same attack on a generator that releases its people as they are. The first attack is
-    the primary one.
+    All attackers but the last can run the generator. The first attack is the primary one. The positive control is the
+    same attack on a generator that releases its people unchanged.
     """
     targets = achilles_heels(groups.members, groups.controls, wanted)
 
     def copying(people: Table, rng: np.random.Generator, act: Act | None = None) -> Release:
         return Release(people)
 
-    # What the attacks are handed remembers their own shadows and nothing of the releases that are attacked.
+    # The recipe given to the attacks remembers their own shadow releases, and nothing of the releases attacked.
     shared = Remembered(recipe, seed)
     recipes: dict[Cell, Recipe] = {"true": shared, "blind": shared, "positive": Remembered(copying, seed)}
     progress("releases")
@@ -94,6 +96,6 @@ def known_generator(
 
 
 def attacking() -> list[str]:
-    """The attacks that run the generator, by rule, and the release's own deciding attack, which cannot."""
+    """Names of the attacks that run the generator, in the order of their rules, and then of `BESIDE`, which cannot."""
     trained = [a for a in attacks("release") if a.claim is Scores and "recipe" in a.needs]
     return [*(a.name for a in sorted(trained, key=lambda a: a.rule)), BESIDE]

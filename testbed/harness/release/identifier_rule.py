@@ -1,4 +1,4 @@
-"""Direct identifiers that stand in a release: made-up ones may be somebody's, and a member's own is a disclosure."""
+"""The identifier rule: a member's direct identifier in the release is a disclosure; an invented one needs a look."""
 
 from __future__ import annotations
 
@@ -19,23 +19,25 @@ from testbed.harness.release.setting import Setting
 
 RULE = "TB-COPYING-002"
 CHANCE = 0.05
+"""Level at which chance is ruled out for values that are seldom invented."""
 RECORDS = "the original's own record numbers"
+"""The kind of a value that names people or records without being a known identifier."""
 BELIEVED = {NAMES: COPY_P, ADDRESSES: COPY_P, RECORDS: COPY_P, PHONES: CHANCE}
-"""Kinds that made-up people share with real ones, and the level at which chance must be ruled out."""
+"""Kinds whose invented values may also be real people's, each with the level at which chance must be ruled out."""
 DENSE = 0.9
-"""Numbers that fill so much of their range were given in turn, to whomever."""
+"""Running numbers: distinct numbers that fill at least this share of their range."""
 
 
 def direct_identifiers(setting: Setting) -> list[Finding]:
-    """One finding where any is recognised, else none.
+    """One finding if the release holds direct identifiers, else an empty list.
 
-    FAIL where an identifier that one member alone has, and no control, stands in the release: it was not made up,
-    if those that controls alone have do not stand there as often by chance. Names and addresses are made up of few
-    words, so that made-up ones are somebody's: of those alone chance must be ruled out, which takes a control. So
-    must it of values that only pass a rule which many numbers pass, and of whatever tells people or records apart in
-    columns that are no attributes, unless it was given in turn.
-    REVIEW where identifiers stand there that are nobody's in the original, for they may be somebody else's. Values
-    that most often several people have are codes.
+    FAIL if the release holds an identifier that exactly one member and no control has, and identifiers unique to
+    controls appear less often. Names, addresses and weakly checked numbers can be invented: for them chance must be
+    ruled out, which takes a control. The same holds for values that name people or records in columns set aside;
+    running numbers never count there.
+
+    REVIEW if the release holds other direct identifiers: invented ones may still belong to somebody. Values of a kind
+    without a strong rule count as codes, and are ignored, if most of them belong to several people.
     """
     setting.progress("direct identifiers")
     tables = [Frames(setting.members, setting.release.table, setting.controls)]
@@ -66,20 +68,20 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
                 controls |= theirs
     if not kinds:
         return []
-    # What few words make up may hide nothing that nobody makes up, so each kind is judged by itself.
+    # Levels are judged apart: names, which are often invented, must not hide identifiers that nobody invents.
     copied = any(_copied(len(m), len(c), people, others, level) for level, (m, c) in exposed.items())
     members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
     measure = statistics.wilson(len(members), people)
     beside = statistics.wilson(len(controls), others) if setting.controls is not None else None
     plan = Plan(rule=RULE, risk="copying", attack="direct_identifiers", metric="rate", unit="person", primary=True)
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
-    plain = f"The release holds what looks like direct identifiers: {listed}. "
+    plain = f"The release holds values that look like direct identifiers: {listed}. "
     plain += (
-        "They are those of people in the original no more often than chance explains, as far as a control tells."
+        "Some belong to people of the original, but a control does not show that this is more than chance."
         if members and not copied
-        else "Some of them are those of people in the original, and of nobody else: take them out."
+        else "Some of them belong to one person of the original and to nobody else. Remove these columns."
         if members
-        else "None of them is that of one person of the original alone; made-up ones may still be somebody's."
+        else "None of them is unique to a person of the original. Invented ones may still belong to somebody."
     )
     flags = (["copied"] if copied else []) + ["identifiers_present"]
     finding = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, people, people)
@@ -98,9 +100,9 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
 
 
 def _copied(members: int, controls: int, people: int, others: int, level: float) -> bool:
-    """Are those of members there though chance, as it hits controls, does not explain it?
+    """Does the release hold members' identifiers more often than it holds controls', beyond chance?
 
-    At a level of 1 nobody makes such values up, so that one of a member says it unless controls are hit as often.
+    Level 1 is for identifiers that nobody invents: a member's is then a copy, unless controls' appear about as often.
     """
     if not members or (level == COPY_P and not others):
         return False
@@ -109,14 +111,14 @@ def _copied(members: int, controls: int, people: int, others: int, level: float)
 
 
 def _beyond_chance(members: int, controls: int, people: int, others: int) -> bool:
-    """Are more of members there than chance, as it hits controls, would put there once in twenty times?"""
+    """Does the release hold more members' values than controls', at the level `CHANCE`? True without a control."""
     return members > 0 and (
         not others or statistics.labels_by_chance(members, members + controls, people, others) < CHANCE
     )
 
 
 def _in_turn(column: Column, values: Array) -> bool:
-    """Are the released values numbers in turn, as 1, 2, 3 or P001, P002, which others have who were counted too?"""
+    """Are the released values running numbers, such as 1, 2, 3 or P001, P002? People of other tables have them too."""
     if column.kind == "numeric":
         known = np.unique(values[~np.isnan(values)])
     else:
@@ -132,20 +134,20 @@ def _excess(over: statistics.Interval) -> Estimate:
 
 
 def _whole(values: Array) -> list[float]:
-    """Numbers that may be ids: whole ones, where any has nine digits or more."""
+    """The column's distinct whole numbers, if any number has nine digits or more. Else an empty list."""
     known = values[~np.isnan(values)]
     return np.unique(known[known == np.round(known)]).tolist() if (np.abs(known) >= 1e8).any() else []
 
 
 def _codes(release: Table, column: int, values: frozenset[str]) -> Array:
-    """The released values, as they are encoded, that hold an identifier."""
+    """The encoded values of the release that hold an identifier."""
     if release.columns[column].kind == "categorical":
         return np.array([i for i, level in enumerate(release.columns[column].levels) if level in values])
     return np.unique([float(v) for v in values])
 
 
 def _shared(members: Table, controls: Table | None, column: int, held: Array) -> bool:
-    """Do most of these values that anybody has belong to several people?"""
+    """Do most of the values that real people have belong to several people each?"""
     groups = [members] if controls is None else [members, controls]
     owners: dict[float, set[str]] = {}
     for group in groups:
@@ -156,7 +158,7 @@ def _shared(members: Table, controls: Table | None, column: int, held: Array) ->
 
 
 def _alone(people: Table, others: Table | None, column: int, held: Array) -> set[str]:
-    """The persons who alone have one of these values, in neither group anybody else."""
+    """The persons with a value that nobody else has, neither in their own group nor in the other."""
     mine = np.isin(people.values[column], held)
     values, persons = people.values[column][mine], people.persons[mine]
     taken = set() if others is None else set(others.values[column][np.isin(others.values[column], held)].tolist())

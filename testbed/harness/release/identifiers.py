@@ -1,8 +1,8 @@
 """Direct identifiers in a table: e-mail addresses, telephone numbers, national ids, addresses and names of people.
 
 National ids are checked by their own rules with python-stdnum, telephone numbers with phonenumbers; both work offline.
-A kind whose rule lets a number pass by chance counts only where most of a column's values have it. Names and
-addresses have no rule: they are told by the column's name and the value's form, and say so.
+Some rules let many numbers pass by chance: such a kind counts only if at least half of a column's values pass. Names
+and addresses have no check digit: names are recognised by the column's name and their form, addresses by their form.
 """
 
 from __future__ import annotations
@@ -42,12 +42,14 @@ NOT_A_PERSON = re.compile(
     re.I,
 )
 SHORTEST = 6
+"""Characters that a value must have to be tested."""
 PHONES = "telephone number"
 ADDRESSES = "street address, by its form"
 NAMES = "person's name, by the column's name and its form"
 FEW = 0.5
-"""The share of a column's distinct values from which on a kind without a strong rule is believed."""
+"""Share of a column's distinct values that must pass, for a kind without a strong rule to be believed."""
 SAMPLE = 5000
+"""About so many distinct values of a column are tested for kinds whose test is slow."""
 
 STRONG_IDS = (
     "fi.hetu",
@@ -71,9 +73,10 @@ class Found:
     kind: str
     values: frozenset[str]
     strong: bool = True
-    """Whether one value by itself is believed to be an identifier."""
+    """True if one single value is believed to be an identifier."""
     believed: bool = True
-    """Not where a rule that many numbers pass holds for a few of a column's values; a person's may be among them."""
+    """False if the rule is one that many numbers pass, and few of the column's values pass it. Some of these values may
+    still be identifiers of people."""
 
     def __repr__(self) -> str:
         return f"Found({len(self.values)} values of the kind {self.kind})"
@@ -94,17 +97,20 @@ def personnummer(text: str) -> bool:
 
 
 def _padded(text: str) -> str:
-    """Ten digits again of those whose leading zeros a table of numbers lost: people born in the year 2000 and later."""
+    """The number with ten digits again: numeric columns drop leading zeros (of people born in 2000 and later)."""
     return text.zfill(10) if text.isdigit() and 7 <= len(text) < 10 else text
 
 
 def written_personnummer(text: str) -> bool:
-    """One with its separator, or among words. Of bare numbers one in a hundred or more passes by chance."""
+    """A Swedish personal number that has its separator or stands among words.
+
+    Bare digits do not count: one number in a hundred or more passes the rule by chance.
+    """
     return not text.strip().isdigit() and personnummer(text)
 
 
 def _compact(token: str) -> str:
-    """YYMMDD-NNNN or YYYYMMDD-NNNN, with the separator that it has, if any."""
+    """The number as YYMMDD-NNNN or YYYYMMDD-NNNN. Dashes and blanks become one hyphen; a plus sign is kept."""
     token = re.sub(r"^(\d{4})-(\d\d)-(\d\d)", r"\1\2\3", token)
     return re.sub("[–— ]", "-", token)
 
@@ -129,14 +135,14 @@ def _valid_personnummer(token: str) -> bool:
 
 
 def phones(text: str) -> bool:
-    """A telephone number that could be dialled: with its country's prefix, or as written in Sweden."""
+    """True if the text holds a valid telephone number, with its country's prefix or as written in Sweden."""
     import phonenumbers
 
     if sum(c.isdigit() for c in text) < 8:
         return False
     region = None if "+" in text else "SE"
     found = phonenumbers.PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.VALID)
-    # In a bare run of digits anything may be a number.
+    # A bare run of digits may be any number, so a separator or a plus sign is needed.
     return any(re.search(r"[-+ ()/]", match.raw_string) for match in found)
 
 
@@ -150,7 +156,7 @@ def national_ids(modules: Sequence[str]) -> Callable[[str], bool]:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """`strong`: one value is enough. `quick`: all values are looked at, and else a sample."""
+    """A kind of identifier. `strong`: one value is enough. `quick`: all values are tested, not only a sample."""
 
     name: str
     holds: Callable[[str], bool]
@@ -171,10 +177,10 @@ KINDS = (
 
 
 def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Found]:
-    """What a column's distinct values hold; if asked, what is not believed too. Whole numbers are read as text.
+    """The identifiers among a column's distinct values, by kind. Whole numbers are read as text.
 
-    Of telephone numbers and the ids of other countries at most some 5,000 distinct values are looked at, spread over
-    all of them.
+    With `doubtful` the list also holds kinds that are not believed. Telephone numbers and ids of other countries are
+    slow to test: for them a sample of about 5,000 distinct values is tested, spread evenly over all.
     """
     texts = sorted({_text(v) for v in values} - {""})
     sample = texts[:: max(1, len(texts) // SAMPLE)]

@@ -1,4 +1,4 @@
-"""Linkability: do two sets of columns about one person meet in the release?"""
+"""Linkability: does the release connect two sets of columns that describe the same person?"""
 
 from __future__ import annotations
 
@@ -20,14 +20,12 @@ from testbed.harness.release.near_copies import CONTAMINATED
 from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
-
-
+"""Names of the columns on each side of a split."""
 COMPARED = 500
-"""People of the control who are linked through other people's rows, to see how often that happens by itself."""
-
-
+"""Controls who are linked through other people's rows, to measure how often a link succeeds by chance."""
 FAR_ABOVE = 0.05
-"""By so much more often must people of the control be linked through the release than through other people's rows."""
+"""Limit on the excess of controls linked through the release over controls linked through other people's rows. Above
+it, the generator probably saw the control."""
 
 
 def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Judged]:
@@ -40,7 +38,7 @@ def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[
 
 
 def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Pair]:
-    """Every declared split, and three of all columns that nobody chose: every other, first and last, at random."""
+    """The declared splits, and three automatic ones of all columns: alternating, first and second half, at random."""
     names = tuple(c.name for c in setting.members.columns)
     declared: list[Pair] = [(tuple(a), tuple(b)) for a, b in links]
     drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(names))
@@ -76,7 +74,7 @@ def _link(
     finding = findings_.rates(plan, evidence)
     if decides and _knows_the_control(setting, evidence, left, right):
         finding = findings_.flagged(finding, CONTAMINATED)
-    # Two rows drawn blindly from the release meet as often as k of n and k of n share a row.
+    # Chance level: how often two random choices of k out of n released rows have a row in common.
     k, n = attack.defaults.get("neighbours", 1), len(setting.release.table)
     chance = 1 - max(0.0, 1 - k / n) ** k
     guess = findings_.estimate("rate", Interval(chance, chance, chance, 1.0, "closed form", n), "record")
@@ -84,9 +82,9 @@ def _link(
 
 
 def _knows_the_control(setting: Setting, evidence: Evidence, left: tuple[str, ...], right: tuple[str, ...]) -> bool:
-    """Are people of the control linked through the release far more often than through other people's real rows?
+    """Are controls linked through the release far more often than through other people's real rows?
 
-    Those are rows of the original, which the control cannot be in: as many as the release has, if there are so many.
+    The other people's rows are drawn from the original, which has no controls: as many rows as the release has, or all.
     """
     used = ~setting.targets.used
     linked = evidence.cell("true", "unused")

@@ -1,4 +1,4 @@
-"""Membership from the release: whose records was it made from? One half of the control is the attacker's reference."""
+"""Membership in a release: whose records was it made from? The attacker's reference is one half of the control."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from testbed.harness.cells import Ask, Judged, planned, run, unmeasured
 from testbed.harness.release.setting import RECIPIENT, TARGETS, Setting, Targets
 
 DECIDING_FPR = 0.01
-"""The first attack decides where the controls can show this false-positive rate; in smaller tables it informs."""
+"""The first attack decides if there are enough controls to measure this false-positive rate. Else it informs."""
 
 
 def can_decide(others: int) -> bool:
-    """Are there people enough, besides the attacker's reference, for the rate that decides?"""
+    """Are there enough controls, besides the attacker's reference, to measure the deciding false-positive rate?"""
     return others * DECIDING_FPR >= statistics.RESOLVABLE_FALSE_POSITIVES
 
 
 def membership(setting: Setting) -> list[Judged]:
-    """TPR at a low FPR for each attack, and the AUC, which informs and hides a leak of a few records.
+    """A finding for each attack: the TPR at a low FPR. The first attack also gets its AUC.
 
-    Up to 2,000 people are asked about whatever number of guesses is asked for: fewer could not decide.
+    The AUC only informs, because it hides a leak of a few records. Up to 2,000 people of each group are asked about,
+    even if the user asks for fewer guesses: fewer people could not decide.
     """
     attacks = setting.attacks(Scores)
     if setting.controls is None or len(set(setting.controls.persons.tolist())) < 4:
-        why = Unavailable("no_control", "a control, one half of which serves as the reference")
+        why = Unavailable("no_control", "a control of four or more people: one half of it is the attacker's reference")
         return [unmeasured(planned(attacks[0].name), why)]
     reference, asked = _halves(setting.controls, keyed_rng(setting.seed, "reference"))
     targets = Targets.draw(setting.members, asked, TARGETS, keyed_rng(setting.seed, "membership"))
@@ -56,7 +57,7 @@ def membership(setting: Setting) -> list[Judged]:
 
 
 def _halves(controls: Table, rng: np.random.Generator) -> tuple[Table, Table]:
-    """The control's people in two: the attacker's reference, and those who are asked about."""
+    """The control's rows in two parts, by person: the attacker's reference, and the people asked about."""
     names = np.unique(controls.persons)
     mine = np.isin(controls.persons, rng.permutation(names)[: len(names) // 2])
     return controls.take(np.flatnonzero(mine)), controls.take(np.flatnonzero(~mine))

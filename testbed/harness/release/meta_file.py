@@ -13,7 +13,7 @@ from testbed.core.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class MetaFile:
-    """What a meta file may say; `columns` maps a name to its kind (numeric, categorical, date, drop)."""
+    """The contents of a meta file. `columns` maps a column's name to its kind (numeric, categorical, date, drop)."""
 
     person: str | None = None
     secrets: tuple[str, ...] = ()
@@ -23,11 +23,12 @@ class MetaFile:
     licence: str = "not stated"
     name: str | None = None
     target: str | None = None
-    """For scenarios on the same table, as is the site; see `testbed.data.own_tables`."""
+    """The column to predict. Like `site`, it is used by scenarios on the same table (`testbed.data.own_tables`)."""
     site: str | None = None
 
     @staticmethod
     def read(path: Path) -> MetaFile:
+        """The meta file at a path. Raises `UsageError` if it cannot be read or says anything else."""
         bad = UsageError(
             "TB-DATA-062",
             "The meta file cannot be used.",

@@ -1,10 +1,12 @@
-"""Does the release hold rows that are single people of the original, slightly moved? The near-copy rule, which decides.
+"""The near-copy rule: does the release hold rows of single people of the original, slightly changed? It decides.
 
-The copy rule's sister, seen from the released row's side: a release may hold few people, or people who were moved. Each
-released row is searched among all real people, of the original and of the control together. A person's score is how
-much nearer some released row comes to them than to the second nearest person, where each column counts by the square
-root of its distance, so that one changed cell hides nobody. The search knows nobody's group, so where nothing leaks the
-people with the highest scores are members as often as chance draws them: an exact test.
+It complements the copy rule and starts from the released rows, because a release may hold few real people, or people
+who were slightly changed. Each released row is compared with all real people, original and control together. A person's
+score tells how much nearer some released row is to this person than to the second nearest person. Each column counts by
+the square root of its distance, so one changed cell hides nobody.
+
+The search does not know who is a member. If nothing leaks, the people with the highest scores are therefore members as
+often as chance draws them, which gives an exact test.
 """
 
 from __future__ import annotations
@@ -26,47 +28,48 @@ from testbed.harness.release.coincidences import ALLOWED, chance_of_agreement, p
 from testbed.harness.release.setting import Setting
 
 NEAR_P, SUSPECT_P, EXTREME_P = 0.001, 0.01, 1e-4
-"""Below the first the rule fails a release, below the second a person must look; the third is that of rows nearer to
-single people than fresh people would come."""
+"""Levels of p-values. Below the first the rule fails a release; below the second a person must look at it. The third
+is for the test whether released rows are nearer to single people than fresh people would be."""
 RARER = 1e-3
-"""By so much must the chance of an agreement be smaller than the smallest that two real people show."""
+"""Factor by which an agreement must be less probable than the least probable one between two real people."""
 FEWEST_LONE = 5
-"""People with whom single rows agree beyond chance; a few may be patients who are registered twice. Fresh people of
-framingham had three or four in 3 of 200 draws, and never five."""
+"""Number of people with whom released rows agree beyond chance, from which a person must look. A few may be patients
+who are registered twice. Draws of fresh people from framingham had three or four in 3 of 200 cases, and never five."""
 SIZES = sorted(first * 2**i for i in range(40) for first in (10, 15))
-"""The rule looks at so many people with the highest scores: 10, 15, 20, 30, 40, 60, ... Of equal groups, 15 members of
-15 are chance in one of 32,768 releases."""
+"""Numbers of people with the highest scores that the rule tests: 10, 15, 20, 30, 40, 60, ... If both groups are equally
+large, chance makes all of 15 people members in one of 32,768 releases."""
 EXPECTED_CONTROLS = 30
-"""Up to so many controls are expected among those looked at. Where two groups are of one size that is 60 people: a
-release that leans to its members by a little, as all that learn do, is a matter of membership and its limit."""
+"""Most controls that chance would give among the people tested. For two groups of equal size this allows 60 people. A
+slight closeness to many members, which every trained generator has, is left to the membership risk and its limit."""
 PAIRS = 600_000_000
-"""Pairs of rows that are compared at most; of larger tables so many released rows are drawn."""
+"""Most pairs of rows that are compared. For larger tables, a sample of the released rows is compared."""
 MOST_NEIGHBOURS = 16
-"""Rows of one person that are passed over at most in the search for the second nearest person."""
+"""Nearest rows that are looked at for one released row, to find the second nearest person."""
 SAME = 1e-6
-"""A distance that is as good as none, in widths of a column."""
+"""A distance that is negligible, in widths of a column. It keeps the logarithm of a score finite."""
 ORDINARY = 5000
-"""Real people who are searched among the others, to see how near one fresh person comes to another."""
+"""Rows of real people that are compared with other real people, to learn how near fresh people are to each other."""
 EXTREME = (0.995, 0.999)
-"""The shares of real people whose score is lower than one that counts as extreme."""
+"""Quantiles of the scores of real people's rows, above which a score is extreme."""
 
 
 @dataclass(frozen=True, slots=True)
 class NearCopies:
-    """`members` of the `asked` people with the highest scores were used; `p_value` is exact, for all sizes together.
+    """Result of the test: `members` of the `asked` people with the highest scores are members.
 
-    `member_p` and `control_p` are of the question whether released rows lie as near to single members, or to single
-    people of the control, as fresh people would. `lone` members, and `lone_controls`, agree with a released row in more
-    columns than chance would give anybody.
+    `p_value` is exact and covers all sizes tested. `member_p` and `control_p` are p-values of another test: are
+    released rows nearer to single members, or to single controls, than fresh people would be? `lone` and
+    `lone_controls` count members and controls who agree with a released row in more columns than chance would give
+    anybody.
     """
 
     asked: int
     members: int
     share: float
-    """The members' share of all people, which chance would give."""
+    """The members' share of all people: the share that chance would give."""
     p_value: float
     least_p: float
-    """The p-value if all who were looked at had been members."""
+    """The smallest p-value that was possible: all people tested, or as many as there are, are members."""
     member_p: float
     control_p: float
     lone: int
@@ -75,7 +78,7 @@ class NearCopies:
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """For each row searched: the pool's row that is nearest, that row's person, and the score (all (n,))."""
+    """For each row (n,): the nearest row of the pool, the person of that row, and the score."""
 
     row: Array
     whose: Array
@@ -83,7 +86,7 @@ class Search:
 
 
 def near_copies(release: Table, members: Table, controls: Table, seed: int) -> NearCopies:
-    """The near-copy rule's test. Rows of one person count as that person; ties are settled by what rows say."""
+    """The near-copy rule's test. A person with several rows counts once. Ties are settled by the rows' values."""
     pool, person = _together(members, controls)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True
@@ -99,7 +102,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     order = np.lexsort((tie, -best))
     order = order[np.isfinite(best[order])]
     top, inside, p, least = _tops(used[order], int(used.sum()), len(used))
-    # Real people, each searched among the others, say how near one fresh person comes to another.
+    # Real people's rows, compared with other people, show how near one fresh person is to another.
     rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, most)]
     fresh = pool.take(rows)
     ordinary = _nearer(fresh, pool, person, scale, seed, person[rows])
@@ -109,23 +112,23 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
 
 
 def _together(members: Table, controls: Table) -> tuple[Table, Array]:
-    """All real people in one table, and the number of the person behind each row."""
+    """The rows of all real people in one table, and the number of each row's person."""
     person = persons_apart(members, controls)
     values = (np.concatenate(pair) for pair in zip(members.values, controls.values, strict=True))
     return Table(members.columns, tuple(values), person), person
 
 
 def _drawn(release: Table, most: int, seed: int) -> Table:
-    """At most so many released rows, drawn by what they say, so that their order plays no part."""
+    """At most `most` released rows, drawn by a hash of their values, so the order of rows changes nothing."""
     if len(release) <= most:
         return release
     return release.take(np.argsort(row_keys(release, seed), kind="stable")[:most])
 
 
 def _nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, apart: Array | None = None) -> Search:
-    """The person nearest to each row, and how many times nearer than the next one, as a logarithm.
+    """The person nearest to each row, and the score: the log ratio of the second nearest person's distance to it.
 
-    `apart` (n,) names for each row a person who is passed over: the one whose row it is.
+    `apart` (n,) is the person to pass over for each row, namely the one whose row it is.
     """
     rows = int(np.bincount(person).max())
     k = min(len(pool), MOST_NEIGHBOURS, rows + 1 if apart is None else 2 * rows + 1)
@@ -137,17 +140,17 @@ def _nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, a
         found, who, distance = (np.take_along_axis(a, by_distance, 1) for a in (found, who, distance))
     known = np.isfinite(distance)
     second = np.where(known & (who != who[:, :1]), distance, np.inf).min(1)
-    # Where all that were found are one person's, the next person is at least as far as the last of them.
+    # If all rows found belong to one person, the next person is at least as far away as the last of these rows.
     second = np.where(np.isfinite(second), second, np.where(known, distance, 0.0).max(1))
     first = np.where(known[:, 0], distance[:, 0], second)
     return Search(found[:, 0], who[:, 0], np.log(second + SAME) - np.log(first + SAME))
 
 
 def _tops(used: Array, members: int, people: int) -> tuple[int, int, float, float]:
-    """How many people with the highest scores are looked at, how many of these are members, and the p-value.
+    """The number of people tested, the number of members among them, the p-value, and the smallest possible p-value.
 
-    Several sizes are looked at, and the smallest p-value counts, times their number. The last is the smallest p-value
-    that was possible.
+    People with the highest scores are tested in groups of several sizes. The smallest p-value counts, multiplied by
+    the number of sizes.
     """
     most = min(len(used), EXPECTED_CONTROLS * people / max(1, people - members))
     sizes = [n for n in SIZES if n <= most]
@@ -162,10 +165,11 @@ def _tops(used: Array, members: int, people: int) -> tuple[int, int, float, floa
 
 
 def _extreme_p(released: Search, ordinary: Search, group: Array) -> float:
-    """P that released rows lie this near to single people of a group, if they were fresh people (Fisher's test).
+    """The p-value that released rows are nearer to single people of a group than fresh people are (Fisher's test).
 
-    Extreme is a score that few real people reach among the others; for several such shares the smallest p-value counts,
-    times their number. Rows next to one person, of which a generator may make many, count once.
+    It compares the number of people with an extreme score, which few real people's rows reach. The smallest p-value
+    over several quantiles counts, multiplied by their number. A generator may make many rows next to one person: these
+    count once.
     """
     found: list[float] = []
     for share in EXTREME:
@@ -181,9 +185,10 @@ def _extreme_p(released: Search, ordinary: Search, group: Array) -> float:
 def _lone(
     asked: Table, released: Search, fresh: Table, ordinary: Search, pool: Table, person: Array, used: Array
 ) -> tuple[int, int]:
-    """Members, and controls, with whom a released row agrees in more columns than chance would give anybody.
+    """Numbers of members and of controls with whom a released row agrees in more columns than chance would give.
 
-    That is far more than any two real people agree, who may be families or registered twice.
+    The agreement must also be far less probable than any between two real people, such as relatives or one patient
+    registered twice.
     """
     if not len(pool.columns):
         return 0, 0
@@ -200,7 +205,7 @@ CONTAMINATED = "control_in_release"
 
 
 def near_copied(setting: Setting) -> Finding:
-    """The near-copy rule's finding: members' share of the people with the highest scores, beside their share of all."""
+    """The near-copy rule's finding: members' share of the people with the highest scores, and of all people."""
     setting.progress("near copies")
     if setting.controls is None:
         return findings_.unmeasured(PLAN, findings_.NO_CONTROL)
@@ -221,18 +226,18 @@ def near_copied(setting: Setting) -> Finding:
 
 def _plain(found: NearCopies, flags: list[str]) -> str:
     if not found.asked:
-        return "No released row is nearer to one single person than to all others, so nobody is nearly copied."
+        return "Fewer than ten people have a released row nearer to them than to others: too few to find near copies."
     told = (
-        f"Of the {found.asked} people to whom single released rows come nearest, "
-        f"{100 * found.members / found.asked:.0f} % are people of the original; chance would give about "
-        f"{100 * found.share:.0f} %."
+        f"The test looks at the {found.asked} people who are closest to single released rows. "
+        f"{100 * found.members / found.asked:.0f} % of them are people of the original. "
+        f"Chance would give about {100 * found.share:.0f} %."
     )
     if "near_copies" in flags:
-        return f"{told} The release holds rows that are single people of the original, slightly changed."
+        return f"{told} The release holds rows of single people of the original, slightly changed."
     if "near_copies_suspected" in flags and found.lone >= FEWEST_LONE:
         return f"{told} Some released rows agree with single people in more columns than chance would give anybody."
     if "near_copies_suspected" in flags:
-        return f"{told} Some released rows lie nearer to single people than fresh people would come."
+        return f"{told} Some released rows are nearer to single people than rows of fresh people would be."
     if found.least_p > NEAR_P or found.members == found.asked:
-        return f"{told} These are too few people, or the control is too small, to tell copies from chance."
-    return f"{told} That is no sign of people who were copied with small changes."
+        return f"{told} These are too few people, or the control is too small, to distinguish copies from chance."
+    return f"{told} This is no sign that people were copied with small changes."

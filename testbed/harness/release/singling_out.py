@@ -19,9 +19,10 @@ MARGIN = "half-way to the next released value"
 
 
 def singling_out(setting: Setting) -> list[Judged]:
-    """The univariate attack decides where the release lets it form enough predicates, else the multivariate one.
+    """Findings of both attacks. The univariate one decides if it forms enough predicates, else the multivariate one.
 
-    With a margin the latter informs: it sees through noise on everybody, and less of people who are copied as they are.
+    The multivariate attack with a margin only informs. It sees through noise that was added to everybody, but finds
+    fewer people who are copied unchanged.
     """
     claims: list[tuple[Plan, Attack, list[Predicates]]] = []
     for attack in setting.attacks(Predicates):
@@ -31,7 +32,7 @@ def singling_out(setting: Setting) -> list[Judged]:
             plan = planned(attack.name, unit="predicate", params=params, target=MARGIN if margin else None)
             plan = replace(plan, rule=numbered(plan.rule, 1)) if margin else plan
             claims.append((plan, attack, _described(setting, attack, params)))
-    # Made after the attacks have let go of theirs: at 1,000,000 rows each takes 400 MB.
+    # The indices are made when the attacks have freed theirs: for 1,000,000 rows each takes 400 MB.
     members = Index.of(setting.members)
     controls = None if setting.controls is None else Index.of(setting.controls)
     made = [(plan, *_judged(setting, attack, claim, members, controls)) for plan, attack, claim in claims]
@@ -50,7 +51,7 @@ def singling_out(setting: Setting) -> list[Judged]:
 
 
 def _described(setting: Setting, attack: Attack, params: dict[str, float]) -> list[Predicates]:
-    """What is claimed of the release, blindly, and of the subject known to leak."""
+    """Three lists of claims: on the release, blind (random predicates), and on the subject known to leak."""
     question = Fields(setting.release.table.columns, setting.predicates)
     widths = {k: v for k, v in attack.defaults.items() if k in ("smallest", "largest")}
     return [
@@ -63,7 +64,7 @@ def _described(setting: Setting, attack: Attack, params: dict[str, float]) -> li
 def _judged(
     setting: Setting, attack: Attack, claims: list[Predicates], members: Index, controls: Index | None
 ) -> tuple[Evidence, float]:
-    """The evidence of all cells, and the design effect of the release's."""
+    """The evidence of all cells, and the design effect of the claims on the release."""
     claim, blind, positive = claims
     wanted, size = setting.predicates, min(members.people, (controls or members).people)
     evidence = Evidence.join(

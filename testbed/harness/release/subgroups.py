@@ -1,8 +1,8 @@
-"""The people who stand out: is more given away about outliers and rare combinations than about everybody?
+"""Groups of people who stand out: does the release reveal more about outliers and rare combinations than on average?
 
-Groups are chosen on the original alone, before any guess is looked at: the twentieth of the people asked about who
-are furthest from their fifth neighbour in it, and the twentieth with the rarest pair of categories (CNIL, letter on
-anonymeter, 2023).
+Groups are chosen on the original alone, before any guess is judged. Outliers are the 5 % of the people asked about who
+are furthest from their fifth nearest neighbour in the original. Rare combinations are the 5 % with the rarest category
+or pair of categories (CNIL, letter on anonymeter, 2023).
 """
 
 from __future__ import annotations
@@ -27,18 +27,24 @@ from testbed.harness.release.attribute_inference import Inferred
 from testbed.harness.release.setting import Setting
 
 SHARE, NEIGHBOUR, MOST_COLUMNS = 0.05, 5, 12
+"""Size of a group as a share of the people asked about; the neighbour whose distance counts; the columns, those with
+the fewest values first, whose combinations are counted."""
 MOST_ROWS = 50
-"""Of one person; of somebody with more some may be taken for others'."""
+"""Rows of one person to skip in the search for the nearest other people. Beyond it a person's own rows may be counted
+as somebody else's."""
 RARE, MOST_SECRETS = 0.1, 30
+"""A value is rare if less than this share of the original's people have it; and most secrets with such a finding."""
 GROUPS: tuple[Group, Group] = ("used", "unused")
 BLOCKS = {"linkability": 99, "attribute_inference": 499}
 RARE_VALUES = 509
-"""By how much the rule of a finding on a group is larger than the attack's own."""
-"""A value is rare that fewer than a tenth of the original have."""
+"""Added to the number of the attack's own rule: for findings on the two groups (`BLOCKS`), and on rare values."""
 
 
 def outliers_and_rare(setting: Setting, linked: Sequence[Judged], inferred: Inferred) -> list[Judged]:
-    """The deciding link and secret again, on those groups only; p-values are Holm-adjusted over all of them."""
+    """Findings on people who stand out: the deciding link and secret, and each secret for people with a rare value.
+
+    The p-values are Holm-adjusted over all these findings. Without a control the list is empty.
+    """
     if setting.controls is None:
         return []
     setting.progress("outliers and rare groups")
@@ -65,7 +71,10 @@ def outliers_and_rare(setting: Setting, linked: Sequence[Judged], inferred: Infe
 
 
 def _rare_values(setting: Setting, inferred: Inferred) -> list[tuple[Plan, Evidence]]:
-    """Secrets again for those alone whose value is rare; over everybody a leak of few is bounded by their share."""
+    """Plan and evidence of each secret, for the people whose value is rare.
+
+    Over everybody, a leak about few people would show as a small excess: at most their share.
+    """
     made: list[tuple[Plan, Evidence]] = []
     attack = inferred.judged[0].plan.attack
     for column, values in zip(setting.members.columns, setting.members.values, strict=True):
@@ -90,24 +99,24 @@ def _rare_values(setting: Setting, inferred: Inferred) -> list[tuple[Plan, Evide
 def _judged(setting: Setting, plan: Plan, evidence: Evidence) -> Judged:
     cells = [evidence.cell("true", g) for g in GROUPS]
     if min(len(np.unique(c.cluster)) for c in cells) < setting.min_cell:
-        needs = f"{setting.min_cell} or more people of the group on either side"
+        needs = f"{setting.min_cell} or more people of this group in the original, and as many in the control"
         return unmeasured(plan, Unavailable("small_group", needs))
     return Judged(plan, findings_.rates(plan, evidence), evidence)
 
 
 def _chance(evidence: Evidence) -> float:
-    """How likely so many more members than controls are guessed where nothing leaks."""
+    """The p-value of the excess: the chance of one as large if nothing leaks."""
     used, unused = (statistics.proportion(c.success, c.cluster) for c in (evidence.cell("true", g) for g in GROUPS))
     return statistics.exceedance_p(used, unused)
 
 
 def _outlying(setting: Setting) -> Array:
-    """The people asked about who are furthest from the original, no row of their own counted."""
+    """Which people asked about are outliers (n,) bool: furthest from other people's rows of the original."""
     original, asked = setting.members, setting.targets.table
     most = int(np.unique(original.persons, return_counts=True)[1].max())
     rows, distances, _ = nearest(asked, original, Scale.of(original), setting.seed, NEIGHBOUR + min(MOST_ROWS, most))
     others = original.persons[rows] != asked.persons[:, None]
-    # The distance to the fifth row of others, or to the last one known where fewer are.
+    # The distance to the fifth row of other people, or to the last row found if there are fewer.
     place = np.minimum(np.argmax(np.cumsum(others, 1) >= min(NEIGHBOUR, len(original)), axis=1), rows.shape[1] - 1)
     place[others.sum(1) < NEIGHBOUR] = rows.shape[1] - 1
     far = distances[np.arange(len(asked)), place]
@@ -115,7 +124,10 @@ def _outlying(setting: Setting) -> Array:
 
 
 def _rare(setting: Setting) -> Array | None:
-    """The people asked about with the rarest category or pair of categories, by its frequency in the original."""
+    """Which people asked about have the rarest category or pair of categories in the original (n,) bool.
+
+    None if no column has few values.
+    """
     original, asked = setting.members, setting.targets.table
     sizes = {
         j: len(column.levels) if column.kind == "categorical" else _distinct(values)
@@ -125,7 +137,7 @@ def _rare(setting: Setting) -> Array | None:
     coded = sorted(sizes, key=lambda j: sizes[j])[:MOST_COLUMNS]
     if not coded:
         return None
-    # Codes of both tables' rows together; a gap is a value like any other.
+    # Codes are made for both tables together. A missing value is a value like any other.
     codes = {
         j: np.unique(np.concatenate([t.values[j] for t in (original, asked)]), return_inverse=True)[1] for j in coded
     }
@@ -138,7 +150,7 @@ def _rare(setting: Setting) -> Array | None:
         values, counts = people_with(own, original.persons)
         place = np.minimum(np.searchsorted(values, others), len(values) - 1)
         frequency = np.where(values[place] == others, counts[place], 0)
-        # Each member counts once, and so itself.
+        # A member's own row is not counted.
         rarity = np.minimum(rarity, frequency - setting.targets.used)
     return rarity <= np.quantile(rarity, SHARE)
 

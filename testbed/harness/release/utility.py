@@ -1,6 +1,6 @@
-"""What a release is still good for, in aggregates: marginals, correlations, a model trained on it, propensity.
+"""The utility of a release, as aggregates: marginals, correlations, a model trained on it, propensity.
 
-Measured against people who were not in the data where there are any, so that a copy earns nothing extra.
+The release is compared with people who were not in the data, if there are any, so a copy gains no advantage.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from testbed.findings.schema import Estimate, Measure, Metric, Unit, Unmeasured,
 
 TREES = 50
 PREDICTED = 5
-"""Columns that a model is trained for where none is named."""
+"""Columns that a model is trained to predict, if the user names none."""
 
 
 def utility(release: Table, real: Table, seed: int, targets: tuple[str, ...] = ()) -> list[Utility]:
-    """Four figures, 1 or .5 at best as each says; from at most 5,000 rows a side."""
+    """Four figures from at most 5,000 rows of each table. The best value is 0.5 for propensity and 1 for the others."""
     ours, theirs = (sampled(t, seed) for t in (release, real))
     measures = {
-        "marginals: 1 less the distance of a column's distributions": _marginals(ours, theirs),
-        "correlations: 1 less half the difference of a pair's rank correlation": _correlations(ours, theirs),
-        "train on synthetic, test on real: skill over the best single guess": _trained(ours, theirs, seed, targets),
-        "propensity: AUC of telling released from real rows; .5 cannot be told": _propensity(ours, theirs, seed),
+        "marginals: 1 minus the distance between a column's two distributions": _marginals(ours, theirs),
+        "correlations: 1 minus half the difference of a pair's rank correlations": _correlations(ours, theirs),
+        "train on synthetic, test on real: skill beyond the best constant": _trained(ours, theirs, seed, targets),
+        "propensity: AUC of distinguishing released from real rows; 0.5 is best": _propensity(ours, theirs, seed),
     }
     return [Utility(name=name, measure=measure) for name, measure in measures.items()]
 
@@ -52,7 +52,7 @@ def _over(values: list[float], metric: Metric, unit: Unit) -> Measure:
 
 
 def _marginals(release: Table, real: Table) -> Measure:
-    """Kolmogorov-Smirnov's distance of numbers, total variation of categories; a gap is a value."""
+    """1 minus Kolmogorov-Smirnov's distance (numbers) or total variation (categories). A missing value is a value."""
     scores: list[float] = []
     for column, mine, other in zip(release.columns, release.values, real.values, strict=True):
         if column.kind == "numeric":
@@ -78,7 +78,7 @@ def _correlations(release: Table, real: Table) -> Measure:
 
 
 def _trained(release: Table, real: Table, seed: int, targets: tuple[str, ...]) -> Measure:
-    """Skill over the best single guess, mean over targets; 0 is no better than guessing."""
+    """Skill beyond the best constant prediction, mean over targets. 0 is no better than that prediction."""
     if len(release.columns) < 2:
         return Unmeasured(unmeasured="too_few_columns", needs="two columns or more")
     names = [c.name for c in release.columns]
@@ -107,13 +107,13 @@ def _skill(release: Table, real: Table, target: str, seed: int) -> float:
     keep = np.isin(y, codes[np.argsort(-counts)][:20])
     forest = ExtraTreesClassifier(TREES, random_state=state)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # of few rows with many classes each
+        warnings.simplefilter("ignore", UserWarning)  # scikit-learn warns of many classes with few rows each
         forest.fit(x[keep], y[keep])
     return (float((np.asarray(forest.predict(asked)) == truth).mean()) - guess) / (1 - guess)
 
 
 def _propensity(release: Table, real: Table, seed: int) -> Measure:
-    """A forest learns on one half of each side; the AUC is that on the other half."""
+    """AUC of a forest that distinguishes released from real rows: trained on a random half, measured on the other."""
     if min(len(release), len(real)) < 20:
         return Unmeasured(unmeasured="too_few_rows", needs="20 rows a side")
     x = np.concatenate([ranked(release, real), ranked(real, real)])
