@@ -1,7 +1,7 @@
-"""The 2 x 2 as one function: an attack is asked in every cell, judged, and becomes a finding with its evidence.
+"""The 2 x 2 as one function: an attack is asked in every cell, its claims are judged, and a finding is computed.
 
-A check says what is asked in each cell (`Ask`) and how a claim is judged; `run` does the rest. An attack that cannot
-form its claim becomes an unmeasured finding, with the reason and with what it needs.
+A check says what to ask in each cell (`Ask`) and how to judge a claim. `run` does the rest. If an attack cannot form
+its claim, the finding is unmeasured, with the reason and with what the attack needs.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Metric, Risk, Unit, Unmeasured
 
 Judge = Callable[[Cell, Any], Evidence]
-"""The evidence rows of one cell, from the claim that the attack made there."""
+"""A function from a cell and the attack's claim there to that cell's evidence rows."""
 Measure = Callable[[Plan, Evidence], Finding]
 MEASURES: dict[str, Measure] = {"tpr_at_fpr": measures.membership, "auc": measures.area_under_curve}
-"""How a finding is computed, by its metric; a rate of successes for every other metric."""
+"""The function that computes a finding, by metric. Every other metric is a rate of successes (`measures.rates`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """What is asked in one cell: a view, a question, and what else the attack may be handed.
+    """What to ask in one cell: a view, a question, and what else the attack may be given.
 
-    `attack` and `params` are others than the plan's in a blind cell that another attack fills, such as a guess that
-    looks at nothing of the person.
+    `attack` and `params` replace the plan's, if another attack fills the blind cell: for example one that predicts the
+    commonest value for everybody.
     """
 
     view: Any
@@ -39,7 +39,7 @@ class Ask:
     params: Mapping[str, Any] | None = None
 
     def claim(self, plan: Plan, seed: int, threat: Threat) -> Any:
-        """What the attack claims. Raises `Unavailable` where it cannot."""
+        """The attack's claim. Raises `Unavailable` if the attack cannot form one."""
         params = plan.params if self.params is None else self.params
         attack = find(self.attack or plan.attack)
         return attack.run(self.view, self.question, self.auxiliary, seed, threat, dict(params), self.recipe)
@@ -47,8 +47,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A finding with the evidence that it was computed from, None where nothing was measured; `also` are more
-    findings from the same evidence."""
+    """A finding with its evidence, or with None if nothing was measured.
+
+    `also` are further findings from the same evidence.
+    """
 
     plan: Plan
     finding: Finding
@@ -60,7 +62,7 @@ class Judged:
         return [self.finding, *self.also]
 
     def flagged(self, flag: str) -> Judged:
-        """The same, with one more flag on every finding."""
+        """The same findings, each with one more flag."""
         return replace(
             self,
             finding=measures.flagged(self.finding, flag),
@@ -78,7 +80,10 @@ def planned(
     target: str | None = None,
     variant: str = "",
 ) -> Plan:
-    """The plan of one attack: its own rule and risk, all its parameters, and the metric that its claim calls for."""
+    """The plan of one attack: its rule and risk, all its parameters, and its metric.
+
+    The metric is the one given, else the attack's own, else the usual one for its kind of claim.
+    """
     attack = find(name)
     usual: dict[type[Any], Metric] = {Scores: "tpr_at_fpr", Reconstruction: "line_up_top1"}
     chosen = metric or cast(Metric | None, attack.metric) or usual.get(attack.claim, "rate")
@@ -103,17 +108,17 @@ def run(
     threat: Threat,
     measure: Measure | None = None,
 ) -> Judged:
-    """Ask in every cell, judge, join, and measure: the finding of one plan."""
+    """The finding of one plan: the attack is asked and judged in every cell, and the evidence is measured."""
     return attempt(plan, lambda: evidence(plan, asks, judge, seed, threat), measure)
 
 
 def evidence(plan: Plan, asks: Mapping[Cell, Ask], judge: Judge, seed: int, threat: Threat) -> Evidence:
-    """The evidence rows of all cells. Raises `Unavailable` where the attack cannot form a claim."""
+    """The evidence rows of all cells. Raises `Unavailable` if the attack cannot form a claim."""
     return Evidence.join(*(judge(cell, ask.claim(plan, seed, threat)) for cell, ask in asks.items()))
 
 
 def attempt(plan: Plan, work: Callable[[], Evidence], measure: Measure | None = None) -> Judged:
-    """The finding from the evidence that `work` gives, or an unmeasured one where it raises `Unavailable`."""
+    """The finding from the evidence that `work` returns, or an unmeasured one if `work` raises `Unavailable`."""
     try:
         rows = work()
     except Unavailable as why:
@@ -122,7 +127,7 @@ def attempt(plan: Plan, work: Callable[[], Evidence], measure: Measure | None = 
 
 
 def unmeasured(plan: Plan, why: Unavailable) -> Judged:
-    """What could not be measured, and what it needs."""
+    """An unmeasured finding, with the reason and with what is needed to measure it."""
     return Judged(plan, measures.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
 
 
@@ -132,5 +137,5 @@ def findings(judged: Iterable[Judged]) -> list[Finding]:
 
 
 def evidence_by_key(judged: Iterable[Judged]) -> dict[str, Evidence]:
-    """The evidence of all that was measured, by the plan's key."""
+    """The evidence of all findings that were measured, by their plan's key."""
     return {one.plan.key: one.evidence for one in judged if one.evidence is not None}

@@ -1,4 +1,4 @@
-"""What a run yields: findings, evidence, and the files that stay private."""
+"""The outcome of a run: findings, evidence, and the files that stay private."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a trial yields: findings for the report, and what stays in evidence/."""
+    """The outcome of a trial: findings, pictures and utility for the report; evidence and files for evidence/.
+
+    `people` are those whom nothing shared may quote.
+    """
 
     findings: list[Finding]
     evidence: dict[str, Evidence]
@@ -31,7 +34,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A finished run: its result, and what it leaves in a folder."""
+    """A finished run: its result for the report, and its outcome with what stays private."""
 
     result: Result
     outcome: Outcome

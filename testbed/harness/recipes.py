@@ -1,4 +1,4 @@
-"""A recipe that keeps what it made, so that equal requests are answered once."""
+"""A recipe that keeps its results, so equal requests are answered once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.core.randomness import keyed_rng
 
 
 class Remembered:
-    """A recipe that keeps what it made of the same people, so that several attacks share their shadows."""
+    """A recipe that keeps the views it made, by the people in them, so several attacks share their shadow models."""
 
     def __init__(self, recipe: Recipe, seed: int) -> None:
         self._recipe, self._seed = recipe, seed
@@ -22,12 +22,12 @@ class Remembered:
     def __call__(self, people: Any, rng: np.random.Generator, act: Act | None = None) -> View:
         made = _contents(people).hexdigest()
         if made not in self._made:
-            # Its own generator, so that the caller's goes on alike whether or not the release is remembered.
+            # Its own random generator: the caller's state is the same whether or not the view is remembered.
             self._made[made] = self._recipe(people, keyed_rng(self._seed, "shadow", made))
         return self._made[made]
 
     def many(self, people: People, included: Array, rng: np.random.Generator) -> list[View]:
-        """A view for each row of `included` (models, n), all at once where the recipe knows how."""
+        """A view for each row of `included` (models, n) bool, made all at once if the recipe can do that."""
         at_once = getattr(self._recipe, "many", None)
         if at_once is None:
             return [self(people.take(np.flatnonzero(rows)), rng) for rows in included]
@@ -40,7 +40,7 @@ class Remembered:
 
 
 def _contents(people: Any) -> Any:
-    """A digest of who is given, by what they are and not by what they are called."""
+    """A digest of these people's records. It does not depend on the persons' names."""
     key = hashlib.sha256()
     for party in people if isinstance(people, list | tuple) else [people]:
         contents = party.values if isinstance(party, Table) else (party.x, party.y)
@@ -50,6 +50,6 @@ def _contents(people: Any) -> Any:
 
 
 def _in_order(persons: Array) -> Array:
-    """Persons by the order in which they appear: who is one person, whatever they are called."""
+    """The number (n,) of each row's person, in the order in which persons appear, whatever their names are."""
     _, first, place = np.unique(persons, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[place]

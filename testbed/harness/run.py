@@ -19,6 +19,7 @@ from testbed.findings.assemble import assemble
 from testbed.harness.scenario import Registered
 
 FEWEST_RUNS = 5
+"""Runs that an interval over runs needs."""
 
 
 def run(
@@ -32,10 +33,11 @@ def run(
     store: Path | None = None,
     progress: Progress = lambda _: None,
 ) -> Done:
-    """Run a scenario. Without a policy there is no verdict.
+    """The finished run of a scenario. Without a policy it has no verdict.
 
-    With five or more `replicates` each number is that of the training recipe: a mean over runs, with a t interval.
-    `store` is a folder where finished federations are kept, so that an interrupted run can go on.
+    With five or more `replicates`, each number describes the training recipe: a mean over runs with a t interval.
+    `store` is a folder that keeps finished federations, so an interrupted run can continue. Raises `UsageError` for an
+    engine, a number of replicates or parameters that the scenario cannot run with.
     """
 
     started = time.monotonic()
@@ -52,9 +54,9 @@ def run(
     if replicates != 1 and replicates < FEWEST_RUNS:
         raise UsageError(
             "TB-SCENARIO-007",
-            f"{replicates} replicates say nothing about a recipe.",
+            f"{replicates} replicates are too few to describe a training recipe.",
             f"An interval over runs needs {FEWEST_RUNS} or more.",
-            f"Use --replicates 1, or {FEWEST_RUNS} and more.",
+            f"Use --replicates 1, or {FEWEST_RUNS} or more.",
         )
     apart = int(chosen.get("runs", 1))  # a scenario of several runs uses as many seeds
     try:
@@ -68,7 +70,7 @@ def run(
             "TB-SCENARIO-018",
             f"{registered.name} cannot be run with these parameters.",
             f"It needs {why.needs} ({why.code}).",
-            "Change the parameters.",
+            "Change the parameters so that the scenario has what it needs.",
         ) from None
     if isinstance(data := chosen.get("data"), str):
         if outcome.people is None:

@@ -1,4 +1,4 @@
-"""Scenarios: a question, the parameters that change its answer, and the trial that answers it."""
+"""Scenarios. Each has a question, parameters, and the trial that answers the question."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A scenario's function with its question; calling it with parameters prepares the scenario."""
+    """A scenario's function with its question. Called with parameters, it gives the prepared scenario."""
 
     name: str
     question: str
@@ -39,20 +39,25 @@ class Registered:
     malicious: bool = False
 
     def __call__(self, **params: Any) -> Scenario:
-        """The prepared scenario. Raises `UsageError` for a number out of its range."""
+        """The prepared scenario. Raises `UsageError` for a number outside its range."""
         for key, value in params.items():
             if key in self.defaults and key != "seed":
                 parameters.check(key, value, self.defaults[key], "TB-SCENARIO-017")
         return self.make(**{key: _own(key, value, self) for key, value in params.items()})
 
     def parse(self, pairs: Sequence[str]) -> dict[str, Any]:
-        """`key=value` texts as parameters, each in the type of its default. Raises `UsageError`."""
+        """The parameters in `key=value` texts, each in the type of its default.
+
+        Raises `UsageError` for an unknown parameter or a value of another type.
+        """
         return _parsed(self.name, self.defaults, pairs)
 
 
 def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
-    """The parameters of a scenario that need not be loaded for it. Raises `UsageError` for an unknown scenario, for a
-    parameter that it does not have, and for an attack or a defence that does not exist."""
+    """The parameters of a scenario, parsed without loading the scenario if possible.
+
+    Raises `UsageError` for an unknown scenario, an unknown parameter, and an unknown attack or defence.
+    """
     entry = None if user_code.named(name) else catalogue.entry("scenario", name)
     if entry is None or not entry.readable:
         return find(name).parse(pairs)
@@ -65,11 +70,14 @@ def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
 
 
 NAMED: tuple[catalogue.Kind, ...] = ("attack", "defence")
-"""Parameters whose value is the name of one."""
+"""Parameters whose value is the name of an attack, or of a defence."""
 
 
 def _own(key: str, value: Any, asked: Registered) -> Any:
-    """The name of a user's own attack or defence, which is registered by loading it; any other value as it is."""
+    """The value, or the name of a user's own attack or defence, which is loaded and so registered.
+
+    Raises `UsageError` for an attack with another claim or position than the scenario's own attack.
+    """
     if key not in NAMED or not isinstance(value, str) or not user_code.named(value):
         return value
     if key == "defence":
@@ -82,16 +90,16 @@ def _own(key: str, value: Any, asked: Registered) -> Any:
     if attack.claim is not usual.claim or attack.position != usual.position:
         raise UsageError(
             "TB-SCENARIO-023",
-            f"{attack.name} is no attack for {asked.name}.",
+            f"The attack {attack.name} does not fit the scenario {asked.name}.",
             f"It claims {attack.claim.__name__} from the position {attack.position}; this scenario judges "
             f"{usual.claim.__name__} from the position {usual.position}.",
-            "Choose a scenario whose attacks make that claim; testbed describe says so.",
+            "Choose a scenario whose attacks make that claim; testbed describe shows the claim.",
         )
     return attack.name
 
 
 def is_own(attack: str) -> bool:
-    """Is this attack a user's own, of which no scenario's list can know?"""
+    """Is this attack a user's own? No scenario's list contains it."""
     return catalogue.entry("attack", attack) is None or catalogue.known("attack", attack).own
 
 
@@ -103,7 +111,7 @@ def _parsed(name: str, defaults: Mapping[str, Any], pairs: Sequence[str]) -> dic
             raise UsageError(
                 "TB-SCENARIO-002",
                 f"{name} has no parameter {key!r}, or no value was given.",
-                "A misspelt parameter would change nothing.",
+                "A misspelt parameter would be ignored in silence.",
                 f"It takes: {', '.join(f'{k}={v}' for k, v in defaults.items() if k != 'seed')}.",
             )
         given[key] = typed(key, text, defaults[key])
@@ -116,7 +124,10 @@ _REGISTRY: dict[str, Registered] = {}
 def scenario(
     *, question: str, position: str = "server", malicious: bool = False
 ) -> Callable[[Callable[..., Scenario]], Registered]:
-    """Register a function as a scenario; its parameters, all with defaults, are the command line's `-s key=value`."""
+    """A decorator that registers a function as a scenario.
+
+    The function's parameters, all with defaults, become `-s key=value` on the command line.
+    """
 
     def register(make: Callable[..., Scenario]) -> Registered:
         defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
@@ -128,7 +139,7 @@ def scenario(
 
 
 def scenarios() -> list[Registered]:
-    """Every scenario whose libraries are installed, and those of the user's own folders, by name."""
+    """All scenarios whose libraries are installed, with those of the user's own folders, sorted by name."""
     for entry in catalogue.entries("scenario"):
         try:
             catalogue.load(entry)
@@ -139,9 +150,9 @@ def scenarios() -> list[Registered]:
 
 
 def find(name: str) -> Registered:
-    """The scenario of that name, or a user's own (`module:function`, `file.py[:name]`); its file alone is loaded.
+    """The scenario of this name, or a user's own (`module:function`, `file.py[:name]`). Only its own file is loaded.
 
-    Raises `UsageError` where there is none, and `ModuleNotFoundError` where its libraries are not installed.
+    Raises `UsageError` if it does not exist, and `ModuleNotFoundError` if its libraries are not installed.
     """
     if name in _REGISTRY:
         return _REGISTRY[name]

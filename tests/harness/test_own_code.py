@@ -163,7 +163,7 @@ def test_an_attack_and_a_defence_run_by_their_paths_in_a_scenario_that_takes_one
 
 
 def test_an_attack_that_makes_another_claim_than_the_scenario_judges_is_refused(mine: Path) -> None:
-    with pytest.raises(UsageError, match="TB-SCENARIO-023: surprise is no attack for curious_server"):
+    with pytest.raises(UsageError, match="TB-SCENARIO-023: The attack surprise does not fit"):
         run(scenarios.find("curious_server"), {"attack": "mine/my_attacks.py:surprise"})
 
 

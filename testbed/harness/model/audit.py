@@ -1,4 +1,4 @@
-"""A released model, audited: what it gives away about the people it was trained on, as one decided result."""
+"""The audit of a released model: what it reveals about the people it was trained on, as one decided result."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options, knowledge
 from testbed.subjects.predictors.subject import Subject
 
-QUESTION = "What does this model give away about the people it was trained on, to whoever may ask it?"
+QUESTION = "What does this model reveal about the people it was trained on, to anybody who may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
-SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, whose true number is known"
+SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, and their true number"
 KNOWS_HALF = "; the attacker who learns from answers also knows the membership of half of the people asked about"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
 NOT_OF_NUMBERS = [
     "a stolen copy of the model",
-    "attacks on noisy copies of records, on training's course, or by rough knowledge",
+    "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
-UNTRAINED = "attackers who train such models themselves (of a torch module say how, from --epochs on)"
+UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
 
 
 def audit_model(
@@ -43,9 +43,9 @@ def audit_model(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Result, dict[str, Evidence], People]:
-    """Attack the model and decide by a policy (the built-in example unless one is given).
+    """The result of all attacks on a model, their evidence, and the people whom nothing shared may quote.
 
-    `frames` are the tables behind the subject, which nothing may be quoted from.
+    A policy decides: the built-in example, unless one is given. `frames` are the tables of these people.
     """
     started = time.monotonic()
     chosen = policy or policy_.load()

@@ -1,4 +1,4 @@
-"""Which attack on membership decides: chosen on one half of the people, judged on the other, both ways round."""
+"""The choice of the deciding membership attack: each half of the people chooses it, and the other half is judged."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from testbed.harness.cells import Judged
 
 RULE = "TB-MEMBERSHIP-300"
 REHEARSALS = 2
+"""Parts of each half on which an attack that knows some memberships rehearses."""
 CROSSED = 1.36
 """Design effect of choosing crosswise. If both halves choose the same attack, their results are correlated; n guesses
-then count as n / 1.36 (as for secrets, `harness.release.attribute_inference`). Over null tables the coverage is no
-less than its level (`tests/harness/model/test_deciding.py`), the classifier's own correlation included."""
+then count as n / 1.36 (as for secrets, `harness.release.attribute_inference`). Over null tables the coverage is at
+least its level (`tests/harness/model/test_deciding.py`), the classifier's own correlation included."""
 TAUGHT = 2.0
-"""Design effect of teaching crosswise, the largest that two halves can have. Each finds in the other the likeness that
-the other finds in it, so that their AUCs go together; at a low false-positive rate this shows less."""
+"""Design effect of teaching crosswise: the largest that two halves can have. Each half learns the same resemblance to
+the other half, so their AUCs are correlated. At a low false-positive rate the effect is smaller."""
 UNRUN = "strongest_unmeasured"
+"""The flag of a decision for which a possible attack did not run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """The people in doubt in two halves, `first` (n,) bool, and each half in parts on which an attack rehearses."""
+    """Two halves of the people asked about: `first` (n,) bool. `part` (n,) divides each half for rehearsals."""
 
     first: Array
     part: Array
 
     @staticmethod
     def of(persons: Array, used: Array, seed: int) -> Halves:
-        """By person; each half, and each part of it, has as many members and as many controls as the others."""
+        """Halves and parts, by person. All have the same numbers of members and of controls, up to rounding."""
         names, person = np.unique(persons, return_inverse=True)
         member = np.zeros(len(names), bool)
         member[person] = used
@@ -60,10 +62,10 @@ def taught(
     params: Mapping[str, Any] | None = None,
     among: Array | None = None,
 ) -> Scores:
-    """The scores of an attack that knows some memberships: of each part's people by one who knows the other parts'.
+    """Scores of an attack that knows some memberships. It scores the people of each part and knows the other parts.
 
-    Nothing is known of people who are not `among` those asked about; their score is 0. The membership of
-    those whom an attack scores is never handed to it.
+    An attack is never given the membership of people whom it scores. People who are not `among` those asked about are
+    neither scored nor known; their score is 0.
     """
     among = np.ones(len(pooled), bool) if among is None else among
     scores = np.zeros(len(pooled))
@@ -84,7 +86,7 @@ def rehearsed(
     threat: Threat,
     params: Mapping[str, Any] | None = None,
 ) -> Evidence:
-    """As `taught`, within each half alone: what is chosen by it on one half owes nothing to the other's memberships."""
+    """Evidence as by `taught`, but within each half, so the choice on one half uses no membership of the other half."""
     rows: list[Evidence] = []
     for half in (halves.first, ~halves.first):
         claim = taught(attack, view, pooled, used, halves.part, seed, threat, params, half)
@@ -93,11 +95,11 @@ def rehearsed(
 
 
 def on_one_scale(evidence: Evidence, part: Array) -> Evidence:
-    """Scores as the share of the controls of the same view and part that lie below them, ties half.
+    """The evidence with each score replaced by the share of controls of its view and part below it; ties count half.
 
-    `part` (n,) numbers the parts of the people by item, as where each half of them was scored by a classifier, or an
-    attack, of its own. One threshold then is about each part's own; between members and controls of a part nothing
-    changes order.
+    `part` (n,) is the part of each item. Each part may have been scored by another classifier or attack, on another
+    scale. After this, one threshold means the same in each part. Within a part the order of members and controls does
+    not change.
     """
     scores_ = evidence.score.copy()
     parts = part[evidence.item.astype(int)]
@@ -118,11 +120,11 @@ def decide(
     possible: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
 ) -> Judged:
-    """The deciding finding with its evidence: each half's people judged by what is chosen on the other half.
+    """The deciding finding with its evidence: each half of the people is judged by the attack chosen on the other half.
 
-    `candidates` is each attack's evidence, all cells; `rehearsals` has, for an attack that knows some memberships,
-    that by which it is chosen. `possible` names all that might have been run: where one of them could not, the
-    finding is flagged and never passes, since what did not run may be the stronger.
+    `candidates` is each attack's evidence in all cells. `rehearsals` is the evidence that chooses an attack which knows
+    some memberships. `possible` names all attacks that fit. If one of them did not run, the finding is flagged and
+    never passes, because that attack may be stronger.
     """
     controls = next(iter(candidates.values())).cell("true", "unused")
     fpr = findings_.false_positive_rate(len(np.unique(controls.cluster)))
@@ -154,15 +156,15 @@ def decide(
 
 
 def _of(evidence: Evidence, people: Array) -> Evidence:
-    """The rows of those `people` (n,) bool, all cells."""
+    """The rows of these `people` (n,) bool, in all cells."""
     return evidence.where(people[evidence.item.astype(int)])
 
 
 def _strength(evidence: Evidence, fpr: float) -> tuple[float, float]:
-    """The lower bound of the excess of TPR over FPR, or 0 where it is not sure; then the lower bound of the AUC.
+    """The lower bound of the excess of TPR over FPR, at least 0, and the lower bound of the AUC.
 
-    A bound does not let a noisy attack pass for the strongest. Where none is surely above 0 at so low a false-positive
-    rate, all thresholds together still show which attack sees a weak leak.
+    With lower bounds a noisy attack is not taken for the strongest. If no excess is surely above 0, the AUC decides: it
+    uses all thresholds and shows which attack detects a weak leak.
     """
     used, unused = (evidence.cell("true", g) for g in ("used", "unused"))
     if not len(used) or not len(unused):

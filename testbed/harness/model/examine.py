@@ -1,4 +1,4 @@
-"""A released model: membership by whoever may ask it or train such models, other secrets, and what it stores."""
+"""The examination of a released model: membership, further risks, and its structure."""
 
 from __future__ import annotations
 
@@ -25,20 +25,21 @@ from testbed.subjects.predictors.subject import Subject
 def examine(
     subject: Subject, options: Options | None = None, progress: Callable[[str], None] = lambda _: None
 ) -> tuple[list[Finding], dict[str, Evidence]]:
-    """Findings and their evidence. What decides on membership is chosen on half of the people, judged on the rest.
+    """Findings and their evidence. Every attack on a model that is granted what it needs is run.
 
-    Candidates are the attacks that train such models, where they can be trained, or else those on the answers alone;
-    a classifier that knows some memberships is always one (`harness.model.deciding`). Every attack on a model that is
-    granted what it needs is run. Raises `UsageError` for a secret that is no input.
+    The deciding membership attack is chosen on one half of the people and judged on the other half
+    (`harness.model.deciding`). Candidates are the attacks that train models of this kind, if these can be trained, and
+    else the attacks on answers alone. Attacks that know some memberships are always candidates. Raises `UsageError`
+    for a secret that is no input.
     """
     options = options or Options()
-    risks.chosen_secrets(subject, options.secrets)  # a misspelt one stops here, before anything is asked or trained
+    risks.chosen_secrets(subject, options.secrets)  # stops at a misspelt secret before anything is asked or trained
     judged = list(_checks(ModelAudit.of(subject, options, progress)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
     structural: list[Finding] = []
     if options.attack is None:
-        with suppress(Unavailable):  # where a budget of queries is spent
+        with suppress(Unavailable):  # if the budget of queries is spent
             structural = structure.checks(*_bare(subject))
     return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
 
@@ -50,7 +51,7 @@ def _checks(audit: ModelAudit) -> Iterator[Judged]:
 
 
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
-    """The model's own answers, its inside, and its people without the number that it predicts, if it predicts one."""
+    """The model by its own answers, the fitted object, and the members (without the number that a model predicts)."""
     predict = subject.model.numbers
     if predict is None:
         return subject.model, subject.estimator, subject.members
@@ -60,9 +61,9 @@ def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
 
 
 def comparable(subject: Subject, seed: int) -> bool:
-    """Are members and controls alike where the model is not asked? By a forest's out-of-fold AUC, at 99 %.
+    """Are members and controls similar, if the model is not asked? By a forest's out-of-fold AUC, at 99 %.
 
-    Of a table of predictions only the classes, or the true numbers, are compared.
+    For a table of predictions, only the classes or the true numbers are compared.
     """
     groups = (subject.members, subject.controls)
     classes = np.concatenate([np.eye(subject.model.classes)[g.y] for g in groups])

@@ -1,4 +1,4 @@
-"""Membership in a model's training data: every attack in every cell, and which of them decides."""
+"""Membership in a model's training data: every attack in every cell, and the one that decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from testbed.harness.model.references import certain_nearby
 
 
 def membership(audit: ModelAudit) -> Iterator[Judged]:
-    """The deciding finding, then every attack's, then groups of people, and records at risk."""
+    """The deciding finding, each attack's findings, then findings by group of people, and records at risk."""
     judged: list[Judged] = []
     candidates: list[tuple[Attack, Judged]] = []
     for attack, plan in membership_plans(audit):
@@ -54,7 +54,7 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
 
 
 def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
-    """One attack in every cell: its TPR and AUC, or the rates of an attack that says yes or no."""
+    """One attack in every cell: its TPR and AUC, or its rates if it answers yes or no."""
     crosses = "some_memberships" in attack.needs
     rows = attempt(plan, lambda: _crossed(attack, plan, audit) if crosses else _asked(attack, plan, audit), _measured)
     if rows.evidence is None or plan.metric == "rate":
@@ -65,16 +65,16 @@ def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
 
 
 def _measured(plan: Plan, rows: Evidence) -> Finding:
-    """The rates of an attack that says yes or no, so that there is no threshold to choose; else the TPR."""
+    """The finding of one attack: rates if it answers yes or no, because it then needs no threshold; else the TPR."""
     return measures.rates(plan, rows) if plan.metric == "rate" else measures.membership(plan, rows)
 
 
 def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
-    """Evidence of all cells: the same question, to each cell's model."""
+    """Evidence of all cells: the same question is asked to the model of each cell."""
     people = audit.pooled
     views: dict[Cell, Predictor] = {**audit.views}
     if (asks := attack.traits.get("asks")) is not None:
-        # A positive control that knows its people and none of their copies would not be asked about them.
+        # This attack asks about changed copies of people, so the positive control must know copies too.
         draws = asks == "copies"
         views["positive"] = certain_nearby(people, audit.used, audit.subject.model.classes, draws=draws)
     if asks == "rough" and audit.population is not None:
@@ -92,7 +92,7 @@ def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
 
 
 def _crossed(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
-    """Evidence of an attack that knows some memberships: each half of the people scored by one who knows the other."""
+    """Evidence of an attack that knows some memberships: it scores each half of the people and knows the other half."""
     half = audit.halves.first.astype(int)
 
     def scored(view: Predictor) -> Scores:
@@ -103,7 +103,7 @@ def _crossed(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
 
 
 def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> Judged:
-    """The deciding finding: chosen on one half of the people, judged on the other; unmeasured where nothing ran."""
+    """The deciding finding: chosen on one half of the people, judged on the other. Unmeasured if no attack ran."""
     ran = {one.plan.attack: one.evidence for _, one in candidates if one.evidence is not None}
     params = {one.plan.attack: one.plan.params for _, one in candidates}
     if not ran:
@@ -121,7 +121,7 @@ def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> 
 
 
 def recognised(audit: ModelAudit) -> Judged:
-    """How many records many shadow models recognise; the shadow models are those of the attacks."""
+    """The finding on records that many shadow models recognise. It uses the shadow models of the attacks."""
     rng = keyed_rng(audit.seed, "recipe")
     recipe, view = audit.recipes["true"], audit.views["true"]
     try:

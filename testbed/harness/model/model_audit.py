@@ -1,4 +1,4 @@
-"""A model under audit as one value: who is asked about, the view of every cell, and who attacks."""
+"""A model under audit as one value: the people asked about, the view in every cell, and the threat."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How an audit is done: shadow models an attack trains, the secrets asked about, the smallest group shown."""
+    """Options of an audit: shadow models an attack trains, secrets asked about, the smallest group shown, the seed."""
 
     shadows: int = 16
     secrets: Sequence[str] = ()
     min_cell: int = MIN_CELL
     seed: int = 0
     deciding_only: bool = False
-    """Only attacks that may decide on membership."""
+    """True if only membership attacks that may decide are run."""
     attack: str | None = None
-    """One attack alone, by name: nothing then decides."""
+    """The name of one attack to run alone. Nothing then decides."""
 
 
 @dataclass(frozen=True, slots=True)
 class ModelAudit:
-    """Everything that a check asks for. `pooled` are members and controls in a drawn order, `used` who is a member.
+    """Everything that a check needs. `pooled` are members and controls in random order; `used` (n,) marks the members.
 
-    `views` and `recipes` hold one entry a cell. The blind cell is a model of the same recipe, trained on other people,
-    where both are at hand; the `population` is without them. The positive control is a model that is certain of its
-    training data, and otherwise answers as the audited one.
+    `views` and `recipes` have an entry for each cell. The blind cell is a model of the same recipe trained on other
+    people, if a recipe and enough people are available; the `population` is without these people. The positive control
+    is a model that is certain about its training data, and otherwise answers as the audited one.
     """
 
     subject: Subject
@@ -60,10 +60,10 @@ class ModelAudit:
 
     @staticmethod
     def of(subject: Subject, options: Options, progress: Progress) -> ModelAudit:
-        """The audit of a subject: asks the model about everybody once, and trains the blind model."""
+        """The audit of a subject. It asks the model about everybody once, and trains the blind model."""
         seed = options.seed
         pooled, used = _pool(subject, seed)
-        with suppress(Unavailable):  # where a budget of queries does not cover them
+        with suppress(Unavailable):  # if a budget of queries does not cover everybody
             subject.model.ask(pooled)
         subject = replace(subject, model=_for_inventions(subject.model))
         views: dict[Cell, Predictor] = {"true": subject.model}
@@ -87,7 +87,7 @@ class ModelAudit:
 
 
 def knowledge(subject: Subject) -> frozenset[str]:
-    """What the attackers on a subject know beforehand, as a threat states it."""
+    """The knowledge that attackers on this subject have beforehand, in the words of `Threat`."""
     knows = {"target_records", "some_memberships"}
     knows |= {"auxiliary"} if subject.others is not None else set()
     knows |= {"recipe"} if subject.recipe is not None else set()
@@ -106,7 +106,7 @@ def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:
 def _blind(
     subject: Subject, recipe: Recipe, others: Cohort, pooled: Cohort, seed: int
 ) -> tuple[Predictor | None, Cohort]:
-    """A model of other people, or None where none can be trained, and the population that is left."""
+    """A model trained on other people, or None if none can be trained, and the remaining population."""
     _, person = np.unique(others.persons, return_inverse=True)
     place = keyed_rng(seed, "blind people").permutation(person.max() + 1)[person]
     shuffled = np.argsort(place, kind="stable")
@@ -122,11 +122,14 @@ def _blind(
     return blind, others.take(rest) if len(rest) > 1 else others
 
 
-REFUSES = Unavailable("refuses_records", "a model that also answers about records that nobody has")
+REFUSES = Unavailable("refuses_records", "a model that also answers about invented records")
 
 
 def _for_inventions(model: Predictor) -> Predictor:
-    """The model, known to answer about the people, where an attack asks about others whom it may refuse."""
+    """The model, but it raises `Unavailable` if it refuses records.
+
+    It has already answered about the people themselves, so only an attack's invented records can be refused.
+    """
     predict, signed = model.numbers, model.errors
 
     def ask(people: Cohort) -> Array:

@@ -1,4 +1,4 @@
-"""The fitted models within a scikit-learn model, each with the records as they reach it."""
+"""The fitted models inside a scikit-learn model, each with its own inputs."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from testbed.core import Array
 from testbed.subjects.predictors.estimator import named
 
 WRAPPED = ("best_estimator_", "regressor_", "base_estimator_", "estimator_", "estimator")
+"""Attributes that hold the model inside another one, in the order in which they are tried."""
 DEEPEST = 8
+"""Levels of models inside models that are searched."""
 Part: TypeAlias = tuple[Any, Array]
+"""A fitted model, and its inputs (n, features)."""
 
 
 def parts(estimator: Any, x: Array) -> list[Part]:
-    """Models and transformers that hold what was learnt, and their inputs (n, features) of the records `x`.
+    """The fitted models and transformers inside an estimator, each with its inputs for the records `x`.
 
-    Searches, pipelines, columns' transformers, votes, stacks, bags, calibrated and one-against-rest models are gone
-    through; a forest or boosted trees are one model. What does not take its input is left out.
+    The search opens parameter searches, pipelines, column transformers, voting, stacking, bagging, calibrated and
+    one-against-rest models. A forest, or boosted trees, count as one model. A part that refuses its inputs is left out.
     """
     return [*_within(estimator, x, 0)]
 
@@ -28,11 +31,11 @@ def parts(estimator: Any, x: Array) -> list[Part]:
 def _within(estimator: Any, x: Array, deep: int) -> Iterator[Part]:
     if deep > DEEPEST or isinstance(estimator, str) or estimator is None:
         return
-    if hasattr(estimator, "apply") or not hasattr(estimator, "get_params"):  # trees together, or no estimator at all
+    if hasattr(estimator, "apply") or not hasattr(estimator, "get_params"):  # a forest, or no estimator at all
         yield estimator, x
         return
     inner: list[Part] = []
-    with suppress(Exception):  # a step may refuse these records, in whatever way
+    with suppress(Exception):  # a step may refuse these records, with any error
         inner += _steps(estimator, x)
     for one, own in inner:
         yield from _within(one, own, deep + 1)
@@ -41,7 +44,7 @@ def _within(estimator: Any, x: Array, deep: int) -> Iterator[Part]:
 
 
 def _steps(estimator: Any, x: Array) -> Iterator[Part]:
-    """What an estimator is made of, one level down; nothing of one that is itself the model."""
+    """The parts of an estimator, one level down. Nothing if the estimator is itself a model without parts."""
     if hasattr(estimator, "named_steps"):
         for _, step in estimator.steps[:-1]:
             yield step, x
@@ -66,7 +69,7 @@ def _steps(estimator: Any, x: Array) -> Iterator[Part]:
         for name in WRAPPED:
             within = getattr(estimator, name, None)
             if hasattr(within, "get_params"):
-                chosen = getattr(estimator, "support_", None)  # of features that were selected
+                chosen = getattr(estimator, "support_", None)  # the features that were selected
                 yield within, x if chosen is None else x[:, chosen]
                 return
 

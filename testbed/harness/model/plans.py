@@ -1,4 +1,4 @@
-"""Which attacks on a model are planned: all whose subject is a model and which the threat grants what they need."""
+"""The plan of a model audit: all attacks on models to which the threat grants what they need."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUGH = "people who are roughly known"
 
 
 def fits(attack: Attack, audit: ModelAudit) -> bool:
-    """Is this attack granted what it needs, and does the model answer in the form that it reads?"""
+    """Does the threat grant what this attack needs, and does the model answer in a form that the attack reads?"""
     answers = audit.subject.model.numbers is None or not attack.traits.get("classes_only")
     return attack.needs <= audit.threat.knows and answers
 
@@ -42,16 +42,19 @@ def chosen(audit: ModelAudit) -> list[Attack]:
 
 
 def may_decide(attack: Attack, audit: ModelAudit) -> bool:
-    """Is it a candidate for the deciding finding? Attacks that train such models are, where they can be trained; else
-    those on the answers alone; and always those that know some memberships."""
+    """Is this attack a candidate for the deciding finding?
+
+    Candidates are attacks that train models of this kind, if these can be trained, and else attacks on answers alone.
+    Attacks that know some memberships are always candidates.
+    """
     trains = "recipe" in attack.needs
     return attack.decides and (trains == (audit.subject.recipe is not None) or "some_memberships" in attack.needs)
 
 
 def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
-    """Each attack on membership with its plan, and those that train shadow models also offline.
+    """Each membership attack with its plan. An attack with an offline variant has two plans.
 
-    Attacks that ask about many noisy copies come last, since they may spend a budget of queries.
+    Attacks that ask about many noisy copies come last, because they may spend the budget of queries.
     """
     fitting = [a for a in chosen(audit) if a.claim is Scores]
     for attack in sorted(fitting, key=lambda a: (a.traits.get("asks") == "copies", a.rule)):

@@ -1,4 +1,4 @@
-"""Whose membership shows: groups of people beside each other, and how many records are recognised time and again."""
+"""Whose membership is exposed: findings by group of people, and the share of records that most models expose."""
 
 from __future__ import annotations
 
@@ -19,12 +19,18 @@ from testbed.findings.schema import four_digits
 from testbed.harness.cells import Judged, unmeasured
 
 SHARE, NEIGHBOUR = 0.05, 5
+"""Share of people who count as outliers, and the nearest neighbour whose distance decides."""
 GROUP_FPR = 0.1
+"""False-positive rate of the threshold for findings by group."""
 FALSE_ALARM = 0.05
+"""False-positive rate at which a shadow model recognises a record."""
 OFTEN = 0.5
+"""Share of the models trained with a record that must recognise it, for the record to be at risk."""
 TOSSES = 5
+"""Repetitions of the control, in which coins decide which models count as trained with a record."""
 OUTLIERS = "outliers"
 MOST_CLASSES = 20
+"""Classes up to which each one is a group."""
 GROUPS: tuple[Group, Group] = ("used", "unused")
 OFTEN_PLAN = Plan(
     rule="TB-MEMBERSHIP-840", risk="membership", attack="records_at_risk", metric="rate", unit="record", primary=False
@@ -40,12 +46,12 @@ def by_group(
     min_cell: int = MIN_CELL,
     design: float = 1.0,
 ) -> list[Judged]:
-    """The deciding attack's answers once more, by class and for outliers, at one threshold for all.
+    """Findings of the deciding attack for each class and for outliers, at the same threshold. They inform.
 
-    The threshold is where a tenth of all controls are accused. Groups of fewer than `min_cell` people on either side
-    say nothing; where that is one class alone, neither does the smallest other, from which it could be worked out.
-    p-values are Holm-adjusted over the groups; the findings inform. The number of guesses is divided by `design`, a
-    design effect of the scores.
+    The threshold accuses a tenth of all controls. A group with fewer than `min_cell` members or controls is not shown.
+    If only one class is too small, the smallest other class is not shown either, because the hidden one could be
+    computed from it. p-values are Holm-adjusted over the groups. The number of guesses is divided by `design`, a design
+    effect of the scores.
     """
     groups = _groups(pooled, used, described)
     hidden = _hidden(groups, pooled, used, min_cell)
@@ -56,7 +62,8 @@ def by_group(
     for number, (name, mine) in enumerate(groups.items(), 1):
         plan = Plan(rule=numbered(OFTEN_PLAN.rule, number), risk="membership", attack=attack, target=name)
         if name in hidden:
-            judged.append(unmeasured(plan, Unavailable("small_group", f"{min_cell} or more people on either side")))
+            needs = f"{min_cell} or more members, and as many controls, in this group"
+            judged.append(unmeasured(plan, Unavailable("small_group", needs)))
             continue
         rows = true.where(mine[true.item.astype(int)])
         rows = _judged(rows, accused(rows.score))
@@ -72,7 +79,7 @@ def by_group(
 
 
 def _hidden(groups: dict[str, Array], pooled: Cohort, used: Array, min_cell: int) -> set[str]:
-    """Groups too small to be shown, and the class by whose size a single hidden one would be known."""
+    """Names of the groups that are too small to show. A single hidden class hides the smallest other class too."""
     people = {
         name: min(len(np.unique(pooled.persons[mine & side])) for side in (used, ~used))
         for name, mine in groups.items()
@@ -91,7 +98,7 @@ def _judged(rows: Evidence, success: Array) -> Evidence:
 
 
 def _groups(pooled: Cohort, used: Array, described: bool) -> dict[str, Array]:
-    """By name, who of the pooled people (n,) bool is in each group; none by class where there is one class alone."""
+    """Which of the pooled people (n,) bool are in each group, by name. A single class is no group."""
     classes = np.unique(pooled.y)
     made: dict[str, Array] = {}
     if 1 < len(classes) <= MOST_CLASSES:
@@ -99,13 +106,13 @@ def _groups(pooled: Cohort, used: Array, described: bool) -> dict[str, Array]:
     if described and used.sum() > NEIGHBOUR:
         distance = _neighbour(pooled, used)
         far = distance >= np.quantile(distance, 1 - SHARE)
-        if far.mean() <= 2 * SHARE:  # else most are equally far, and nobody stands out
+        if far.mean() <= 2 * SHARE:  # else many are equally far away, and nobody stands out
             made[OUTLIERS] = far
     return made
 
 
 def _neighbour(pooled: Cohort, used: Array) -> Array:
-    """How far each record (n,) is from the fifth nearest record of other people in the training data."""
+    """The distance (n,) of each record to the fifth nearest record of other people in the training data."""
     x = StandardScaler().fit_transform(pooled.x.reshape(len(pooled), -1))
     theirs = pooled.persons[used]
     most = int(np.unique(theirs, return_counts=True)[1].max())
@@ -116,11 +123,11 @@ def _neighbour(pooled: Cohort, used: Array) -> Array:
 
 
 def risk(made: Shadows) -> Array:
-    """The share (n,) of the shadows trained with each record by which it is recognised.
+    """The share (n,) of the shadow models trained with a record that recognise it.
 
-    Each shadow in turn is the model under attack, and the others say what its confidence would be without the record
-    and with it (LiRA's normal likelihoods, one variance for all). It is recognised where it scores so high that of the
-    records that this shadow was not trained with one in twenty does.
+    Each shadow model in turn is attacked. The others show how confident a model is with and without the record
+    (LiRA's normal likelihoods, with one variance for all records). A model recognises a record if the record's score
+    is above the threshold that only one in twenty records reaches which were not in its training data.
     """
     floor = finest(made.shadow)
     said, included = confidence(made.shadow, floor), made.included
@@ -137,9 +144,10 @@ def risk(made: Shadows) -> Array:
 
 
 def by_coins(made: Shadows, persons: Array, rng: np.random.Generator) -> Shadows:
-    """The same answers, had a coin for each person and pair of shadows decided which of the two holds the record.
+    """The same answers, but a coin decides for each person and pair of shadow models which of the two held the records.
 
-    What recurs by chance, or because a record is unlike others, recurs there as well; what models keep does not.
+    A record that is recognised by chance, or because it is unlike others, is recognised here too. A record that models
+    memorise is not.
     """
     person = np.unique(persons[made.order], return_inverse=True)[1]
     coins = rng.random((len(made.included) // 2, person.max() + 1)) < 0.5
@@ -147,7 +155,7 @@ def by_coins(made: Shadows, persons: Array, rng: np.random.Generator) -> Shadows
 
 
 def _level(said: Array, chosen: Array) -> tuple[Array, float]:
-    """Each record's mean over the models chosen, and one standard deviation about these for all records."""
+    """Each record's mean over the models chosen, and one standard deviation around these means for all records."""
     count = np.maximum(chosen.sum(0), 1)
     mean = (said * chosen).sum(0) / count
     squares = ((said - mean) ** 2 * chosen).sum()
@@ -155,9 +163,9 @@ def _level(said: Array, chosen: Array) -> tuple[Array, float]:
 
 
 def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -> Judged:
-    """How many training records are recognised by half or more of the models that are trained with them; informs.
+    """The share of training records that half or more of the models trained with them recognise. It informs.
 
-    The control says how many are where coins decide which models count as trained with them, the mean over five tosses.
+    In the control, coins decide which models count as trained with a record. It is the mean over five repetitions.
     """
     persons = np.unique(pooled.persons[used], return_inverse=True)[1]
     own = risk(made)[used]
@@ -170,7 +178,7 @@ def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -
     share, control = (statistics.proportion(c.success, persons) for c in cells)
     said, chance = (findings_.percent(findings_.estimate("rate", v, "record")) for v in (share, control))
     plain = (
-        f"{said} of training records are recognised by half or more of the models that such training makes of them, "
-        f"at {FALSE_ALARM:.0%} false alarms; where coins decide which models count as made of them, {chance} are."
+        f"An attacker with {FALSE_ALARM:.0%} false alarms recognises {said} of training records in half or more of "
+        f"the models trained with them. If coins decide which models count as trained with them, it is {chance}."
     )
     return Judged(OFTEN_PLAN, findings_.diagnostic(OFTEN_PLAN, share, control, plain), Evidence.join(*cells))

@@ -1,4 +1,4 @@
-"""Models known to leak or to know nothing: positive controls and blind cells."""
+"""Reference models that are known to leak, or to know nothing: for positive controls and blind cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ if TYPE_CHECKING:
 
 
 CERTAIN = 0.999
+"""Probability that a certain model gives to the class of its own people."""
 
 
 def certain(people: Cohort, otherwise: Predictor) -> Predictor:
-    """A model that gives its people's classes with certainty, and of all others says what another model says."""
+    """A model that gives its own people's classes with certainty, and answers about others as another model does."""
     held = {row.tobytes() for row in people.x}
 
     def ask(asked: Cohort) -> Array:
@@ -32,10 +33,10 @@ def certain(people: Cohort, otherwise: Predictor) -> Predictor:
 
 
 def certain_nearby(pooled: Cohort, used: Array, classes: int, draws: bool = True) -> Predictor:
-    """A model that gives a record the class of the nearest of the people it was trained on, `used` of those `pooled`.
+    """A model that gives a record the class of the nearest person, if this person is one of its own (`used`).
 
-    Where somebody else of them is nearer it draws a class by the record's contents, or, where it `draws` none, holds
-    all to be as likely.
+    If another of the `pooled` people is nearest, it draws a class by a hash of the record. Without `draws`, it gives
+    all classes the same probability instead.
     """
     x = pooled.x.reshape(len(pooled), -1).astype(np.float64)
     spread = np.where(x.std(0) > 0, x.std(0), 1)
@@ -51,12 +52,12 @@ def certain_nearby(pooled: Cohort, used: Array, classes: int, draws: bool = True
 
 
 def ignorant(classes: int) -> Predictor:
-    """A model that says nothing: every class is as likely."""
+    """A model that knows nothing: all classes have the same probability."""
     return Predictor(lambda people: np.full((len(people), classes), 1 / classes), classes)
 
 
 def nearest_mean(people: Cohort, classes: int) -> Predictor:
-    """A model that is the surer of a class the nearer its mean is: its representatives are the means."""
+    """A model that gives a class more probability the nearer the class's mean is. Its representatives are the means."""
     x = people.x.reshape(len(people), -1).astype(np.float64)
     spread = np.where(x.std(0) > 0, x.std(0), np.inf)
     overall = x.mean(0)

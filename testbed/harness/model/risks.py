@@ -1,4 +1,4 @@
-"""What else a released model gives away: a person's hidden attribute, what its classes look like, and itself."""
+"""Further risks of a released model: attribute inference, class inversion, and stealing the model."""
 
 from __future__ import annotations
 
@@ -41,14 +41,17 @@ from testbed.harness.model.references import certain, ignorant, nearest_mean
 from testbed.subjects.predictors.subject import Subject
 
 MOST_SECRETS = 5
+"""Secrets that are tried if the user names none."""
 MOST_VALUES = 20
+"""Values that a named secret may have."""
 FEW_VALUES = 6
+"""Values that a secret may have if the user names none."""
 BUDGETS = (0.03, 0.1, 0.3, 1.0)
-"""Of the attacker's records, the shares that are asked about."""
+"""Query budgets of a stealing attack, as shares of the attacker's records."""
 
 
 def further(audit: ModelAudit) -> Iterator[Judged]:
-    """Attribute inference, and of a model with classes class inversion and stealing, all of which inform."""
+    """Findings on attribute inference, and for a model with classes on class inversion and stealing. All inform."""
     classes = audit.subject.model.classes
     nothing = ignorant(classes)
     views: dict[Cell, Predictor] = {
@@ -71,9 +74,9 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
 
 
 def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
-    """The places of the secrets named, or of up to five inputs with the fewest values.
+    """The places of the secrets named, or else of up to five inputs with the fewest values.
 
-    Raises `UsageError` for an input that does not exist or takes more values than can be tried.
+    Raises `UsageError` for an input that does not exist, or has too few or too many values.
     """
     x = np.concatenate([subject.members.x, subject.controls.x])
     values = [len(np.unique(x[:, j])) for j in range(len(subject.features))]
@@ -89,7 +92,7 @@ def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
         raise UsageError(
             "TB-SUBJECT-036",
             f"The input {subject.features[many[0]]!r} has {values[many[0]]} values.",
-            f"Each value that a secret might have is tried; from 2 to {MOST_VALUES} can be.",
+            f"The attack tries each value of a secret, so a secret must have 2 to {MOST_VALUES} values.",
             "Name another input, or leave --secrets out.",
         )
     if named:
@@ -99,7 +102,7 @@ def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
 
 
 def _attribute(plan: Plan, audit: ModelAudit, views: Mapping[Cell, Predictor], column: int) -> Judged:
-    """The same question about members and controls, asked of the model and of one that was made of other people."""
+    """Attribute inference of one input: the same question about members and controls, in every cell."""
     pooled = audit.pooled
     truth = pooled.x[:, column].copy()
     candidates = np.unique(truth)
@@ -116,7 +119,10 @@ def _attribute(plan: Plan, audit: ModelAudit, views: Mapping[Cell, Predictor], c
 
 
 def _classes(plan: Plan, audit: ModelAudit) -> Judged:
-    """Representatives judged against members' and controls' classes; the positive control is a nearest-mean model."""
+    """Class inversion: each class's representative is compared with the members and the controls of that class.
+
+    The positive control is a nearest-mean model.
+    """
     subject, classes = audit.subject, audit.subject.model.classes
     held = np.concatenate([subject.members.x, subject.controls.x])
     question = Classes(classes, held.min(0), held.max(0))
@@ -137,10 +143,10 @@ def _classes(plan: Plan, audit: ModelAudit) -> Judged:
         finding = findings_.rates(plan, rows)
         measure, blind = finding.measure, finding.baseline
         plain = (
-            f"An attacker who asks the model for a typical record of each of its {classes} classes gets one that looks "
-            f"most like that class's people for {findings_.percent(measure)} of the classes; without the model, for "
-            f"{findings_.percent(blind)}. This is a property of the class, and of single people only where a class is "
-            "one person."
+            f"An attacker uses the model to construct a typical record of each of its {classes} classes. This record "
+            f"is most similar to the people of its own class for {findings_.percent(measure)} of the classes. Without "
+            f"the model the attacker reaches {findings_.percent(blind)}. This reveals a property of the class. It is "
+            "about a single person only if the class is one person."
         )
         return finding.model_copy(update={"plain": plain})
 
@@ -148,10 +154,10 @@ def _classes(plan: Plan, audit: ModelAudit) -> Judged:
 
 
 def _stolen(plan: Plan, audit: ModelAudit) -> Judged:
-    """How often a substitute agrees with the model on people that neither was trained on, by queries spent.
+    """Stealing: how often a substitute agrees with the model on people that neither was trained on, by query budget.
 
-    The control is a substitute trained on the true classes of the same records, which never asked the model; the
-    positive control steals a linear model.
+    The control is a substitute that never asks the model: it is trained on the true classes of the same records. The
+    blind cell predicts the commonest class for everybody. The positive control steals a linear model.
     """
     try:
         pool, judged, budgets = _asked_and_judged(audit)
@@ -185,18 +191,18 @@ def _stolen(plan: Plan, audit: ModelAudit) -> Judged:
         f"{b}: {100 * r.value:.0f} % ({100 * a:.0f} %)" for b, r, a in zip(budgets, rates, accuracy, strict=True)
     )
     plain = (
-        f"A substitute trained on {most} answers gives {findings_.percent(finding.measure)} of other people the same "
-        f"class as the model; one trained on the true classes, without asking, {findings_.percent(finding.control)}. "
-        f"By queries, agreement (and accuracy): {told}."
+        f"A substitute trained on {most} answers of the model gives {findings_.percent(finding.measure)} of other "
+        "people the same class as the model. A substitute that never asks the model, but is trained on the true "
+        f"classes, reaches {findings_.percent(finding.control)}. Agreement (and accuracy) by number of queries: {told}."
     )
     update = {"plain": plain, "series": [_by_queries(budgets, rates)]}
     return Judged(plan, finding.model_copy(update=update), evidence)
 
 
 def _asked_and_judged(audit: ModelAudit) -> tuple[Cohort, Cohort, tuple[int, ...]]:
-    """Whom the attacker asks about, whom substitutes are judged on, and how many queries are spent, step by step.
+    """The people the attacker asks about, the people on whom substitutes are judged, and the query budgets.
 
-    Raises `Unavailable` where there are too few records, or records of one class alone, to ask about.
+    Raises `Unavailable` if there are too few records to ask about, or if all have the same class.
     """
     pool, judged = audit.population, audit.subject.controls
     if pool is None:
@@ -212,7 +218,7 @@ def _asked_and_judged(audit: ModelAudit) -> tuple[Cohort, Cohort, tuple[int, ...
 
 
 def _linear(pool: Cohort, classes: int) -> Predictor:
-    """A linear model of these people, which is easy to steal."""
+    """A linear model trained on these people. It is easy to steal."""
     linear: Any = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
     linear.fit(pool.x.reshape(len(pool), -1), pool.y)
 

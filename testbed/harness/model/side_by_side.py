@@ -1,4 +1,4 @@
-"""Models of several kinds, data sets and degrees of over-fitting, and how what they give away moves together."""
+"""Several kinds of models on several data sets, with and without over-fitting: which of their leaks rise together?"""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ MODELS: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
         lambda: MLPClassifier((64, 64), alpha=1e-6, max_iter=400, tol=1e-6, random_state=0),
     ),
 }
-"""Of each kind a model that is held back, and one that is let go."""
+"""For each kind of model, one that is kept from over-fitting ("held back"), and one that is not ("let go")."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One subject, how much better it does on its own people (`gap`), and what came of each attack."""
+    """One subject, its `gap` (accuracy on its own people minus accuracy on others), and the findings on it."""
 
     name: str
     gap: float
@@ -59,7 +59,10 @@ class Audited:
 
 
 def subjects(names: Sequence[str], people: int, seed: int) -> Iterator[tuple[str, float, Subject]]:
-    """Every model on every data set, each trained on `people` or a third of all; its name, gap and subject."""
+    """The name, gap and subject of every model on every data set.
+
+    Each is trained on `people` people, or on a third of the data set if this is fewer.
+    """
     for name in names:
         known = source(name)
         size = min(people, len(np.unique(known.people.persons)) // 3)
@@ -70,7 +73,7 @@ def subjects(names: Sequence[str], people: int, seed: int) -> Iterator[tuple[str
         for kind, degrees in MODELS.items():
             for degree, build in zip(("held back", "let go"), degrees, strict=True):
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # that a network stopped early is part of its being held back
+                    warnings.simplefilter("ignore")  # a network that is held back stops early, and warns of it
                     fitted = build().fit(members.x, members.y)
                 gap = float(fitted.score(members.x, members.y) - fitted.score(controls.x, controls.y))
                 subject = Subject(
@@ -92,7 +95,7 @@ def _flat(people: Any) -> Any:
 def audited(
     names: Sequence[str], people: int, shadows: int, seed: int, progress: Callable[[str], None]
 ) -> list[Audited]:
-    """Every subject with the deciding attack on membership, and all others on released models."""
+    """Every subject with its findings: the attacks that may decide on membership, and all other risks of models."""
     made: list[Audited] = []
     for name, gap, subject in subjects(names, people, seed):
         progress(name)
@@ -102,11 +105,14 @@ def audited(
 
 
 def measured(subject: Audited, attack: str, metric: str) -> tuple[float, float] | None:
-    """What an attack reached on a subject and what it reaches blind, means over its findings; None where neither is."""
+    """The rate of an attack on a subject, and its rate without the leak: means over the attack's findings.
+
+    The second is the control's rate, or for class inversion the blind one's. None if nothing was measured.
+    """
     pairs: list[tuple[float, float]] = []
     for f in subject.findings:
         if f.attack.name == attack and isinstance(f.measure, Estimate) and f.measure.metric == metric:
-            # A class is no person: what counts is that the model was asked, and not of whom it was made.
+            # A class is no person, so class inversion is compared with the blind cell and not with the control.
             about_people = isinstance(f.control, Estimate) and attack != "class_inversion"
             without: Measure = f.control if about_people else f.baseline
             if isinstance(without, Estimate):
@@ -117,7 +123,7 @@ def measured(subject: Audited, attack: str, metric: str) -> tuple[float, float] 
 def spearman(one: Array, other: Array, level: float = 0.95) -> Interval:
     """Rank correlation with an interval by Fisher's z and the variance of Bonett and Wright (2000).
 
-    Nothing is known where one of the two never varies, or of fewer than five pairs.
+    The interval is all of [-1, 1] if one of the two is constant, or if there are fewer than five pairs.
     """
     n = len(one)
     if n < 5 or np.ptp(one) == 0 or np.ptp(other) == 0:
@@ -130,9 +136,10 @@ def spearman(one: Array, other: Array, level: float = 0.95) -> Interval:
 
 
 def mean_over(values: Array, made: Sequence[Audited], level: float = 0.95) -> Interval:
-    """Over subjects, with Student's t over data sets: models of one share its people, and are no independent draws.
+    """The mean over subjects with Student's t interval over data sets.
 
-    Of a single data set it is over its models, and holds for it alone.
+    Models of one data set share its people, so they are not independent. With a single data set the interval is over
+    its models, and holds for this data set only.
     """
     of = np.array([a.name.split(",")[0] for a in made])
     means = np.array([values[of == name].mean() for name in np.unique(of)])

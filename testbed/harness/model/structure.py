@@ -1,4 +1,4 @@
-"""What a released model's inside gives away, before anybody attacks it."""
+"""Structural checks of a released model: what its file and its parameters reveal without any attack."""
 
 from __future__ import annotations
 
@@ -21,24 +21,26 @@ from testbed.subjects.predictors.estimator import named
 spatial = cast(Any, _spatial)  # SciPy ships no types
 
 FEW = 10
-"""Groups of fewer people than this are too small to hide in; the usual minimum cell."""
+"""A group of fewer people does not protect its people. It is the usual minimum cell size."""
 DISTINCT = 0.9
+"""Share of distinct predictions from which a model is smooth, and groups of equal predictions say nothing."""
 ROUNDING = 1e-5
+"""Relative difference that still counts as equal, because a model may store numbers in 32 bits."""
 
 
 def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
-    """Does the model keep records, or groups too small to hide in, or more than it needs? These inform.
+    """Findings on the structure of a model: does it store records, small groups, or more than it needs? They inform.
 
-    After SACRO-ML's structural and ante-hoc checks (Preen and Smith 2025, arXiv 2502.09396): small groups with one
-    prediction, small leaves, stored records, degrees of freedom that are left over, and hyper-parameters. `made` is the
-    scikit-learn object itself, or a torch module, or None where only answers are at hand.
+    The checks follow SACRO-ML's structural and ante-hoc checks (Preen and Smith 2025, arXiv 2502.09396): small groups
+    with the same prediction, small leaves, stored records, parameters per record, and hyper-parameters. `made` is the
+    scikit-learn object itself, or a torch module, or None if only answers are available.
     """
     held = parts(made, members.x)
     said = np.round(np.asarray(model.ask(members), dtype=np.float64), 12)
     _, place = np.unique(said, axis=0, return_inverse=True)
     person = np.unique(members.persons, return_inverse=True)[1]
     alike = _people(place.ravel(), person)
-    # A smooth model answers everybody differently, which says nothing.
+    # A smooth model predicts something else for nearly everybody. Groups of one then say nothing.
     few_valued = place.max() + 1 < DISTINCT * len(said)
     found = [
         *(
@@ -48,7 +50,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                     "small_prediction_groups",
                     alike,
                     person,
-                    f"share one prediction with fewer than {FEW} people",
+                    f"have a prediction that fewer than {FEW} people share",
                 )
             ]
             if few_valued
@@ -61,7 +63,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                     "single_class_groups",
                     np.where((said >= 1 - 1e-9).any(1), alike, FEW),
                     person,
-                    f"are among fewer than {FEW} people whose class the model states as certain",
+                    f"have a class that the model gives as certain, and fewer than {FEW} people share this prediction",
                 )
             ]
             if model.classes > 1
@@ -78,7 +80,7 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                 _structural("003", "small_leaves"),
                 share,
                 None,
-                f"In the average tree {share.value:.0%} of training records lie in a leaf of fewer than {FEW} people.",
+                f"In an average tree, {share.value:.0%} of training records are in a leaf of fewer than {FEW} people.",
             )
         )
     stored = _stored(held)
@@ -89,21 +91,21 @@ def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
                 _structural("004", "stored_records"),
                 share,
                 None,
-                f"The model file holds {share.value:.0%} of its training records as they are; whoever has it has them.",
+                f"The model file holds {share.value:.0%} of its training records. Whoever has the file can read them.",
             )
         )
     return [*found, *_freedom(held, len(members)), *_hyper_parameters(held, len(members))]
 
 
 def _freedom(held: list[Part], people: int) -> list[Finding]:
-    """How many parameters there are for each training record; nothing is left over at one or more."""
+    """The finding on parameters per training record, capped at 1. At 1 the model has room to store every record."""
     counts = [count for one, _ in held if (count := parameters(one)) is not None]
     if not counts or not people:
         return []
     count = sum(counts)
     share = min(count / people, 1.0)
     text = (
-        "The model has as many parameters as training records, or more: it has room to keep each of them."
+        "The model has at least as many parameters as training records, so it has room to store each of them."
         if share >= 1
         else f"The model has {share:.2g} parameters for each training record."
     )
@@ -112,9 +114,9 @@ def _freedom(held: list[Part], people: int) -> list[Finding]:
 
 
 def parameters(estimator: Any) -> int | None:
-    """How many numbers were fitted, or None of a kind that is not known.
+    """The number of fitted parameters, or None for an unknown kind of model.
 
-    Of a tree two for each split and all but one probability for each leaf.
+    A tree has two parameters for each split, and for each leaf all class probabilities but one.
     """
     trees = _trees(estimator)
     if trees:
@@ -139,7 +141,7 @@ def parameters(estimator: Any) -> int | None:
 
 
 def _trees(estimator: Any) -> list[Any]:
-    """The trees themselves, of a tree, a forest or gradient boosting; none of anything else."""
+    """The trees of a tree, a forest or gradient boosting. The list is empty for any other model."""
     if hasattr(estimator, "tree_"):
         return [estimator.tree_]
     members = getattr(estimator, "estimators_", ())
@@ -147,8 +149,9 @@ def _trees(estimator: Any) -> list[Any]:
 
 
 SMALLEST_LEAF = 5
+"""Records that a leaf should have at least."""
 Rule = tuple[str, Callable[[Any, int], bool], str]
-"""A parameter, whether a value of it is good for so many people, and which values are."""
+"""A hyper-parameter, a test of its value given the number of people, and the recommended values in words."""
 LEAF: Rule = (
     "min_samples_leaf",
     lambda v, people: bool((v * people if v < 1 else v) >= SMALLEST_LEAF),
@@ -163,11 +166,11 @@ RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("XGB", (("min_child_weight", lambda v, _: v is not None and v >= SMALLEST_LEAF, f"{SMALLEST_LEAF} or more"),)),
     ("KNeighbors", (("n_neighbors", lambda v, _: v >= FEW, f"{FEW} or more"),)),
 )
-"""By how a class's name begins, what its hyper-parameters should be; of trees after SACRO-ML's rules."""
+"""Rules for hyper-parameters, by the beginning of the class's name. Those for trees follow SACRO-ML."""
 
 
 def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
-    """Which hyper-parameters let single records be kept though they need not be; of the kinds that have rules."""
+    """The finding on hyper-parameters that let the model store single records, for models that have rules."""
     judged: dict[tuple[str, str], tuple[bool, str]] = {}
     for estimator, _ in held:
         name = type(estimator).__name__
@@ -187,7 +190,7 @@ def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
     ]
     share = len(broken) / len(judged)
     found = Interval(share, share, share, 1.0, "closed form", len(judged))
-    text = f"Hyper-parameters that let single records be kept: {'; '.join(broken) or 'none'}."
+    text = f"Hyper-parameters that let the model store single records: {'; '.join(broken) or 'none'}."
     return [findings_.diagnostic(_structural("006", "hyper_parameters"), found, None, text)]
 
 
@@ -205,16 +208,16 @@ def _small(number: str, name: str, sizes: Array, person: Array, what: str) -> Fi
 
 
 def _people(group: Array, person: Array) -> Array:
-    """How many different people (n,) are in each record's group."""
+    """The number (n,) of different people in each record's group."""
     pairs = np.unique(np.stack([group, person]), axis=1)
     return np.bincount(pairs[0])[group]
 
 
 def _leaves(held: list[Part]) -> Array | None:
-    """The leaf (n, trees) of each record in each tree, of trees, forests and gradient boosting."""
+    """The leaf (n, trees) of each record in each tree, for trees, forests and gradient boosting. Else None."""
     found: list[Array] = []
     for estimator, x in held:
-        # A torch module has an `apply` of its own, and a booster of linear models has one that it refuses.
+        # A torch module has another method `apply`, and a booster of linear models raises an error in it.
         if hasattr(estimator, "apply") and hasattr(estimator, "fit"):
             with suppress(Exception):
                 leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
@@ -223,10 +226,11 @@ def _leaves(held: list[Part]) -> Array | None:
 
 
 TABLES = ("support_vectors_", "_fit_X", "X_fit_", "X_train_", "X_")
+"""Attributes in which scikit-learn models store training records."""
 
 
 def _stored(held: list[Part]) -> Array | None:
-    """Which records (n,) bool stand in the model itself: support vectors, or a neighbour or kernel model's table."""
+    """Which records (n,) bool the model stores: as support vectors, or in a neighbour or kernel model's table."""
     found: Array | None = None
     for estimator, x in held:
         for name in TABLES:
@@ -239,9 +243,9 @@ def _stored(held: list[Part]) -> Array | None:
 
 
 def _among(table: Array, asked: Array) -> Array:
-    """Which rows (n,) bool stand in a table, gaps and roundings of float32 aside."""
+    """Which rows (n,) bool are in a table, up to rounding in 32 bits. Missing values count as zero."""
     table, asked = np.nan_to_num(table), np.nan_to_num(asked)
-    # On each column's own scale, so that one of large numbers does not hide the others.
+    # Each column has its own scale, so a column of large numbers does not hide the others.
     spread = np.where(asked.std(0) > 0, asked.std(0), 1)
     nearest = table[spatial.cKDTree(table / spread).query(asked / spread)[1]]
     return (np.abs(nearest - asked) <= ROUNDING * (spread + np.abs(asked))).all(1)
