@@ -1,4 +1,4 @@
-"""Attacking a recorded federation, as often as one likes, and judging what the attacks claim."""
+"""Attacks on a recorded federation, and the judgement of their claims. A recording can be attacked many times."""
 
 from __future__ import annotations
 
@@ -23,18 +23,22 @@ from testbed.judge.reconstructions import Similarities
 from testbed.judge.similarity import Similarity, declared
 
 BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
+"""How a finding on single records is computed, by metric; by `measures.membership` for any other metric."""
 SMALLEST_LINE_UP = 100
+"""Look-alikes that a line-up needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
+    """The findings, and by the plan's key their evidence and the reconstructions."""
+
     findings: list[Finding]
     evidence: dict[str, Evidence]
     claims: dict[str, Reconstruction]
 
 
 def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
-    """Every planned attack in every recorded cell, judged. The same for a live run and a replay."""
+    """The findings of every planned attack, judged in every recorded cell. A live run and a replay use it alike."""
     findings: list[Finding] = []
     evidence: dict[str, Evidence] = {}
     claims: dict[str, Reconstruction] = {}
@@ -59,7 +63,7 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
 
 
 def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> Assessed:
-    """The best of these membership attacks as a finding of its own, which comes first and decides; others inform."""
+    """The same, with a new first finding on the best of these membership attacks. It decides, and the others inform."""
     decided = decide(plans, assessed.evidence, assessed.findings, rule, seed)
     if decided is None:
         return assessed
@@ -68,7 +72,7 @@ def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> 
 
 
 def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
-    """Who was used, or which client holds a record; of the latter the question does not name one."""
+    """Evidence on who was used, or on which client holds a record. In the second case the question names no client."""
     truth = recorded.truth
     parts: list[Evidence] = []
     for cell, view in recorded.views.items():
@@ -91,7 +95,7 @@ Asker = Callable[[Plan, Cell], Reconstruction]
 
 
 def _asker(recorded: Recorded) -> Asker:
-    """The claim of a plan's attack on a cell; what two plans ask alike, as cells and a line-up, is run once."""
+    """A function from a plan and a cell to the attack's claim. Two plans with the same attack share one run."""
     truth = recorded.truth
     claims: dict[tuple[str, str, Cell], Reconstruction] = {}
 
@@ -139,7 +143,7 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
 def _positive(
     recorded: Recorded, judged: Callable[[Mapping[Key, Cohort]], Evidence], control: Evidence
 ) -> tuple[Evidence | None, str]:
-    """The positive control, and what is to be said of it: under the same defence where the attack finds that one."""
+    """The positive control's evidence and a sentence on it. Under the same defence, if the attack succeeds there."""
     if "positive" not in recorded.views:
         return None, ""
     known = recorded.truth.batches["positive"]
@@ -151,7 +155,7 @@ def _positive(
 
 
 def _told(finding: Finding, choice: Choice, positive: str) -> Finding:
-    """The finding, saying by which similarity claims were judged; flagged where that could not be chosen."""
+    """The finding with a sentence on the similarity used, and a flag if there were too few batches to choose it."""
     flags = [*finding.validity.flags, *(["similarity_not_chosen"] if choice.unchosen else [])]
     return finding.model_copy(
         update={
@@ -162,7 +166,7 @@ def _told(finding: Finding, choice: Choice, positive: str) -> Finding:
 
 
 def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
-    """Which cells, or words, of which records came back, beside the same guess for everybody: the commonest one."""
+    """The finding on single cells, or words, of records. The blind guess is the commonest value for everybody."""
     truth = recorded.truth
     held, control = truth.batches["true"], truth.batches["control"]
 
@@ -195,7 +199,7 @@ def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
 
 
 def _usual(truth: Truth, plan: Plan) -> Array:
-    """One record of what is commonest among auxiliary people, in each column or at each place."""
+    """One record with the commonest value of each column, or word at each place, among auxiliary people."""
     if plan.metric != "token_recall":
         return marginal_guess(truth.auxiliary, [width for _, width in truth.columns])
     words = truth.auxiliary.x.astype(int)
@@ -203,7 +207,7 @@ def _usual(truth: Truth, plan: Plan) -> Array:
 
 
 def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
-    """One record (features,) of each column's median or commonest category."""
+    """One record (features,) with each column's median or commonest category."""
     made: list[Array] = []
     start = 0
     for width in blocks:
@@ -214,7 +218,7 @@ def marginal_guess(people: Cohort, blocks: Sequence[int]) -> Array:
 
 
 def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
-    """Which exchanges to rebuild. Sizes and labels are in it only where the threat grants them; rows never are."""
+    """The question which exchanges to reconstruct. It has sizes and labels only if the threat grants them; no rows."""
     knows = truth.threat.knows
     return Batch(
         tuple(held),
@@ -227,7 +231,7 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
 
 
 def at_hand(plans: Sequence[Plan]) -> None:
-    """Have what judging these plans needs before anything runs. Raises `InputError` where it cannot be had."""
+    """Fetches the weights that judging these plans needs. Raises `InputError` if they are not available."""
     if any(plan.perceptual for plan in plans):
         from testbed.data.datasets import weights
 

@@ -1,5 +1,5 @@
 # pyright: strict
-"""Which of several attacks decides: chosen on one half of the people, judged on the other half, both ways round."""
+"""The choice of the deciding attack: each half of the people chooses it, and the other half is judged by it."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ count as n / 1.36 (for k unrelated attacks of equal worth 1 + E[max]^2 / (k - 1)
 def chosen(
     plans: Sequence[Plan], evidence_by_rule: Mapping[str, Evidence], seed: int
 ) -> tuple[Plan, Evidence, float] | None:
-    """The attack that decides, its evidence and its design effect; None where no plan has evidence.
+    """The plan of the deciding attack, its evidence and its design effect. None if no plan has evidence.
 
-    Half of the people, members and controls alike, chooses by the lower bound of the excess; the choice is judged on
-    the other half. Every cell of a half is that of its attack. Scores of different attacks have no common scale: a
-    score becomes the share of controls of the same cell and half that lie below it, ties half, so that thresholds are
-    those of a half. With too few controls for a choice the first plan decides.
+    One half of the people, members and controls alike, chooses the attack with the highest lower bound of the excess.
+    The other half is judged by this attack, in every cell. Different attacks score on different scales. Each score is
+    therefore replaced by the share of controls of the same cell and half below it; ties count half. With too few
+    controls for a choice, the first plan decides.
     """
     measured = [p for p in plans if p.key in evidence_by_rule]
     if not measured:
@@ -37,7 +37,7 @@ def chosen(
     rows = [evidence_by_rule[p.key] for p in measured]
     for other in rows[1:]:
         if not all(np.array_equal(getattr(rows[0], c), getattr(other, c)) for c in ("view", "group", "cluster")):
-            raise ValueError("attacks can be chosen between only where they were asked about the same people")
+            raise ValueError("a choice between attacks needs attacks that were asked about the same people")
     first = _half(rows[0], seed)
     picks = [_best(measured, rows, half) for half in (~first, first)]  # what each half is judged by
     score = np.empty(len(first))
@@ -50,7 +50,7 @@ def chosen(
 
 
 def _half(evidence: Evidence, seed: int) -> Array:
-    """Half of the people of each cell (n,) bool; all rows of a person fall on one side."""
+    """Which rows (n,) bool are in the first half, by person: half of the people of each cell."""
     half = np.zeros(len(evidence), bool)
     for view in np.unique(evidence.view):
         for group in np.unique(evidence.group):
@@ -62,7 +62,7 @@ def _half(evidence: Evidence, seed: int) -> Array:
 
 
 def _best(plans: Sequence[Plan], rows: Sequence[Evidence], half: Array) -> int:
-    """The number of the plan whose excess on this half is surely the largest; the first where none is measured."""
+    """The index of the plan with the highest lower bound of the excess on this half; 0 if none can be measured."""
     asked = half & (rows[0].view == "true")
     controls = len(np.unique(rows[0].cluster[asked & (rows[0].group == "unused")]))
     fpr = statistics.resolvable_fpr(controls)
@@ -74,7 +74,7 @@ def _best(plans: Sequence[Plan], rows: Sequence[Evidence], half: Array) -> int:
 
 
 def _levels(evidence: Evidence) -> Array:
-    """Each score as the share of its view's controls that lie below it, ties half; as it is where there are none."""
+    """Each score as the share of its view's controls below it; ties count half. Unchanged if there are no controls."""
     level = evidence.score.copy()
     for view in np.unique(evidence.view):
         mine = evidence.view == view
@@ -87,7 +87,7 @@ def _levels(evidence: Evidence) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The finding that decides, its evidence, and the other findings, which now inform."""
+    """The deciding finding, its evidence, and the other findings, which then only inform."""
 
     finding: Finding
     evidence: Evidence
@@ -97,9 +97,10 @@ class Decided:
 def decide(
     plans: Sequence[Plan], evidence_by_rule: Mapping[str, Evidence], found: Sequence[Finding], rule: str, seed: int
 ) -> Decided | None:
-    """The best of these membership plans as the finding `rule`, primary; None where none of them was measured.
+    """The best of these membership plans as the primary finding `rule`. None if none of them was measured.
 
-    A position that sees all that a weaker one sees can make its attacks too; its figure is the best of all.
+    A position that sees everything that a weaker position sees can also make that position's attacks. So its figure is
+    that of the best attack of all.
     """
     asked = [p for p in plans if p.metric == "tpr_at_fpr"]
     best = chosen(asked, evidence_by_rule, seed)
@@ -109,7 +110,7 @@ def decide(
     plan = replace(plan, rule=rule, primary=True)
     finding = findings_.membership(plan, rows, design=design)
     measured = ", ".join(dict.fromkeys(p.attack for p in asked if p.key in evidence_by_rule))
-    told = f" This is the best of the attacks that this position can make ({measured})"
-    how = ", chosen on one half of the people and judged on the other half."
+    told = f" This is the best of the attacks that this position can make ({measured})."
+    how = " It was chosen on one half of the people and judged on the other half."
     finding = finding.model_copy(update={"plain": finding.plain + told + how})
     return Decided(finding, rows, [f.model_copy(update={"primary": False}) for f in found])

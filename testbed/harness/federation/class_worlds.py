@@ -1,4 +1,4 @@
-"""Classes of which only others hold records, judged over federations: does a client learn what they look like?"""
+"""Class inversion over federations: does a client learn what classes look like that only other clients hold?"""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.tap import seen_by
 
 ADVERSARY = 0
+"""The adversary's client number."""
 FEWEST = 3
-"""Classes of each kind: the adversary's own, those that only others hold, and those that nobody holds."""
+"""Fewest classes of each kind: the adversary's own, those that only others hold, and those that nobody holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """One federation's people by client, and which classes others alone hold, and nobody (each of classes, int)."""
+    """One federation's people by client, and the classes held by others only, by nobody, and by the adversary."""
 
     parties: list[Cohort]
     others: Array
@@ -38,11 +39,11 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class ClassWorlds:
-    """`count` federations of `each` records a client, in which a client holds some classes only, drawn anew each time.
+    """`count` federations with `each` records a client. Classes are dealt to clients anew each time.
 
-    The classes are dealt in three: those of the adversary, those that only other clients hold, and those that nobody
-    holds. The other clients hold the first two kinds. `witnesses` are people of all classes and of no federation, on
-    whom the classifier is trained that says what the adversary's pictures show.
+    There are three kinds of classes: the adversary's own, those that only other clients hold, and those that nobody
+    holds. The other clients hold the first two kinds. `witnesses` are people of all classes who are in no federation.
+    They train the classifier that recognises the adversary's pictures.
     """
 
     people: Cohort
@@ -61,10 +62,10 @@ class ClassWorlds:
         seed: int,
         progress: Callable[[str], None],
     ) -> tuple[list[Finding], dict[str, Evidence]]:
-        """The share of classes that are recognised in what each attack makes of them; the second beside the first.
+        """Findings and evidence: the share of classes recognised in each attack's records; then attacks are compared.
 
-        Cells: classes that only others hold; as controls those that nobody holds; blind, the same reading of models
-        that were never trained; and as the positive control federations in which the others hold all classes.
+        The attack cell has the classes that only others hold, the control those that nobody holds. The blind cell is
+        the same attack on models that were never trained. In the positive control the others hold all classes.
         """
         says = _classifier(self.witnesses)
         rows: dict[str, list[Evidence]] = {name: [] for name in plans}
@@ -107,7 +108,7 @@ class ClassWorlds:
             raise InputError(
                 "TB-SPLIT-013",
                 "There are too few records of these classes.",
-                f"A client holds {self.each} records, and classes that nobody holds are left out.",
+                f"Each client holds {self.each} records, and a third of the classes is left out.",
                 "Use fewer records a client, fewer clients, or a larger data set.",
             )
         parts = [taken, *np.split(theirs[:needed], clients - 1)]
@@ -126,30 +127,30 @@ class ClassWorlds:
         return seen_by(federation.run(drawn.parties, engine, act, attack.name if act else None), threat)
 
     def _joined(self, parts: list[Evidence]) -> Evidence:
-        """All federations' rows; each federation is one cluster, for its classes share a model."""
+        """The rows of all federations. Each federation is one cluster, because its classes share a model."""
         numbered = [replace(p, cluster=np.full(len(p), world)) for world, p in enumerate(parts)]
         return replace(Evidence.join(*numbered), requested=self.count, performed=self.count)
 
 
 def never_trained(view: Transcript) -> Transcript:
-    """The same view, had the model that was sent first never been changed."""
+    """The same view, but with the first model sent in place of every later one."""
     first = next(e.sent for e in view.exchanges if e.sent is not None)
     sent = [replace(e, sent=None if e.sent is None else first) for e in view.exchanges]
     return replace(view, exchanges=tuple(sent), final=None if view.final is None else first)
 
 
 def _classifier(people: Cohort) -> Callable[[Array], Array]:
-    """A forest of these people: of another family than the networks, and it needs no scale of what was made up."""
+    """A forest trained on these people. It is no network like the model attacked, and needs no scaling of records."""
     known = RandomForestClassifier(200, random_state=0).fit(people.x.reshape(len(people), -1), people.y)
     return lambda records: known.predict(records.reshape(len(records), -1))
 
 
 def _told(finding: Finding) -> Finding:
     plain = (
-        f"Of classes that only other clients hold, what a client makes of them from the models it is sent is "
-        f"recognised by a classifier that saw neither in {findings_.percent(finding.measure)}; of classes that nobody "
-        f"holds in {findings_.percent(finding.control)}; from untrained models in "
-        f"{findings_.percent(finding.baseline)}. It is a property of the class, and of a single person only where a "
-        "class is one person."
+        "A client uses the models it receives to construct a record of each class that only other clients hold. An "
+        f"independent classifier recognises {findings_.percent(finding.measure)} of these classes. For classes that "
+        f"nobody holds it recognises {findings_.percent(finding.control)}. From untrained models it recognises "
+        f"{findings_.percent(finding.baseline)}. This reveals a property of the class. It is about a single person "
+        "only if the class is one person."
     )
     return finding.model_copy(update={"plain": plain})

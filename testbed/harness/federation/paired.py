@@ -1,4 +1,4 @@
-"""Attacks set beside one another over runs: how much more does one see than another, in the same federation?"""
+"""Comparison of attacks over runs: how much more does one attack find than another in the same federations?"""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ from testbed.findings.wording import percent
 
 
 def beside(runs: Sequence[Sequence[Finding]], against: str, by: str = "paired") -> list[Finding]:
-    """For each attack of the runs' findings, its measure over runs beside that of the attack `against`.
+    """For each finding of the runs, a finding that compares its attack with the attack `against`. They inform.
 
-    The excess is the mean of the runs' differences with a t interval at 90 %; these findings inform. Attacks are told
-    apart by name, target and metric; runs must list them alike. The rules are derived
-    from the attacks' own, `by` a key of `DERIVED`.
+    The excess is the mean difference over runs, with a t interval at 90 %. All runs must list their findings in the
+    same order. Each rule is derived from the attack's own rule; `by` is a key of `DERIVED`.
     """
     made: list[Finding] = []
     for same in zip(*runs, strict=True):
@@ -66,17 +65,17 @@ def _compared(plan: Plan, values: list[Measure], theirs: list[Measure], against:
     apart = estimate("excess", difference, "run", len(own))
     name = "AUC" if first.metric == "auc" else f"TPR at an FPR of {first.fpr:g}" if first.fpr else first.metric
     verdict = (
-        f"{against} would have missed it"
+        f"The attack {against} would have missed this"
         if difference.low > 0
-        else f"{against} sees more"
+        else f"The attack {against} finds more"
         if difference.high < 0
-        else "the two cannot be told apart"
+        else "The data do not show which of the two finds more"
     )
     low, value, high = (100 * x for x in (apart.low, apart.value, apart.high))
     plain = (
-        f"Over {len(own)} runs, {plan.attack} reaches {name} {percent(measures[0])}, and {against} "
-        f"{percent(measures[1])}: {value:.1f} points more ({low:.1f} to {high:.1f}); "
-        f"{verdict}."
+        f"Over {len(own)} runs, the attack {plan.attack} reaches a mean {name} of {percent(measures[0])}. "
+        f"The attack {against} reaches {percent(measures[1])}. The difference is {value:.1f} percentage points "
+        f"({low:.1f} to {high:.1f}). {verdict}."
     )
     return unmeasured(plan, NOT_APPLICABLE, len(own), len(own)).model_copy(
         update={
@@ -90,7 +89,7 @@ def _compared(plan: Plan, values: list[Measure], theirs: list[Measure], against:
 
 
 def over_runs(values: Array, level: float = 0.95) -> Interval:
-    """The mean over runs with Student's t. Raises `ValueError` for one run."""
+    """The mean over runs with Student's t interval. Raises `ValueError` for fewer than two runs."""
     if len(values) < 2:
         raise ValueError(f"an interval over runs needs two or more. Got {len(values)} instead.")
     return statistics.t_interval(values, level)

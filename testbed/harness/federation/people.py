@@ -1,4 +1,4 @@
-"""Who is a member, a control or auxiliary, and which client holds whom."""
+"""The division of people into members, controls and auxiliary people, and of members among clients."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from testbed.data.cohorts import Source, divide
 from testbed.data.partition import partition
 
 ATTACKER_RECORDS = 200
-"""Auxiliary records that an attacker holds at least."""
+"""Fewest auxiliary records of an attacker."""
 
 
 def groups(source: Source, members: int, controls: int, auxiliary: int, seed: int) -> Split:
-    """Members, controls and auxiliary people drawn at random; everybody else stands in line-ups."""
+    """A split with members, controls and auxiliary people drawn at random. Everybody else may stand in line-ups."""
     rows = divide(
         source.people,
         {"members": members, "controls": controls, "auxiliary": auxiliary},
@@ -29,10 +29,10 @@ def groups(source: Source, members: int, controls: int, auxiliary: int, seed: in
 
 
 def hospitals(source: Source, clients: int, each: int, seed: int, controls: int | None = None) -> Split:
-    """`clients` parties of `each` members: the largest natural sites where there are any, else drawn at random.
+    """A split with `clients` parties of `each` members: the largest natural sites, or random parties if there are none.
 
-    Every party has the same number of members, so that each has a full batch in every round. As many controls (or as
-    many as are asked for), and enough auxiliary people for a federation of the same size, are drawn from the rest.
+    All parties have the same number of members, so each has a full batch in every round. From the rest, controls are
+    drawn (as many as members, or `controls`), and enough auxiliary people for a federation of the same size.
     """
     sent = clients * each
     controls = sent if controls is None else controls
@@ -58,14 +58,17 @@ def _enough_sites(source: Source, site_of: Array, clients: int) -> None:
     if site_of.max() < clients - 1:
         raise UsageError(
             "TB-SPLIT-011",
-            f"{source.name} has {site_of.max() + 1} natural sites, and {clients} clients were asked for.",
-            "Each client is one hospital.",
+            f"{source.name} has {site_of.max() + 1} natural sites, fewer than the {clients} clients asked for.",
+            "Each client is one site of the data.",
             "Use fewer clients, or a data set without sites.",
         )
 
 
 def sited(source: Source, split: Split, kind: str, clients: int, alpha: float, seed: int) -> tuple[Split, Array | None]:
-    """Members with a client each, and the natural sites of the controls; people of smaller sites are left out."""
+    """The split with a client for each member, and the controls' natural sites if the members are divided by site.
+
+    People of sites that are not among the largest are then left out.
+    """
     members, controls = split.members, split.controls
     assert isinstance(members, Cohort)
     assert isinstance(controls, Cohort)

@@ -1,4 +1,4 @@
-"""What came back, beside what it was, for the report: of public pictures only."""
+"""Pictures for the report: reconstructions below their originals. They are made of public data only."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ from testbed.findings.schema import Picture, Subject
 from testbed.harness.federation.recorded import Recorded
 
 MOST = 8
+"""Records in one picture."""
 
 
 def sheets(claims: Mapping[str, Reconstruction], recorded: Recorded, subject: Subject) -> list[Picture]:
-    """A picture for each rule's claim whose records are pictures (channels, height, width); none of real people."""
+    """A picture for each rule's claim on image records (channels, height, width). None if the data are real."""
     if subject.data_class == "real":
         return []
     made = ((rule, _sheet(claim, recorded)) for rule, claim in claims.items())
     return [
         Picture(
-            caption=f"{rule}: records that clients used (above) and what the attacker rebuilt of them (below).",
+            caption=f"{rule}: records that clients used (above) and the attacker's reconstructions of them (below).",
             licence=f"Licence of the data: {subject.licence}.",
             png_base64=_png(sheet),
         )
@@ -33,7 +34,7 @@ def sheets(claims: Mapping[str, Reconstruction], recorded: Recorded, subject: Su
 
 
 def _sheet(claim: Reconstruction, recorded: Recorded) -> Array | None:
-    """Records above, reconstructions below as the judge matched them, or None (height, width, channels)."""
+    """Records above, and below the reconstructions matched to them (height, width, channels). None without any."""
     above: list[Array] = []
     below: list[Array] = []
     for key, people in recorded.truth.batches["true"].items():

@@ -1,4 +1,4 @@
-"""What the federated scenarios share: people divided, a federation prepared, its outcome for the report."""
+"""Parts that the federated scenarios share: models, attacks that fit, defences, and the prepared scenario."""
 
 from __future__ import annotations
 
@@ -26,22 +26,24 @@ from testbed.harness.scenario import Scenario, is_own
 
 
 def by_a_curious_server(unit: Unit, attack: str = "analytic_linear", metric: Metric = "line_up_top1") -> Plan:
-    """What a server that only reads would reach, to set another position beside; it informs."""
+    """The plan of an attack by a server that only reads, for comparison with another position. It informs."""
     return planned(attack, metric=metric, unit=unit, target="by the server")
 
 
 def mlp(source: Source, hidden: int) -> ModelSpec:
+    """A fully connected network with one hidden layer, for this source."""
     return ModelSpec("mlp", {"shape": list(source.shape), "classes": source.classes, "hidden": [hidden]})
 
 
 def cnn(source: Source) -> ModelSpec:
+    """A small convolutional network for this source of pictures."""
     return ModelSpec("cnn", {"shape": list(source.shape), "classes": source.classes, "channels": [8, 16]})
 
 
 def readers(position: str, knows: frozenset[str], claim: type[Claim], acting: bool = False) -> list[Attack]:
-    """The attacks on a federation from this position that make this claim and are granted what they need, by rule.
+    """The attacks from this position that make this claim and are granted what they need, in the order of their rules.
 
-    Those that act where `acting`, and else those that only read.
+    With `acting` they are the attacks that act in the federation, and else those that only read.
     """
     fitting = (a for a in attacks("transcript") if a.claim is claim and a.position == position)
     granted = (a for a in fitting if a.needs <= knows and (a.act is not None) == acting)
@@ -49,7 +51,7 @@ def readers(position: str, knows: frozenset[str], claim: type[Claim], acting: bo
 
 
 def chosen(name: str, among: Sequence[Attack]) -> Attack:
-    """The attack of that name, a user's own one or one of those. Raises `UsageError` for any other."""
+    """The attack of this name, one of those listed or a user's own. Raises `UsageError` for any other."""
     if is_own(name):
         return find(name)
     by_name = {a.name: a for a in among}
@@ -57,48 +59,55 @@ def chosen(name: str, among: Sequence[Attack]) -> Attack:
         raise UsageError(
             "TB-SCENARIO-005",
             f"This scenario does not run the attack {name!r}.",
-            "An attack must fit the scenario's position, its model, and what its threat grants.",
+            "An attack must fit the scenario's position, its model, and the knowledge that its threat grants.",
             f"Use one of: {', '.join(by_name)}.",
         )
     return by_name[name]
 
 
 def network(source: Source, attack: Attack, hidden: int = 32) -> ModelSpec:
-    """The model that a scenario trains for this attack: fully connected where it reads a first linear layer or the
-    people are no pictures, else convolutional."""
+    """The model that a scenario trains for this attack.
+
+    It is fully connected if the attack reads a first linear layer, or if the records are no pictures. Else it is
+    convolutional.
+    """
     if attack.traits.get("suits") == "linear" or len(source.shape) != 3:
         return mlp(source, int(attack.traits.get("width", hidden)))
     return cnn(source)
 
 
 NOISE = "gaussian"
-"""The defence that a scenario's `noise` asks for where no defence is named."""
+"""The defence that a scenario uses if `noise` is given and no defence is named."""
 
 
 def defended(name: str, noise: float, clip: float) -> Defence | None:
-    """The defence of a scenario's parameters; noise asks for the Gaussian one. Raises `UsageError` for an idle one."""
+    """The defence from a scenario's parameters, or None. Noise without a name means the Gaussian defence.
+
+    Raises `UsageError` for noise that the defence does not use, for a defence without the noise it needs, and for one
+    that works only under secure aggregation.
+    """
     if name == "none" and noise == 0:
         return None
-    found = registry.find(NOISE if name == "none" else name)  # a misspelt one stops here, before anything is trained
+    found = registry.find(NOISE if name == "none" else name)  # stops at a misspelt name before anything is trained
     if ("noise" in found.defaults) != (noise > 0):
         raise UsageError(
             "TB-SCENARIO-016",
             f"defence={name} and noise={noise:g} do not go together.",
-            "A defence that adds noise needs some, and another one takes none; a report lists nothing that is idle.",
+            "A defence that adds noise needs noise above 0. Any other defence would ignore it.",
             f"Use defence={NOISE} (or none) with noise above 0, and defences without noise with noise=0.",
         )
     if found.before_protocol:
         raise UsageError(
             "TB-SCENARIO-019",
-            f"{name} answers under secure aggregation alone.",
-            "There is no unmasking in this federation.",
+            f"The defence {name} works only under secure aggregation.",
+            "This federation has no secure aggregation, so there is nothing to unmask.",
             "Use testbed run secure_aggregation -s check=true.",
         )
     return found(**{k: v for k, v in {"noise": noise, "clip": clip}.items() if k in found.defaults})
 
 
 def described(defence: Defence, rounds: int) -> schema.Defence:
-    """A client-side defence for the report, with the epsilon of all rounds together where one is proven."""
+    """A client-side defence for the report, with the proven epsilon of all rounds together, or unmeasured."""
     guarantee = defence.guarantee(rounds)
     epsilon: schema.Measure = schema.Unmeasured(
         unmeasured="no_guarantee", needs="a defence with a differential-privacy accountant"
@@ -120,7 +129,7 @@ def described(defence: Defence, rounds: int) -> schema.Defence:
 def about(
     source: Source, name: str, people: int, kind: Literal["federation", "model"] = "federation"
 ) -> schema.Subject:
-    """What a report says of a subject made from this data set, of so many people."""
+    """The report's description of a subject made from this data set and this number of people."""
     return schema.Subject(
         type=kind,
         name=name,
@@ -138,11 +147,10 @@ def prepared(
     beside: Trial | None = None,
     decides: str | None = None,
 ) -> Scenario:
-    """The scenario of a trial, with its report's facts.
+    """The scenario of a trial, with the facts for its report.
 
-    `decides` is the rule of a finding on the best of the trial's membership attacks, which then decides alone.
-
-    The findings of `beside`, the same federation seen from another position, inform and do not decide.
+    `decides` is the rule of a new finding on the best of the trial's membership attacks, which then decides alone.
+    `beside` is the same federation seen from another position. Its findings inform and do not decide.
     """
     subject = about(source, f"{source.title} ({trial.federation.protocol.kind})", len(trial.split.members))
     threat = schema.ThreatModel(

@@ -1,4 +1,4 @@
-"""Property inference judged over worlds: federations that differ in what one client's records are like as a whole."""
+"""Property inference, judged over worlds: federations that differ in one property of a client's records as a whole."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.tap import seen_by
 
 EXTREME = (0.02, 0.98)
-"""What nobody should miss: the positive control's levels."""
+"""Shares of records with the property in the positive control. No working attack should miss such a difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class Worlds:
-    """`count` federations on these people; in each a coin says whether few or many of a client's have the property."""
+    """`count` federations on these people. In each, a coin decides if few or many of a client's records match."""
 
     people: Cohort
     auxiliary: Cohort
@@ -34,13 +34,13 @@ class Worlds:
     def conduct(
         self, plans: Sequence[tuple[Plan, Threat]], engine: str, seed: int, progress: Callable[[str], None]
     ) -> tuple[list[Finding], dict[str, Evidence]]:
-        """Each attack's share of right guesses, by world.
+        """Findings and evidence: the share of worlds for which each attack predicts the coin correctly.
 
-        The control guesses at a coin that decided nothing. The blind cell sees a federation whose client holds records
-        as they come, the positive control one in which nearly none or nearly all have the property.
+        The control compares the same prediction with a second coin that decided nothing. The blind cell's client holds
+        records with the property as often as all people. In the positive control nearly none, or nearly all, have it.
         """
         coin = keyed_rng(seed, "worlds")
-        # Of the worlds of either truth, the other coin says each thing in half.
+        # The second coin is balanced within the worlds of each truth.
         four = coin.permutation(np.arange(self.count) % 4)
         truth, other = four % 2, four // 2
         rows: dict[str, list[Evidence]] = {plan.key: [] for plan, _ in plans}
@@ -107,17 +107,21 @@ def _joined(parts: list[Evidence], worlds: int) -> Evidence:
 def _told(finding: Finding, question: Property, acts: bool) -> Finding:
     low, high = (100 * level for level in question.levels)
     plain = (
-        f"Whether {low:g} or {high:g} of 100 of the client's records have the property is told rightly in "
-        f"{findings_.percent(finding.measure)} of federations; a coin that decided nothing, in "
-        f"{findings_.percent(finding.control)}, and without the client's records, in "
-        f"{findings_.percent(finding.baseline)}. It is a property of the hospital's patients as a whole."
-        + (" Here the one who asks does not keep to the protocol." if acts else "")
+        f"The attacker predicts whether {low:g} or {high:g} of 100 records of the client have the property. This is "
+        f"correct in {findings_.percent(finding.measure)} of federations. For a coin that decided nothing it is "
+        f"correct in {findings_.percent(finding.control)}. Without these records it is correct in "
+        f"{findings_.percent(finding.baseline)}. "
+        "The property describes the hospital's patients as a whole."
+        + (" Here the attacker does not follow the protocol." if acts else "")
     )
     return finding.model_copy(update={"plain": plain})
 
 
 def column_of(columns: tuple[tuple[str, int], ...], name: str) -> int:
-    """The place among the inputs of a column's first feature: of a category its commonest value."""
+    """The index of a column's first feature among the inputs; for a category this is its commonest value.
+
+    Raises `KeyError` for an unknown column.
+    """
     start = 0
     for known, width in columns:
         if known == name:
@@ -127,7 +131,7 @@ def column_of(columns: tuple[tuple[str, int], ...], name: str) -> int:
 
 
 def halves(people: Cohort, seed: int) -> tuple[Cohort, Cohort]:
-    """The records of the worlds' people, and those of the attacker's: nobody is in both."""
+    """The records of the worlds' people, and of the attacker's people. Nobody is in both."""
     names, person = np.unique(people.persons, return_inverse=True)
     rng = keyed_rng(seed, "halves")
     ours = np.isin(person, rng.permutation(len(names))[: len(names) // 2])

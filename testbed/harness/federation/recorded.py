@@ -1,4 +1,4 @@
-"""What a recorded federation holds: the views, and the truth that only the judge is given."""
+"""A recorded federation: the views, and the truth that only the judge receives."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from testbed.core import Array, Cell, Cohort, Recipe, Records, Threat, Transcrip
 from testbed.findings.plan import Plan
 
 Key = tuple[int, int]
+"""The round and the client of an exchange."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pooled:
-    """Members and controls in one random order: who was used (n,) bool, and the client asked about (n,) int."""
+    """Members and controls in random order: who was used (n,) bool, and the client suspected to hold each (n,) int."""
 
     people: Cohort
     used: Array
     suspected: Array
 
     def question(self) -> Records:
+        """The question about these people, without the truth."""
         return Records(self.people, self.suspected)
 
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the judge knows: whose records lay behind which exchange, or who of the pooled people was used.
+    """The judge's knowledge: whose records are behind which exchange, or which of the pooled people were used.
 
-    `batches` holds, by cell name ("true", "control", "positive"), the records of each exchange; `pooled` holds by
-    cell the people asked about.
+    `batches` are the records of each exchange, by name ("true", "control", "positive"). `pooled` are the people asked
+    about, by cell.
     """
 
     plans: tuple[Plan, ...]
@@ -40,7 +42,7 @@ class Truth:
     decoys: Cohort | None = None
     pooled: Mapping[str, Pooled] = field(default_factory=dict[str, "Pooled"])
     columns: tuple[tuple[str, int], ...] = ()
-    """Of tables, each column and the number of its features."""
+    """For tables: each column's name and its number of features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,4 +52,4 @@ class Recorded:
     views: Mapping[Cell, Transcript]
     truth: Truth
     recipes: Mapping[Cell, Recipe] = field(default_factory=dict[Cell, Recipe])
-    """The federation of each cell as something to run again, for attackers who are granted it."""
+    """The federation of each cell as a recipe, for attackers who are allowed to run it again."""

@@ -1,5 +1,5 @@
 # pyright: strict
-"""A positive control under the defence itself: one record sent again and again, and a reader that averages."""
+"""A positive control under the defence itself: one record is sent many times, and the answers are averaged."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from testbed.findings import statistics
 from testbed.subjects.federation.federation import Federation
 
 REPEATS = 100
-"""How often each client sends its one record; the noise of their mean is a tenth of an update's."""
+"""Times that each client sends its one record. The mean has a tenth of the noise of one answer."""
 STANDING = 1e-12
-"""A server's learning rate at which the model does not move, so that the gradient of a record stays the same."""
+"""The server's learning rate. It is so small that the model, and so a record's gradient, does not change."""
 AVERAGED = "averaged_under_the_defence"
-"""In an exchange's config: of how many answers its answer is the mean."""
+"""Key in an exchange's config: the number of answers of which its answer is the mean."""
 
 
 def possible(positive: Federation, defence: Defence | None) -> bool:
-    """Gradients of single records can be averaged; weights cannot, since the model moves between them."""
+    """Can this control be made? Only from gradients of single records: weights change with the model between rounds."""
     return defence is not None and positive.protocol.kind == "fedsgd" and positive.protocol.batch_size == 1
 
 
 def beside(
     undefended: Transcript, positive: Federation, defence: Defence, people: Sequence[Cohort], engine: str
 ) -> Transcript:
-    """The undefended transcript, then one exchange a client more with the mean of its answers under the defence."""
+    """The undefended transcript with one more exchange for each client: the mean of its answers under the defence."""
     rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING)
     seen = replace(positive, protocol=rules, defence=defence).run(only_one(people), engine)
     last = max((e.round for e in undefended.exchanges), default=0) + 1
@@ -38,6 +38,7 @@ def beside(
 
 
 def only_one(people: Sequence[Cohort]) -> list[Cohort]:
+    """Each client's first record."""
     return [p.take(np.arange(1)) for p in people]
 
 
@@ -51,19 +52,19 @@ def _mean(exchanges: Sequence[Exchange], round_: int) -> Exchange | None:
 
 
 def under_defence(view: Transcript | None) -> list[tuple[int, int]]:
-    """The exchanges of a positive cell that stand for many under the defence."""
+    """The exchanges of a positive cell that are means of many answers under the defence."""
     return [e.key for e in view.exchanges if AVERAGED in e.config] if view is not None else []
 
 
 def decided(rows: Mapping[bool, Evidence], control: Evidence) -> tuple[Evidence, str]:
-    """The positive control and a sentence about it, from the rows that were defended (True) and that were not (False).
+    """The positive control and a sentence about it, from the rows with (True) and without (False) the defence.
 
-    The defended one, where the attack found it above the `control`. A defence that leaves nothing of an update passes
-    no such control; then it is the undefended one, and the sentence says so.
+    It is the control with the defence, if the attack succeeds there more often than on the `control`. Else, for example
+    because the defence leaves nothing of an update, it is the one without the defence, and the sentence says so.
     """
     found = statistics.proportion(rows[True].success, rows[True].cluster)
     others = statistics.proportion(control.success, control.cluster) if len(control) else statistics.wilson(0, found.n)
     told = f"one record that is sent {REPEATS} times under the same defence, the answers averaged"
     if statistics.excess(found, others).low > 0:
         return rows[True], f" The positive control is {told}."
-    return rows[False], f" The attack does not find {told}; the positive control is without the defence."
+    return rows[False], f" The attack does not find {told}. So the positive control has no defence."

@@ -1,4 +1,4 @@
-"""Record once, attack many: an attack on a recorded transcript, judged if the truth is at hand."""
+"""An attack on a recorded transcript, judged if the truth is given. One recording serves many attacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import transcript as transcripts
 
-QUESTION = "What does this recorded federation give away?"
+QUESTION = "What does this recorded federation reveal?"
 NO_TRUTH = Unmeasured(unmeasured="no_truth", needs="the records behind the transcript (--truth truth.npz)")
 
 
@@ -45,13 +45,17 @@ def replay(
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Done:
-    """Attack a transcript. With the truth of its run the findings equal that run's, for the same parameters."""
+    """The result of an attack on a transcript. With the truth of its run, the findings equal those of that run.
+
+    Without it, the claim goes to evidence/ and the findings are unmeasured. Raises `UsageError` for a transcript, a
+    model or an attack that cannot be used, and for a truth file that cannot judge the attack.
+    """
     started = time.monotonic()
     attack = find(attack_name)
     params = _params(attack, pairs)
     if not path.is_file():
         raise UsageError(
-            "TB-REPLAY-001", "There is no transcript there.", f"{path.name} was not found.", "Check the path."
+            "TB-REPLAY-001", "The transcript does not exist.", f"{path.name} was not found.", "Check the path."
         )
     view = transcripts.read(path)
     if model is not None:
@@ -59,19 +63,19 @@ def replay(
     if truth_path is None:
         return _unjudged(view, attack, params, shape, policy, seed, started)
     truth, described = truths.read(truth_path)
-    seed = truth.seed  # by which the run drew what it drew
+    seed = truth.seed  # the run's seed, so that everything is drawn as in the run
     planned = [p for p in truth.plans if p.attack == attack.name]
     plans = tuple(replace(p, params={**p.params, **params}) for p in planned)
     if not plans:
-        # What another attack was asked must be what this one claims: of whom, or whether, a record was used.
+        # The question of another attack serves this one only if both make the same kind of claim.
         alike = [p for p in truth.plans if p.risk == attack.risk and find(p.attack).claim is attack.claim]
         known = {p.risk for p in truth.plans}
         if not alike:
             raise UsageError(
                 "TB-REPLAY-002",
                 f"The truth file cannot judge {attack.name}.",
-                f"It holds the truth for: {', '.join(sorted(known))}, as other attacks there claim it.",
-                "Choose an attack that makes such a claim.",
+                f"It holds the truth for these risks: {', '.join(sorted(known))}.",
+                "Choose an attack on one of these risks that makes the same kind of claim as the run's own attack.",
             )
         plans = (replace(alike[0], attack=attack.name, params=params),)
     views = truths.beside(path, view, truth_path)
@@ -97,11 +101,11 @@ def replay(
 
 
 def shape_of(text: str) -> tuple[int, ...]:
-    """The numbers of `3,32,32`. Raises `UsageError` where it is something else."""
+    """The shape written as `3,32,32`, as numbers. Raises `UsageError` for any other text."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
         raise UsageError(
-            "TB-REPLAY-007", "This is no shape of a record.", "It is given in numbers of 1 or more.", "Write 3,32,32."
+            "TB-REPLAY-007", "This is not the shape of a record.", "A shape is numbers of 1 or more.", "Write 3,32,32."
         )
     return tuple(int(part) for part in parts)
 
@@ -116,16 +120,16 @@ def _params(attack: Attack, pairs: Sequence[str]) -> dict[str, Any]:
 
 
 def _foreign(name: str, spec: ModelSpec | None) -> ModelSpec:
-    """Register a user's own factory, `module:function`, under its own name."""
+    """The model of a user's own factory, `module:function`, which is registered under its own name."""
     factory = user_code.function(
-        name, "TB-REPLAY-004", "Write --model package.module:function, of one that returns the network."
+        name, "TB-REPLAY-004", "Write --model package.module:function; the function returns the network."
     )
     models.register(name, factory)
     return ModelSpec(name, spec.arguments if spec else {})
 
 
 def _named(view: Transcript) -> Transcript:
-    """With the names that the model gives its arrays, where the app sent them by number."""
+    """The transcript with the model's names for its arrays, if the app sent them by number."""
     assert view.model is not None
     network = models.build(view.model)
 
@@ -145,13 +149,13 @@ def _unjudged(
     seed: int,
     started: float,
 ) -> Done:
-    """The claim alone: it goes to evidence/, and nothing is said about its success."""
+    """The claim without a judgement: it goes to evidence/, and its success is unmeasured."""
     if attack.claim is not Reconstruction:
         raise UsageError(
             "TB-REPLAY-005",
-            f"{attack.name} needs records to ask about.",
-            "A transcript alone does not say whose membership is in doubt.",
-            "Give --truth.",
+            f"The attack {attack.name} needs records to ask about.",
+            "A transcript alone does not tell whose membership is in question.",
+            "Give the truth file of the run with --truth.",
         )
     plan = planned(attack.name, metric="line_up_top1", primary=True, params=params)
     threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
@@ -171,8 +175,8 @@ def _unjudged(
         malicious=attack.malicious,
         knows=sorted(attack.needs),
         access=attack.access,
-        sees="what the transcript holds",
-        not_tested=["whether what was rebuilt is right: the truth was not given"],
+        sees="the contents of the transcript",
+        not_tested=["whether the reconstructed records are correct: the truth was not given"],
     )
     result = assemble(
         command="replay",
@@ -191,7 +195,7 @@ def _unjudged(
 
 
 def _question(view: Transcript, shape: Sequence[int]) -> Batch:
-    """All exchanges; a record's shape as given, as the model's arguments have it, or as its first layer takes it."""
+    """The question about all exchanges. A record's shape is the one given, the model's, or its first layer's."""
     keys = tuple(e.key for e in view.exchanges)
     sizes = None if view.protocol.batch_size is None else (view.protocol.batch_size,) * len(keys)
     arguments = {} if view.model is None else view.model.arguments
@@ -207,22 +211,22 @@ def _question(view: Transcript, shape: Sequence[int]) -> Batch:
 
 
 def _classes(spec: ModelSpec | None, shape: tuple[int, ...]) -> int:
-    """How many values the model gives for a record of this shape. Raises `UsageError` where it takes no such record."""
+    """The number of values that the model gives for a record. Raises `UsageError` if it cannot take this shape."""
     assert spec is not None
     network = models.build(spec)
     for kind in (torch.float32, torch.int64):  # records, or numbers of words
         try:
             with torch.no_grad():
                 made = network(torch.zeros(1, *shape, dtype=kind))
-        except Exception:  # whatever a model of somebody else's may raise
+        except Exception:  # a user's own model may raise any error
             continue
         if isinstance(made, torch.Tensor) and made.ndim >= 2:
             return int(made.shape[-1])
     raise UsageError(
         "TB-REPLAY-006",
-        "The model takes no record of this shape, or gives no values for it.",
-        f"It was asked for one of {' x '.join(map(str, shape))}, and must return a tensor (records, classes).",
-        "Give a record's shape as the model takes it, such as --shape 3,32,32.",
+        "The model cannot take a record of this shape, or returns no values for it.",
+        f"It was given a record of {' x '.join(map(str, shape))}, and must return a tensor (records, classes).",
+        "Give the shape of the records that the model takes, such as --shape 3,32,32.",
     )
 
 

@@ -13,10 +13,11 @@ from testbed.harness.federation.recorded import Key
 from testbed.judge.image_quality import ssim
 
 MOST_PARTS = 16
+"""Parts of a record that one chart shows."""
 
 
 def by_parts(names: Sequence[str], attacked: Array, guessed: Array) -> Series:
-    """The columns, or places, of which the attack adds most, so many as a chart can show."""
+    """Chart of the columns, or places of words, that the attack reveals most beyond the same guess for everybody."""
     labels: list[str] = []
     values: list[float] = []
     best = np.sort(np.argsort(guessed - attacked, kind="stable")[:MOST_PARTS])
@@ -36,21 +37,21 @@ def by_parts(names: Sequence[str], attacked: Array, guessed: Array) -> Series:
 
 
 def shape_of(held: Mapping[Key, Cohort]) -> tuple[int, ...]:
+    """The shape of one record."""
     return tuple(int(s) for s in next(iter(held.values())).x.shape[1:])
 
 
 GREY = 0.5
-
-
+"""Value of every pixel of the picture that stands in for a missing reconstruction."""
 PERCEPTUAL = "distance in EfficientNet-Lite0's features (0 is the picture itself; not LPIPS)"
 
 
 def likeness_of_pictures(
     claim: Reconstruction, held: Mapping[Key, Cohort], others: Mapping[Key, Cohort], perceptual: bool
 ) -> list[Series]:
-    """SSIM, and where asked for the perceptual distance, of what was rebuilt to the pictures it is matched to.
+    """Charts of the SSIM between reconstructions and their matched originals, and if asked of the perceptual distance.
 
-    Of a record with nothing rebuilt, SSIM is 0 and the distance that of a grey picture.
+    A record without a reconstruction has SSIM 0, and the distance of a grey picture.
     """
     similarity: dict[str, Array] = {}
     distance: dict[str, Array] = {}
@@ -61,7 +62,7 @@ def likeness_of_pictures(
             made = np.asarray(claim.batches.get(key, np.empty((0, *people.x.shape[1:]))), np.float64)
             rebuilt = np.clip(made[np.isfinite(made).all((1, 2, 3))], 0, 1)
             found = judge.pairs(rebuilt, people, otherwise=GREY)
-            there = min(len(rebuilt), len(people))  # the rest, which stand last, have none
+            there = min(len(rebuilt), len(people))  # records without a reconstruction come last
             alike += [ssim(guess, record, data_range=1.0) for record, guess in found[:there]]
             alike += [0.0] * (len(people) - there)
             pairs += found
@@ -78,7 +79,7 @@ def likeness_of_pictures(
 
 
 def quality(evidence: Evidence) -> Series:
-    """PSNR by decile, for people's own reconstructions and for those of people who were not in it."""
+    """Chart of five quantiles of the PSNR, for records that were sent and for records that were never sent."""
     cells = {"sent": evidence.cell("true", "used").score, "never sent": evidence.cell("true", "unused").score}
     return _by_quantile("PSNR of reconstructions", "PSNR in dB (capped at 160)", cells)
 

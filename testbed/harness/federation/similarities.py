@@ -1,5 +1,5 @@
 # pyright: strict
-"""By which declared similarity claims are judged: chosen on one half of the batches, used on the other half."""
+"""The choice of the similarity that judges claims: chosen on one half of the batches, used on the other half."""
 
 from __future__ import annotations
 
@@ -16,20 +16,21 @@ from testbed.judge.reconstructions import Key, same_people
 from testbed.judge.similarity import Similarity
 
 CROSSED = 0.36
-"""Two halves that choose for each other are correlated where they choose alike: variance grows by at most this share
-(for k unrelated choices of equal worth by E[max]^2 / (k - 1), largest at three or four)."""
+"""Largest growth of the variance by cross-fitting. If both halves choose the same similarity, their results are
+correlated: for k unrelated choices of equal worth by E[max]^2 / (k - 1), largest at three or four choices."""
 FEWEST = 2
-"""Batches without a person in common that a choice needs: one to choose on, one to judge."""
+"""Groups of batches without a common person that a choice needs: one to choose on, and one to judge."""
 
 Judge = Callable[[Mapping[Key, Cohort], Group, Similarity], Evidence]
-"""The attack's claim on the true view, judged against these people, of this group, by this similarity."""
+"""A function that judges the attack's claim on the true view, from these people, their group and a similarity."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The similarity for each exchange, the design effect of choosing, and what each similarity finds by itself.
+    """The similarity for each exchange, the design effect of the choice, and a chart of all declared similarities.
 
-    `unchosen` says that there was but one batch, which another similarity than the first one declared tells more of.
+    `unchosen` is True if there were too few batches for a choice, and another similarity than the first one declared
+    finds more.
     """
 
     by_exchange: Mapping[Key, Similarity]
@@ -44,7 +45,7 @@ class Choice:
         return f" Likeness is judged by {', or in the other half of the batches by '.join(names)}."
 
     def of(self, keys: Iterable[Key]) -> dict[Key, Similarity]:
-        """The similarity for each of these exchanges; those of another federation fall to either half in turn."""
+        """The similarity for each of these exchanges. Those of another federation get the two chosen ones in turn."""
         both = list({s.name: s for s in self.by_exchange.values()}.values())
         return {key: self.by_exchange.get(key, both[i % len(both)]) for i, key in enumerate(keys)}
 
@@ -56,10 +57,10 @@ def choose(
     declared: Sequence[Similarity],
     seed: int,
 ) -> Choice:
-    """For each half of the batches the similarity with the largest excess, used over unused, in the other half.
+    """The choice for each half of the batches: the similarity with the largest excess in the other half.
 
-    Halves are drawn at random, and batches that share a person stay together. Where similarities tie, or where there
-    are fewer than two batches, the first one declared decides.
+    Halves are drawn at random, and batches that share a person stay together. If similarities tie, or if there are
+    fewer than two separate batches, the first one declared decides.
     """
     halves = _halves(held, seed)
     rows = {
@@ -120,7 +121,7 @@ def _excess_of_all(halves: Sequence[Sequence[Evidence | None]]) -> float:
 
 
 def _apart(by_similarity: Sequence[Sequence[Sequence[Evidence | None]]]) -> float:
-    """How unrelated two similarities' successes are at most, in [0, 1]: 1 - their correlation over batches."""
+    """The largest value of 1 minus the correlation between two similarities' successes over batches, in [0, 1]."""
     most = 0.0
     for one, other in combinations(by_similarity, 2):
         difference, both = 0.0, 0.0
@@ -133,7 +134,7 @@ def _apart(by_similarity: Sequence[Sequence[Sequence[Evidence | None]]]) -> floa
 
 
 def _series(declared: Sequence[Similarity], rows: Mapping[str, Sequence[Sequence[Evidence | None]]]) -> Series:
-    """What each declared similarity finds by itself; it informs."""
+    """Chart of the success by each declared similarity alone. It informs."""
     labels = [f"{s.words}, {name}" for s in declared for name in ("sent", "never sent")]
     values = [float(_success(rows[s.name], group).mean()) for s in declared for group in (0, 1)]
     return Series(

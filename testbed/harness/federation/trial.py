@@ -1,4 +1,4 @@
-"""A federation under attack: recorded once in every cell, attacked as often as one likes, judged against the truth."""
+"""A federation under attack: recorded once in every cell, then attacked many times and judged against the truth."""
 
 from __future__ import annotations
 
@@ -42,19 +42,21 @@ from testbed.subjects.federation.federation import Federation, by_party
 from testbed.subjects.federation.tap import seen_by, summed
 
 ABOUT_RECORDS = (Scores, Sources)
+"""Kinds of claim about given records: whether one was used, or which client holds it."""
 LARGEST_LINE_UP = 1000
+"""Most people in a line-up, the true one included."""
 Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A federation, the people in it, who attacks it and how; what a federated scenario returns.
+    """A federation with its people, the threat and the planned attacks.
 
-    `positive` is a federation known to leak, with as many of the members and clients as given; None means that the
-    trial's own view is one (an undefended batch of one). With `positive_by_heart` classes are drawn anew there, of
-    those who are used and of others, so that nothing but memory fits them. `control_party` gives the natural site of
-    each control. With `sum_only` the server sees of each round what secure aggregation would show it, the clients'
-    weighted mean.
+    `positive` is a federation known to leak, on `positive_members` members and `positive_clients` clients, or on all.
+    None means that the trial's own view is known to leak (an undefended batch of one). With `positive_by_heart` its
+    members and controls get random classes, which a model can fit only by memorising them. `control_party` is the
+    natural site of each control. With `sum_only` the server sees only the clients' weighted mean of each round, as
+    under secure aggregation.
     """
 
     split: Split
@@ -77,9 +79,10 @@ class Trial:
         store: Path | None = None,
         cells: Collection[Cell] = ("true", "blind", "positive"),
     ) -> Recorded:
-        """Run the federation in every cell: on the members, on auxiliary records, and as the positive control.
+        """The recorded federation of every cell: on members, on auxiliary records, and as the positive control.
 
-        With a `store` each finished federation is kept there, and one that is there already is not run again.
+        With a `store`, each finished federation is kept there and is not run again. Raises `InputError` if there are
+        too few auxiliary records or controls.
         """
         members, auxiliary = self.split.members, self.split.auxiliary
         assert isinstance(members, Cohort)
@@ -129,12 +132,12 @@ class Trial:
             cell: Remembered(self._recipe(federation, engine, len(parties)), federation.seed)
             for cell, (federation, parties) in runs.items()
         }
-        # The two are one recipe, so that what it made for the one attack serves the other.
+        # Both cells have the same recipe, so its shadow federations are shared.
         recipes["blind"] = recipes["true"]
         return Recorded(views, self._truth({cell: parts for cell, (_, parts) in runs.items()}, views), recipes)
 
     def _repeats(self) -> bool:
-        """Whether the positive control also stands under the defence: that of a server which only reads."""
+        """Is there also a positive control under the defence? Only for a server that reads single updates."""
         reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
         about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
         if self.positive is None or not reads or about_records or self.federation.secure:
@@ -145,7 +148,10 @@ class Trial:
         return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
 
     def _recipe(self, federation: Federation, engine: str, clients: int) -> Recipe:
-        """Runs a federation of these rules on other people, one cohort a client, or one of all under a sum."""
+        """A recipe that runs this federation on other people: a cohort for each client.
+
+        With `sum_only`, one cohort of everybody is dealt to the clients at random.
+        """
 
         def run(parties: Sequence[Cohort], rng: np.random.Generator, act: Act | None = None) -> Transcript:
             if self.sum_only and len(parties) == 1:
@@ -157,7 +163,7 @@ class Trial:
         return run
 
     def _act(self, attack: Attack, federation: Federation, partitions: list[Cohort]) -> Act:
-        """What the adversary does, told the question but for the answer: who is asked about, or a record's shape."""
+        """The adversary's act. It is given the question without the answer: people asked about, or a record's shape."""
         attack.permit(self.threat)
         shape, classes = models.input_of(federation.model)
         question: Question = Batch((), shape, classes)
@@ -198,9 +204,9 @@ class Trial:
         return replace(truth, batches=held, decoys=crowd)
 
     def _behind(self, federation: Federation, partitions: list[Cohort], view: Transcript) -> dict[Key, Cohort]:
-        """The records that each client used in each round, by the client's own rule.
+        """The records that each client used in each round, drawn by the client's own rule.
 
-        Behind a sum are everybody's, or those of the client at whom the attack aims.
+        Behind a sum are the records of all clients, or those of the client that the attack targets.
         """
         protocol = federation.protocol
         behind: dict[Key, Cohort] = {}
@@ -218,16 +224,16 @@ class Trial:
         return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
 
     def _known_to_leak(self, people: Cohort, rng: np.random.Generator) -> Cohort:
-        """People of the positive control, with classes drawn anew where nothing but memory is to fit them."""
+        """People of the positive control, with random classes if `positive_by_heart`."""
         if not self.positive_by_heart:
             return people
         classes = models.input_of(self.federation.model)[1]
         return Cohort(people.x, rng.integers(0, classes, len(people)).astype(people.y.dtype), people.persons)
 
     def _pool(self, partitions: list[Cohort], cell: str) -> Pooled:
-        """Members, each with the client that holds it; controls, each with a client who might have.
+        """Members, each with the client that holds it, and controls, each with a client that might have held it.
 
-        A client asks about others' records: its own are left out.
+        An adversary that is a client asks about other clients' records, so its own records are left out.
         """
         own = self.threat.nodes if self.threat.position == "client" else ()
         controls = self.split.controls
@@ -248,13 +254,13 @@ class Trial:
             asked = _as_members(holder, pooled.y[used], controls.y)
         suspected = np.concatenate([holder, asked])
         if self.sum_only:
-            suspected = np.zeros_like(suspected)  # whoever it was, client 0 stands for everybody
+            suspected = np.zeros_like(suspected)  # in a sum, client 0 stands for all clients
         order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
         return Pooled(pooled.take(order), used[order], suspected[order])
 
 
 def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: Act | None, name: str | None) -> str:
-    """What a federation's transcript depends on: the recipe, every record, who acts, and the code's version."""
+    """A digest of everything a transcript depends on: the recipe, every record, the act, and the code's version."""
     told = (metadata.version("leakage-testbed"), engine, repr(federation), name, act and act.model)
     parts = [repr(told).encode()]
     parts += [np.ascontiguousarray(a).tobytes() for p in partitions for a in (p.x, p.y)]
@@ -264,7 +270,7 @@ def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: 
 
 
 def _as_members(holder: Array, members: Array, controls: Array) -> Array:
-    """A client for each control: of each class, as many are asked about a client as it has members, up to rounding."""
+    """A client for each control. Within a class, clients get controls in proportion to their members of this class."""
     asked = np.zeros(len(controls), np.int64)
     for label in np.unique(controls):
         theirs, mine = controls == label, members == label
@@ -284,7 +290,7 @@ def _slices(people: Cohort, sizes: list[int]) -> list[Cohort]:
 
 
 def _alike(people: Cohort, parts: Sequence[Cohort], rng: np.random.Generator) -> list[Cohort]:
-    """Other people for each client: of each class as many as it has, as far as there are; then whoever is left."""
+    """Other people for each client, with the same number of each class as far as possible, then filled up at random."""
     free: dict[int, list[int]] = {}
     for row in rng.permutation(len(people)).tolist():
         free.setdefault(int(people.y[row]), []).append(row)
@@ -305,12 +311,15 @@ def _together(people: Sequence[Cohort]) -> Cohort:
 
 
 def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:
-    """For each exchange as many control records, each used once."""
+    """For each exchange, as many control records as it has records. Each control is used once.
+
+    Raises `InputError` if there are too few.
+    """
     if len(controls) < sum(len(p) for p in truth.values()):
         raise InputError(
             "TB-SPLIT-009",
             "There are fewer control records than records sent.",
-            "Each reconstruction is also compared with someone whose record was not used.",
+            "Each reconstruction is also compared with a person whose record was not used.",
             "Use fewer rounds or clients, or a larger data set.",
         )
     return dict(zip(truth, _slices(controls, [len(p) for p in truth.values()]), strict=True))

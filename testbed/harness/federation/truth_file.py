@@ -1,7 +1,7 @@
-"""The truth behind a recording as a file, so that a transcript can be attacked and judged again later.
+"""The truth behind a recording as a file, so a transcript can be attacked and judged again later.
 
-An `.npz` without pickles: arrays, and a JSON header. The transcripts of the other cells lie beside it and are
-named in it; those that are absent leave their cells `Unmeasured`.
+The file is an `.npz` without pickles: arrays and a JSON header. The transcripts of the other cells are in the same
+folder, named after their cells. A cell without its transcript is unmeasured.
 """
 
 from __future__ import annotations
@@ -31,12 +31,13 @@ CELLS: tuple[Cell, ...] = ("true", "blind", "positive")
 
 
 def files(recorded: Recorded, subject: Mapping[str, Any]) -> dict[str, bytes]:
-    """The transcripts by cell and the truth, as they go to evidence/."""
+    """The files for evidence/: a transcript for each cell, and the truth."""
     made = {f"{cell}.transcript": transcript.to_bytes(view) for cell, view in recorded.views.items()}
     return {**made, FILE: to_bytes(recorded.truth, subject)}
 
 
 def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
+    """The contents of a truth file."""
     arrays: dict[str, Array] = {}
 
     def keep(name: str, people: Cohort) -> None:
@@ -71,7 +72,10 @@ def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
 
 
 def read(path: Path) -> tuple[Truth, dict[str, Any]]:
-    """The truth and the subject's description. Raises `InputError` where the file is damaged or of another kind."""
+    """The truth, and the descriptions of the subject and the threat.
+
+    Raises `UsageError` if there is no file, and `InputError` if it is damaged or of another kind.
+    """
     if not path.is_file():
         raise UsageError("TB-TRUTH-002", "The truth file does not exist.", f"Nothing is at {path}.", "Check the path.")
     try:
@@ -112,16 +116,16 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
         raise InputError(
             "TB-TRUTH-001",
             "The truth file cannot be read.",
-            "It is damaged, cut off, or no truth file of this testbed.",
+            "It is damaged, cut off, or not a truth file of this testbed.",
             "Use the truth.npz that the run left in evidence/, or see docs/transcript.md to make one.",
         ) from None
     return truth, told
 
 
 def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Cell, transcript.Transcript]:
-    """The transcript as the true view, and those of the other cells that lie beside the truth.
+    """The views by cell: the transcript is the true view; the other cells' transcripts are beside the truth file.
 
-    Raises `UsageError` where the transcript is itself that of another cell, of which the truth is no truth.
+    Raises `UsageError` if the transcript is one of another cell, because the truth describes the true cell.
     """
     views: dict[Cell, transcript.Transcript] = {"true": view}
     for cell in CELLS[1:]:
@@ -130,8 +134,8 @@ def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Ce
             raise UsageError(
                 "TB-TRUTH-003",
                 f"This is the transcript of the {cell} cell.",
-                "The truth tells whose records stand behind the true one; of this one it would judge nothing rightly.",
-                "Give true.transcript, which lies beside it.",
+                "The truth file describes the records behind the true cell, so it cannot judge this transcript.",
+                "Give true.transcript from the same folder.",
             )
         if other.is_file():
             views[cell] = transcript.read(other)
