@@ -1,1 +1,1 @@
-"""Audits of a claimed epsilon, each a lower bound from attacks."""
+"""Audits of a claimed epsilon. Each gives a lower bound from attacks."""

@@ -1,7 +1,8 @@
-"""Auditing a generator's claim of differential privacy: worst-case neighbours, many fits, a valid lower bound.
+"""Audit of a generator's claim of differential privacy: a valid lower bound on epsilon from many fits.
 
-The neighbours are a table of equal records and the same table with one record that nobody resembles; a claim of
-epsilon must hold for them too (Annamalai et al. 2024, USENIX Security, audit synthesizers in the same way).
+The generator is fitted on two worst-case neighbours: a table of equal records, and the same table with one record that
+is like no other. A claim of epsilon must hold for them too. Annamalai et al. 2024 (USENIX Security) audit synthesizers
+in the same way.
 """
 
 from __future__ import annotations
@@ -17,25 +18,27 @@ from testbed.findings import statistics
 from testbed.findings.statistics import Interval
 
 Fit = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
+"""A function that fits a generator on a table and returns a release."""
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the runs showed: the bound, and the largest one that so many runs could have shown."""
+    """The result of an audit: the lower bound, and the largest one that so many runs can show (`ceiling`)."""
 
     bound: Interval
     ceiling: float
     scores: tuple[Array, Array]
-    """How often the record's values stand in the release, by run: with the record, and without."""
+    """The number of released cells with the record's values, by run: for fits with the record, and without it."""
 
 
 def audit(
     fit: Fit, common: dict[str, str], record: dict[str, str], people: int, runs: int, rng: np.random.Generator
 ) -> Audit:
-    """Fit `runs` times with the record and as often without; half of the runs set the threshold, the others decide.
+    """The result of `runs` fits with the record and as many without it.
 
-    The score of a run is how many released cells hold the record's values. The threshold that bounds epsilon best on
-    the first half is taken as it is to the second, so that the bound holds at its level.
+    A run's score is the number of released cells with the record's values. The first half of the runs sets the
+    threshold with the highest bound on epsilon. The second half gives the bound at this threshold, so the bound is
+    valid at its level.
     """
     base = pd.DataFrame([common] * people)
     with_record = pd.concat([base, pd.DataFrame([record])], ignore_index=True)

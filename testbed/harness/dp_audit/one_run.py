@@ -1,4 +1,4 @@
-"""Auditing a claim of differential privacy about training, in one run with canaries (Steinke et al. 2023)."""
+"""Audit of a claim of differential privacy about training, in one run with canaries (Steinke et al. 2023)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ from testbed.findings.statistics import Interval
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """DP-SGD: each record's gradient is clipped, their sum is noised; batches are drawn by a coin for each record."""
+    """The rules of DP-SGD. Each record's gradient is clipped, and noise is added to their sum.
+
+    Batches are drawn by a coin for each record.
+    """
 
     epochs: int = 10
     batch: int = 100
@@ -36,9 +39,9 @@ class Rules:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """One private training, step by step, and the epsilon that its accountant states.
+    """One private training: its steps, and the epsilon that its accountant states.
 
-    `marks` (canaries,) is what the model holds of each gradient canary.
+    `marks` (canaries,) is the trained parameter of each gradient canary.
     """
 
     steps: Transcript
@@ -47,10 +50,10 @@ class Trained:
 
 
 class Canaried(nn.Module):
-    """A network beside one parameter for each gradient canary, whose record pulls at that parameter alone.
+    """A network with one extra parameter for each gradient canary. A canary's record changes only its own parameter.
 
-    The loss of a canary is steeper than any clipping bound, so that its gradient is clipped to the bound itself: the
-    worst case that the mechanism allows for (the Dirac canaries of Nasr et al. 2023, arXiv 2302.07956).
+    The loss of a canary is so steep that its gradient is always clipped to the clipping bound. This is the worst case
+    that the mechanism allows (the Dirac canaries of Nasr et al. 2023, arXiv 2302.07956).
     """
 
     def __init__(self, inner: nn.Module, canaries: int) -> None:
@@ -60,19 +63,20 @@ class Canaried(nn.Module):
         nn.init.zeros_(self.marks.weight)
 
     def forward(self, x: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
-        """Outputs of records, and the marks of those that are canaries: `number` counts them from 1, and is 0 else."""
+        """Outputs of records, and canaries' parameters. `number` counts canaries from 1, and is 0 for other records."""
         return self.inner(x), self.marks(number)[:, 0]
 
 
 STEEP = 1e3
+"""Slope of a canary's loss, in clipping bounds."""
 
 
 def private_training(
     spec: ModelSpec, people: Cohort, rules: Rules, seed: int, canaries: int = 0, included: Array | None = None
 ) -> Trained:
-    """Trains by Opacus and keeps every step, as a party that holds all of them would see it.
+    """One training by Opacus with every step kept, as seen by a party that has all of them.
 
-    Of `canaries` gradient canaries those `included` (canaries,) take part as records.
+    There are `canaries` gradient canaries. Those `included` (canaries,) bool take part as records.
     """
     from opacus import PrivacyEngine
     from torch.utils.data import DataLoader, TensorDataset
@@ -88,7 +92,7 @@ def private_training(
     loader: Any = DataLoader(data, rules.batch)
     drawn = int(keyed_rng(seed, "noise").integers(2**31))
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of its secure mode, and of hooks that are meant to be there
+        warnings.simplefilter("ignore")  # Opacus warns about its secure mode and about hooks that are intended
         torch.manual_seed(drawn)
         engine: Any = PrivacyEngine(accountant="rdp")
         private, optimizer, loader = engine.make_private(
@@ -122,13 +126,13 @@ def _parameters(model: nn.Module) -> dict[str, Array]:
 
 
 def seen_throughout(trained: Trained, canaries: Cohort, rules: Rules) -> Array:
-    """By how much all steps together point along each canary's clipped gradient, (n,): the white-box auditor."""
+    """The white-box auditor's score (n,): how far all steps together point along a canary's clipped gradient."""
     made = Signals(trained.steps, canaries)
     return (made.product * np.minimum(1.0, rules.clip / np.maximum(made.norm, 1e-12)))[:, 0].sum(0)
 
 
 def seen_at_the_end(trained: Trained, canaries: Cohort) -> Array:
-    """How far each canary's loss fell from the first model to the last, (n,): the auditor of the final model."""
+    """The score (n,) of an auditor of the final model: how far each canary's loss fell from the first to the last."""
     first, last = trained.steps.exchanges[0].sent, trained.steps.final
     assert first is not None
     assert last is not None
@@ -141,7 +145,11 @@ def seen_at_the_end(trained: Trained, canaries: Cohort) -> Array:
 
 
 def bound(scores: Array, included: Array, guesses: int, delta: float) -> Interval:
-    """Half of the `guesses` say of the highest scores that they were in, half of the lowest that they were not."""
+    """Lower bound on epsilon from the number of correct guesses.
+
+    Half of the guesses say that the canaries with the highest scores were included. The other half say that those with
+    the lowest scores were not.
+    """
     order = np.argsort(-scores, kind="stable")
     top, bottom = order[: guesses - guesses // 2], order[len(order) - guesses // 2 :]
     right = int(included[top].sum() + (~included[bottom]).sum())
@@ -149,16 +157,19 @@ def bound(scores: Array, included: Array, guesses: int, delta: float) -> Interva
 
 
 def told(plan: Plan, bounds: list[Interval], claimed: float, guesses: int, canaries: int, delta: float) -> Finding:
-    """The bound beside that about coins that decided nothing, and that of the same training without noise."""
+    """The finding on three `bounds`: the training's own, one on coins that decided nothing, and one without noise.
+
+    The second is the control, the third the positive control.
+    """
     measure, null, broken = bounds
     ceiling = statistics.epsilon_one_run(guesses, guesses, canaries, delta).value
     exceeded = measure.value > claimed
     flags = (["claim_exceeded"] if exceeded else []) + ([] if broken.value > 0 else ["positive_control_weak"])
-    promise = f"the claim is {claimed:.2f}" if np.isfinite(claimed) else "nothing is promised"
+    promise = f"The claim is {claimed:.2f}" if np.isfinite(claimed) else "Nothing is claimed"
     plain = (
-        f"Seen by {plan.target}, epsilon is at least {measure.value:.2f} (delta {delta:g}, 95 % sure); {promise}. "
-        f"So many guesses ({guesses}) can show at most {ceiling:.2f}; with the noise switched off they show "
-        f"{broken.value:.2f}, and about coins that decided nothing {null.value:.2f}."
+        f"Seen by {plan.target}, epsilon is at least {measure.value:.2f} (95 % sure, delta {delta:g}). {promise}. "
+        f"An audit with {guesses} guesses can show at most {ceiling:.2f}. With the noise switched off it shows "
+        f"{broken.value:.2f}. For coins that decided nothing it shows {null.value:.2f}."
     )
     estimates = [findings_.estimate("epsilon_lower", b, plan.unit, guesses) for b in bounds]
     return findings_.unmeasured(plan, findings_.NOT_APPLICABLE, guesses, guesses).model_copy(

@@ -1,7 +1,8 @@
-"""Auditing a federation's claim that whole clients are private, in one run with clients that are canaries.
+"""Audit of a federation's claim that each whole client is private, in one run with canary clients.
 
-Andrew et al. 2023 (arXiv 2302.03098): canary clients send random directions as long as the clipping bound; how far the
-final model lies along them, beside directions that nobody sent, says what the noise hides of any client.
+Canary clients send random directions of the clipping bound's length (Andrew et al. 2023, arXiv 2302.03098). The final
+model is compared along these directions and along directions that nobody sent. The difference shows how well the noise
+hides any client.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from testbed.subjects.federation.federation import Federation
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """How much of each canary's direction the final model's change is made of (canaries,), and which were sent."""
+    """The share of each canary's direction in the final model's change (canaries,), and which directions were sent."""
 
     scores: Array
     included: Array
@@ -33,18 +34,19 @@ class Shown:
 def conduct(
     federation: Federation, clients: list[Cohort], canaries: int, noise: float, clip: float, engine: str
 ) -> Shown:
-    """Run the federation with `canaries` further clients, each of which by a fair coin sends its direction or nothing.
+    """The scores of a run with `canaries` further clients. A fair coin decides if each sends its direction or nothing.
 
-    All clients hold equally many records, so that all weigh alike. Each real one clips its update and adds its share
-    of Gaussian noise, so that their sum carries a standard deviation of `noise * clip` in each coordinate.
+    All clients hold the same number of records, so all have the same weight. Each real client clips its update and adds
+    its share of Gaussian noise. Their sum then has noise of standard deviation `noise * clip` in each coordinate.
+    Raises `UsageError` for a model with too few parameters.
     """
     seed = federation.seed
     size = sum(v.size for v in models.get_parameters(models.build(federation.model)).values())
     if size < 2 * canaries:
         raise UsageError(
             "TB-SCENARIO-016",
-            f"The model has {size} parameters, too few to tell {canaries} canaries apart.",
-            "Each sends a direction of its own.",
+            f"The model has {size} parameters, too few to distinguish {canaries} canaries.",
+            "Each canary sends its own direction, so the model needs two parameters for each.",
             "Use a wider model, or fewer canaries.",
         )
     included = keyed_rng(seed, "coins").random(canaries) < 0.5
@@ -65,12 +67,12 @@ def conduct(
     moved = _change(view)
     first = next(e.sent for e in view.exchanges if e.sent is not None)
     along = np.stack([direction(seed, i, first) for i in range(canaries)], axis=1)
-    # All at once, so that no canary is seen through what the others sent.
+    # All directions are fitted together, so one canary's direction does not change another's score.
     return Shown(np.linalg.lstsq(along, moved, rcond=None)[0], included)
 
 
 def direction(seed: int, number: int, like: Parameters) -> Array:
-    """A random unit vector for each canary, over all parameters in their order."""
+    """The canary's direction: a random unit vector over all parameters, in their order."""
     made = keyed_rng(seed, "direction", number).standard_normal(sum(v.size for v in like.values()))
     return made / np.linalg.norm(made)
 
@@ -88,7 +90,7 @@ def _change(view: Transcript) -> Array:
 
 
 def accounted(noise: float, rounds: int, delta: float) -> float:
-    """The epsilon of so many releases of the sum, by Renyi accounting; infinite without noise."""
+    """The epsilon of releasing the sum in every round, by Renyi accounting. It is infinite without noise."""
     if noise <= 0:
         return math.inf
     from opacus.accountants import RDPAccountant
@@ -96,14 +98,15 @@ def accounted(noise: float, rounds: int, delta: float) -> float:
     made = RDPAccountant()
     made.history = [(noise, 1.0, rounds)]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of an order at the edge of those tried, which only loosens the bound
+        warnings.simplefilter("ignore")  # the best order may be at the edge: the bound is then only looser
         return float(made.get_epsilon(delta))
 
 
 def estimated(shown: Shown, delta: float, level: float = 0.95) -> tuple[float, Interval]:
-    """Epsilon as the scores show it if they are normal with one variance, and its one-sided lower bound.
+    """Epsilon estimated from the scores, and its one-sided lower bound.
 
-    The bound inverts the noncentral t distribution of the two-sample statistic.
+    The scores are taken as normal with one variance. The bound inverts the noncentral t distribution of the two-sample
+    statistic.
     """
     used, unused = shown.scores[shown.included], shown.scores[~shown.included]
     degrees = len(used) + len(unused) - 2
@@ -116,7 +119,7 @@ def estimated(shown: Shown, delta: float, level: float = 0.95) -> tuple[float, I
 
     low = 0.0
     if tail(0.0) < 0:
-        # The normal approximation brackets the root; it is far beyond it on either side.
+        # The bracket is six standard errors of the normal approximation wide, so it contains the root.
         width = 6 * math.sqrt(1 + (distance * scale) ** 2 / (2 * degrees))
         low = float(optimize.brentq(tail, max(0.0, distance * scale - width), distance * scale)) / scale
     value = gaussian_epsilon(low, delta)
