@@ -1,4 +1,4 @@
-"""The command line: one file a command group. `testbed.cli:main` is the console script."""
+"""The command line, with one file for each group of commands. `testbed.cli:main` is the console script."""
 
 from __future__ import annotations
 

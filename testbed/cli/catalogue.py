@@ -1,4 +1,4 @@
-"""What there is, as rows for `testbed list` and pages for `testbed describe`: read from text, nothing is loaded."""
+"""The catalogue: rows for `testbed list` and pages for `testbed describe`. It loads no module."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence")
 
 
 def entries(kind: str | None, wanted: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
-    """`{kind, name, position, malicious, claim, needs, reference, needs_extra}` per entry; parts without meaning are
-    None. `wanted` keeps those with that risk, position or subject.
+    """The rows of all entries: `{kind, name, position, malicious, claim, needs, reference, needs_extra}` and more.
 
-    What needs an extra that is not installed is listed too. Raises `UsageError` for an unknown kind, or a filter that
-    keeps nothing.
+    A part that has no meaning for an entry is None. `wanted` keeps entries of one risk, position or subject. Entries
+    whose extra is not installed are listed too. Raises `UsageError` for an unknown kind or a filter that keeps nothing.
     """
     if kind is not None and kind not in KINDS:
         raise UsageError(
-            "TB-CLI-001", f"There is no kind called {kind!r}.", "It chooses what is listed.", f"Use {', '.join(KINDS)}."
+            "TB-CLI-001", f"There is no kind {kind!r}.", "The kind chooses what is listed.", f"Use {', '.join(KINDS)}."
         )
     listed = [_row(e) for one in DEFINED if kind in (None, f"{one}s") for e in catalogue.entries(one)]
     if kind in (None, "data"):
@@ -35,7 +34,7 @@ def entries(kind: str | None, wanted: Mapping[str, str | None] | None = None) ->
             if not listed:
                 raise UsageError(
                     "TB-CLI-006",
-                    f"Nothing that is listed has the {part} {value!r}.",
+                    f"No entry has the {part} {value!r}.",
                     "An empty list would look as if there were no such attack.",
                     perhaps(value, known) if known else "Leave the filter out.",
                 )
@@ -64,7 +63,7 @@ def _params(entry: catalogue.Entry) -> dict[str, Any]:
 
 
 def _shown(params: Mapping[str, Any]) -> dict[str, Any]:
-    """With the text of what cannot be told without loading the module."""
+    """The parameters. A value that is known only after loading the module is replaced by its source text."""
     return {k: str(v) if isinstance(v, catalogue.Unread) else v for k, v in params.items()}
 
 
@@ -99,20 +98,20 @@ def one_line(entry: Mapping[str, Any]) -> str:
 
 
 def _missing(extras: Sequence[str]) -> str:
-    """What to install first, or nothing."""
+    """The extras to install first, as a sentence; empty if none is missing."""
     absent = catalogue.not_installed(extras)
     return f"needs the extra {', '.join(absent)}: install leakage-testbed[{','.join(absent)}]" if absent else ""
 
 
 def describe(name: str) -> str:
-    """Everything known of an entry. Raises `UsageError` for an unknown name."""
+    """The page on every entry of this name. Raises `UsageError` for an unknown name."""
     named = [e for kind in ("scenario", "attack", "defence") for e in catalogue.entries(kind) if e.name == name]
     pages = [_described(e) for e in named] + [_facts(e) for e in _data() if e["name"] == name]
     if not pages:
         listed = [e["name"] for e in entries(None)]
         close = difflib.get_close_matches(name, listed, 3, 0.5)
         remedy = f"Perhaps: {', '.join(close)}." if close else "See testbed list for all names."
-        raise UsageError("TB-CLI-003", f"Nothing is called {name!r}.", "Names are exact.", remedy)
+        raise UsageError("TB-CLI-003", f"There is no entry {name!r}.", "Names must be exact.", remedy)
     return "\n\n".join(pages)
 
 

@@ -1,4 +1,4 @@
-"""The command line: results on standard output, progress on standard error, exit codes as in the contract."""
+"""The commands. Results go to standard output, progress to standard error; exit codes are documented."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def _version(asked: bool) -> None:
 @app.callback()
 def options(
     version: Annotated[
-        bool, typer.Option("--version", help="Tell the version and end.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
     ] = False,
     code: Annotated[
         list[Path] | None,
-        typer.Option(help=f"A folder, or file, of your own attacks, defences and scenarios; or {user_code.FOLDERS}."),
+        typer.Option(help=f"Folder or file with your own attacks, defences and scenarios; or set {user_code.FOLDERS}."),
     ] = None,
 ) -> None:
     """What does this federation, this model or this synthetic table give away about the people in it, and to whom?"""
@@ -51,22 +51,24 @@ def options(
 
 @app.command()
 def evaluate(
-    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet; or a folder of linked ones.")],
-    synthetic: Annotated[Path, typer.Option(help="The synthetic table that may go out.")],
+    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet, or a folder of linked tables.")],
+    synthetic: Annotated[Path, typer.Option(help="The synthetic table to be released.")],
     control: Annotated[
         Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
     ] = None,
     secrets: Annotated[
-        str | None, typer.Option(show_default="every column", help="Columns to be guessed, a,b.")
+        str | None, typer.Option(show_default="every column", help="Columns that the attacker predicts, a,b.")
     ] = None,
     link: Annotated[
         list[str] | None,
-        typer.Option(help="Two sets of columns to be linked, a,b:c,d; the first given one decides."),
+        typer.Option(help="Two sets of columns to link, a,b:c,d. The first pair decides."),
     ] = None,
     person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
-    meta: Annotated[Path | None, typer.Option(help="A YAML file with kinds of columns and the like.")] = None,
+    meta: Annotated[
+        Path | None, typer.Option(help="A YAML file with the kinds of columns and more (docs/evaluate.md).")
+    ] = None,
     data_class: Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")] = None,
-    instrument: Annotated[str, typer.Option(help="testbed, or anonymeter: its own figures beside ours.")] = "testbed",
+    instrument: Annotated[str, typer.Option(help="testbed, or anonymeter to add its own figures.")] = "testbed",
     attacks: Annotated[
         int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")
     ] = None,
@@ -78,7 +80,7 @@ def evaluate(
     out: Out = None,
     json_: Json = False,
 ) -> None:
-    """May this synthetic table go out? Singling out, linkability, attribute inference and copies, against a control."""
+    """May this synthetic table be released? All risks are measured against a control."""
     from testbed.core.executor import over
     from testbed.data.datasets import load
     from testbed.data.tables import files, linked
@@ -122,7 +124,7 @@ def evaluate(
     done = done.counted(load.cache_folder())
     if (times := done.result.disclosure.evaluations or 0) >= evaluations.MANY:
         progress(
-            f"warning: {times} releases of this original were evaluated here; do not tune a generator by the report"
+            f"warning: {times} releases of this original were evaluated here; do not tune a generator by its reports"
         )
     results.write(folder, done.result, done.evidence, done.people, checked=True)
     conclude(done.result, folder, json_)
@@ -134,7 +136,7 @@ app.command("audit-model")(audit_model)
 @app.command()
 def split(
     original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet.")],
-    out: Annotated[Path, typer.Option(help="Where original.* and control.* go.")],
+    out: Annotated[Path, typer.Option(help="Folder for original.* and control.*.")],
     person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
     fraction: Annotated[float, typer.Option(help="The share of people held out as the control.")] = 0.5,
     seed: Seed = 0,
@@ -150,7 +152,7 @@ def split(
     rows = pd.DataFrame({"row": range(len(frame)), "person": range(len(frame)) if person is None else frame[person]})
     drawn = splits.split_people(rows, {"control": fraction, "original": 1 - fraction}, "person", seed)
     suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
-    # Cells go out as they came in: no zero is lost, and no category called None becomes a gap.
+    # Cells are copied as text: no leading zero is lost, and no category called None becomes a missing value.
     whole, separator = files.read_text(original) if suffix == ".csv" else (frame, ",")
     parts = {part: whole.iloc[table["row"].tolist()] for part, table in drawn.items()}
     targets = {part: out / f"{part}{suffix}" for part in parts}
@@ -196,7 +198,7 @@ def check(
     policy: PolicyOption = None,
     json_: Json = False,
 ) -> None:
-    """Decide again by a policy, without running anything."""
+    """Decide again by a policy. Nothing is run."""
     from testbed.findings import policy as policy_
     from testbed.report import store as results
 
@@ -218,12 +220,12 @@ def list_(
     kind: Annotated[
         str | None, typer.Argument(show_default="all", help="attacks, scenarios, defences or data.")
     ] = None,
-    risk: Annotated[str | None, typer.Option(help="Attacks of this risk alone, such as membership.")] = None,
-    position: Annotated[str | None, typer.Option(help="From this position alone: server, client, recipient.")] = None,
-    subject: Annotated[str | None, typer.Option(help="On this alone: transcript, model or release.")] = None,
+    risk: Annotated[str | None, typer.Option(help="Only attacks on this risk, such as membership.")] = None,
+    position: Annotated[str | None, typer.Option(help="Only from this position: server, client, recipient.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only on this subject: transcript, model or release.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """What there is: attacks, scenarios, defences and data sets."""
+    """List attacks, scenarios, defences and data sets."""
     from testbed.cli import catalogue
 
     entries = catalogue.entries(kind, {"risk": risk, "position": position, "subject": subject})
@@ -235,8 +237,8 @@ def list_(
 
 
 @app.command()
-def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack or a data set.")]) -> None:
-    """Who attacks, from where, knowing what; and the parameters."""
+def describe(name: Annotated[str, typer.Argument(help="A scenario, an attack, a defence or a data set.")]) -> None:
+    """Describe an entry: the attacker's position and knowledge, and the parameters."""
     from testbed.cli import catalogue
 
     say(shown(catalogue.describe(name), lines=True))
@@ -247,16 +249,18 @@ def run(
     name: Annotated[
         str, typer.Argument(help="A scenario (see testbed list scenarios), or your own: file.py, module:function.")
     ],
-    s: Annotated[list[str] | None, typer.Option("-s", help="A parameter, key=value; may be given again.")] = None,
+    s: Annotated[
+        list[str] | None, typer.Option("-s", help="A parameter, key=value. The option may be repeated.")
+    ] = None,
     seed: Seed = 0,
     engine: Annotated[str | None, typer.Option(help="in-process or simulation.")] = None,
-    replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give run-level intervals.")] = 1,
+    replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give intervals over runs.")] = 1,
     policy: PolicyOption = None,
-    resume: Annotated[bool, typer.Option(help="Go on with an interrupted run in the same --out.")] = False,
+    resume: Annotated[bool, typer.Option(help="Continue an interrupted run in the same --out.")] = False,
     out: Out = None,
     json_: Json = False,
 ) -> None:
-    """Run a scenario. Decides only with --policy."""
+    """Run a scenario. There is a verdict only with --policy."""
     from testbed.harness import scenario
 
     params = scenario.parse(name, s or [])
@@ -269,7 +273,7 @@ def run(
 
     folder = folder_for(out)
     results.writable(folder)
-    # Without --out nobody could name the folder to go on in, and what it keeps would lie about.
+    # Without --out a run cannot be resumed, because its folder has a new name each time. So nothing is kept.
     store = folder.with_name(f".{folder.name}.resume") if out else None
     if store and not resume:
         folders.forget(store)
@@ -294,9 +298,9 @@ def replay(
     transcript: Annotated[Path, typer.Argument(help="A recorded transcript.")],
     attack: Annotated[str, typer.Option(help="The attack that reads it, or your own: file.py:name, module:function.")],
     s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of the attack, key=value.")] = None,
-    truth: Annotated[Path | None, typer.Option(help="truth.npz; without it nothing is judged.")] = None,
+    truth: Annotated[Path | None, typer.Option(help="The file truth.npz. Without it nothing is judged.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="module:factory, or file.py:factory, of a foreign transcript's model.")
+        str | None, typer.Option(help="The model of a foreign transcript: module:factory or file.py:factory.")
     ] = None,
     shape: Annotated[str | None, typer.Option(help="A record's shape, such as 3,32,32, for a foreign model.")] = None,
     policy: PolicyOption = None,
@@ -306,7 +310,7 @@ def replay(
 ) -> None:
     """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
     if not user_code.named(attack):
-        known_names.known("attack", attack)  # a misspelt one is told before anything is loaded
+        known_names.known("attack", attack)  # a misspelt name is an error before anything is loaded
 
     from testbed.findings import policy as policy_
     from testbed.harness.federation import replay as replay_
@@ -331,7 +335,7 @@ def replay(
 
 @app.command()
 def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Is this machine fit? Versions, cores, memory; a planted leak must FAIL and a clean set must PASS."""
+    """Self-test of this machine: a planted leak must FAIL, and a clean set must PASS."""
     from testbed.cli import doctor as doctor_
 
     examined = doctor_.examine(progress)
@@ -345,7 +349,7 @@ app.add_typer(policy_app, name="policy")
 
 @policy_app.command("list")
 def policy_list() -> None:
-    """Their names."""
+    """List the built-in policies."""
     from testbed.findings import policy as policy_
 
     say("\n".join(policy_.built_in()))
@@ -353,7 +357,7 @@ def policy_list() -> None:
 
 @policy_app.command("show")
 def policy_show(name: Annotated[str, typer.Argument(help="A built-in policy.")]) -> None:
-    """One as its file says it: a start for your own."""
+    """Print a built-in policy's file, as a start for your own."""
     from testbed.findings import policy as policy_
 
     say(policy_.text_of(name), end="")
@@ -365,7 +369,7 @@ app.add_typer(data_app, name="data")
 
 @data_app.command("list")
 def data_list(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """The registered data sets, with licence and provenance."""
+    """List the registered data sets, with licence and provenance."""
     list_("data", json_=json_)
 
 

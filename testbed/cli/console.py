@@ -1,4 +1,4 @@
-"""The frame of every command: its streams, its help, and the exit code and words with which it ends."""
+"""The frame of every command: its streams, its help, its exit code, and its error messages."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from testbed.core import user_code
 from testbed.core.errors import Exit, RunError, TestbedError, UsageError, missing_extra
 from testbed.core.shown import shown
 
-INTERRUPTED = "interrupted; a testbed run that was given --out goes on with --resume and the same --out"
+INTERRUPTED = "interrupted; to continue a testbed run that had --out, give --resume and the same --out"
 UNHEARD = 141
-"""The exit code where a pipe was closed within the work or a help text: a shell's own, and no verdict's."""
+"""The exit code if a pipe was closed during the work or a help text. It is the shell's own code, not a verdict."""
 
 
 def run(app: typer.Typer) -> NoReturn:
-    """Run a command and leave with its exit code: an error of the testbed is told in words, and any other is internal.
+    """Run a command and leave with its exit code.
 
-    typer is asked to raise, not to leave: it would leave with 1, a FAIL's code, for a closed pipe."""
+    An error of the testbed is explained in words. Any other error is internal. typer must raise errors and not leave,
+    because it would leave with code 1 for a closed pipe, which is the code of a FAIL.
+    """
     _streams()
     try:
         code = explained(typer.main.get_command(app))(standalone_mode=False)
@@ -47,12 +49,12 @@ def run(app: typer.Typer) -> NoReturn:
             raise
         if where := user_code.where_it_broke(error):
             what = f"Your own code stopped with {type(error).__name__}."
-            why = f"It broke in {where}, or in what that line called with what it was given."
+            why = f"The error was raised in {where}, or in a function that this line calls."
             told = RunError("TB-CODE-010", what, why, "Correct it; TESTBED_DEBUG=1 shows the whole traceback.")
             _leave(_told(told), told.exit_code)
-        # A traceback may quote a record, so only the kind of the error is told.
+        # A traceback may quote a record, so only the type of the error is shown.
         _leave(
-            f"TB-INTERNAL-001  The testbed broke: {type(error).__name__}.\n"
+            f"TB-INTERNAL-001  The testbed failed: {type(error).__name__}.\n"
             "  why: this is a defect of the testbed, not of your data\n"
             "  fix: please report it; TESTBED_DEBUG=1 shows where (do not share that output: it may quote data)\n",
             Exit.INTERNAL,
@@ -61,12 +63,12 @@ def run(app: typer.Typer) -> NoReturn:
 
 
 def _not_ours(left: SystemExit) -> NoReturn:
-    """Leave after an exit that no command asked for; its code would read as a verdict."""
-    if isinstance(left.__context__, BrokenPipeError):  # as typer and, in a help text, rich tell of a closed pipe
+    """Leave after an exit that no command asked for. Its own code would look like a verdict."""
+    if isinstance(left.__context__, BrokenPipeError):  # how typer, and rich in a help text, report a closed pipe
         unheard(left.__context__)
         _leave("", UNHEARD)
     what = "A program that the testbed called ended the whole process."
-    why = "A model, an API or a scenario of your own left by sys.exit, and nothing was decided."
+    why = "Your own model, API or scenario called sys.exit, so nothing was decided."
     _leave(_told(RunError("TB-RUN-008", what, why, "Let it raise an error, or return.")), Exit.INTERNAL)
 
 
@@ -83,7 +85,7 @@ def explained(command: click.Command) -> click.Command:
 
 
 def _streams() -> None:
-    """Standard output and error that take any text: one that is closed to nowhere, one of few letters escaped."""
+    """Makes standard output and error take any text: a closed one goes nowhere, unknown letters are escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
@@ -99,7 +101,7 @@ def _leave(text: str, code: int) -> NoReturn:
 
 
 def _mistyped(error: click.ClickException) -> UsageError:
-    """What the parser says of a command line, as an error of the testbed."""
+    """The parser's error on a command line, as an error of the testbed."""
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "testbed"
     # typer and click each propose the same names
     what = error.message if isinstance(error, click.exceptions.NoSuchCommand) else error.format_message()

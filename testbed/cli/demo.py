@@ -1,4 +1,4 @@
-"""`make demo`: two real answers on real data, each as a report in the same form."""
+"""`make demo`: two scenarios on real data, each with a report in the same form."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUESTIONS = (
 
 
 def main() -> None:
-    """Run the scenarios with the example policy, and say where the reports are."""
+    """Run the scenarios with the example policy, and print where the reports are."""
     decided = policy.load()
     for name, params, folder in QUESTIONS:
         registered = scenario.find(name)

@@ -1,4 +1,4 @@
-"""Is this machine fit to be believed? A planted leak must FAIL and a clean set must PASS, here and now."""
+"""Self-test of this machine: a planted leak must FAIL, and a clean set must PASS."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from testbed.findings.assemble import environment, version
 from testbed.harness.release.evaluate import evaluate
 
 PEOPLE, PLANTED, SEED = 9000, 0.3, 20
+"""Invented people in the three tables together, share of copied rows in the planted leak, and the seed."""
 EXTRAS = {"federated": "flwr", "synthesis": "sdv", "anonymeter": "anonymeter", "pdf": "weasyprint"}
+"""A package that shows whether an extra is installed, by extra."""
 
 
 @dataclass(frozen=True, slots=True)
 class Examined:
+    """Facts about this machine, and whether both self-tests gave the right verdict (`healthy`)."""
+
     facts: dict[str, Any]
     healthy: bool
 
 
 def population(people: int, seed: int) -> pd.DataFrame:
-    """People who never lived: mixed columns that depend on three hidden traits."""
+    """A table of invented people: columns of several kinds that depend on three hidden traits."""
     rng = np.random.default_rng(seed)
     traits = rng.normal(size=(people, 3))
     diagnosis = np.clip(traits[:, 1] * 1.5 + 2.5 + rng.normal(size=people) * 0.5, 0, 4).astype(int)
@@ -41,7 +45,7 @@ def population(people: int, seed: int) -> pd.DataFrame:
 
 
 def examine(progress: Callable[[str], None] = lambda _: None) -> Examined:
-    """Facts about the machine and the two self-tests."""
+    """Facts about this machine, with the results of the two self-tests."""
     everybody = population(PEOPLE, SEED)
     third = PEOPLE // 3
     original, control, fresh = (everybody.take(range(i * third, (i + 1) * third)) for i in range(3))
@@ -78,7 +82,7 @@ def _installed(package: str) -> bool:
 
 
 def text(examined: Examined) -> str:
-    """The facts in lines."""
+    """The facts as lines of text."""
     facts = examined.facts
     lines = [
         f"leakage-testbed {facts['testbed']} on Python {facts['python']}, {facts['system']}",

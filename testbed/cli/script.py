@@ -1,4 +1,4 @@
-"""A scenario's file as a script."""
+"""Runs a scenario's file as a script."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command `testbed synthesise`: its options, and what a private generator asks for."""
+"""The command `testbed synthesise`: its options, and the checks for private generators."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def synthesise(
         int | None, typer.Option(min=1, show_default="as many as the original", help="How many rows.")
     ] = None,
     person: Annotated[
-        str | None, typer.Option(help="The column that tells people apart; dropped, except by par and hma.")
+        str | None, typer.Option(help="The column that identifies people. It is dropped, except by par and hma.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="For generators that train networks.")] = 100,
     epsilon: Annotated[float, typer.Option(help="For generators that are differentially private.")] = 1.0,
     public: Annotated[
-        Path | None, typer.Option(help="Their bins: a table whose categories and ranges everybody may know.")
+        Path | None, typer.Option(help="Table whose categories and ranges are public: the bins of private generators.")
     ] = None,
     planted: Annotated[float, typer.Option(help="Replace this share of rows by original ones, as a known leak.")] = 0.0,
-    plant: Annotated[str, typer.Option(help="How they are planted: exact, jittered or one_changed.")] = "exact",
+    plant: Annotated[str, typer.Option(help="How rows are planted: exact, jittered or one_changed.")] = "exact",
 ) -> None:
     """Make a synthetic table, for demonstration or as a positive control."""
     import numpy as np
@@ -49,7 +49,7 @@ def synthesise(
 
     if out.suffix.lower() not in (".csv", ".parquet"):
         raise UsageError(
-            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name says neither.", "End it in .csv."
+            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name ends in neither.", "Use a name in .csv."
         )
     if out.exists():
         raise UsageError("TB-OUT-003", f"{out.name} exists already.", "It would be overwritten.", "Name another file.")
@@ -57,19 +57,19 @@ def synthesise(
         raise UsageError(
             "TB-SYNTH-014",
             "A private generator needs --rows.",
-            "How many rows the original has is a fact about it, which one person more would change.",
+            "The number of the original's rows is itself a fact about its people: one more person changes it.",
             "Give a number that does not depend on the original.",
         )
     if public is not None and public.resolve() == original.resolve():
         raise UsageError(
             "TB-SYNTH-015",
-            "--public is the original.",
-            "Bins made of the people themselves give them away, whatever epsilon is.",
+            "--public names the original.",
+            "Bins made from the original's own people reveal them, whatever epsilon is.",
             "Name a published table, or people outside the original.",
         )
     frame = files.read_file(original, "original")
     check_person(frame, person)
-    rng = np.random.default_rng()  # a release's randomness is nobody's to repeat
+    rng = np.random.default_rng()  # without a seed: nobody may repeat a release's randomness
     known = None if public is None else files.read_file(public, "public")
     options = {"epochs": epochs, "person": person, "epsilon": epsilon, "public": known}
     made = make(generator, frame, rows or len(frame), rng, **options)

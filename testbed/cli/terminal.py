@@ -1,4 +1,4 @@
-"""What a command tells in a terminal: progress on standard error, the outcome on standard output."""
+"""Output of a command in a terminal: progress on standard error, the outcome on standard output."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from testbed.core.shown import shown
 
 LARGEST_SEED = 2**32 - 1
 Seed = Annotated[
-    int, typer.Option(min=0, max=LARGEST_SEED, help="Drives the attacks; the same seed gives the same result.")
+    int, typer.Option(min=0, max=LARGEST_SEED, help="Seed of the attacks. The same seed gives the same result.")
 ]
-Out = Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Where share/ and evidence/ go.")]
+Out = Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Folder for share/ and evidence/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
 PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
 
 
 def folder_for(out: Path | None) -> Path:
-    """Where a run's files go: as asked, or a folder of its own under runs/."""
+    """The folder for a run's files: the one asked for, or a new one under runs/."""
     return out.resolve() if out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
 
 
 def progress(text: str) -> None:
-    """One line on standard error, redrawn in a terminal. Where nobody reads it any more, the work goes on."""
+    """Writes one line to standard error. In a terminal it replaces the last one. If writing fails, the work goes on."""
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"\r\033[K{shown(text)}" if sys.stderr.isatty() else f"{shown(text)}\n")
         sys.stderr.flush()
 
 
 def say(text: str, end: str = "\n") -> None:
-    """Text on standard output. A reader who leaves early (`| head -1`) or a full disk ends the printing alone: the
-    exit code tells of the work, so that a closed pipe reads as no verdict."""
+    """Writes text to standard output.
+
+    If a reader leaves early (`| head -1`) or a disk is full, only the printing stops. The exit code still describes the
+    work, so a closed pipe does not look like a verdict.
+    """
     try:
         sys.stdout.write(text + end)
         sys.stdout.flush()
@@ -47,7 +50,7 @@ def say(text: str, end: str = "\n") -> None:
 
 
 def unheard(error: OSError) -> None:
-    """Standard output can no longer be written: the rest goes nowhere, and Python does not try again at its end."""
+    """Sends all further standard output nowhere, after an error in writing it. Python then does not fail at its end."""
     with open(os.devnull, "w") as nowhere, contextlib.suppress(OSError, ValueError):  # noqa: PTH123
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
@@ -55,7 +58,7 @@ def unheard(error: OSError) -> None:
 
 
 def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured: Exit = Exit.NOTHING_RAN) -> None:
-    """Print the result and leave with its exit code: where nothing was decided nor measured, `unmeasured`."""
+    """Print the result and leave with its exit code. If nothing was decided or measured, the code is `unmeasured`."""
     from testbed.findings.policy import EXIT_CODES
     from testbed.report import store
 
@@ -72,11 +75,11 @@ def conclude(result: Any, folder: Path | None, as_json: bool, unmeasured: Exit =
 
 
 WIDEST = 1000
-"""Columns of text where no terminal wraps them: a name is not broken in two."""
+"""Width of a line that is not written to a terminal, so no name is broken in two."""
 
 
 def _table(result: Any) -> str:
-    """The outcome in lines. Text of users is neither markup nor an emoji's name, and steers no terminal."""
+    """The outcome as lines of text. Users' text is printed as it is, never as markup, emoji or terminal commands."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -95,7 +98,7 @@ def _table(result: Any) -> str:
     for finding in primary:
         judged = finding.verdict if finding.verdict != "none" else "-"
         cells = (short(m) for m in (finding.measure, finding.control, finding.excess))
-        # Where one attack stands there several times, the target tells which.
+        # If one attack has several rows, the target distinguishes them.
         several = sum(f.attack.name == finding.attack.name for f in primary) > 1
         name = f"{finding.attack.name}: {finding.target}" if several and finding.target else finding.attack.name
         table.add_row(shown(finding.risk.replace("_", " ")), shown(name), *map(shown, cells), judged)
