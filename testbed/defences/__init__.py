@@ -1,1 +1,1 @@
-"""What clients do against leakage: one file a defence, each a Flower mod, each with its accounting."""
+"""Defences of clients against leakage: one file for each, a Flower mod with its guarantee, if it has one."""

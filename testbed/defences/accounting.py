@@ -1,4 +1,4 @@
-"""What a defence guarantees: the epsilon of the Gaussian mechanism over all rounds."""
+"""The guarantee of a defence: the epsilon of the Gaussian mechanism over all rounds."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from testbed.core.defence import Guarantee
 
 scipy_stats, optimize = cast(Any, _scipy_stats), cast(Any, _optimize)  # SciPy ships no types
 DELTA = 1e-5
-"""At which the epsilon of a client's noise is told."""
+"""The delta for which a report states the epsilon of a client's noise."""
 
 
 def gaussian_mechanism(rounds: int, *, noise: float, clip: float = 1.0) -> Guarantee | None:
-    """The epsilon of all rounds together against whoever sees a client's updates, for all of that client's records.
+    """The epsilon of all rounds together, for all records of a client, against anybody who sees its updates.
 
-    Replacing a client's records changes each update by at most twice its clipped length `clip`, and the noise has the
-    standard deviation `noise * clip`. Gaussian noise composes exactly (Dong, Roth and Su 2022). None without noise.
+    If a client's records are replaced, each update changes by at most twice the clipping bound `clip`. The noise has
+    the standard deviation `noise * clip`. Gaussian noise composes exactly (Dong, Roth and Su 2022). None without noise.
     """
     if noise <= 0:
         return None

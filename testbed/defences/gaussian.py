@@ -1,4 +1,4 @@
-"""Clipping and Gaussian noise on what a client sends."""
+"""Clipping and Gaussian noise on a client's updates."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from testbed.defences.updates import norm, on_update
 def gaussian(*, seed: int, noise: float, clip: float = 1.0) -> Mod:
     """Scale each update to an L2 norm of at most `clip`, then add noise of standard deviation `noise * clip`.
 
-    This is local noise on each update, worth what the Gaussian mechanism is worth for a sensitivity of twice `clip`
-    (Dwork and Roth 2014); a report accounts for all rounds.
+    This is local noise: the Gaussian mechanism on each update, with a sensitivity of twice `clip` (Dwork and Roth
+    2014). A report accounts for all rounds together.
     """
 
     def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:

@@ -1,4 +1,4 @@
-"""A check of the testbed more than a defence: nothing of the client is sent."""
+"""A check of the testbed rather than a defence: clients send noise, and nothing of their records but its length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from testbed.defences.updates import norm, on_update
 
 @defence()
 def random_update(*, seed: int) -> Mod:
-    """Replace each update by noise of the same L2 norm. An attack that still succeeds has seen something else."""
+    """Replace each update by noise of the same L2 norm. An attack that still succeeds does not use the update."""
 
     def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
         noise = {k: rng.normal(size=v.shape) for k, v in update.items()}

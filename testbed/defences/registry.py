@@ -1,8 +1,8 @@
-"""What makes a function a defence: its mod, its parameters, and its guarantee.
+"""The registry of defences: each is a function with its mod, its parameters, and its guarantee.
 
-A defence's noise follows from the federation's seed, so that a run repeats. Whoever knows that seed can remove the
-noise. Scenarios run on public data and print their seed; for patients' data draw one with the standard library's
-`secrets`.
+A defence's noise is drawn from the federation's seed, so a run can be repeated. Anybody who knows the seed can remove
+the noise. Scenarios run on public data and print their seed. For patients' data, draw a seed with the standard
+library's `secrets` and keep it secret.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True, slots=True)
 class Registered:
-    """A defence to be configured: calling it with parameters gives the `Defence`."""
+    """A registered defence. Called with parameters, it gives the configured `Defence`."""
 
     name: str
     make: Callable[..., Any]
@@ -38,7 +38,7 @@ class Registered:
             raise UsageError(
                 "TB-DEFENCE-002",
                 f"{self.name} has no parameter {', '.join(sorted(unknown))}.",
-                "A misspelt option would change nothing.",
+                "A misspelt option would be ignored in silence.",
                 f"It takes: {', '.join(sorted(self.defaults)) or 'none'}.",
             )
         chosen = {**self.defaults, **params}
@@ -58,7 +58,10 @@ class Registered:
 def defence(
     *, guarantee: Callable[..., Guarantee | None] | None = None, before_protocol: bool = False
 ) -> Callable[[Callable[..., Any]], Registered]:
-    """Register a function `(*, seed, **params) -> Flower mod` as a defence; its parameters are its configuration."""
+    """A decorator that registers a function `(*, seed, **params) -> Flower mod` as a defence.
+
+    The function's parameters are the defence's configuration.
+    """
 
     def register(make: Callable[..., Any]) -> Registered:
         signature = inspect.signature(make)
@@ -66,7 +69,7 @@ def defence(
         made = Registered(make.__name__, make, defaults, inspect.getdoc(make) or "", guarantee, before_protocol)
         known_ = _REGISTRY.get(made.name)
         if known_ is not None and known_.make.__module__ != make.__module__:
-            raise ValueError(f"there are two defences called {made.name}; the second would take the place of the first")
+            raise ValueError(f"there are two defences called {made.name}; the second would replace the first")
         _REGISTRY[made.name] = made
         return made
 
@@ -74,15 +77,17 @@ def defence(
 
 
 def defences() -> list[Registered]:
-    """Every defence of the package and of the user's own folders, by name."""
+    """All defences of the package and of the user's own folders, sorted by name."""
     for entry in catalogue.entries("defence"):
         catalogue.load(entry)
     return [_REGISTRY[name] for name in sorted(_REGISTRY)]
 
 
 def find(name: str) -> Registered:
-    """The defence of that name, or a user's own (`module:function`, `file.py:name`). Raises `UsageError` where there
-    is none, and `ModuleNotFoundError` where its libraries are not installed."""
+    """The defence of this name, or a user's own (`module:function`, `file.py:name`).
+
+    Raises `UsageError` if it does not exist, and `ModuleNotFoundError` if its libraries are not installed.
+    """
     if name in _REGISTRY:
         return _REGISTRY[name]
     if user_code.named(name):

@@ -1,4 +1,4 @@
-"""The update inside a message, whichever way the protocol sends it: a gradient, or new weights."""
+"""The update inside a message. A protocol sends it as a gradient, or as new weights."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Change = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
 
 
 def on_update(change: Change, seed: int, name: str) -> Mod:
-    """A mod that applies `change(update, rng)` to what a client is about to send.
+    """A mod that applies `change(update, rng)` to a client's update before it is sent.
 
-    The generator depends on the seed, the partition and the round, so that every engine draws the same noise.
+    The random generator depends on the seed, the client and the round, so every engine draws the same noise.
     """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
@@ -42,4 +42,5 @@ def on_update(change: Change, seed: int, name: str) -> Mod:
 
 
 def norm(update: dict[str, Array]) -> float:
+    """The L2 norm of all arrays together."""
     return float(np.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in update.values())))
