@@ -1,4 +1,4 @@
-"""What does one hospital see of another's records in the global model?"""
+"""What does one hospital see of another hospital's records in the global model?"""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
-NOT_TESTED = ["a client that poisons the training", "secure aggregation, which hides no sum"]
+NOT_TESTED = ["a client that poisons the training", "secure aggregation, which does not hide the sum"]
 SEES = "the global models that it receives and its own updates; nothing of another client's messages"
 KNOWS = frozenset({"architecture", "hyper_parameters", "auxiliary", "batch_size"})
 
 
 def fitting() -> list[Attack]:
-    """The server's attacks that may read what is left of an aggregate."""
+    """The server's attacks that can read an aggregate minus the adversary's own updates."""
     return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in ("table", "text")]
 
 
@@ -42,20 +42,20 @@ def curious_client(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A client subtracts its own update from the global model's step; with two clients the rest is the other's.
+    """A client subtracts its own update from the global model's step. With two clients, the rest is the other's update.
 
-    `colluding` clients subtract all of theirs; `reader` is the server's attack that reads the rest. `epochs=0` is
-    FedSGD; with `epochs`, clients train so often on the same `batch` records in each round and send weights.
+    `colluding` clients subtract all their updates. `reader` is the server's attack that reads the rest. `epochs=0` is
+    FedSGD. With `epochs`, clients train that many times on the same `batch` records in each round, and send weights.
 
-    Beside it: what the server learns of the same federation, whose updates it sees one by one.
+    The server of the same federation, which sees each update, is shown for comparison.
     """
     known = source(data)
     if not 0 < colluding < clients:
         raise UsageError(
             "TB-SCENARIO-022",
-            f"There are no {colluding} of {clients} clients that collude against another one.",
-            "One client or more collude, and one or more are left to be read.",
-            "Use more clients than collude.",
+            f"{colluding} of {clients} clients cannot collude against another client.",
+            "At least one client must collude, and at least one must be left to attack.",
+            "Use more clients, or fewer colluding ones.",
         )
     reads = chosen(reader, fitting())
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
@@ -64,7 +64,7 @@ def curious_client(
         protocol = replace(protocol, kind="fedavg", local_epochs=epochs)
     protection = defended(defence, noise, clip)
     spec = mlp(known, hidden)
-    # Known to leak: all but one collude, nobody defends, and a gradient is of one record.
+    # The positive control is known to leak: all but one collude, there is no defence, and each gradient has one record.
     alone = colluding + 1
     undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=alone), seed)
     unit = "record" if batch == 1 and not epochs else "batch"

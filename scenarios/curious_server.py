@@ -1,4 +1,4 @@
-"""Can the coordinator see a client's records in what it sends?"""
+"""Can the coordinator see a client's records in the updates that the client sends?"""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ NOT_TESTED = ["secure aggregation", "a server that changes the model"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
 KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
 OF_OTHERS = ("table", "text")
-"""Attacks that suit other subjects than this scenario's, which have scenarios of their own."""
+"""Kinds of data whose attacks have their own scenarios."""
 
 
 def fitting() -> list[Attack]:
-    """The attacks that this scenario runs."""
+    """The attacks of this scenario."""
     return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in OF_OTHERS]
 
 
@@ -44,15 +44,16 @@ def curious_server(
     perceptual: bool = False,
     seed: int = 0,
 ) -> Scenario:
-    """A server that follows the protocol inverts what each client sends.
+    """A server that follows the protocol reconstructs records from each client's updates.
 
-    `epochs=0` is FedSGD, in each of `rounds` the gradient of one batch; with `epochs` there is one round, in which
-    clients train so often on `batch` records, in steps of half of them, and send new weights (FedAvg).
-    `attack=analytic_linear` is exact for a batch of one and `attack=spear` for small batches, where the model's first
-    layer is fully connected, and `attack=cocktail_party` unmixes larger ones there; `attack=cosine_tv` matches
-    gradients on a small convolutional network, and `attack=fedavg_unrolling` whole local trainings.
-    `defence=random_update` sends noise instead of the update; `noise` and `clip` put the Gaussian mechanism on it.
-    With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
+    `epochs=0` is FedSGD: in each of `rounds`, clients send the gradient of one batch. With `epochs` there is one round:
+    clients train that many times on `batch` records, in steps of half of them, and send new weights (FedAvg).
+    If the model's first layer is fully connected, `attack=analytic_linear` is exact for a batch of one,
+    `attack=spear` is exact for small batches, and `attack=cocktail_party` separates larger ones.
+    `attack=cosine_tv` matches gradients on a small convolutional network; `attack=fedavg_unrolling` matches whole local
+    trainings.
+    `defence=random_update` sends noise instead of the update. `noise` and `clip` apply the Gaussian mechanism to it.
+    With `perceptual`, pictures are also compared in a network's features. Its weights are fetched once (17 MB).
     """
     known = source(data)
     reader = chosen(attack, fitting())
@@ -60,20 +61,20 @@ def curious_server(
         raise UsageError(
             "TB-SCENARIO-006",
             f"{attack} and epochs={epochs} do not go together.",
-            "Unrolling repeats local training, which FedSGD has none of; unmixing needs the gradient of one batch.",
+            "fedavg_unrolling repeats local training, which FedSGD does not have; spear needs one batch's gradient.",
             "Use epochs=1 or more with fedavg_unrolling, and epochs=0 with spear.",
         )
     spec = network(known, reader)
     protection = defended(defence, noise, clip)
     if epochs:
-        # Every round trains on the same people, so that one round says what an update of theirs gives away.
+        # Every round would train on the same people, so one round shows what their updates reveal.
         split = hospitals(known, clients, batch, seed)
         step = max(1, batch // 2)
         protocol = Protocol("fedavg", step, epochs, learning_rate=learning_rate, rounds=1, clients=clients)
     else:
         split = hospitals(known, clients, rounds * batch, seed)
         protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
-    # Known to leak: one record at a time, in the plain gradient or in one local step.
+    # The positive control is known to leak: one record at a time, in a plain gradient or in one local step.
     leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
     undefended = Federation(spec, leaky, seed)
     plan = planned(

@@ -1,4 +1,4 @@
-"""Who was in the training data? Asked of the final model, and of every update on the way to it."""
+"""Whose records were in the training data? The attacks read the final model, or every update before it."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def curious_server_membership(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A curious server asks of each record whether it was in a client's data; FedAvg on a hospital table.
+    """A curious server predicts for each record whether it was in a client's data; FedAvg on a hospital table.
 
-    `update_product` reads every update; `loss_threshold` sees the final model alone, as an audit of the released model
-    would. The server can do both: the better one, chosen on half of the people and judged on the other half, decides.
-    `partition` is iid, dirichlet (with `alpha`) or site.
+    `update_product` reads every update. `loss_threshold` sees only the final model, like an audit of a released model.
+    The server can make both attacks. The better one decides: it is chosen on one half of the people and judged on the
+    other half. `partition` is iid, dirichlet (with `alpha`) or site.
     """
     known = source(data)
     available = len(known.people)
-    # A third each at most: the blind cell trains on as many other people as there are members.
+    # Members and controls are at most a third each, because the blind cell needs as many other people as members.
     members, controls = (min(wanted, available // 3) for wanted in (members, controls))
     if members < 2 * clients:
         raise UsageError(
             "TB-SCENARIO-006",
-            f"{clients} clients would share {members} members.",
+            f"{members} members are too few for {clients} clients.",
             "A client needs at least two records to train on.",
             "Use fewer clients or more members.",
         )
@@ -60,7 +60,7 @@ def curious_server_membership(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, momentum=0.0, rounds=rounds, clients=clients
     )
-    # Known to leak: each client's update is the pull of two people, small enough to be that of the model it was sent.
+    # The positive control is known to leak: each client trains on two people, with steps that hardly move the model.
     of_two = Protocol("fedavg", 2, local_epochs=1, learning_rate=0.01, rounds=rounds, clients=clients)
     tpr = [planned(name, primary=number == 0) for number, name in enumerate(ATTACKS)]
     plans = (*tpr, *(plan.area() for plan in tpr))

@@ -30,10 +30,11 @@ def hospital_release(
     attacks: int = 0,
     seed: int = 0,
 ) -> Scenario:
-    """A third of the patients is synthesised, a third is the control, and a third is left for `generator=none`.
+    """A third of the patients is synthesised, a third is the control, and a third is the release of `generator=none`.
 
-    `planted_share` replaces that share of the release by original rows (`plant`: exact, jittered or one_changed);
-    `secrets` names columns (a,b), all by default; `attacks` bounds the guesses, 0 leaves the defaults.
+    `planted_share` replaces that share of the release by original rows (`plant`: exact, jittered or one_changed).
+    `secrets` names columns (a,b); by default all are secrets. `attacks` limits the number of guesses; 0 is the default
+    number.
     """
     known = dataset(data)
     table = load_table(data)

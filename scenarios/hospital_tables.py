@@ -1,4 +1,4 @@
-"""Which cells of which patients come back from what hospitals send?"""
+"""Which cells of patients' rows can be reconstructed from hospitals' updates?"""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "known_columns"})
 
 
 def fitting() -> list[Attack]:
-    """The attacks that this scenario runs: those on tables, and on a fully connected first layer."""
+    """The attacks of this scenario: those on tables, and on a fully connected first layer."""
     return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") in ("table", "linear")]
 
 
-@scenario(question="Which cells of which patients can the coordinator rebuild from what hospitals send?")
+@scenario(question="Which cells of patients' rows can the coordinator reconstruct from hospitals' updates?")
 def hospital_tables(
     data: str = "heart",
     clients: int = 4,
@@ -43,20 +43,20 @@ def hospital_tables(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A curious server rebuilds patients' rows; success is the share of a row's cells that are right.
+    """A curious server reconstructs patients' rows. Success is the share of a row's cells that are correct.
 
-    `data=heart` has four real hospitals. `epochs=0` is FedSGD: each round the gradient of `batch` patients; with
-    `epochs`, hospitals train so often on the same `batch` patients in each round and send weights (FedAvg), and the
-    rounds of one hospital count as one batch. Under a defence, rows are also picked out of a line-up, which informs.
-    The baseline guesses each column's commonest value, or median, for everybody; the control compares with other
-    patients.
+    `data=heart` has four real hospitals. `epochs=0` is FedSGD: hospitals send the gradient of `batch` patients in each
+    round. With `epochs`, hospitals train that many times on the same `batch` patients in each round, and send weights
+    (FedAvg); all rounds of one hospital then count as one batch. Under a defence, rows are also identified in a
+    line-up, which informs. The baseline predicts each column's commonest value, or median, for everybody. The control
+    compares with other patients.
     """
     known = source(data)
     if not known.columns:
         raise UsageError(
             "TB-SCENARIO-008",
-            f"{data} is no table.",
-            "Cells are rebuilt of tables.",
+            f"The data set {data} is not a table.",
+            "Only tables have cells to reconstruct.",
             "Use heart, support2, breast-cancer or thyroid.",
         )
     reader = chosen(attack, fitting())
@@ -76,7 +76,7 @@ def hospital_tables(
         params={k: v for k, v in {"iterations": iterations, "restarts": restarts}.items() if k in reader.defaults},
         target="cells of their rows",
     )
-    # A defence that moves every cell out of the tolerance may leave whose row it is.
+    # A defence may change every cell beyond the tolerance, while the row still identifies its patient.
     whose = replace(plan, metric="line_up_top1", primary=False, target="whose rows", variant="rows")
     trial = Trial(
         split,

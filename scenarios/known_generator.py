@@ -1,4 +1,4 @@
-"""What does it add for a recipient to have the generator, and to run it on other people?"""
+"""How much more does a recipient learn who has the generator, and runs it on other people?"""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from testbed.subjects.synthesis import synthesise
 from testbed.subjects.synthesis.planted import planted
 
 FEWEST = 10
+"""People or targets that the scenario needs at least."""
 PARTS = ("members", "controls", "blind", "auxiliary")
 
 
@@ -42,19 +43,19 @@ def known_generator(
     epochs: int = 50,
     seed: int = 0,
 ) -> Scenario:
-    """The most exposed people of a release, asked about by attackers who run the generator again on others.
+    """Membership of the most exposed people in a release, by attackers who can run the generator on other people.
 
-    `people` were used, as many were not, and as many are each behind the blind release and the attacker's; `targets`
-    of the first two are asked about. `shadows` is how often the attacker runs the generator; `planted_share` copies
-    that share of the original into every release. So few targets are flagged,
-    and nothing passes on them.
+    There are four groups of `people`: members, controls, the people of the blind release, and the attacker's own. Of
+    members and of controls, `targets` each are asked about. `shadows` is the number of times that the attacker runs the
+    generator. `planted_share` copies that share of the original into every release. With few targets the finding is
+    flagged and cannot pass.
     """
     if min(people, targets) < FEWEST:
         raise UsageError(
             "TB-SCENARIO-011",
             f"{min(people, targets)} people are too few to ask about.",
-            "No rate can be estimated on them.",
-            f"Use {FEWEST} or more; a false-positive rate of 10 in 100 takes 100 targets.",
+            "No rate can be estimated from so few people.",
+            f"Use {FEWEST} or more; a false-positive rate of 10 in 100 needs 100 targets.",
         )
     known = dataset(data)
     table = load_table(data)
@@ -88,7 +89,7 @@ def known_generator(
             malicious=False,
             knows=sorted(INSIDER.knows),
             access=INSIDER.access,
-            sees="the released table, and the generator, run again on own records",
+            sees="the released table, and the generator, which runs again on the attacker's own records",
             not_tested=["people who are not outliers", "a generator that is queried about one person at a time"],
         ),
         conduct,

@@ -1,4 +1,4 @@
-"""Which sentences come back from what clients send while they train a language model?"""
+"""Which sentences can be reconstructed from the gradients of a language model in a federation?"""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_TESTED = ["secure aggregation", "a server that changes the model", "words ou
 SEES = "every model that it sends to a client and every gradient that comes back"
 
 
-@scenario(question="Which sentences of a client's texts can the coordinator rebuild from what it sends?")
+@scenario(question="Which sentences of a client's texts can the coordinator reconstruct from its gradients?")
 def language_model(
     data: str = "lee-background",
     clients: int = 4,
@@ -32,11 +32,12 @@ def language_model(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A curious server rebuilds sentences from a transformer's gradients; success is the share of words in place.
+    """A curious server reconstructs sentences from a transformer's gradients.
 
-    `kind=decoder` learns to predict the next word, `kind=encoder` which sentences open a text. Clients send the
-    gradient of `batch` sentences of up to `length` words in each round (FedSGD). The baseline guesses the commonest
-    word at each place; the control compares with other people's sentences.
+    Success is the share of words reconstructed at their place. `kind=decoder` learns to predict the next word, and
+    `kind=encoder` learns which sentences open a text. In each round, clients send the gradient of `batch` sentences of
+    up to `length` words (FedSGD). The baseline predicts the commonest word at each place. The control compares with
+    other people's sentences.
     """
     if kind not in ("decoder", "encoder"):
         raise UsageError(
@@ -48,8 +49,8 @@ def language_model(
     if width % HEADS:
         raise UsageError(
             "TB-SCENARIO-021",
-            "The transformer cannot be that wide.",
-            f"Its {HEADS} attention heads share the width alike.",
+            f"The transformer cannot have the width {width}.",
+            f"Its {HEADS} attention heads divide the width equally.",
             f"Use a multiple of {HEADS}.",
         )
     known, words = sentences(data, length)

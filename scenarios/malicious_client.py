@@ -1,4 +1,4 @@
-"""What does a client learn of kinds of people that it has never seen, and does it help to poison the others?"""
+"""What does a client learn about classes whose records it has never seen, and does it help to poison the training?"""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 KNOWS = frozenset({"architecture"})
-SEES = "the global models that it is sent, and its own records"
+SEES = "the global models that it receives, and its own records"
 NOT_TESTED = ["collusion of clients", "clients of one class each", "single people's records"]
 ATTACKS = ("class_generator", "class_generator_poisoning")
 
@@ -46,19 +46,20 @@ def malicious_client(
     clip: float = 1.0,
     seed: int = 0,
 ) -> Scenario:
-    """A client trains a generator against the global models, and draws the classes that only others hold.
+    """A client trains a generator against the global models, and makes records of classes that only others hold.
 
-    In each of `runs` federations a third of all classes is the client's own, a third nobody's, and the rest only
-    others'. Once it only looks, and once it also trains the others astray with `fakes` of its own making a round
-    (Hitaj et al. 2017); the difference is measured in the same federations. Clients return weights (FedAvg).
+    In each of `runs` federations, a third of the classes is the client's own, a third is nobody's, and only other
+    clients hold the rest. One attack only reads the models. The other also sends the training astray, with `fakes`
+    made-up records in each round (Hitaj et al. 2017). The difference is measured in the same federations. Clients
+    return weights (FedAvg).
     """
     known = source(data)
     if known.classes < 3 * FEWEST or clients < 2 or runs < 2 or rounds < 2 or epochs < 1:
         raise UsageError(
             "TB-SCENARIO-014",
-            "These parameters make no classes of which only others hold records.",
-            f"It takes {3 * FEWEST} classes or more, and two clients, runs, rounds and one epoch or more.",
-            "Use digits or mnist5k, and larger numbers.",
+            "With these parameters there are no classes that only other clients hold.",
+            f"The scenario needs {3 * FEWEST} classes, two clients, two runs, two rounds and one epoch, or more.",
+            "Use the data digits or mnist5k, and larger numbers.",
         )
     pictures = len(known.shape) == 3
     spec = cnn(known) if pictures else mlp(known, 64)

@@ -1,4 +1,4 @@
-"""What does a coordinator read that may change the model it sends?"""
+"""What can a coordinator read if it may change the model that it sends?"""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SEES = "every model that it sends, which it may change, and every gradient that 
 
 KNOWS = frozenset({"architecture", "auxiliary"})
 MORE = frozenset({"batch_size", "hyper_parameters"})
-"""Granted to attacks that need it."""
+"""Knowledge that is granted only to attacks that need it."""
 STEPS = 4
-"""Local steps an epoch, where clients train for several."""
+"""Local steps in an epoch, if clients train for epochs."""
 
 
 def fitting() -> list[Attack]:
-    """The attacks that this scenario runs: those that act on the model, and need no secure aggregation."""
+    """The attacks of this scenario: those that change the model and need no secure aggregation."""
     acting = readers("server", KNOWS | MORE, Reconstruction, acting=True)
     return [a for a in acting if a.traits.get("suits") != "sums"]
 
@@ -48,17 +48,18 @@ def malicious_server(
     perceptual: bool = False,
     seed: int = 0,
 ) -> Scenario:
-    """A server that sends a changed model reads every record that a part of it answers to alone.
+    """A server sends a changed model, so that single records can be read from what clients send back.
 
-    `attack=imprint` changes the architecture, and reads each record that is alone in one of its `bins`;
-    `attack=loki` does so through windows that answer to nobody else, which also hold over local steps;
-    `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people;
-    `attack=fishing` only the last layer, so that few people of one class, another each round, make the gradient;
-    its figure is the share of batches of which anybody's record came back. With `epochs`, clients train so often on
-    the same `batch` records in each round and send weights (FedAvg); else they send gradients.
-    With `perceptual`, pictures are also compared in a network's features; its weights are fetched once (17 MB).
+    `attack=imprint` changes the architecture, and reads each record that is alone in one of its `bins`.
+    `attack=loki` also changes the architecture. Its windows respond to one client only, and work over local steps.
+    `attack=trap_weights` changes only parameters, so that the first layer's neurons fire for few people.
+    `attack=fishing` changes only the last layer, so that few people of one class dominate the gradient. Each round has
+    another class. Its figure is the share of batches with at least one record reconstructed.
+    With `epochs`, clients train that many times on the same `batch` records in each round, and send weights (FedAvg).
+    Without it they send gradients.
+    With `perceptual`, pictures are also compared in a network's features. Its weights are fetched once (17 MB).
 
-    Beside it: what a server that only reads learns of the same federation.
+    A server that only reads the same federation is shown for comparison.
     """
     known = source(data)
     acting = chosen(attack, fitting())

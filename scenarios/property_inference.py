@@ -1,4 +1,4 @@
-"""What are a hospital's patients like as a whole, told from its updates, or from the global models alone?"""
+"""What are a hospital's patients like as a whole? The attacks read its updates, or only the global models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
 
 KNOWS = frozenset({"architecture", "auxiliary", "hyper_parameters"})
-SEES = "the server: a client's updates; another client: the global models alone, which one of them trains on a task"
+SEES = "the server: a client's updates; another client: only the global models, which one attack also trains on a task"
 NOT_TESTED = ["properties of single rounds"]
 
 
@@ -45,17 +45,17 @@ def property_inference(
 ) -> Scenario:
     """In each world a coin decides whether `few` or `many` of a client's records have the property.
 
-    The property is a column's commonest category, or a number in the upper half of its range. Half of all people are
-    the attacker's, and the worlds are drawn from the others. `epochs=0` is FedSGD; in FedAvg another client also acts:
-    it trains the global model on a second task, to tell the property.
+    The property is a column's commonest category, or a number in the upper half of its range. The attacker has half of
+    all people, and the worlds are drawn from the other half. `epochs=0` is FedSGD. In FedAvg, another client also acts:
+    it trains the global model on a second task, to recognise the property.
     """
     known = source(data)
     names = [n for n, _ in known.columns]
     if column not in names or not 0 <= few < many <= 1 or worlds < 2 or clients < 2:
         raise UsageError(
             "TB-SCENARIO-012",
-            "These parameters make no property to tell.",
-            "The column must exist, few be below many, and there must be two worlds and two clients or more.",
+            "With these parameters there is no property to infer.",
+            "The column must exist, few must be below many, and there must be two worlds and two clients or more.",
             f"Columns of {data}: {', '.join(names[:12]) or 'none; it is no table'}.",
         )
     protocol = (

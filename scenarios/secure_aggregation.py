@@ -1,4 +1,4 @@
-"""What does secure aggregation keep from the coordinator, and what if the coordinator does not follow it?"""
+"""What does secure aggregation hide from the coordinator, and what if the coordinator breaks the protocol?"""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.secure import SecureAggregation
 
 NOT_TESTED = ["clients that collude with the coordinator", "the masks' random numbers", "clients that drop out"]
-SEES = "the sum of what clients send in each round, masked for each of them; it may say who dropped out as it likes"
+SEES = "the sum of all clients' updates in each round, each one masked; it may lie about which clients dropped out"
 BINS = 256
+"""Bins of the attack loki."""
 KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters"})
 READS = frozenset({"architecture"})
-"""What a reader of the sums, or of what an act makes of them, is granted here."""
+"""Knowledge granted to attacks that read the sums."""
 
 
 def fitting() -> list[Attack]:
-    """The attacks that this scenario runs: acts of a server that bear on what secure aggregation shows."""
+    """The attacks of this scenario: those by which a server changes what secure aggregation reveals."""
     return [a for a in readers("server", KNOWS, Reconstruction, acting=True) if a.traits.get("sums")]
 
 
 def reading() -> list[Attack]:
-    """The attacks that read what comes of it."""
+    """The attacks that read the resulting sums."""
     return [a for a in readers("server", READS, Reconstruction) if a.traits.get("suits") == "linear"]
 
 
-@scenario(question="What can a coordinator read under secure aggregation that it does not follow?", malicious=True)
+@scenario(question="What can a coordinator read that breaks the protocol of secure aggregation?", malicious=True)
 def secure_aggregation(
     data: str = "digits",
     clients: int = 4,
@@ -49,23 +50,23 @@ def secure_aggregation(
     threshold: float = 2 / 3,
     seed: int = 0,
 ) -> Scenario:
-    """A malicious server under Flower's SecAgg+ unmasks clients, silences all but one, or keeps them apart in the sum.
+    """A malicious server under Flower's SecAgg+ unmasks clients, silences all but one, or separates them in the sum.
 
-    `attack=secagg_unmasking` calls living clients dead as well and rebuilds both their secrets;
-    `attack=model_inconsistency` sends all but client 0 a model whose first layer never fires. `reader` inverts what
-    comes of it. `attack=loki` sends each client bins of its own before the model, and reads everybody's records. With
-    `check=true` clients refuse requests that contradict themselves, or a `threshold` of shares that two contradicting
-    lists could reach.
+    `attack=secagg_unmasking` names living clients dead as well, and reconstructs both of their secrets.
+    `attack=model_inconsistency` sends all clients but client 0 a model whose first layer never fires. `reader` then
+    reconstructs records from the result. `attack=loki` gives each client its own bins in front of the model, and reads
+    everybody's records. With `check=true`, clients refuse requests that contradict themselves, and a `threshold` so low
+    that two contradicting lists could both reach it.
 
-    Beside it: what a server that follows the protocol reads of the sums.
+    A server that follows the protocol and reads the sums is shown for comparison.
     """
     known = source(data)
     acting, reads = chosen(attack, fitting()), chosen(reader, reading())
     if check and threshold <= 0.5:
         raise UsageError(
             "TB-SCENARIO-020",
-            "Clients that check their requests take part in no such federation.",
-            "Where half of the shares rebuild a secret, two contradicting lists could both find enough of them.",
+            "Clients that check requests refuse this threshold.",
+            "If half of the shares reconstruct a secret, two contradicting lists could both find enough shares.",
             "Use a threshold above 0.5, or check=false.",
         )
     params = {"reader": reads.name} if "reader" in acting.defaults else {}
@@ -82,7 +83,7 @@ def secure_aggregation(
         federation,
         Threat("server", malicious=True, knows=KNOWS),
         (planned(acting.name, unit=unit, primary=True, params=params),),
-        # Known to leak: the same act where nothing is aggregated, on one client where one is aimed at.
+        # The positive control is known to leak: the same act without aggregation, on one client if one is targeted.
         positive=Federation(spec, replace(protocol, batch_size=1), seed),
         positive_clients=1 if aimed else None,
         act_params={"target": 0} if aimed else {"bins": BINS, "clients": clients} if attack == "loki" else {},

@@ -1,4 +1,4 @@
-"""Do the risks of a model move together? Every attack on the same models, of several kinds and degrees of fit."""
+"""Do the risks of a model rise together? Every attack is run on the same models, with and without over-fitting."""
 
 from __future__ import annotations
 
@@ -24,25 +24,26 @@ RISKS: tuple[tuple[Risk, str, Metric, str], ...] = (
     ("class_inversion", "class_inversion", "rate", "class inversion"),
     ("extraction", "model_stealing", "fidelity", "stealing"),
 )
+"""For each compared risk: the risk, its attack, its metric, and its name in sentences."""
 GAP = "the gap between training and test accuracy"
-NOT_TESTED = ["models trained in a federation", "defences", "attackers who see a model's inside"]
+NOT_TESTED = ["models trained in a federation", "defences", "attackers who see a model's parameters"]
 
 
 @scenario(question="Which models give most away, and do their risks move together?", position="recipient")
 def side_by_side(
     data: str = "breast-cancer,heart,support2,digits", people: int = 500, shadows: int = 8, seed: int = 0
 ) -> Scenario:
-    """Logistic model, tree, forest and network, each held back and let go, on each data set of `data`.
+    """Logistic model, tree, forest and network on each data set of `data`, each with and without over-fitting.
 
-    Every subject is audited by membership, attribute inference, class inversion and stealing. A finding is the mean
-    over subjects; its series shows each subject, and its words with which other risks it rises (rank correlations).
+    Every model is audited for membership, attribute inference, class inversion and stealing. A finding is the mean over
+    models. Its chart shows each model, and its sentence the rank correlations with the other risks.
     """
     names = [n.strip() for n in data.split(",") if n.strip()]
     if not names or len(set(names)) < len(names) or shadows < 4 or shadows % 2 or people < 60:
         raise UsageError(
             "TB-SCENARIO-013",
-            "These parameters make nothing to compare.",
-            "There must be a data set or more, none twice, 60 people or more, and an even number of shadows from 4 on.",
+            "With these parameters there is nothing to compare.",
+            "It needs one data set or more (none twice), 60 people or more, and an even number of shadows, 4 or more.",
             "For example -s data=breast-cancer,heart -s shadows=8.",
         )
 
@@ -72,7 +73,7 @@ def side_by_side(
 
 
 def compared(made: list[Audited]) -> list[Finding]:
-    """One finding a risk: its mean over subjects beside its blind cell, and what it rises with."""
+    """A finding for each risk: its mean over models, the mean without the leak, and its rank correlations."""
     reached = {name: [measured(a, attack, metric) for a in made] for _, attack, metric, name in RISKS}
     excess: dict[str, Array] = {
         name: np.array([np.nan if r is None else r[0] - r[1] for r in rows]) for name, rows in reached.items()
@@ -107,7 +108,7 @@ def compared(made: list[Audited]) -> list[Finding]:
         series = Series(
             name=f"Excess of {name}, by model",
             kind="bars",
-            x_label="measure less its blind cell",
+            x_label="rate minus the rate without the leak",
             y_label="models",
             labels=[made[i].name for i in shown],
             x=[float(excess[name][i]) for i in shown],
@@ -115,9 +116,9 @@ def compared(made: list[Audited]) -> list[Finding]:
             high=[float(excess[name][i]) for i in shown],
         )
         plain = (
-            f"Over {len(rows)} models, {name} exceeds what is reached without the model, or about people who were not "
-            f"used, by {100 * over.value:.1f} points ({100 * over.low:.1f} to {100 * over.high:.1f}). Rank correlation "
-            f"over models with {'; '.join(told)}."
+            f"Over {len(rows)} models, the mean excess of {name} is {100 * over.value:.1f} percentage points "
+            f"({100 * over.low:.1f} to {100 * over.high:.1f}). The excess is the rate minus the rate for people "
+            f"outside the data, or without the model. Rank correlation over models with {'; '.join(told)}."
         )
         found.append(
             findings_.unmeasured(plan, findings_.NOT_APPLICABLE, len(made), len(rows)).model_copy(

@@ -22,7 +22,7 @@ from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.synthesis.noisy_marginals import noisy_marginals
 
 LEVELS = ("a", "b", "c", "d")
-NOT_TESTED = ["neighbours other than the worst-case pair", "what is seen beyond the released table", "other generators"]
+NOT_TESTED = ["neighbours other than the worst-case pair", "anything beyond the released table", "other generators"]
 
 
 @scenario(question="Does this generator keep its promise of differential privacy?", position="recipient")
@@ -35,14 +35,14 @@ def synthesizer_audit(
     runs: int = 1000,
     seed: int = 0,
 ) -> Scenario:
-    """Noisy marginals, fitted many times with and without one record that nobody resembles.
+    """Noisy marginals are fitted many times, with and without one record that is like no other.
 
-    The lower bound on epsilon is valid at 95 %; it is set beside the claim, beside the largest bound that so many runs
-    could show, and beside the same audit of the generator with its noise switched off. `noise=false` audits a broken
-    generator.
+    The lower bound on epsilon is valid at 95 %. It is compared with the claim, with the largest bound that this number
+    of runs can show, and with the same audit of the generator without noise. `noise=false` audits a broken generator.
     """
     if runs < 20:
-        raise UsageError("TB-SCENARIO-010", f"{runs} runs show nothing.", "Half set the test.", "Use 20 or more.")
+        why = "Half of the runs set the threshold, and only the other half give the bound."
+        raise UsageError("TB-SCENARIO-010", f"{runs} runs are too few for an audit.", why, "Use 20 runs or more.")
     names = [f"x{i}" for i in range(columns)]
     domain = dict.fromkeys(names, LEVELS)
 
@@ -96,9 +96,9 @@ def _finding(made: Audit, broken: Audit, claimed: float, runs: int) -> Finding:
     )
     exceeded = made.bound.value > claimed
     could = broken.bound.value > claimed
-    plain = f"Over {runs} fits on either side epsilon is at least {made.bound.value:.2f} (95 % sure); the claim is "
-    plain += f"{claimed:g}. So many fits can show at most {made.ceiling:.2f}; "
-    plain += f"with the noise switched off they show {broken.bound.value:.2f}."
+    plain = f"With {runs} fits on each neighbour, epsilon is at least {made.bound.value:.2f} (95 % sure). "
+    plain += f"The claim is {claimed:g}. This number of fits can show at most {made.ceiling:.2f}. "
+    plain += f"With the noise switched off they show {broken.bound.value:.2f}."
     flags = (["claim_exceeded"] if exceeded else []) + ([] if could else ["positive_control_weak"])
     base: Any = findings_.unmeasured(plan, findings_.NOT_APPLICABLE, 2 * runs, 2 * runs)
     return base.model_copy(

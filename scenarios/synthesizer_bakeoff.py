@@ -1,4 +1,4 @@
-"""Which generator gives away how much about the people it learnt from, and what is left of use?"""
+"""How much does each generator reveal about its people, and how useful is its table?"""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from testbed.subjects.synthesis import synthesise
 from testbed.subjects.synthesis.planted import planted
 
 PLANTED = 0.2
-"""What `planted` releases: a fifth of the original, in among the independent marginals."""
+"""Share of the release of `planted` that is copied from the original. The rest are independent marginals."""
 
 
-@scenario(question="Which generator gives away how much, and what is its table still good for?", position="recipient")
+@scenario(question="How much does each generator reveal, and how useful is its table?", position="recipient")
 def synthesizer_bakeoff(
     data: str = "support2",
     generators: str = "independent_marginals,gaussian_copula,tvae,noisy_marginals,planted",
@@ -37,17 +37,22 @@ def synthesizer_bakeoff(
     attacks: int = 0,
     seed: int = 0,
 ) -> Scenario:
-    """The same patients synthesised by several generators, each release attacked and measured in one report.
+    """Several generators synthesise the same patients. Each release is attacked and measured, in one report.
 
-    `generators` names them (a,b); `planted` is the marginals with a fifth of the original in among them, as the
-    yardstick of a leak; `noisy_marginals`, `mst` and `aim` are differentially private at `epsilon`, with the columns'
-    categories and quantiles taken for public. `people` bounds the original and the control.
+    `generators` names them (a,b). `planted` is `independent_marginals` with a fifth of its rows copied from the
+    original: a known leak, for comparison. `noisy_marginals`, `mst` and `aim` are differentially private at `epsilon`;
+    the columns' categories and quantiles count as public. `people` is the most rows of the original and of the control.
     """
     known = dataset(data)
     table = load_table(data)
     names = [g for g in generators.split(",") if g]
     if not names:
-        raise UsageError("TB-SCENARIO-009", "No generator was named.", "There is nothing to compare.", "Name some.")
+        raise UsageError(
+            "TB-SCENARIO-009",
+            "No generator was named.",
+            "There is nothing to compare.",
+            "Name one or more, such as -s generators=gaussian_copula,tvae.",
+        )
     parts = split_people(table, {"original": 0.5, "control": 0.5}, known.person, seed)
     original, control = (part.head(people) for part in parts.values())
     attributes = [c for c in table.columns if c != known.person]
@@ -102,7 +107,7 @@ def synthesizer_bakeoff(
 
 
 def _compared(findings: list[Finding]) -> list[Finding]:
-    """Those that decide, and the first membership attack where it only informs."""
+    """The findings that decide, and the first membership attack even if it only informs."""
     return [f for f in findings if f.primary or f.rule == "TB-MEMBERSHIP-001"]
 
 
