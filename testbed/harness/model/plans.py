@@ -22,9 +22,9 @@ def fits(attack: Attack, audit: ModelAudit) -> bool:
 
 
 def chosen(audit: ModelAudit) -> list[Attack]:
-    """The attacks of this audit, by rule: all that fit, or the one that was named.
+    """The attacks of this audit: all that fit, in the order of their rules, or only the one that was named.
 
-    Raises `UsageError` for a name of another kind of attack, or of one that this audit does not grant what it needs.
+    Raises `UsageError` if the named attack is not on models, or needs something that this audit does not grant.
     """
     name = audit.options.attack
     if name is None:
@@ -34,9 +34,9 @@ def chosen(audit: ModelAudit) -> list[Attack]:
         lacks = ", ".join(sorted(attack.needs - audit.threat.knows)) or "a model with classes"
         raise UsageError(
             "TB-ATTACK-006",
-            f"{name} cannot be run on this model.",
+            f"The attack {name} cannot be run on this model.",
             f"It attacks a {attack.subject}." if attack.subject != "model" else f"It needs: {lacks}.",
-            "Choose another one (testbed list attacks --subject model), or give what it needs.",
+            "Choose another attack (testbed list attacks --subject model), or give what this one needs.",
         )
     return [attack]
 
