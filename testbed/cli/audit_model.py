@@ -99,7 +99,7 @@ def audit_model(
         Path | None, typer.Option(help="Further people, the attacker's own; with them a blind cell is possible.")
     ] = None,
     label: Annotated[str, typer.Option(help="The column with the class, or the number.")] = "label",
-    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Of a torch module: how it was trained, so that more can be.")
     ] = None,

@@ -63,7 +63,7 @@ def evaluate(
         list[str] | None,
         typer.Option(help="Two sets of columns to link, a,b:c,d. The first pair decides."),
     ] = None,
-    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
     meta: Annotated[
         Path | None, typer.Option(help="A YAML file with the kinds of columns and more (docs/evaluate.md).")
     ] = None,
@@ -137,7 +137,7 @@ app.command("audit-model")(audit_model)
 def split(
     original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet.")],
     out: Annotated[Path, typer.Option(help="Folder for original.* and control.*.")],
-    person: Annotated[str | None, typer.Option(help="The column that tells people apart.")] = None,
+    person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
     fraction: Annotated[float, typer.Option(help="The share of people held out as the control.")] = 0.5,
     seed: Seed = 0,
 ) -> None:
