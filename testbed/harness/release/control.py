@@ -17,6 +17,8 @@ SHIFT_SAMPLE = 20_000
 MOVED, COMMON = 0.25, 0.5
 """The distance between distributions of one column from which on it has moved; and the least share of released
 categories that original or control have."""
+RECURRING = 0.8
+"""The share of the control whose category the original has, from which on categories recur."""
 FAR_IN_SAMPLING = 2.5
 """Two samples of one distribution are further apart than this, times the root of 1/n + 1/m, once in 130,000 draws."""
 
@@ -38,25 +40,36 @@ def release_flags(release: Table, members: Table, controls: Table | None, rng: n
 
     A column has moved if its released numbers are distributed otherwise than the original's (Kolmogorov and Smirnov's
     distance above `MOVED`, beyond what sampling and the control's own distance explain), or if most of its released
-    categories occur in neither original nor control. Then no distance between rows says whom a row is about: a
-    constant added to every number hides everybody from attacks that measure in the original's units.
+    categories do not occur in the original although the control's do. Then no distance between rows says whom a row is
+    about: a constant added to every number hides everybody from attacks that measure in the original's units.
     """
     for j, column in enumerate(members.columns):
         released, original = release.values[j], members.values[j]
         control = None if controls is None else controls.values[j]
         if column.kind == "categorical":
-            known = np.unique(np.concatenate([original, *([] if control is None else [control])]))
-            if np.isin(released, known).mean() < COMMON:
+            if _recurring(original, control) and np.isin(released, original).mean() < COMMON:
                 return ["columns_moved"]
             continue
         parts = [_sample(v, rng) for v in (released, original, *([] if control is None else [control]))]
         if min(map(len, parts)) == 0:
             continue
-        own = float(scipy_stats.ks_2samp(parts[1], parts[2]).statistic) if len(parts) > 2 else 0.0
+        own = _distance(parts[1], parts[2]) if len(parts) > 2 else 0.0
         chance = FAR_IN_SAMPLING * np.sqrt(sum(1 / len(p) for p in parts[:2]))
-        if float(scipy_stats.ks_2samp(parts[0], parts[1]).statistic) > own + max(MOVED, chance):
+        if _distance(parts[0], parts[1]) > own + max(MOVED, chance):
             return ["columns_moved"]
     return []
+
+
+def _recurring(original: Array, control: Array | None) -> bool:
+    """Whether a column's categories recur from person to person, as names and free text do not."""
+    if control is None:
+        return len(np.unique(original)) < (1 - RECURRING) * len(original)
+    return bool(np.isin(control, original).mean() > RECURRING)
+
+
+def _distance(one: Array, other: Array) -> float:
+    """Kolmogorov and Smirnov's distance: the largest difference between two distribution functions."""
+    return float(scipy_stats.ks_2samp(one, other, method="asymp").statistic)
 
 
 def _sample(values: Array, rng: np.random.Generator) -> Array:

@@ -290,7 +290,7 @@ def test_the_label_is_no_input_and_a_missing_model_is_called_missing(patients: P
         load.from_estimator(made, frames, "bmi", None)
     with pytest.raises(InputError) as told:
         load.from_estimator(made, frames, "outcome", None)
-    assert "no inputs: label" in told.value.fix
+    assert "not inputs: label" in told.value.fix
     headless = {r: f.set_axis([f"63.2{i}" for i in range(f.shape[1])], axis=1) for r, f in frames.items()}
     with pytest.raises(InputError) as told:
         load.from_estimator(made, headless, "label", None)

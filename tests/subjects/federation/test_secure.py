@@ -116,5 +116,5 @@ def test_the_scenario_says_what_unmasking_adds_to_the_sums_and_what_the_check_ta
 
 
 def test_an_unknown_reader_is_refused() -> None:
-    with pytest.raises(UsageError, match="TB-SCENARIO-005"):
+    with pytest.raises(UsageError, match="TB-ATTACK-001"):
         run(secure_aggregation, {"reader": "crystal_ball"})
