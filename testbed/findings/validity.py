@@ -45,8 +45,8 @@ FLAGS = {
     "not in it",
     "near_copies_suspected": "released rows lie close to single people of the original, and it is not certain that "
     "this is chance",
-    "columns_moved": "a released column lies elsewhere than in original and control (other units, a constant added, or "
-    "renamed categories), so that no attack could find whose row is whose",
+    "categories_unknown": "most released categories of a column do not occur in the original, so that attacks cannot "
+    "compare them",
     "control_shift": "original and control differ in distribution (permutation test, p below 0.01)",
 }
 """What each flag means: the end of a sentence, without a full stop."""
@@ -71,8 +71,7 @@ NEXT = {
     "control_in_release": "synthesise again from the original alone, or check which files were given",
     "near_copies": "find out how these rows came there, smooth more, and synthesise again",
     "near_copies_suspected": "find out how these rows came there; a person decides",
-    "columns_moved": "release the columns in the units and categories of the original, or convert the original and the "
-    "control in the same way and evaluate again",
+    "categories_unknown": "write the categories as the original does, in all tables, and evaluate again",
     "control_shift": "draw the control at random from the same people",
 }
 """What to do about each flag, as printed beside a reason; docs/verdict.md says more."""

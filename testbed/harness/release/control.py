@@ -14,13 +14,10 @@ SHIFT_P, OVERLAP_P = 0.01, 0.001
 """Levels below which a shift, or an overlap, is flagged."""
 SHIFT_SAMPLE = 20_000
 """Most rows of both groups together that are compared for a shift."""
-MOVED, COMMON = 0.25, 0.5
-"""The distance between distributions of one column from which on it has moved; and the least share of released
-categories that original or control have."""
+COMMON = 0.5
+"""The least share of released categories that the original has."""
 RECURRING = 0.8
 """The share of the control whose category the original has, from which on categories recur."""
-FAR_IN_SAMPLING = 2.5
-"""Two samples of one distribution are further apart than this, times the root of 1/n + 1/m, once in 130,000 draws."""
 
 
 def control_flags(members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
@@ -35,28 +32,18 @@ def control_flags(members: Table, controls: Table | None, rng: np.random.Generat
     return flags
 
 
-def release_flags(release: Table, members: Table, controls: Table | None, rng: np.random.Generator) -> list[str]:
-    """What speaks against comparing the release with the original: `columns_moved`, or nothing.
+def release_flags(release: Table, members: Table, controls: Table | None) -> list[str]:
+    """What speaks against comparing the release with the original: `categories_unknown`, or nothing.
 
-    A column has moved if its released numbers are distributed otherwise than the original's (Kolmogorov and Smirnov's
-    distance above `MOVED`, beyond what sampling and the control's own distance explain), or if most of its released
-    categories do not occur in the original although the control's do. Then no distance between rows says whom a row is
-    about: a constant added to every number hides everybody from attacks that measure in the original's units.
+    Categories are unknown if most of a column's released ones do not occur in the original, although the control's do.
+    Renamed categories hide whose row is whose from every attack that compares them.
     """
     for j, column in enumerate(members.columns):
-        released, original = release.values[j], members.values[j]
-        control = None if controls is None else controls.values[j]
-        if column.kind == "categorical":
-            if _recurring(original, control) and np.isin(released, original).mean() < COMMON:
-                return ["columns_moved"]
+        original, control = members.values[j], None if controls is None else controls.values[j]
+        if column.kind != "categorical" or not _recurring(original, control):
             continue
-        parts = [_sample(v, rng) for v in (released, original, *([] if control is None else [control]))]
-        if min(map(len, parts)) == 0:
-            continue
-        own = _distance(parts[1], parts[2]) if len(parts) > 2 else 0.0
-        chance = FAR_IN_SAMPLING * np.sqrt(sum(1 / len(p) for p in parts[:2]))
-        if _distance(parts[0], parts[1]) > own + max(MOVED, chance):
-            return ["columns_moved"]
+        if np.isin(release.values[j], original).mean() < COMMON:
+            return ["categories_unknown"]
     return []
 
 
@@ -65,18 +52,6 @@ def _recurring(original: Array, control: Array | None) -> bool:
     if control is None:
         return len(np.unique(original)) < (1 - RECURRING) * len(original)
     return bool(np.isin(control, original).mean() > RECURRING)
-
-
-def _distance(one: Array, other: Array) -> float:
-    """Kolmogorov and Smirnov's distance: the largest difference between two distribution functions."""
-    return float(scipy_stats.ks_2samp(one, other, method="asymp").statistic)
-
-
-def _sample(values: Array, rng: np.random.Generator) -> Array:
-    """At most `SHIFT_SAMPLE` of the values that are no gaps."""
-    numbers = values.astype(float)
-    numbers = numbers[~np.isnan(numbers)]
-    return numbers if len(numbers) <= SHIFT_SAMPLE else rng.choice(numbers, SHIFT_SAMPLE, replace=False)
 
 
 def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permutations: int = 1999) -> float:

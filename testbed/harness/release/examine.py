@@ -23,7 +23,7 @@ from testbed.harness.release import (
     copy_rule,
     identifier_rule,
     membership,
-    near_copies,
+    own_scale,
     singling_out,
     subgroups,
 )
@@ -76,16 +76,15 @@ def examine(
     linked = linkability(setting, links)
     inferred = attribute_inference.attribute_inference(setting, secrets)
     judged += [*linked, *inferred.judged, *membership.membership(setting)]
-    found = [copy_rule.copied_rows(setting), near_copies.near_copied(setting)]
+    found = [copy_rule.copied_rows(setting), own_scale.near_copied(setting)]
     found += identifier_rule.direct_identifiers(setting)
     judged += subgroups.outliers_and_rare(setting, linked, inferred)
     found += closeness.diagnostics(setting, pairs(setting, links))
     if options.instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += anonymeter.anonymeter(setting, named, pairs(setting, links))
-    rng = keyed_rng(options.seed, "columns moved")
     against = [*flags, *control_flags(members, controls, keyed_rng(options.seed, "control check"))]
-    against += release_flags(release.table, members, controls, rng)
+    against += release_flags(release.table, members, controls)
     every = [*cells.findings(judged), *found]
     for flag in against:
         every = [flagged(finding, flag) for finding in every]
