@@ -62,7 +62,7 @@ def curious_client(
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     if epochs:
         protocol = replace(protocol, kind="fedavg", local_epochs=epochs)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     spec = mlp(known, hidden)
     # The positive control is known to leak: all but one collude, there is no defence, and each gradient has one record.
     alone = colluding + 1

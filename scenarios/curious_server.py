@@ -65,7 +65,7 @@ def curious_server(
             "Use epochs=1 or more with fedavg_unrolling, and epochs=0 with spear.",
         )
     spec = network(known, reader)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     if epochs:
         # Every round would train on the same people, so one round shows what their updates reveal.
         split = hospitals(known, clients, batch, seed)

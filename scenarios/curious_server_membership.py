@@ -66,7 +66,7 @@ def curious_server_membership(
     plans = (*tpr, *(plan.area() for plan in tpr))
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, defended(defence, noise, clip)),
+        Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class)),
         Threat("server", knows=frozenset({"architecture", "target_records"})),
         plans,
         positive=Federation(spec, of_two, seed),

@@ -160,7 +160,7 @@ def federated_membership(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    protects = defended(defence, noise, clip)
+    protects = defended(defence, noise, clip, known.data_class)
     comparison = Comparison(
         known,
         Federation(mlp(known, hidden), protocol, seed, protects),

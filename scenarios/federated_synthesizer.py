@@ -148,7 +148,7 @@ def federated_synthesizer(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    defence_ = defended(defence, noise, clip)
+    defence_ = defended(defence, noise, clip, known.data_class)
     federation = Federation(ModelSpec("autoregressive", arguments), protocol, seed, defence_)
     subject = Subject(
         type="federation",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.cli.script import main
-from testbed.core.randomness import keyed_rng
+from testbed.core.randomness import keyed_rng, private_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.findings.assemble import as_data_class, size_band
@@ -46,7 +46,7 @@ def hospital_release(
         rows: dict[str, Any] = {name: part[attributes] for name, part in parts.items()}
         release = rows["fresh"]
         if generator != "none":
-            size, rng = len(rows["original"]), keyed_rng(seed, "generator")
+            size, rng = len(rows["original"]), private_rng(seed, known.data_class, "generator")
             release = synthesise(generator, rows["original"], size, rng, epochs=epochs)
         if planted_share:
             release = planted(release, rows["original"], planted_share, keyed_rng(seed, "planted"), plant)

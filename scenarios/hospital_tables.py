@@ -66,7 +66,7 @@ def hospital_tables(
     else:
         protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     spec = mlp(known, hidden)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=protocol.rounds, clients=clients)
     plan = planned(
         reader.name,

@@ -67,7 +67,7 @@ def language_model(
     )
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     plan = planned(
         "dager",
         metric="token_recall",

@@ -65,7 +65,7 @@ def malicious_client(
     spec = cnn(known) if pictures else mlp(known, 64)
     spec = replace(spec, arguments={**spec.arguments, "activation": "relu"})  # sigmoids learn nothing here
     protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     everybody, few = halves(known.people, seed), 500
     witnesses, people = everybody[1].take(np.arange(min(few, len(everybody[1])))), known.people
     people = people.take(np.flatnonzero(~np.isin(people.persons, witnesses.persons)))

@@ -67,7 +67,7 @@ def malicious_server(
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     if epochs:
         protocol = replace(protocol, kind="fedavg", batch_size=max(1, batch // STEPS), local_epochs=epochs)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     local = {"learning_rate": 0.1, "steps": steps(protocol, batch)} if epochs else {}
     acts = {"imprint": {"bins": bins}, "loki": {"bins": bins, **local}, "fishing": {"batch": batch}}
     spec = mlp(known, {"trap_weights": bins, "fishing": 64}.get(attack, 32))

@@ -65,7 +65,7 @@ def property_inference(
     )
     question = Property(0, column_of(known.columns, column), (few, many), (each,) * clients)
     people, others = halves(known.people, seed)
-    protection = defended(defence, noise, clip)
+    protection = defended(defence, noise, clip, known.data_class)
     made = Worlds(people, others, Federation(mlp(known, hidden), protocol, seed, protection), question, worlds)
     params = {"shadows": shadows}
     by = [

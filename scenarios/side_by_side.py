@@ -10,6 +10,7 @@ import numpy as np
 from testbed.cli.script import main
 from testbed.core import Array
 from testbed.core.errors import UsageError
+from testbed.core.user_code import without_folders
 from testbed.data import dataset
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
@@ -54,7 +55,7 @@ def side_by_side(
     return Scenario(
         Subject(
             type="model",
-            name=f"{len(names) * len(MODELS) * 2} models of {', '.join(names)}",
+            name=f"{len(names) * len(MODELS) * 2} models of {', '.join(map(without_folders, names))}",
             data_class="real" if any(dataset(n).data_class == "real" for n in names) else "public",
             licence="those of the data sets; see testbed list data",
             size_band="fewer than 1,000 rows",

@@ -11,7 +11,7 @@ import pandas as pd
 from testbed.cli.script import main
 from testbed.core import Evidence
 from testbed.core.errors import UsageError
-from testbed.core.randomness import keyed_rng
+from testbed.core.randomness import private_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.findings.assemble import as_data_class, size_band
@@ -58,7 +58,7 @@ def synthesizer_bakeoff(
     attributes = [c for c in table.columns if c != known.person]
 
     def release(generator: str) -> pd.DataFrame:
-        rng = keyed_rng(seed, "generator", generator)
+        rng = private_rng(seed, known.data_class, "generator", generator)
         rows: Any = original[attributes]
         if generator == "planted":
             made = synthesise("independent_marginals", rows, len(rows), rng)

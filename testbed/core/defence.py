@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -33,10 +34,13 @@ class Defence:
     make: Callable[..., Any] = field(repr=False, compare=False)
     promise: Callable[..., Guarantee | None] | None = field(default=None, repr=False, compare=False)
     before_protocol: bool = False
+    secret: bool = False
+    """Whether the noise comes from the operating system, as on records of real people: whoever knows a seed can remove
+    the noise that was drawn by it, and a run's seed stands in its report."""
 
     def mod(self, seed: int) -> Any:
-        """The Flower mod; its randomness depends on `seed`, the client and the round."""
-        return self.make(seed=seed, **self.params)
+        """The Flower mod; its randomness follows from `seed`, or a secret one, and from the client and the round."""
+        return self.make(seed=secrets.randbits(62) if self.secret else seed, **self.params)
 
     def guarantee(self, rounds: int) -> Guarantee | None:
         """The guarantee after this many rounds, or None if nothing is proven."""

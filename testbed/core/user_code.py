@@ -74,6 +74,11 @@ def module(place: str, id: str = "TB-CODE-004", fix: str = "Correct it, and try 
         raise UsageError(id, f"{place!r} cannot be imported.", _stopped(error, place), fix) from None
 
 
+def without_folders(text: str) -> str:
+    """A parameter's text with each file's name alone: a report names nobody's folders."""
+    return re.sub(r"[^,:]*[/\\]", "", text)
+
+
 def where_it_broke(error: BaseException) -> str | None:
     """The line of the user's own code in which an error arose; None where it arose in the testbed alone."""
     own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in _FILES]

@@ -91,11 +91,6 @@ def protected(names: str) -> People | None:
     return People([load_table(n) for n in real], dataset(real[0]).person) if real else None
 
 
-def without_folders(names: str) -> str:
-    """The data sets named, by commas, with a file's name alone: a report tells nobody's folders."""
-    return ",".join(Path(n).name if is_own(n.strip()) else n for n in names.split(","))
-
-
 def _as_kind(values: Any, kind: str) -> Any:
     import pandas as pd
 

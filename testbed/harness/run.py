@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.core import Unavailable
+from testbed.core import Unavailable, user_code
 from testbed.core.errors import UsageError
 from testbed.data import own_tables
 from testbed.harness.outcome import Done, Outcome, Progress
@@ -39,7 +39,6 @@ def run(
     `store` is a folder that keeps finished federations, so an interrupted run can continue. Raises `UsageError` for an
     engine, a number of replicates or parameters that the scenario cannot run with.
     """
-
     started = time.monotonic()
     chosen = {**{k: v for k, v in registered.defaults.items() if k != "seed"}, **(params or {})}
     prepared = registered(**chosen, seed=seed)
@@ -72,10 +71,9 @@ def run(
             f"It needs {why.needs} ({why.code}).",
             "Change the parameters so that the scenario has what it needs.",
         ) from None
-    if isinstance(data := chosen.get("data"), str):
-        if outcome.people is None:
-            outcome = replace(outcome, people=own_tables.protected(data))
-        chosen["data"] = own_tables.without_folders(data)
+    if isinstance(data := chosen.get("data"), str) and outcome.people is None:
+        outcome = replace(outcome, people=own_tables.protected(data))
+    chosen = {k: user_code.without_folders(v) if isinstance(v, str) else v for k, v in chosen.items()}
     result = assemble(
         command="run",
         scenario=registered.name,

@@ -11,6 +11,7 @@ import pytest
 
 from testbed import data
 from testbed.core.errors import UsageError
+from testbed.core.user_code import without_folders
 from testbed.data import own_tables
 from testbed.data.cohorts import source
 from testbed.harness import scenario
@@ -132,4 +133,15 @@ def test_public_tables_and_registered_sets_are_protected_from_nobody(mine: Path)
     assert own_tables.protected("heart,digits") is None
     Path("mine.meta.yaml").write_text(META + "data_class: public\n")
     assert own_tables.protected("heart,mine.csv") is None
-    assert own_tables.without_folders("heart,/a/b/mine.csv") == "heart,mine.csv"
+    assert without_folders("heart,/a/b/mine.csv") == "heart,mine.csv"
+
+
+def test_the_noise_on_real_peoples_updates_does_not_follow_from_the_seed_in_the_report(mine: Path) -> None:
+    given = {"rounds": 1, "clients": 2, "noise": 0.1}
+
+    def first_update(name: str) -> bytes:
+        done = run(scenario.find("curious_server"), given | {"data": name}, seed=3)
+        return done.outcome.files["true.transcript"]
+
+    assert first_update("mine.csv") != first_update("mine.csv")
+    assert first_update("heart") == first_update("heart")

@@ -160,6 +160,11 @@ def test_an_attack_and_a_defence_run_by_their_paths_in_a_scenario_that_takes_one
     assert measured["plain"] == 1.0
     assert measured["signed"] < 1.0
     assert result(Path("signed"))["defences"][0]["name"] == "signs"
+    # A report names no folder of the user's.
+    params = result(Path("signed"))["run"]["params"]
+    assert (params["attack"], params["defence"]) == ("my_attacks.py:read_by_hand", "my_defence.py")
+    for file in Path("signed/share").iterdir():
+        assert "mine/" not in file.read_text()
 
 
 def test_an_attack_that_makes_another_claim_than_the_scenario_judges_is_refused(mine: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -80,8 +81,10 @@ NOISE = "gaussian"
 """The defence that a scenario uses if `noise` is given and no defence is named."""
 
 
-def defended(name: str, noise: float, clip: float) -> Defence | None:
+def defended(name: str, noise: float, clip: float, data_class: str) -> Defence | None:
     """The defence from a scenario's parameters, or None. Noise without a name means the Gaussian defence.
+
+    On real people's records (`data_class`) its noise is secret.
 
     Raises `UsageError` for noise that the defence does not use, for a defence without the noise it needs, and for one
     that works only under secure aggregation.
@@ -103,7 +106,8 @@ def defended(name: str, noise: float, clip: float) -> Defence | None:
             "This federation has no secure aggregation, so there is nothing to unmask.",
             "Use testbed run secure_aggregation -s check=true.",
         )
-    return found(**{k: v for k, v in {"noise": noise, "clip": clip}.items() if k in found.defaults})
+    chosen = found(**{k: v for k, v in {"noise": noise, "clip": clip}.items() if k in found.defaults})
+    return replace(chosen, secret=data_class == "real")
 
 
 def described(defence: Defence, rounds: int) -> schema.Defence:

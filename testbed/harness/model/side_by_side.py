@@ -17,6 +17,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from testbed.core import Array
 from testbed.core.randomness import keyed_rng
+from testbed.core.user_code import without_folders
 from testbed.data.cohorts import divide, source
 from testbed.findings import statistics
 from testbed.findings.schema import Estimate, Finding, Measure
@@ -85,7 +86,7 @@ def subjects(names: Sequence[str], people: int, seed: int) -> Iterator[tuple[str
                     fitted,
                     features,
                 )
-                yield f"{name}, {kind}, {degree}", gap, subject
+                yield f"{without_folders(name)}, {kind}, {degree}", gap, subject
 
 
 def _flat(people: Any) -> Any:
