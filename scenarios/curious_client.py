@@ -52,7 +52,7 @@ def curious_client(
     known = source(data)
     if not 0 < colluding < clients:
         raise UsageError(
-            "TB-SCENARIO-022",
+            "TB-SCENARIO-024",
             f"{colluding} of {clients} clients cannot collude against another client.",
             "At least one client must collude, and at least one must be left to attack.",
             "Use more clients, or fewer colluding ones.",

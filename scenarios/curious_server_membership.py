@@ -49,7 +49,7 @@ def curious_server_membership(
     members, controls = (min(wanted, available // 3) for wanted in (members, controls))
     if members < 2 * clients:
         raise UsageError(
-            "TB-SCENARIO-006",
+            "TB-SCENARIO-026",
             f"{members} members are too few for {clients} clients.",
             "A client needs at least two records to train on.",
             "Use fewer clients or more members.",

@@ -54,7 +54,7 @@ def hospital_tables(
     known = source(data)
     if not known.columns:
         raise UsageError(
-            "TB-SCENARIO-008",
+            "TB-SCENARIO-027",
             f"The data set {data} is not a table.",
             "Only tables have cells to reconstruct.",
             "Use heart, support2, breast-cancer or thyroid.",

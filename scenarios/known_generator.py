@@ -52,7 +52,7 @@ def known_generator(
     """
     if min(people, targets) < FEWEST:
         raise UsageError(
-            "TB-SCENARIO-011",
+            "TB-SCENARIO-029",
             f"{min(people, targets)} people are too few to ask about.",
             "No rate can be estimated from so few people.",
             f"Use {FEWEST} or more; a false-positive rate of 10 in 100 needs 100 targets.",

@@ -41,7 +41,7 @@ def language_model(
     """
     if kind not in ("decoder", "encoder"):
         raise UsageError(
-            "TB-SCENARIO-005",
+            "TB-SCENARIO-025",
             f"This scenario does not know the kind {kind!r}.",
             "A transformer here is a decoder or an encoder.",
             "Use kind=decoder or kind=encoder.",

@@ -48,7 +48,7 @@ def synthesizer_bakeoff(
     names = [g for g in generators.split(",") if g]
     if not names:
         raise UsageError(
-            "TB-SCENARIO-009",
+            "TB-SCENARIO-028",
             "No generator was named.",
             "There is nothing to compare.",
             "Name one or more, such as -s generators=gaussian_copula,tvae.",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -364,3 +366,15 @@ def test_a_long_function_and_one_of_many_parameters_are_noticed() -> None:
     typed = {"testbed.cli.one": f"def f({nine}): pass", "testbed.cli.two": "app.command('f')(f)"}
     assert many_parameters(typed) == set()
     assert many_parameters({**typed, "testbed.cli.two": ""}) == {"testbed.cli.one.f"}
+
+
+ONE_MISTAKE_IN_SEVERAL_PLACES = {"TB-OUT-002", "TB-OUT-003", "TB-SUBJECT-014"}
+"""Errors that several commands raise for one and the same reason."""
+
+
+def test_an_error_id_means_one_mistake() -> None:
+    files = [*PACKAGE.rglob("*.py"), *(ROOT / "scenarios").glob("*.py")]
+    ids = [i for p in files for i in re.findall(r'"(TB-[A-Z]+-\d{3})"', p.read_text(encoding="utf-8"))]
+    errors = Counter(i for i in ids if not re.match(r"TB-(MEMBERSHIP|ATTRIBUTE|COPYING|EPSILON|LINKABILITY)", i))
+    rules = {i for i in errors if re.match(r"TB-(RECONSTRUCTION|PROPERTY|EXTRACTION|STRUCTURE|SINGLING|CLASS)", i)}
+    assert {i for i, n in errors.items() if n > 1} - rules == ONE_MISTAKE_IN_SEVERAL_PLACES

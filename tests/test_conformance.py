@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -231,10 +233,8 @@ def run_by_commands() -> set[str]:
     from scenarios import (
         curious_client,
         curious_server,
-        curious_server_membership,
         federated_membership,
         hospital_tables,
-        malicious_client,
         malicious_server,
         secure_aggregation,
     )
@@ -246,18 +246,10 @@ def run_by_commands() -> set[str]:
     federated = {a.name for m in (curious_server, malicious_server, hospital_tables) for a in m.fitting()}
     federated |= {a.name for a in (*curious_client.fitting(), *secure_aggregation.fitting())}
     federated |= {a.name for _, _, found in federated_membership.positions() for a in found}
-    named = {"aggregate_difference", "dager", "property_inference", "property_from_models", "property_two_tasks"}
-    return (
-        audited
-        | evaluated
-        | {*attacking()}
-        | federated
-        | named
-        | {
-            *curious_server_membership.ATTACKS,
-            *malicious_client.ATTACKS,
-        }
-    )
+    scenarios = (Path(__file__).parents[1] / "scenarios").glob("*.py")
+    words = [ast.walk(ast.parse(p.read_text(encoding="utf-8"))) for p in scenarios]
+    named = {n.value for nodes in words for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
+    return audited | evaluated | {*attacking()} | federated | (named & {a.name for a in ALL})
 
 
 def test_no_attack_is_run_by_no_command() -> None:

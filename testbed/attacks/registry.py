@@ -11,11 +11,18 @@ from testbed.core import (
     KNOWLEDGE,
     Access,
     Claim,
+    Guesses,
+    Links,
     Position,
+    Predicates,
     Predictor,
     Recipe,
+    Reconstruction,
     Records,
+    Representatives,
     Scores,
+    Sources,
+    Substitutes,
     Threat,
     Transcript,
     catalogue,
@@ -43,6 +50,12 @@ TRAITS = {
 """Facts about an attack that harness, scenarios and the conformance suite ask for, each with its meaning."""
 Subject = Literal["transcript", "release", "model"]
 """What an attack looks at: a recorded federation, a released table, or a released model."""
+CLAIMS: dict[Subject, tuple[type[Any], ...]] = {
+    "transcript": (Scores, Sources, Reconstruction, Representatives),
+    "release": (Scores, Guesses, Links, Predicates),
+    "model": (Scores, Guesses, Representatives, Substitutes),
+}
+"""The claims about each subject that a command judges."""
 _REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
 
@@ -196,6 +209,9 @@ def attack(
     ):
         if unknown := given - possible:
             raise ValueError(f"there is no {what} {', '.join(sorted(unknown))}; use {', '.join(sorted(possible))}")
+    if claim not in CLAIMS[subject]:
+        possible = ", ".join(sorted(c.__name__ for c in CLAIMS[subject]))
+        raise ValueError(f"an attack on a {subject} must claim one of {possible}. Got {claim.__name__} instead.")
     if unknown := set(traits) - set(TRAITS):
         raise ValueError(f"there is no trait {', '.join(sorted(unknown))}; traits are {', '.join(sorted(TRAITS))}")
 
@@ -264,6 +280,12 @@ def _load(entry: catalogue.Entry) -> None:
     except ModuleNotFoundError as missing:
         if missing_extra(missing) is None:
             raise
+
+
+def not_granted(subject: Subject, threat: Threat) -> list[str]:
+    """A line on each attack on this subject that the threat does not grant what it needs: what it lacks."""
+    lacking = [(a, sorted(a.needs - threat.knows)) for a in attacks(subject) if not a.traits.get("baseline")]
+    return [f"the attack {a.name}, which needs: {', '.join(lacks).replace('_', ' ')}" for a, lacks in lacking if lacks]
 
 
 def find(name: str) -> Attack:

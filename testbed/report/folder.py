@@ -41,7 +41,7 @@ def check(out: Path) -> None:
     out = out.resolve()
     if out in (Path.cwd(), *Path.cwd().parents):
         raise UsageError(
-            "TB-OUT-003",
+            "TB-OUT-009",
             "The current folder, or a folder above it, cannot be the output.",
             "A run replaces its output folder as a whole.",
             "Name a new folder with --out.",

@@ -80,7 +80,7 @@ def writable(target: Path) -> None:
     with contextlib.suppress(OSError):
         if target.exists() and MARK.encode() not in target.read_bytes()[:LOOKED_AT]:
             raise UsageError(
-                "TB-OUT-003",
+                "TB-OUT-008",
                 f"{target.name} exists and is not a report.",
                 "It would be overwritten.",
                 "Name another file.",

@@ -133,5 +133,5 @@ def test_the_scenario_rebuilds_news_and_not_under_noise() -> None:
 def test_what_is_no_text_is_refused() -> None:
     with pytest.raises(UsageError, match="TB-DATA-072"):
         run(language_model, {"data": "digits"})
-    with pytest.raises(UsageError, match="TB-SCENARIO-005"):
+    with pytest.raises(UsageError, match="TB-SCENARIO-025"):
         run(language_model, {"kind": "recurrent"})

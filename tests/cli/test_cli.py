@@ -274,7 +274,7 @@ def test_the_folder_one_stands_in_is_refused_before_anything_is_done(
     monkeypatch.chdir(tmp_path)
     for out in (Path(), Path("..")):
         assert invoke(monkeypatch, *evaluate(files, "leak.parquet", out)) == 2
-        assert "TB-OUT-003" in capsys.readouterr().err
+        assert "TB-OUT-009" in capsys.readouterr().err
 
 
 WITHOUT_EXTRAS = """

@@ -286,7 +286,7 @@ def test_a_resume_folder_loses_finished_parts_alone(tmp_path: Path) -> None:
     assert [p.name for p in store.iterdir()] == ["lab.transcript"]
 
 
-@pytest.mark.parametrize(("name", "id"), [("x.pdf", "TB-OUT-006"), ("thesis.html", "TB-OUT-003")])
+@pytest.mark.parametrize(("name", "id"), [("x.pdf", "TB-OUT-006"), ("thesis.html", "TB-OUT-008")])
 def test_a_report_overwrites_no_other_file_and_is_called_what_it_is(
     name: str, id: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

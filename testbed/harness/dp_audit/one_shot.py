@@ -44,7 +44,7 @@ def conduct(
     size = sum(v.size for v in models.get_parameters(models.build(federation.model)).values())
     if size < 2 * canaries:
         raise UsageError(
-            "TB-SCENARIO-016",
+            "TB-SCENARIO-030",
             f"The model has {size} parameters, too few to distinguish {canaries} canaries.",
             "Each canary sends its own direction, so the model needs two parameters for each.",
             "Use a wider model, or fewer canaries.",

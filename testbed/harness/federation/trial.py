@@ -317,7 +317,7 @@ def _others(truth: Mapping[Key, Cohort], controls: Cohort) -> dict[Key, Cohort]:
     """
     if len(controls) < sum(len(p) for p in truth.values()):
         raise InputError(
-            "TB-SPLIT-009",
+            "TB-SPLIT-014",
             "There are fewer control records than records sent.",
             "Each reconstruction is also compared with a person whose record was not used.",
             "Use fewer rounds or clients, or a larger data set.",

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from testbed.core import Evidence
+from testbed.attacks.registry import not_granted
+from testbed.core import Evidence, Threat
 from testbed.core.disclosure import People
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
@@ -53,6 +54,8 @@ def audit_model(
     options = Options(shadows, secrets, chosen.min_cell, seed)
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
+    threat = Threat("recipient", knows=knowledge(subject), access="score")
+    untested += not_granted("model", threat)
     result = assemble(
         command="audit-model",
         scenario="audit-model",
@@ -75,8 +78,8 @@ def audit_model(
         threat=ThreatModel(
             position="recipient",
             malicious=False,
-            knows=sorted(knowledge(subject)),
-            access="score",
+            knows=sorted(threat.knows),
+            access=threat.access,
             sees=(SEES_NUMBERS if numeric else SEES) + KNOWS_HALF,
             not_tested=untested,
         ),

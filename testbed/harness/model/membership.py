@@ -54,19 +54,19 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
 
 
 def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
-    """One attack in every cell: its TPR and AUC, or its rates if it answers yes or no."""
+    """One attack in every cell: its TPR and AUC, or the rates of an attack that says yes or no."""
     crosses = "some_memberships" in attack.needs
-    rows = attempt(plan, lambda: _crossed(attack, plan, audit) if crosses else _asked(attack, plan, audit), _measured)
-    if rows.evidence is None or plan.metric == "rate":
-        return rows
     design, part = (deciding.TAUGHT, audit.halves.first) if crosses else (1.0, None)
-    rate = measures.membership(plan, rows.evidence, design=design, part=part)
-    return replace(rows, finding=rate, also=(measures.area_under_curve(plan.area(), rows.evidence, design),))
 
+    def measured(plan: Plan, rows: Evidence) -> Finding:
+        if plan.metric == "rate":
+            return measures.rates(plan, rows)
+        return measures.membership(plan, rows, design=design, part=part)
 
-def _measured(plan: Plan, rows: Evidence) -> Finding:
-    """The finding of one attack: rates if it answers yes or no, because it then needs no threshold; else the TPR."""
-    return measures.rates(plan, rows) if plan.metric == "rate" else measures.membership(plan, rows)
+    one = attempt(plan, lambda: _crossed(attack, plan, audit) if crosses else _asked(attack, plan, audit), measured)
+    if one.evidence is None or plan.metric == "rate":
+        return one
+    return replace(one, also=(measures.area_under_curve(plan.area(), one.evidence, design),))
 
 
 def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from testbed.attacks.registry import not_granted
 from testbed.core import Evidence, Release, Split
 from testbed.core.disclosure import People
 from testbed.core.errors import UsageError
@@ -60,6 +61,7 @@ def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
     `decided` says whether membership was one of the risks that decide.
     """
     untested = [*NOT_TESTED, *([LINKED] if linked else []), *([] if decided else [UNDECIDED])]
+    untested += not_granted("release", RECIPIENT)
     return ThreatModel(
         position="recipient",
         malicious=False,
