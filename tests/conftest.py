@@ -8,12 +8,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in two processes
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from testbed.attacks import registry as attacks
 from testbed.cli.doctor import population
+from testbed.defences import registry as defences
+from testbed.harness import scenario as scenarios
+
+ROOT = Path(__file__).parents[1]
+REGISTRIES: tuple[dict[str, Any], ...] = (attacks._REGISTRY, defences._REGISTRY, scenarios._REGISTRY)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -22,6 +31,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asked = getattr(item, "callspec", None)
         of = getattr(asked.params.get("a"), "name", "") if asked else ""
         item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {of}"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_of_a_test_stays_registered() -> Iterator[None]:
+    """Attacks, defences and scenarios that a test defines are gone after it; those of the package stay."""
+    before = [set(registry) for registry in REGISTRIES]
+    yield
+    for registry, known in zip(REGISTRIES, before, strict=True):
+        for name in set(registry) - known:
+            if not _shipped(registry[name]):
+                del registry[name]
+
+
+def _shipped(registered: Any) -> bool:
+    behind = next(getattr(registered, part) for part in ("read", "make") if hasattr(registered, part))
+    file = Path(behind.__code__.co_filename)
+    return any(file.is_relative_to(ROOT / room) for room in ("testbed", "scenarios"))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from testbed.core.threat import KNOWLEDGE
 from testbed.defences import registry as defences
 from testbed.findings.schema import Estimate
 from testbed.findings.validity import FLAGS
-from testbed.harness import scenario as harness_scenarios
 from testbed.harness.run import run
 from testbed.harness.scenario import find, scenarios
 from tests import test_conformance
@@ -151,15 +150,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str],
     return placed
 
 
-def forgotten(monkeypatch: pytest.MonkeyPatch, registry: ModuleType) -> None:
-    """What registers from now on is gone after the test."""
-    monkeypatch.setattr(registry, "_REGISTRY", dict(registry._REGISTRY))
-
-
-def test_the_examples_defence_is_found_and_protects(
-    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forgotten(monkeypatch, defences)
+def test_the_examples_defence_is_found_and_protects(put: Callable[[str, str], ModuleType]) -> None:
     put("testbed.defences", "testbed/defences/signs.py")
     assert "signs" in {d.name for d in defences.defences()}
     done = run(find("curious_server"), {"clients": 2, "rounds": 2, "defence": "signs"})
@@ -169,10 +160,7 @@ def test_the_examples_defence_is_found_and_protects(
     assert excess.value < 1
 
 
-def test_the_examples_scenario_is_found_and_finds_the_leak(
-    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forgotten(monkeypatch, harness_scenarios)
+def test_the_examples_scenario_is_found_and_finds_the_leak(put: Callable[[str, str], ModuleType]) -> None:
     put("testbed.scenarios", "scenarios/small_updates.py")
     finding = run(find("small_updates"), {"clients": 3}).result.findings[0]
     assert isinstance(finding.measure, Estimate)
@@ -189,10 +177,7 @@ def for_every_attack() -> list[Callable[[Attack], None]]:
     return checks
 
 
-def test_the_examples_attack_is_found_and_passes_the_conformance_suite(
-    put: Callable[[str, str], ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    forgotten(monkeypatch, attack_registry)
+def test_the_examples_attack_is_found_and_passes_the_conformance_suite(put: Callable[[str, str], ModuleType]) -> None:
     put("testbed.attacks.model", "testbed/attacks/model/prediction_entropy.py")
     found = attack_registry.find("prediction_entropy")
     assert found in list(attacks())

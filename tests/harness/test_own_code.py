@@ -85,9 +85,6 @@ def answers(x):
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("read_by_hand", "surprise"):
-        registry._REGISTRY.pop(name, None)  # each test's folder is another place of the same names
-    defences._REGISTRY.pop("signs", None)
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "my_attacks.py").write_text(ATTACK)

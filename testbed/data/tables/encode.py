@@ -6,7 +6,6 @@ import collections
 import datetime
 import decimal
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -14,10 +13,11 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column, Table
-from testbed.core.errors import InputError, UsageError
+from testbed.core.errors import UsageError
 from testbed.data.tables import dates, spellings
 from testbed.data.tables.described import Described, described
 from testbed.data.tables.missing import without_codes
+from testbed.data.tables.refusals import duplicate, empty, named, refuse
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
@@ -43,39 +43,6 @@ class Meta:
 
     person: str | None = None
     kinds: dict[str, str] = field(default_factory=dict[str, str])
-
-
-def refuse(number: int, what: str, why: str, fix: str) -> InputError:
-    """The `InputError` with the id TB-DATA-number."""
-    return InputError(f"TB-DATA-{number:03d}", what, why, fix)
-
-
-def empty(role: str) -> InputError:
-    """The error for a table without rows or columns."""
-    return refuse(
-        34, f"The {role} table is empty.", "It has no rows or no columns.", "Give a table with a header and rows."
-    )
-
-
-def named(names: Iterable[str], most: int = 5) -> str:
-    """Names of columns for a message. If they look like values, a header may be missing, and they are not quoted."""
-    listed = list(names)
-    shown = [n for n in listed[:most] if len(n) <= 40 and not re.search(r"\d{3}|^\W*\d", n)]
-    return (
-        ", ".join(shown)
-        if len(shown) == len(listed[:most])
-        else "(some look like values, not names: is there a header?)"
-    )
-
-
-def duplicate(role: str, first: int, second: int) -> InputError:
-    """The error for two columns of the same name, given their positions from 0."""
-    return refuse(
-        36,
-        f"The {role} table has two columns of the same name, number {first + 1} and number {second + 1}.",
-        "It is unclear which one is meant.",
-        "Rename or drop one of them.",
-    )
 
 
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:

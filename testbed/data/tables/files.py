@@ -14,7 +14,8 @@ import pandas as pd
 
 from testbed.core.errors import UsageError
 from testbed.data.tables import spellings
-from testbed.data.tables.encode import CODE, Series, as_numbers, checked, duplicate, empty, named, refuse
+from testbed.data.tables.encode import CODE, Series, as_numbers, checked
+from testbed.data.tables.refusals import duplicate, empty, named, refuse
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "<NA>", ".", "#N/A", "#NA"]
 """Texts in a CSV file that are read as missing values."""

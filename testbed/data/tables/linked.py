@@ -11,8 +11,8 @@ import pandas as pd
 
 from testbed.core.errors import UsageError
 from testbed.data.tables import spellings
-from testbed.data.tables.encode import refuse
 from testbed.data.tables.files import SUFFIXES, read_file
+from testbed.data.tables.refusals import refuse
 
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Tables by role (original, synthetic, control) and by name."""

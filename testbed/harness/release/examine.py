@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
-from testbed.data.tables.encode import Frames, named
+from testbed.data.tables.encode import Frames
+from testbed.data.tables.refusals import named
 from testbed.findings.measures import flagged
 from testbed.findings.schema import Finding
 from testbed.harness import cells

@@ -141,18 +141,6 @@ def test_a_forest_that_learnt_by_heart_gives_its_people_away(patients: tuple[pd.
     assert lower(subject_of(patients, RandomForestClassifier(100, random_state=0).fit(x, y)), "rmia") > 0.05
 
 
-def test_one_attack_runs_alone_and_then_nothing_decides(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
-    x, y = patients[0].drop(columns="label"), patients[0].label
-    subject = subject_of(patients, RandomForestClassifier(20, random_state=0).fit(x, y))
-    found, evidence = examine(subject, Options(shadows=4, attack="prediction_loss"))
-    assert {f.attack.name for f in found} == {"prediction_loss"}
-    assert not any(f.primary for f in found)
-    assert list(evidence) == ["TB-MEMBERSHIP-309"]
-    for name in ("linkability", "population"):  # of another subject; in need of further people, who are not given
-        with pytest.raises(UsageError, match="TB-ATTACK-006"):
-            examine(subject, Options(shadows=4, attack=name))
-
-
 def test_a_model_of_two_numbers_does_not(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     stump = RandomForestClassifier(5, max_depth=1, min_samples_leaf=60, random_state=0)
     made = stump.fit(patients[0].drop(columns="label"), patients[0].label)

@@ -1,0 +1,41 @@
+"""Why a user's table is refused: the errors that several readers of tables raise, and names that may be quoted."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from testbed.core.errors import InputError
+
+
+def refuse(number: int, what: str, why: str, fix: str) -> InputError:
+    """The `InputError` with the id TB-DATA-number."""
+    return InputError(f"TB-DATA-{number:03d}", what, why, fix)
+
+
+def empty(role: str) -> InputError:
+    """The error for a table without rows or columns."""
+    return refuse(
+        34, f"The {role} table is empty.", "It has no rows or no columns.", "Give a table with a header and rows."
+    )
+
+
+def named(names: Iterable[str], most: int = 5) -> str:
+    """Names of columns for a message. If they look like values, a header may be missing, and they are not quoted."""
+    listed = list(names)
+    shown = [n for n in listed[:most] if len(n) <= 40 and not re.search(r"\d{3}|^\W*\d", n)]
+    return (
+        ", ".join(shown)
+        if len(shown) == len(listed[:most])
+        else "(some look like values, not names: is there a header?)"
+    )
+
+
+def duplicate(role: str, first: int, second: int) -> InputError:
+    """The error for two columns of the same name, given their positions from 0."""
+    return refuse(
+        36,
+        f"The {role} table has two columns of the same name, number {first + 1} and number {second + 1}.",
+        "It is unclear which one is meant.",
+        "Rename or drop one of them.",
+    )
