@@ -81,7 +81,7 @@ NOISE = "gaussian"
 """The defence that a scenario uses if `noise` is given and no defence is named."""
 
 
-def defended(name: str, noise: float, clip: float, data_class: str) -> Defence | None:
+def defended(name: str, noise: float, clip: float, data_class: str = "real") -> Defence | None:
     """The defence from a scenario's parameters, or None. Noise without a name means the Gaussian defence.
 
     On real people's records (`data_class`) its noise is secret.
