@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -196,22 +196,7 @@ def attack(
     a choice: `rate` of an attack on membership that says yes or no. `traits` are the words of `TRAITS`. Raises
     `ValueError` for a name or a rule that another attack has, or a trait that does not exist.
     """
-    if (named := rules.RULE.fullmatch(rule)) is None or named[1] != risk.upper():
-        raise ValueError(f"the rule of an attack on {risk} must be TB-{risk.upper()}-NNN. Got {rule} instead.")
-    if int(named[2]) > rules.LAST:
-        raise ValueError(
-            f"a rule's number must be at most {rules.LAST}: others are derived from it. Got {rule} instead."
-        )
-    for what, given, possible in (
-        ("subject", {subject}, {"transcript", "release", "model"}),
-        ("position", {position}, {"server", "client", "recipient"}),
-        ("kind of knowledge", needs | (uses or set()), KNOWLEDGE),
-    ):
-        if unknown := given - possible:
-            raise ValueError(f"there is no {what} {', '.join(sorted(unknown))}; use {', '.join(sorted(possible))}")
-    if claim not in CLAIMS[subject]:
-        possible = ", ".join(sorted(c.__name__ for c in CLAIMS[subject]))
-        raise ValueError(f"an attack on a {subject} must claim one of {possible}. Got {claim.__name__} instead.")
+    _check_words(subject, rule, risk, claim, {"position": {position}, "kind of knowledge": needs | (uses or set())})
     if unknown := set(traits) - set(TRAITS):
         raise ValueError(f"there is no trait {', '.join(sorted(unknown))}; traits are {', '.join(sorted(TRAITS))}")
 
@@ -255,6 +240,29 @@ def attack(
         return made
 
     return register
+
+
+def _check_words(subject: Subject, rule: str, risk: str, claim: type[Claim], words: Mapping[str, set[str]]) -> None:
+    """Raises `ValueError` for a word that the testbed does not know: a command would never find the attack."""
+    if (named := rules.RULE.fullmatch(rule)) is None or named[1] != risk.upper():
+        raise ValueError(f"the rule of an attack on {risk} must be TB-{risk.upper()}-NNN. Got {rule} instead.")
+    if int(named[2]) > rules.LAST:
+        raise ValueError(
+            f"a rule's number must be at most {rules.LAST}: others are derived from it. Got {rule} instead."
+        )
+    possible: dict[str, Collection[str]] = {
+        "subject": CLAIMS,
+        "position": ("server", "client", "recipient"),
+        "kind of knowledge": KNOWLEDGE,
+    }
+    for what, given in {"subject": {subject}, **words}.items():
+        if unknown := given - set(possible[what]):
+            raise ValueError(
+                f"there is no {what} {', '.join(sorted(unknown))}; use {', '.join(sorted(possible[what]))}"
+            )
+    if claim not in CLAIMS[subject]:
+        claims = ", ".join(sorted(c.__name__ for c in CLAIMS[subject]))
+        raise ValueError(f"an attack on a {subject} must claim one of {claims}. Got {claim.__name__} instead.")
 
 
 def _rules(attack_: Attack) -> set[str]:
