@@ -290,6 +290,37 @@ def _load(entry: catalogue.Entry) -> None:
             raise
 
 
+def fitting(
+    subject: Subject, knows: Collection[str], name: str | None = None, suits: Callable[[Attack], bool] = lambda _: True
+) -> list[Attack]:
+    """The attacks on this subject that `knows` grants what they need and that `suits` takes, in the order of their
+    rules; with a `name`, that attack alone. Attacks for blind cells are nobody's, and are left out.
+
+    Raises `UsageError` if the named attack is not among them.
+    """
+
+    def fits(attack_: Attack) -> bool:
+        granted = attack_.subject == subject and attack_.needs <= set(knows)
+        return granted and not attack_.traits.get("baseline") and suits(attack_)
+
+    if name is None:
+        return sorted((a for a in attacks(subject) if fits(a)), key=lambda a: a.rule)
+    named = find(name)
+    if fits(named):
+        return [named]
+    why = f"It attacks a {named.subject}." if named.subject != subject else "It reads another kind of answers."
+    if lacks := sorted(named.needs - set(knows)) if named.subject == subject else []:
+        why = f"It needs: {', '.join(lacks).replace('_', ' ')}."
+    if named.traits.get("baseline"):
+        why = "It guesses without looking, for the blind cell."
+    raise UsageError(
+        "TB-ATTACK-006",
+        f"The attack {named.name} cannot be run on this {subject}.",
+        why,
+        f"Choose another attack (testbed list attacks --subject {subject}), or give what this one needs.",
+    )
+
+
 def not_granted(subject: Subject, threat: Threat) -> list[str]:
     """A line on each attack on this subject that the threat does not grant what it needs: what it lacks."""
     lacking = [(a, sorted(a.needs - threat.knows)) for a in attacks(subject) if not a.traits.get("baseline")]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 from testbed.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -115,6 +115,7 @@ def audit_model(
     secrets: Annotated[
         str, typer.Option(help="Inputs that are secret, by commas; else those with the fewest values.")
     ] = "",
+    attack: AttackOption = None,
     shadows: Annotated[int, typer.Option(min=4, help="Models that the attacker trains, an even number.")] = 16,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
     data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
@@ -146,6 +147,7 @@ def audit_model(
         data_class=data_class,
         shadows=shadows,
         secrets=[s.strip() for s in secrets.split(",") if s.strip()],
+        attack=attack,
         policy=chosen,
         seed=seed,
         progress=progress,

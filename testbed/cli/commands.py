@@ -13,7 +13,7 @@ import typer
 from testbed.cli import console
 from testbed.cli.audit_model import audit_model
 from testbed.cli.synthesise import synthesise
-from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
 from testbed.core import catalogue as known_names
 from testbed.core import user_code
 from testbed.core.errors import Exit, UsageError
@@ -69,6 +69,7 @@ def evaluate(
     ] = None,
     data_class: Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")] = None,
     instrument: Annotated[str, typer.Option(help="testbed, or anonymeter to add its own figures.")] = "testbed",
+    attack: AttackOption = None,
     attacks: Annotated[
         int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")
     ] = None,
@@ -114,6 +115,7 @@ def evaluate(
         data_class=data_class or told.data_class or "real",
         licence=told.licence,
         attacks=attacks,
+        attack=attack,
         policy=chosen,
         seed=seed,
         instrument=instrument,

@@ -23,6 +23,11 @@ Out = Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Folder
 Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
 PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
 
+AttackOption = Annotated[
+    str | None,
+    typer.Option("--attack", help="Run this attack alone, by name or as file.py:name. Nothing then decides."),
+]
+
 
 def folder_for(out: Path | None) -> Path:
     """The folder for a run's files: the one asked for, or a new one under runs/."""

@@ -127,12 +127,12 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
         return findings, Decision(verdict="none", policy=none, reasons=[])
     judged = [_judge(f, policy) for f in findings]
     reasons = [Reason(rule=f.rule, verdict=f.verdict, text=_text(f)) for f in judged if f.primary]
+    alarms = _alarms(judged, policy)[:MOST_ALARMS]
     if reasons:
-        reasons += _alarms(judged, policy)[:MOST_ALARMS]
-        reasons += _undecided(judged, policy)
-    if not reasons:
+        reasons += [*alarms, *_undecided(judged, policy)]
+    else:
         text = "No deciding attack was run, so there is no evidence for a release. What to do: run one."
-        reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text)]
+        reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text), *alarms]
     reasons.sort(key=lambda r: -_SEVERITY[r.verdict])
     verdict = reasons[0].verdict
     return judged, Decision(verdict=verdict, policy=schema.Policy(id=policy.id, sha256=policy.sha256), reasons=reasons)

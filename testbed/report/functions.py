@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from testbed.core.errors import UsageError
+from testbed.core.errors import UsageError, perhaps
 from testbed.findings import policy as policies
 from testbed.findings.policy import Policy
 from testbed.report.finished import Finished
@@ -23,6 +24,20 @@ Progress = Callable[[str], None]
 
 def _silent(_: str) -> None:
     """Nobody watches."""
+
+
+def _known(options: Mapping[str, Any], function: Callable[..., Any], *more: str) -> None:
+    """Raises `UsageError` for an option that the function behind does not have."""
+    taken = inspect.signature(function).parameters.values()
+    possible = {p.name for p in taken if p.kind is inspect.Parameter.KEYWORD_ONLY} | set(more)
+    for name in options:
+        if name not in possible:
+            raise UsageError(
+                "TB-API-001",
+                f"There is no option {name!r}.",
+                "A misspelt option would otherwise be ignored.",
+                f"{perhaps(name, possible)} Options are: {', '.join(sorted(possible))}.".strip(),
+            )
 
 
 def _policy(given: str | Policy | None) -> Policy | None:
@@ -41,12 +56,13 @@ def evaluate_release(
 
     `control` holds people like the original's who were held out before synthesising; without it nothing can pass.
     `options` are those of `harness.release.evaluate.evaluate`: name, person, secrets, links, kinds, data_class (real
-    unless told), licence, attacks, seed, instrument, progress. As with the command, the releases of one original of
-    real people are counted.
+    unless told), licence, attack (one to run alone), attacks (the guesses of each), seed, instrument, progress. As with
+    the command, the releases of one original of real people are counted.
     """
     from testbed.data.datasets import load
     from testbed.harness.release.evaluate import evaluate
 
+    _known(options, evaluate)
     done = evaluate(original, synthetic, control, policy=_policy(policy), **options).counted(load.cache_folder())
     return Finished(done.result, done.evidence, done.people)
 
@@ -67,12 +83,13 @@ def audit_model(
     `model` is a scikit-learn estimator, a torch module, or a function of records (n, features) that answers each with a
     number a class. `members` were in its training data, `controls` were not; both hold `label`, and `reference` are
     further people, the attacker's own. `options` are name, data_class (real unless told), licence, shadows, secrets,
-    seed, progress; and of a torch module or a function also outputs (logits, probabilities, number, or auto) and
-    budget, how many records the function may be asked about.
+    attack (one to run alone), seed, progress; and of a torch module or a function also outputs (logits, probabilities,
+    number, or auto) and budget, how many records the function may be asked about.
     """
     from testbed.harness.model import audit
 
     frames = {"members": members, "controls": controls} | ({} if reference is None else {"reference": reference})
+    _known(options, audit.audit_model, "outputs", "budget")
     outputs, budget = options.pop("outputs", "auto"), options.pop("budget", None)
     subject = _subject(model, frames, label, person, outputs, budget)
     result, evidence, people = audit.audit_model(

@@ -205,6 +205,18 @@ def test_audit_model_runs_an_own_attack_that_lies_in_a_folder(mine: Path, monkey
     assert not any(f["primary"] for f in own)  # it informs: nobody declared that it decides
 
 
+def test_an_own_attack_on_a_model_runs_alone_by_its_path(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, seed in (("members", 1), ("controls", 2)):
+        people(60, seed).to_csv(f"{name}.csv", index=False)
+    given = ["--members", "members.csv", "--controls", "controls.csv", "--data-class", "synthetic", "--out", "out"]
+    given += ["--attack", "mine/my_attacks.py:surprise"]
+    assert invoke(monkeypatch, "audit-model", "--api", "mine/my_model.py:answers", *given) == 3
+    told = result(Path("out"))
+    assert {f["attack"]["name"] for f in told["findings"]} == {"surprise"}
+    assert told["run"]["params"]["attack"] == "surprise"  # the name, and nobody's folder
+    assert told["decision"]["verdict"] == "review"
+
+
 def test_the_conformance_suite_runs_an_own_attack_that_lies_in_a_folder(mine: Path) -> None:
     command = [
         sys.executable,

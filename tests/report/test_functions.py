@@ -104,6 +104,14 @@ def test_a_page_stays_small_and_escaped_whatever_users_write() -> None:
     assert "\u202e" not in page
 
 
+def test_a_misspelt_option_is_an_error_with_the_closest_name() -> None:
+    nobody = people(10, 1)
+    with pytest.raises(UsageError, match="TB-API-001"):
+        testbed.evaluate_release(nobody, nobody, atacks=3)
+    with pytest.raises(UsageError, match="TB-API-001"):
+        testbed.audit_model(len, nobody, nobody, shadow=3)
+
+
 def people(rows: int, seed: int) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     frame = pd.DataFrame(rng.normal(size=(rows, 4)).round(4), columns=["a", "b", "c", "d"])

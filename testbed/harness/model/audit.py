@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from testbed.attacks.registry import not_granted
+from testbed.attacks.registry import fitting, not_granted
 from testbed.core import Evidence, Threat
 from testbed.core.disclosure import People
 from testbed.findings import policy as policy_
@@ -27,6 +27,7 @@ NOT_OF_NUMBERS = [
     "a stolen copy of the model",
     "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
+OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
 
 
@@ -40,22 +41,26 @@ def audit_model(
     licence: str = "not stated",
     shadows: int = 16,
     secrets: Sequence[str] = (),
+    attack: str | None = None,
     policy: policy_.Policy | None = None,
     seed: int = 0,
     progress: Callable[[str], None] = lambda _: None,
 ) -> tuple[Result, dict[str, Evidence], People]:
     """The result of all attacks on a model, their evidence, and the people whom nothing shared may quote.
 
-    A policy decides: the built-in example, unless one is given. `frames` are the tables of these people.
+    A policy decides: the built-in example, unless one is given. `frames` are the tables of these people. `attack` names
+    one attack to run alone; nothing then decides.
     """
     started = time.monotonic()
     chosen = policy or policy_.load()
     numeric = subject.model.numbers is not None
-    options = Options(shadows, secrets, chosen.min_cell, seed)
+    if attack is not None:
+        attack = fitting("model", knowledge(subject), attack)[0].name
+    options = Options(shadows, secrets, chosen.min_cell, seed, attack=attack)
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     threat = Threat("recipient", knows=knowledge(subject), access="score")
-    untested += not_granted("model", threat)
+    untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
     result = assemble(
         command="audit-model",
         scenario="audit-model",
@@ -66,6 +71,7 @@ def audit_model(
             "shadows": shadows if subject.recipe is not None else None,
             "reference": subject.others is not None,
             **({"queries": subject.asked()} if subject.asked else {}),
+            **({"attack": attack} if attack else {}),
         },
         started=started,
         subject=Described(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from testbed.attacks.registry import Attack, attacks, find
+from testbed.attacks.registry import Attack, fitting
 from testbed.core import Scores
-from testbed.core.errors import UsageError
 from testbed.findings.plan import Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
@@ -15,30 +14,16 @@ from testbed.harness.model.model_audit import ModelAudit
 ROUGH = "people who are roughly known"
 
 
-def fits(attack: Attack, audit: ModelAudit) -> bool:
-    """Does the threat grant what this attack needs, and does the model answer in a form that the attack reads?"""
-    answers = audit.subject.model.numbers is None or not attack.traits.get("classes_only")
-    return attack.needs <= audit.threat.knows and answers
-
-
 def chosen(audit: ModelAudit) -> list[Attack]:
-    """The attacks of this audit: all that fit, in the order of their rules, or only the one that was named.
+    """The attacks of this audit: all that the threat grants what they need and that can read the model's answers, in
+    the order of their rules, or only the one that was named.
 
-    Raises `UsageError` if the named attack is not on models, or needs something that this audit does not grant.
+    Raises `UsageError` if the named attack is not among them.
     """
-    name = audit.options.attack
-    if name is None:
-        return sorted((a for a in attacks("model") if fits(a, audit)), key=lambda a: a.rule)
-    attack = find(name)
-    if attack.subject != "model" or not fits(attack, audit):
-        lacks = ", ".join(sorted(attack.needs - audit.threat.knows)) or "a model with classes"
-        raise UsageError(
-            "TB-ATTACK-006",
-            f"The attack {name} cannot be run on this model.",
-            f"It attacks a {attack.subject}." if attack.subject != "model" else f"It needs: {lacks}.",
-            "Choose another attack (testbed list attacks --subject model), or give what this one needs.",
-        )
-    return [attack]
+    classes = audit.subject.model.numbers is None
+    return fitting(
+        "model", audit.threat.knows, audit.options.attack, lambda a: classes or not a.traits.get("classes_only")
+    )
 
 
 def may_decide(attack: Attack, audit: ModelAudit) -> bool:

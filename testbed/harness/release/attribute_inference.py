@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from testbed import judge
-from testbed.attacks.registry import Attack, find
+from testbed.attacks.registry import Attack, find, fitting
 from testbed.attacks.release import linear_reconstruction
 from testbed.core import Array, Cell, Column, Evidence, Gaps, Guesses, Release, Table, Unavailable
 from testbed.core.randomness import keyed_rng
@@ -49,12 +49,16 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
     Each half of the people chooses the most exposed secret, and the other half is judged on it. So nobody is judged
     on a secret that their own half chose, and everybody is judged once.
     """
-    attack, *others = setting.attacks(Guesses)
+    if not (attacks := setting.attacks(Guesses)):
+        return Inferred([], {})
+    attack, *others = attacks
     columns = {c.name: c for c in setting.members.columns}
     names = list(dict.fromkeys(secrets)) or list(columns)
-    primary = planned(attack.name, primary=True)
+    primary = planned(attack.name, primary=setting.attack is None)
     if len(columns) < 2:
         return Inferred([unmeasured(primary, Unavailable("one_column", "a second column from which to guess"))], {})
+    if setting.attack is not None:
+        return Inferred(_alone(setting, attack, [columns[n] for n in names]), {})
     setting.progress(f"attribute inference of {len(names)} secrets")
     asked = tuple(columns[n] for n in names)
     evidence = _each(setting, attack, asked)
@@ -84,6 +88,14 @@ def attribute_inference(setting: Setting, secrets: Sequence[str]) -> Inferred:
         else:
             results += _modelled(setting, other, [columns[n] for n in modelled], people)
     return Inferred([*results, *_block(setting, attack)], evidence)
+
+
+def _alone(setting: Setting, attack: Attack, secrets: list[Column]) -> list[Judged]:
+    """One finding for each secret, on everybody: nothing chooses among them, so nobody need be kept for judging."""
+    if attack.traits.get("asks") == "everybody":
+        return _reconstructed(setting, attack, tuple(secrets))
+    nearest_row = next(a for a in fitting("release", RECIPIENT.knows) if a.claim is Guesses)
+    return _modelled(setting, attack, secrets[:LISTED], None, SECRETS + 1 if attack == nearest_row else 2 * SECRETS)
 
 
 def _each(setting: Setting, attack: Attack, secrets: tuple[Column, ...]) -> dict[str, Evidence]:
@@ -136,8 +148,10 @@ def _sure_excess(evidence: Evidence) -> float:
     return rates[0].low if rates else -1.0
 
 
-def _modelled(setting: Setting, attack: Attack, secrets: list[Column], people: Array | None) -> list[Judged]:
-    """Findings of a model trained on the release, one for each secret.
+def _modelled(
+    setting: Setting, attack: Attack, secrets: list[Column], people: Array | None, place: int = 2 * SECRETS
+) -> list[Judged]:
+    """Findings of a model trained on the release, one for each secret; `place` is added to the attack's own rule.
 
     Its rate for the control shows how much of a secret is general knowledge.
     """
@@ -149,7 +163,7 @@ def _modelled(setting: Setting, attack: Attack, secrets: list[Column], people: A
             name: replace(e, requested=len(e.cell("true", "used")), performed=len(e.cell("true", "used")))
             for name, e in chosen.items()
         }
-    return [_finding(attack, s.name, evidence[s.name], 2 * SECRETS + i) for i, s in enumerate(secrets)]
+    return [_finding(attack, s.name, evidence[s.name], place + i) for i, s in enumerate(secrets)]
 
 
 def _block(setting: Setting, attack: Attack) -> list[Judged]:

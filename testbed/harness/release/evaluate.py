@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from testbed.attacks.registry import not_granted
+from testbed.attacks.registry import fitting, not_granted
 from testbed.core import Evidence, Release, Split
 from testbed.core.disclosure import People
 from testbed.core.errors import UsageError
@@ -32,6 +32,7 @@ NOT_TESTED = [
     "background knowledge beyond the columns of this table",
 ]
 UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"
+OTHERS = "all other attacks, because {} was run alone"
 LINKED = "single rows and their order in tables with several rows a person: their summaries a person stand for them"
 SEES = "the released table, whole, and nothing of the generator"
 QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
@@ -55,13 +56,13 @@ class Evaluation:
         return replace(self, result=self.result.model_copy(update={"disclosure": disclosure}))
 
 
-def recipient(linked: bool = False, decided: bool = True) -> ThreatModel:
+def recipient(linked: bool = False, decided: bool = True, attack: str | None = None) -> ThreatModel:
     """The threat of every evaluated release, for the report; `linked` where it was several tables.
 
-    `decided` says whether membership was one of the risks that decide.
+    `decided` says whether membership was one of the risks that decide; `attack` is the one that was run alone.
     """
     untested = [*NOT_TESTED, *([LINKED] if linked else []), *([] if decided else [UNDECIDED])]
-    untested += not_granted("release", RECIPIENT)
+    untested += not_granted("release", RECIPIENT) if attack is None else [OTHERS.format(attack)]
     return ThreatModel(
         position="recipient",
         malicious=False,
@@ -93,6 +94,7 @@ def _told(options: Options, person: str | None, control: bool) -> dict[str, Any]
         "person": person,
         "control": control,
         "instrument": options.instrument,
+        **({"attack": options.attack} if options.attack else {}),
     }
 
 
@@ -115,6 +117,13 @@ def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return sides[0], sides[1]
 
 
+def _checked(attack: str | None, attacks: int | None) -> str | None:
+    """The name of the attack that is run alone, if any. Raises `UsageError` where it or their number cannot be used."""
+    if attacks is not None and attacks < 1:
+        raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
+    return None if attack is None else fitting("release", RECIPIENT.knows, attack)[0].name
+
+
 def evaluate(
     original: pd.DataFrame,
     synthetic: pd.DataFrame,
@@ -128,6 +137,7 @@ def evaluate(
     data_class: str = "real",
     licence: str = "not stated",
     attacks: int | None = None,
+    attack: str | None = None,
     policy: policy_.Policy | None = None,
     seed: int = 0,
     instrument: str = "testbed",
@@ -141,21 +151,21 @@ def evaluate(
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
     `control` holds people like those of `original` who were held out before synthesising; without it nothing can
-    pass. `spread` says where the released rows are searched, which changes no answer. `raw` are the linked tables
-    behind the rows, which nothing may be quoted from either. Raises `InputError` for tables that cannot be compared
-    and `UsageError` for names that do not exist.
+    pass. `attack` names one attack to run alone; nothing then decides. `spread` says where the released rows are
+    searched, which changes no answer. `raw` are the linked tables behind the rows, which nothing may be quoted from
+    either. Raises `InputError` for tables that cannot be compared and `UsageError` for names that do not
+    exist.
     """
     started = time.monotonic()
     as_data_class(data_class)
-    if attacks is not None and attacks < 1:
-        raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
+    attack = _checked(attack, attacks)
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
     checked = {role: encode.checked(frame, role) for role, frame in frames.items()}
     three = checked["original"], checked["synthetic"], checked.get("control")
     meta = encode.Meta(person, kinds or {})
     encoded = encode.encode(*three, meta)
     decides = policy or policy_.load()
-    options = Options(secrets, links, attacks, seed, instrument, decides.min_cell)
+    options = Options(secrets, links, attacks, seed, instrument, decides.min_cell, attack)
     split = Split(encoded.original, encoded.control, None)
     with rows_over(spread):
         examined = examine(
@@ -187,7 +197,7 @@ def evaluate(
             columns=len(encoded.original.columns),
             table=[_column(d) for d in encoded.described],
         ),
-        threat=recipient(bool(raw), decided),
+        threat=recipient(bool(raw), decided, attack),
         findings=examined.findings,
         policy=decides,
         utility=useful,

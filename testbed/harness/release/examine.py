@@ -72,15 +72,18 @@ def examine(
     if options.instrument == "anonymeter":
         anonymeter.check_installed()
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
-    setting = Setting(members, controls, release, options.attacks, options.seed, progress, options.min_cell, aside)
+    wanted, seed = options.attacks, options.seed
+    setting = Setting(members, controls, release, wanted, seed, progress, options.min_cell, aside, options.attack)
     judged = singling_out.singling_out(setting)
     linked = linkability(setting, links)
     inferred = attribute_inference.attribute_inference(setting, secrets)
     judged += [*linked, *inferred.judged, *membership.membership(setting)]
-    found = [copy_rule.copied_rows(setting), own_scale.near_copied(setting)]
-    found += identifier_rule.direct_identifiers(setting)
-    judged += subgroups.outliers_and_rare(setting, linked, inferred)
-    found += closeness.diagnostics(setting, pairs(setting, links))
+    found: list[Finding] = []
+    if options.attack is None:
+        found += [copy_rule.copied_rows(setting), own_scale.near_copied(setting)]
+        found += identifier_rule.direct_identifiers(setting)
+        judged += subgroups.outliers_and_rare(setting, linked, inferred)
+        found += closeness.diagnostics(setting, pairs(setting, links))
     if options.instrument == "anonymeter":
         named = list(dict.fromkeys(secrets)) or [c.name for c in members.columns][:PEER_SECRETS]
         found += anonymeter.anonymeter(setting, named, pairs(setting, links))

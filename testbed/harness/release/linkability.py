@@ -32,7 +32,7 @@ def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[
     """One finding per attack and split of columns; the first attack on the first split decides."""
     return [
         _link(setting, attack, number, *pair, decides=first and number == 1)
-        for first, attack in ((i == 0, a) for i, a in enumerate(setting.attacks(Links)))
+        for first, attack in ((i == 0 and setting.attack is None, a) for i, a in enumerate(setting.attacks(Links)))
         for number, pair in enumerate(pairs(setting, links), 1)
     ]
 

@@ -30,6 +30,8 @@ def membership(setting: Setting) -> list[Judged]:
     even if the user asks for fewer guesses: fewer people could not decide.
     """
     attacks = setting.attacks(Scores)
+    if not attacks:
+        return []
     if setting.controls is None or len(set(setting.controls.persons.tolist())) < 4:
         why = Unavailable("no_control", "a control of four or more people: one half of it is the attacker's reference")
         return [unmeasured(planned(attacks[0].name), why)]
@@ -48,7 +50,7 @@ def membership(setting: Setting) -> list[Judged]:
     results: list[Judged] = []
     for number, attack in enumerate(attacks):
         setting.progress(f"membership: {attack.name}")
-        plan = planned(attack.name, primary=bool(deciding and number == 0))
+        plan = planned(attack.name, primary=bool(deciding and number == 0 and setting.attack is None))
         one = run(plan, asks, judged, setting.seed, RECIPIENT)
         if number == 0 and one.evidence is not None:
             one = replace(one, also=(findings_.area_under_curve(plan.area(), one.evidence),))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from testbed.attacks.registry import Attack, attacks
+from testbed.attacks.registry import Attack, fitting
 from testbed.core import Array, Claim, Evidence, Release, Table, Threat
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.randomness import keyed_rng
@@ -31,7 +31,7 @@ class Options:
     `secrets` default to every column, `links` to one split of all columns in two; the first link is the primary one.
     `attacks` bounds the guesses of each attack; by default 2,000 people a group and 6,000 predicates.
     `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than `min_cell` people are
-    not shown.
+    not shown. `attack` names one attack to run alone; nothing then decides.
     """
 
     secrets: Sequence[str] = ()
@@ -40,6 +40,7 @@ class Options:
     seed: int = 0
     instrument: str = "testbed"
     min_cell: int = MIN_CELL
+    attack: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,8 @@ class Setting:
     min_cell: int = 10
     aside: Frames | None = None
     """Columns that the tables have and no attack uses: they are searched for identifiers."""
+    attack: str | None = None
+    """The name of one attack to run alone. Nothing then decides."""
 
     leak: Release = field(init=False)
     targets: Targets = field(init=False)
@@ -114,8 +117,7 @@ class Setting:
 
     def attacks(self, claim: type[Claim]) -> list[Attack]:
         """The attacks on a released table that make this kind of claim and are granted what they need, by rule."""
-        fitting = (a for a in attacks("release") if a.claim is claim and not a.traits.get("baseline"))
-        return sorted((a for a in fitting if a.needs <= RECIPIENT.knows), key=lambda a: a.rule)
+        return [a for a in fitting("release", RECIPIENT.knows, self.attack) if a.claim is claim]
 
     @property
     def predicates(self) -> int:

@@ -37,10 +37,10 @@ def singling_out(setting: Setting) -> list[Judged]:
     controls = None if setting.controls is None else Index.of(setting.controls)
     made = [(plan, *_judged(setting, attack, claim, members, controls)) for plan, attack, claim in claims]
     enough = max(findings_.FEW_GUESSES, findings_.enough_formed(setting.predicates))
-    decides = 0 if made[0][1].performed >= enough else 1
+    decides = 0 if not made or made[0][1].performed >= enough else 1
     judged: list[Judged] = []
     for number, (plan, evidence, design) in enumerate(made):
-        plan = replace(plan, primary=number == decides)
+        plan = replace(plan, primary=setting.attack is None and number == decides)
         if not len(evidence.cell("true", "used")):
             why = Unmeasured(unmeasured="no_guess_formed", needs="a release with rows that differ from all others")
             judged.append(Judged(plan, findings_.unmeasured(plan, why, setting.predicates, 0), evidence))
