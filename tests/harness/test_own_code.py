@@ -217,22 +217,18 @@ def test_an_own_attack_on_a_model_runs_alone_by_its_path(mine: Path, monkeypatch
     assert told["decision"]["verdict"] == "review"
 
 
-def test_the_conformance_suite_runs_an_own_attack_that_lies_in_a_folder(mine: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-k",
-        "surprise",
-        "-p",
-        "no:cacheprovider",
-        "tests/test_conformance.py",
-    ]
+@pytest.mark.parametrize(
+    ("name", "suite", "checks"),
+    [("surprise", "tests/test_conformance.py", 8), ("signs", "tests/test_defences.py", 6)],
+)
+def test_the_conformance_suites_run_own_code_that_lies_in_a_folder(
+    name: str, suite: str, checks: int, mine: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-k", name, "-p", "no:cacheprovider", suite]
     environment = {**os.environ, "TESTBED_CODE": str(mine)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
-    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= 8
+    assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= checks
 
 
 @pytest.mark.parametrize(

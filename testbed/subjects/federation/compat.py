@@ -106,7 +106,7 @@ class InMemoryGrid(Grid):
 
 def run_in_process(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
     """Runs a federation in this process."""
-    with _identity(), quiet():
+    with identity(), quiet():
         context = Context(run_id=1, node_id=0, node_config={}, state=RecordDict(), run_config={})
         server_app(InMemoryGrid(client_app, nodes), context)
 
@@ -131,7 +131,8 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
 
 
 @contextlib.contextmanager
-def _identity() -> Generator[None]:
+def identity() -> Generator[None]:
+    """A context in which Flower's messages can be made: outside of a run they lack a sender."""
     before = (TaskIdentity._run_id, TaskIdentity._node_id, TaskIdentity._task_id)  # pyright: ignore[reportPrivateUsage]
     TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 1, 0, 1
     try:

@@ -1,0 +1,74 @@
+"""What the conformance suite asks of a defence: its changes to single messages, without a federation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from flwr.app import Array as Sent
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+
+from testbed.core import Array, Parameters
+from testbed.core.defence import Defence
+from testbed.defences.registry import REQUIRED, Registered
+from testbed.subjects.federation.compat import identity
+from testbed.subjects.federation.messages import to_parameters
+
+STRENGTH = 1.0
+"""Value of a parameter that has no default, such as `noise`."""
+
+
+def configured(registered: Registered, strength: float = STRENGTH) -> Defence:
+    """The defence with its defaults; every parameter without one is `strength`."""
+    return registered(**{name: strength for name, default in registered.defaults.items() if default is REQUIRED})
+
+
+def sends(
+    defence: Defence,
+    update: Parameters,
+    *,
+    seed: int = 0,
+    client: int = 0,
+    round_: int = 1,
+    kind: str = "fedsgd",
+    message_type: str = "train",
+) -> Message:
+    """The message that a client with this defence sends if it would send this update without one.
+
+    Under `fedsgd` the update is a gradient. Otherwise the client sends the global model, all ones, plus the update.
+    """
+    start = {name: np.ones_like(values) for name, values in update.items()}
+    told = ConfigRecord({"server-round": round_, "kind": kind})
+    with identity():
+        asked = Message(content(start, told), dst_node_id=0, message_type=message_type)
+    node: Mapping[str, Any] = {"partition-id": client, "num-partitions": 2}
+    context = Context(0, 0, dict(node), RecordDict(), {})
+
+    def train(message: Message, _: Context) -> Message:
+        sent = {k: v if kind == "fedsgd" else start[k] + v for k, v in update.items()}
+        return Message(content(sent, MetricRecord({"num-examples": 7, "partition-id": client})), reply_to=message)
+
+    with identity():
+        return defence.mod(seed)(asked, context, train)
+
+
+def content(arrays: Parameters, record: ConfigRecord | MetricRecord) -> RecordDict:
+    return RecordDict(
+        {"arrays": ArrayRecord({k: Sent(np.ascontiguousarray(v)) for k, v in arrays.items()}), "told": record}
+    )
+
+
+def update_of(message: Message, kind: str = "fedsgd") -> dict[str, Array]:
+    """The update that a message contains."""
+    arrays = to_parameters(message.content)
+    assert arrays is not None
+    return {k: v if kind == "fedsgd" else v - np.ones_like(v) for k, v in arrays.items()}
+
+
+def some_update(seed: int = 0) -> Parameters:
+    rng = np.random.default_rng(seed)
+    return {
+        "layer.weight": rng.normal(size=(4, 3)).astype(np.float32),
+        "layer.bias": rng.normal(size=4).astype(np.float32),
+    }
