@@ -164,7 +164,7 @@ class Split:
                         "TB-SPLIT-001",
                         f"{first} and {second} share {'a person' if shared == 1 else 'several people'}.",
                         "A person in both groups is neither used nor unused, so no rate has a meaning.",
-                        "Split by person (testbed split --person COLUMN), not by row.",
+                        "Split by person (testbed split --person COLUMN), not by row; make ids that are reused unique.",
                     )
         if self.party is not None:
             object.__setattr__(self, "party", frozen(self.party))

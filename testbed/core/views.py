@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -84,17 +84,10 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class Predictor:
-    """A released model: `ask` maps n records to class probabilities (n, classes).
-
-    If the model predicts a number, `numbers` maps inputs (n, features) to predictions (n,). The true number is then the
-    last value of each record, and class 1 of two stands for the truth (`testbed.subjects.predictors.regression`).
-    `errors` gives prediction minus truth (n,), with its sign, on the scale of that last value.
-    """
+    """A released model: `ask` maps n records to class probabilities (n, classes)."""
 
     ask: Callable[[Cohort], Array]
     classes: int
-    numbers: Callable[[Array], Array] | None = None
-    errors: Callable[[Cohort], Array] | None = None
 
     def labels_alone(self) -> Predictor:
         """The model as an attacker sees it who gets the predicted class only: that class has probability 1."""
@@ -102,29 +95,44 @@ class Predictor:
 
     def within(self, budget: int) -> Predictor:
         """The model with a limit: it answers about `budget` records in all, and raises `Unavailable` for more."""
-        left = budget
+        return replace(self, ask=_spending(budget)(self.ask))
 
-        def spend(count: int) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Regressor(Predictor):
+    """A released model that predicts a number. The true number is the last value of each record.
+
+    `ask` gives a likelihood of the truth and its rest (n, 2), class 1 being the truth: attacks that compare
+    probabilities need no other form (`testbed.subjects.predictors.regression`). `errors` gives prediction minus truth
+    (n,), with its sign, on the scale of that last value. `numbers` maps inputs (n, features) to predictions (n,) as the
+    model writes them; the models that an attacker trains have none.
+    """
+
+    errors: Callable[[Cohort], Array]
+    numbers: Callable[[Array], Array] | None = None
+
+    def within(self, budget: int) -> Regressor:
+        """The model with a limit: `budget` records in all, in whichever form it is asked."""
+        limited = _spending(budget)
+        numbers = self.numbers and limited(self.numbers)
+        return replace(self, ask=limited(self.ask), errors=limited(self.errors), numbers=numbers)
+
+
+def _spending(budget: int) -> Callable[[Callable[[Any], Array]], Callable[[Any], Array]]:
+    """Limits several functions of n records or inputs to `budget` of them in all. Beyond it `Unavailable` is raised."""
+    left = budget
+
+    def limited(function: Callable[[Any], Array]) -> Callable[[Any], Array]:
+        def ask(asked: Any) -> Array:
             nonlocal left
-            if count > left:
+            if len(asked) > left:
                 raise Unavailable("budget_spent", f"a larger budget of queries than {budget}")
-            left -= count
+            left -= len(asked)
+            return function(asked)
 
-        def ask(people: Cohort) -> Array:
-            spend(len(people))
-            return self.ask(people)
+        return ask
 
-        def numbers(x: Array) -> Array:
-            assert self.numbers is not None
-            spend(len(x))
-            return self.numbers(x)
-
-        def errors(people: Cohort) -> Array:
-            assert self.errors is not None
-            spend(len(people))
-            return self.errors(people)
-
-        return Predictor(ask, self.classes, self.numbers and numbers, self.errors and errors)
+    return limited
 
 
 View: TypeAlias = Transcript | Release | Predictor

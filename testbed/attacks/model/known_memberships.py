@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from testbed.attacks.model.predictions import asked, true_class
 from testbed.attacks.registry import attack
-from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
+from testbed.core import Array, Cohort, Predictor, Records, Regressor, Scores, Unavailable
 
 FEWEST = 10
 """Known members, and known non-members, that a classifier needs at least."""
@@ -133,7 +133,7 @@ def answer_features(view: Predictor, question: Records) -> Array:
     """
     people, answers = asked(view, question)
     own = true_class(people, answers)
-    if view.errors is not None:
+    if isinstance(view, Regressor):
         off = np.asarray(view.errors(people), dtype=np.float64)
         said = people.x[:, -1] + off
         written = said if view.numbers is None else np.asarray(view.numbers(people.x[:, :-1]), dtype=np.float64)
@@ -163,7 +163,7 @@ def _modified_entropy(answers: Array, own: Array) -> Array:
 
 def _stratum(view: Predictor, people: Cohort) -> Array:
     """The group (n,) within which members and non-members are compared: the class, or a tenth of the true numbers."""
-    if view.errors is None:
+    if not isinstance(view, Regressor):
         return people.y
     truth = people.x[:, -1]
     return np.searchsorted(np.quantile(truth, np.arange(1, STRATA) / STRATA), truth)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Threat
+from testbed.core import Evidence, Regressor, Threat
 from testbed.core.disclosure import People
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
@@ -53,7 +53,7 @@ def audit_model(
     """
     started = time.monotonic()
     chosen = policy or policy_.load()
-    numeric = subject.model.numbers is not None
+    numeric = isinstance(subject.model, Regressor)
     if attack is not None:
         attack = fitting("model", knowledge(subject), attack)[0].name
     options = Options(shadows, secrets, chosen.min_cell, seed, attack=attack)

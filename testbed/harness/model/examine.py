@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from testbed.core import Cohort, Evidence, Predictor, Unavailable
+from testbed.core import Cohort, Evidence, Predictor, Regressor, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.findings import statistics
 from testbed.findings.schema import Finding
@@ -52,10 +52,10 @@ def _checks(audit: ModelAudit) -> Iterator[Judged]:
 
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
     """The model by its own answers, the fitted object, and the members (without the number that a model predicts)."""
-    predict = subject.model.numbers
-    if predict is None:
-        return subject.model, subject.estimator, subject.members
-    members = subject.members
+    model, members = subject.model, subject.members
+    if not isinstance(model, Regressor) or model.numbers is None:
+        return model, subject.estimator, members
+    predict = model.numbers
     x, _ = inputs_and_truth(members)
     return Predictor(lambda p: predict(p.x)[:, None], 1), subject.estimator, Cohort(x, members.y, members.persons)
 
@@ -71,7 +71,7 @@ def comparable(subject: Subject, seed: int) -> bool:
     if subject.described:
         features = np.concatenate([x, classes], 1)
     else:
-        features = classes if subject.model.numbers is None else x[:, -1:]
+        features = x[:, -1:] if isinstance(subject.model, Regressor) else classes
     used = np.arange(len(features)) < len(subject.members)
     persons = np.unique(np.concatenate([g.persons for g in groups]), return_inverse=True)[1]
     fold = keyed_rng(seed, "folds").permutation(persons.max() + 1)[persons] % 2

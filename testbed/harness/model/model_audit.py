@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cell, Cohort, Predictor, Recipe, Threat, Unavailable
+from testbed.core import Act, Array, Cell, Cohort, Predictor, Recipe, Regressor, Threat, Unavailable
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
@@ -130,26 +131,17 @@ def _for_inventions(model: Predictor) -> Predictor:
 
     It has already answered about the people themselves, so only an attack's invented records can be refused.
     """
-    predict, signed = model.numbers, model.errors
+    if isinstance(model, Regressor):
+        numbers = model.numbers and _or_unavailable(model.numbers)
+        return replace(model, ask=_or_unavailable(model.ask), errors=_or_unavailable(model.errors), numbers=numbers)
+    return replace(model, ask=_or_unavailable(model.ask))
 
-    def ask(people: Cohort) -> Array:
+
+def _or_unavailable(function: Callable[[Any], Array]) -> Callable[[Any], Array]:
+    def ask(asked: Any) -> Array:
         try:
-            return model.ask(people)
+            return function(asked)
         except InputError:
             raise REFUSES from None
 
-    def numbers(x: Array) -> Array:
-        assert predict is not None
-        try:
-            return predict(x)
-        except InputError:
-            raise REFUSES from None
-
-    def errors(people: Cohort) -> Array:
-        assert signed is not None
-        try:
-            return signed(people)
-        except InputError:
-            raise REFUSES from None
-
-    return Predictor(ask, model.classes, None if predict is None else numbers, None if signed is None else errors)
+    return ask

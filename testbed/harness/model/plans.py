@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from testbed.attacks.registry import Attack, fitting
-from testbed.core import Scores
+from testbed.core import Regressor, Scores
 from testbed.findings.plan import Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
@@ -20,7 +20,7 @@ def chosen(audit: ModelAudit) -> list[Attack]:
 
     Raises `UsageError` if the named attack is not among them.
     """
-    classes = audit.subject.model.numbers is None
+    classes = not isinstance(audit.subject.model, Regressor)
     return fitting(
         "model", audit.threat.knows, audit.options.attack, lambda a: classes or not a.traits.get("classes_only")
     )

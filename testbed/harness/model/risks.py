@@ -22,6 +22,7 @@ from testbed.core import (
     Guesses,
     Predictor,
     Queries,
+    Regressor,
     Representatives,
     Scores,
     Substitutes,
@@ -65,7 +66,7 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
                 plan = planned(attack.name, target=audit.subject.features[column])
                 audit.progress(f"attribute inference: {plan.target}")
                 yield _attribute(replace(plan, rule=numbered(plan.rule, place)), audit, views, column)
-        elif audit.subject.model.numbers is None:
+        elif not isinstance(audit.subject.model, Regressor):
             audit.progress(f"{attack.risk.replace('_', ' ')}: {attack.name}")
             if attack.claim is Representatives:
                 yield _classes(planned(attack.name, unit="class"), audit)

@@ -15,7 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 from sklearn.tree import DecisionTreeClassifier
 
-from testbed.core import Array
+from testbed.core import Array, Split
 from testbed.core.randomness import keyed_rng
 from testbed.core.user_code import without_folders
 from testbed.data.cohorts import divide, source
@@ -79,9 +79,7 @@ def subjects(names: Sequence[str], people: int, seed: int) -> Iterator[tuple[str
                 gap = float(fitted.score(members.x, members.y) - fitted.score(controls.x, controls.y))
                 subject = Subject(
                     sklearn_predictor(fitted),
-                    members,
-                    controls,
-                    others,
+                    Split(members, controls, others),
                     SklearnRecipe(fitted),
                     fitted,
                     features,

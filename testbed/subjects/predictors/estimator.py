@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from testbed.core import Act, Array, Cohort, Predictor, Unavailable
+from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable
 from testbed.core.errors import InputError, UsageError
 from testbed.subjects.predictors.people import probabilities
-from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_predictor, inputs_and_truth, one_each
+from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
 
 if TYPE_CHECKING:
     pass
@@ -186,9 +186,8 @@ class SklearnRecipe:
     def _predictor(self, made: Any, seen: Array) -> Predictor:
         scale = self.scale
         if scale is not None:
-            known = as_predictor(sklearn_numbers(made), scale)
-            assert known.errors is not None
-            return Predictor(_or_no_answer(known.ask), CLASSES, errors=_or_no_answer(known.errors))
+            known = as_regressor(sklearn_numbers(made), scale)
+            return Regressor(_or_no_answer(known.ask), CLASSES, _or_no_answer(known.errors))
         total = len(self.estimator.classes_)
 
         def ask(asked: Cohort) -> Array:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from testbed.core import Array, Cohort, Predictor, Recipe, Unavailable
+from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
 from testbed.subjects.predictors import estimator
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
-from testbed.subjects.predictors.regression import Predict, Scale, as_predictor, inputs_and_truth, one_each
+from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
 from testbed.subjects.predictors.subject import Subject
 from testbed.subjects.predictors.torch_module import TorchRecipe, eta, materialised, torch_outputs, torch_predictor
 
@@ -54,7 +54,7 @@ def from_estimator(made: Any, frames: Frames, label: str, person: str | None) ->
     predict = estimator.sklearn_numbers(made)
     scale = _measured(scale, predict, people)
     recipe = estimator.SklearnRecipe(made, scale=scale) if again else None
-    return _subject(as_predictor(predict, scale), people, recipe, made, features)
+    return _subject(as_regressor(predict, scale), people, recipe, made, features)
 
 
 def from_factory(
@@ -84,7 +84,7 @@ def from_factory(
             return one_each(answer(x))
 
         scale = _measured(scale, predict, people)
-        model, kind = as_predictor(predict, scale), "number"
+        model, kind = as_regressor(predict, scale), "number"
     else:
         x = subjects.numbers(frames["members"], "members", [*features], [label])
         model, kind = torch_predictor(build, weights, x, outputs)
@@ -107,7 +107,7 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
             def predict(x: Array) -> Array:
                 return one_each(api(x))
 
-            model = as_predictor(predict, _measured(scale, predict, people))
+            model = as_regressor(predict, _measured(scale, predict, people))
         else:
             x = subjects.numbers(frames["members"], "members", [*features], [label])
             model = api_predictor(api, x, outputs)
@@ -124,14 +124,13 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
 
 def _subject(
     model: Predictor,
-    people: Mapping[str, Cohort],
+    people: Split,
     recipe: Recipe | None,
     inside: Any,
     features: tuple[str, ...],
     asked: Callable[[], int] | None = None,
 ) -> Subject:
-    groups = people["members"], people["controls"], people.get("reference")
-    return Subject(model, *groups, recipe, inside, features, asked)
+    return Subject(model, people, recipe, inside, features, asked)
 
 
 def _left(frame: pd.DataFrame, features: tuple[str, ...]) -> str:
@@ -142,7 +141,9 @@ def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
     return tuple(str(c) for c in frames["members"].columns if c not in (label, person))
 
 
-def _measured(scale: Scale, predict: Predict, people: Mapping[str, Cohort]) -> Scale:
+def _measured(scale: Scale, predict: Predict, people: Split) -> Scale:
     """The scale with the model's usual error over members and controls together, so that it reveals no membership."""
-    (x, truth), (others, theirs) = (inputs_and_truth(people[role]) for role in ("members", "controls"))
+    assert isinstance(people.members, Cohort)
+    assert isinstance(people.controls, Cohort)
+    (x, truth), (others, theirs) = (inputs_and_truth(group) for group in (people.members, people.controls))
     return scale.measured(predict(np.concatenate([x, others])), np.concatenate([truth, theirs]))

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from testbed.core import Array, Cohort, Predictor
+from testbed.core import Array, Cohort, Predictor, Split
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import as_numbers
-from testbed.subjects.predictors.regression import Scale, as_predictor
+from testbed.subjects.predictors.regression import Scale, as_regressor
 
 ARMS = ("member", "control")
 ROUNDED = 0.05
 """The largest deviation from one of a sum of rounded probabilities; such rows are scaled to sum to one."""
 
 
-def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
-    """A model, its members and its controls, from a table of predictions.
+def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
+    """A model with its members and its controls, from a table of predictions.
 
     The table has the columns `id,arm,label,p_0..p_k` for classes and probabilities, or `id,arm,label,prediction` for a
     number. A record is only a row number, so the model can be asked about nothing else. Raises `InputError` for a table
@@ -49,7 +49,6 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     whose(frame["id"], "predictions")
     persons = frame["id"].astype(str).to_numpy()
     member = (arm == "member").to_numpy()
-    disjoint(persons[member], persons[~member])
     # Files list one arm after the other, so a record's number must not reveal its place in the file.
     number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
     place = np.argsort(number)
@@ -63,9 +62,9 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
             return by_number[asked[:, 0].astype(int)]
 
         records, labels = np.column_stack([x, kept]), np.ones(len(frame), np.int64)
-        model = as_predictor(predict, scale.measured(said, kept))
+        model = as_regressor(predict, scale.measured(said, kept))
         groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
-        return model, groups[0], groups[1]
+        return model, Split(groups[0], groups[1], None)
     values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
     if near_one(values):
         values = values / values.sum(1, keepdims=True)
@@ -74,7 +73,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Cohort, Cohort]:
     chances = values[place]
     model = Predictor(lambda people: chances[people.x[:, 0].astype(int)], len(names))
     groups = [Cohort(x[m], labels[m], persons[m]) for m in (member, ~member)]
-    return model, groups[0], groups[1]
+    return model, Split(groups[0], groups[1], None)
 
 
 def near_one(values: Array) -> bool:
@@ -140,25 +139,14 @@ def whose(persons: Any, role: str) -> None:
         )
 
 
-def disjoint(members: Array, controls: Array) -> None:
-    """Raises `InputError` if a person is both a member and a control."""
-    if len(set(members.tolist()) & set(controls.tolist())):
-        raise InputError(
-            "TB-SUBJECT-007",
-            "Some people are both members and controls.",
-            "A person whose record was used cannot show how often other people are wrongly accused.",
-            "Remove them from the controls; if ids are reused, make them unique.",
-        )
-
-
 def cohorts(
     frames: dict[str, pd.DataFrame],
     label: str,
     known: list[Any],
     person: str | None,
     features: list[str] | None = None,
-) -> dict[str, Cohort]:
-    """The tables as a classifier's input, by role: the columns `features`, or all except `label` and `person`.
+) -> Split:
+    """The people of the tables as a classifier's input: the columns `features`, or all except `label` and `person`.
 
     `known` are the model's classes in the order of its outputs. Raises `InputError` for unknown labels, missing
     columns, values that are not numbers, or people in two tables.
@@ -178,7 +166,7 @@ def cohorts(
                 "function that predicts a number, give --outputs number.",
             )
         made[role] = Cohort(x, classes(y, len(known)), persons)
-    return _separate(made, person)
+    return _split(made)
 
 
 def _spelt(label: Any) -> str:
@@ -194,15 +182,15 @@ def _spelt(label: Any) -> str:
 
 def numeric_cohorts(
     frames: dict[str, pd.DataFrame], label: str, person: str | None, features: list[str] | None = None
-) -> tuple[dict[str, Cohort], Scale]:
-    """The tables as a regressor's input, by role, and the scale of the number; it is each record's last value."""
+) -> tuple[Split, Scale]:
+    """The people of the tables as a regressor's input, and the scale of the number; it is each record's last value."""
     inputs = {role: _inputs(frames, role, label, person, features) for role in frames}
     truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
     scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
     made: dict[str, Cohort] = {}
     for role, (x, persons) in inputs.items():
         made[role] = Cohort(np.column_stack([x, scale.kept(truth[role])]), np.ones(len(x), np.int64), persons)
-    return _separate(made, person), scale
+    return _split(made), scale
 
 
 def _inputs(
@@ -217,15 +205,14 @@ def _inputs(
     return x, persons.to_numpy()
 
 
-def _separate(made: dict[str, Cohort], person: str | None) -> dict[str, Cohort]:
-    """The tables unchanged. Raises `InputError` if two share people, or more rows than one repeats within itself."""
+def _split(made: dict[str, Cohort]) -> Split:
+    """The tables' people, by role. Raises `InputError` if two share people, or more rows than one repeats within
+    itself."""
+    split = Split(made["members"], made["controls"], made.get("reference"))
     for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
-        if other not in made:
-            continue
-        if person:
-            disjoint(made[one].persons, made[other].persons)
-        _apart(made[one], made[other], one, other)
-    return made
+        if other in made:
+            _apart(made[one], made[other], one, other)
+    return split
 
 
 def _truth(frame: pd.DataFrame, label: str, role: str) -> Array:

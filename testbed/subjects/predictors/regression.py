@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from testbed.core import Array, Cohort, Predictor
+from testbed.core import Array, Cohort, Regressor
 from testbed.core.errors import InputError
 
 Predict: TypeAlias = Callable[[Array], Array]
@@ -89,8 +89,8 @@ def one_each(said: Array) -> Array:
     return said[:, 0] if said.ndim == 2 and said.shape[1] == 1 else said
 
 
-def as_predictor(predict: Predict, scale: Scale) -> Predictor:
-    """The model as a predictor, for records whose last value is the true number."""
+def as_regressor(predict: Predict, scale: Scale) -> Regressor:
+    """The model as a view, for records whose last value is the true number."""
 
     def ask(people: Cohort) -> Array:
         x, truth = inputs_and_truth(people)
@@ -100,4 +100,4 @@ def as_predictor(predict: Predict, scale: Scale) -> Predictor:
         x, truth = inputs_and_truth(people)
         return scale.errors(predict(x), truth)
 
-    return Predictor(ask, CLASSES, predict, errors)
+    return Regressor(ask, CLASSES, errors, predict)

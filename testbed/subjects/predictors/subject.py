@@ -6,20 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.core import Cohort, Predictor, Recipe
+from testbed.core import Cohort, Predictor, Recipe, Split, Table
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model under audit: members were in its training data, controls and others were not.
+    """A model under audit, with the people: members were in its training data, controls and others were not.
 
     `recipe` trains such a model on a cohort. `estimator` is the scikit-learn or torch object itself, if there is one.
     """
 
     model: Predictor
-    members: Cohort
-    controls: Cohort
-    others: Cohort | None = None
+    split: Split
     recipe: Recipe | None = None
     estimator: Any = None
     features: tuple[str, ...] = ()
@@ -28,3 +26,21 @@ class Subject:
     """For a model behind a query counter: the number of records asked about so far."""
     described: bool = True
     """Whether records hold people's attributes; those of a table of predictions are only row numbers."""
+
+    @property
+    def members(self) -> Cohort:
+        """The people in the model's training data."""
+        assert isinstance(self.split.members, Cohort)
+        return self.split.members
+
+    @property
+    def controls(self) -> Cohort:
+        """People like them who were not in it. The tables of an audit always have some."""
+        assert isinstance(self.split.controls, Cohort)
+        return self.split.controls
+
+    @property
+    def others(self) -> Cohort | None:
+        """Further people, who are the attacker's own, if there are any."""
+        assert not isinstance(self.split.auxiliary, Table)
+        return self.split.auxiliary

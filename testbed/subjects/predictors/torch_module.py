@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, Predictor, Unavailable, user_code
+from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable, user_code
 from testbed.core.errors import InputError, UsageError
 from testbed.subjects.predictors.outputs import Outputs, as_probabilities, check_outputs, kind_of
 from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
@@ -191,8 +191,9 @@ class TorchRecipe:
             said, truth = outputs(number, asked)
             return self.scale.errors(one_each(said), truth)
 
-        signed = [None if self.scale is None else partial(errors, number) for number in range(len(included))]
-        return [Predictor(partial(ask, i), self.classes, errors=signed[i]) for i in range(len(included))]
+        if self.scale is not None:
+            return [Regressor(partial(ask, i), self.classes, partial(errors, i)) for i in range(len(included))]
+        return [Predictor(partial(ask, i), self.classes) for i in range(len(included))]
 
 
 def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:

@@ -23,7 +23,7 @@ from sklearn.svm import SVC
 
 from testbed.attacks.model.shadows import Shadows, finest
 from testbed.attacks.registry import find
-from testbed.core import Act, Array, Cohort, Predictor, Records, Threat
+from testbed.core import Act, Array, Cohort, Predictor, Records, Split, Threat
 from testbed.core.errors import InputError, UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.findings import statistics
@@ -128,9 +128,7 @@ def subject_of(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> Sub
     groups = subjects.cohorts(dict(zip(("members", "controls"), patients, strict=True)), "label", [0, 1], None)
     return Subject(
         estimator.sklearn_predictor(made),
-        groups["members"],
-        groups["controls"],
-        None,
+        groups,
         estimator.SklearnRecipe(made),
         made,
     )
@@ -155,14 +153,14 @@ def test_support_vectors_are_records_in_the_model(patients: tuple[pd.DataFrame, 
     made = SVC(probability=True, random_state=0).fit(
         patients[0].drop(columns="label").astype("float32"), patients[0].label
     )
-    found, _ = examine(Subject(*_three(patients, made), estimator=made), Options(shadows=8))
+    found, _ = examine(Subject(*_two(patients, made), estimator=made), Options(shadows=8))
     stored = next(f for f in found if f.attack.name == "stored_records").measure
     assert getattr(stored, "value", 0) == pytest.approx(len(made.support_vectors_) / 284, abs=0.01)
 
 
-def _three(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> tuple[Predictor, Cohort, Cohort]:
+def _two(patients: tuple[pd.DataFrame, pd.DataFrame], made: object) -> tuple[Predictor, Split]:
     whole = subject_of(patients, made)
-    return whole.model, whole.members, whole.controls
+    return whole.model, whole.split
 
 
 def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
@@ -172,9 +170,7 @@ def test_the_blind_cell_is_a_model_of_other_people(patients: tuple[pd.DataFrame,
     )
     frames = {"members": everybody.iloc[:150], "controls": everybody.iloc[150:300], "reference": everybody.iloc[300:]}
     groups = subjects.cohorts(frames, "label", [0, 1], None)
-    whole = Subject(
-        estimator.sklearn_predictor(made), *(groups[r] for r in frames), estimator.SklearnRecipe(made), made
-    )
+    whole = Subject(estimator.sklearn_predictor(made), groups, estimator.SklearnRecipe(made), made)
     found, evidence = examine(whole, Options(shadows=4))
     assert {"true", "blind", "positive"} == set(np.unique(evidence["TB-MEMBERSHIP-301"].view))
     assert isinstance(found[0].baseline, Estimate)
@@ -252,7 +248,7 @@ def table(**changes: object) -> pd.DataFrame:
         ({"label": [1] * 40}, "TB-SUBJECT-006"),
         ({"label": [0, 2] * 20}, "TB-SUBJECT-005"),
         ({"arm": ["member"] * 40}, "TB-SUBJECT-002"),
-        ({"id": [str(i // 2) for i in range(40)]}, "TB-SUBJECT-007"),
+        ({"id": [str(i // 2) for i in range(40)]}, "TB-SPLIT-001"),
     ],
 )
 def test_predictions_that_cannot_be_used_are_refused(changes: dict[str, object], code: str) -> None:
@@ -265,7 +261,8 @@ def test_where_a_prediction_stood_in_the_file_tells_nothing() -> None:
     blocks = table(
         arm=["member"] * 20 + ["control"] * 20, p_0=[i / 100 for i in range(40)], p_1=[1 - i / 100 for i in range(40)]
     )
-    model, used, unused = subjects.predictions(blocks)
+    told = Subject(*subjects.predictions(blocks))
+    model, used, unused = told.model, told.members, told.controls
     assert statistics.auc(used.x[:, 0], unused.x[:, 0]).low < 0.5 < statistics.auc(used.x[:, 0], unused.x[:, 0]).high
     assert model.ask(used)[:, 0] == pytest.approx([i / 100 for i in range(20)])
     assert model.ask(unused)[:, 0] == pytest.approx([i / 100 for i in range(20, 40)])
@@ -301,7 +298,7 @@ def test_columns_are_found_by_the_names_of_training(patients: tuple[pd.DataFrame
     names = [c for c in patients[0].columns if c != "label"]
     turned = [p[["label", *names[::-1]]].assign(note="x") for p in patients]
     groups = subjects.cohorts(dict(zip(("members", "controls"), turned, strict=True)), "label", [0, 1], None, names)
-    assert groups["members"].x == pytest.approx(patients[0][names].to_numpy(np.float32))
+    assert groups.members.x == pytest.approx(patients[0][names].to_numpy(np.float32))
 
 
 ROLES = ("members", "controls")
@@ -313,8 +310,7 @@ def test_a_pipeline_hides_nothing_and_is_trained_again(patients: tuple[pd.DataFr
     made = make_pipeline(steps, KNeighborsClassifier(1)).fit(x, y)
     frames = {r: p.assign(label=p.label.map({0: "ill", 1: "well"})) for r, p in zip(ROLES, patients, strict=True)}
     groups = subjects.cohorts(frames, "label", list(made.classes_), None, list(made.feature_names_in_))
-    used, unused = (groups[r] for r in ROLES)
-    whole = Subject(estimator.sklearn_predictor(made), used, unused, None, estimator.SklearnRecipe(made), made)
+    whole = Subject(estimator.sklearn_predictor(made), groups, estimator.SklearnRecipe(made), made)
     found, _ = examine(whole, Options(shadows=4))
     assert isinstance(found[0].measure, Estimate)
     stored = next(f for f in found if f.attack.name == "stored_records").measure

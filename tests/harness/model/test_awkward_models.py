@@ -187,7 +187,7 @@ def test_labels_are_those_of_training_whatever_a_file_makes_of_them(
     (tmp_path / "m.csv").write_text("a,label\n" + "".join(f"{i},{text[i % 2]}\n" for i in range(20)))
     (tmp_path / "c.csv").write_text("a,label\n" + "".join(f"{i + 50},{text[i % 2]}\n" for i in range(20)))
     frames = {r: read_file(tmp_path / f"{r[0]}.csv", r) for r in ("members", "controls")}
-    assert subjects.cohorts(frames, "label", classes, None)["members"].y.tolist() == [0, 1] * 10
+    assert subjects.cohorts(frames, "label", classes, None).members.y.tolist() == [0, 1] * 10
 
 
 def test_counts_of_nothing_stay_nothing() -> None:
@@ -209,8 +209,8 @@ def test_rounded_predictions_are_brought_back_to_one() -> None:
     frame = pd.DataFrame(chances, columns=["p_0", "p_1", "p_2"]).assign(label=[0, 0, 1, 2] * 10)
     frame = frame.assign(arm=["member", "control"] * 20, id=range(40))
     assert (frame[["p_0", "p_1", "p_2"]].sum(axis=1) != 1).any()
-    model, members, _ = subjects.predictions(frame)
-    assert model.ask(members).sum(1) == pytest.approx(1)
+    told = Subject(*subjects.predictions(frame))
+    assert told.model.ask(told.members).sum(1) == pytest.approx(1)
 
 
 def test_rows_of_nobody_are_refused_and_one_decimal_is_enough() -> None:
@@ -218,8 +218,8 @@ def test_rows_of_nobody_are_refused_and_one_decimal_is_enough() -> None:
     frame = frame.assign(p_0=0.3, p_1=0.3, p_2=0.3)
     with pytest.raises(InputError, match="TB-SUBJECT-037"):
         subjects.predictions(frame)
-    model, members, _ = subjects.predictions(frame.assign(id=range(40)))
-    assert model.ask(members) == pytest.approx(1 / 3)
+    told = Subject(*subjects.predictions(frame.assign(id=range(40))))
+    assert told.model.ask(told.members) == pytest.approx(1 / 3)
 
 
 def test_percentages_are_not_read_as_logits() -> None:

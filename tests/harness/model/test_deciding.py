@@ -19,7 +19,7 @@ from testbed.harness.model import deciding
 from testbed.harness.model.audit import audit_model
 from testbed.harness.model.deciding import Halves, decide
 from testbed.subjects.predictors import people as subjects
-from testbed.subjects.predictors.regression import Scale, as_predictor
+from testbed.subjects.predictors.regression import Scale, as_regressor
 from testbed.subjects.predictors.subject import Subject
 from tests.cli.test_cli import invoke
 from tests.harness.release import disguises
@@ -147,7 +147,7 @@ def test_of_a_number_it_looks_at_the_sign_of_the_error() -> None:
     off = rng.uniform(1, 2, 2 * n) * np.where(used, 1, -1)
     x = np.column_stack([np.arange(2.0 * n), truth])
     said = truth + off
-    view = as_predictor(lambda inputs: said[inputs[:, 0].astype(int)], Scale(0.0, 1.0, 1.5))
+    view = as_regressor(lambda inputs: said[inputs[:, 0].astype(int)], Scale(0.0, 1.0, 1.5))
     people = Cohort(x, np.ones(2 * n, int), np.arange(2 * n).astype(str))
     half = Halves.of(people.persons, used, 0).first.astype(int)
     scores = deciding.taught(find(CLASSIFIER), view, people, used, half, 0, ASKING).values
@@ -217,7 +217,8 @@ def exchangeable(rng: np.random.Generator, n: int, classes: int = 3) -> pd.DataF
 
 def decision(frame: pd.DataFrame, seed: int, trees: int) -> Finding:
     """The deciding finding of a table of predictions, without what else an audit looks at."""
-    model, members, controls = subjects.predictions(frame)
+    told = Subject(*subjects.predictions(frame))
+    model, members, controls = told.model, told.members, told.controls
     parts = [np.concatenate([getattr(g, f) for g in (members, controls)]) for f in ("x", "y", "persons")]
     pooled, used = Cohort(*parts), np.arange(len(frame)) < len(members)
     halves, classifier = Halves.of(pooled.persons, used, seed), find(CLASSIFIER)

@@ -31,7 +31,7 @@ from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training, train
 from testbed.subjects.predictors import estimator, load
 from testbed.subjects.predictors.people import numeric_cohorts, predictions
-from testbed.subjects.predictors.regression import Scale, as_predictor, inputs_and_truth
+from testbed.subjects.predictors.regression import Scale, as_regressor, inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
 
 Patients = dict[str, pd.DataFrame]
@@ -95,7 +95,7 @@ def test_the_model_is_asked_about_inputs_alone() -> None:
     people = Cohort(
         np.array([[2.0, 7.0, 2.0], [4.0, 7.0, 5.0]], np.float32), np.ones(2, np.int64), np.array(["a", "b"])
     )
-    said = as_predictor(predict, Scale(0.0, 1.0)).ask(people)
+    said = as_regressor(predict, Scale(0.0, 1.0)).ask(people)
     assert seen[0].tolist() == [[2.0, 7.0], [4.0, 7.0]]
     assert said[0, 1] > said[1, 1]
 

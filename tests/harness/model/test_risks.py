@@ -13,7 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from testbed.attacks.registry import find
-from testbed.core import Classes, Cohort, Evidence, Feature, Predictor, Queries, Threat, Unavailable
+from testbed.core import Classes, Cohort, Evidence, Feature, Predictor, Queries, Split, Threat, Unavailable
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data import load_images
@@ -56,7 +56,7 @@ def told(subject: Subject, secrets: tuple[str, ...] = ()) -> dict[str, tuple[Fin
 
 def of(estimator: Any, groups: tuple[Cohort, Cohort, Cohort], **more: Any) -> Subject:
     fitted = estimator.fit(groups[0].x, groups[0].y)
-    return Subject(trained.sklearn_predictor(fitted), groups[0], groups[1], groups[2], None, fitted, **more)
+    return Subject(trained.sklearn_predictor(fitted), Split(*groups), None, fitted, **more)
 
 
 def lower(finding: Finding) -> float:
@@ -152,7 +152,7 @@ def test_stealing_grows_with_the_budget_and_beats_not_asking() -> None:
     # A model of its own opinion: classes renamed, so that nobody who has not asked can agree with it.
     other = rng.permutation(10)
     fitted = MLPClassifier((64,), max_iter=2000, random_state=0).fit(groups[0].x, other[groups[0].y])
-    subject = Subject(trained.sklearn_predictor(fitted), *groups, features=tuple(map(str, range(64))))
+    subject = Subject(trained.sklearn_predictor(fitted), Split(*groups), features=tuple(map(str, range(64))))
     finding, _ = told(subject)["model_stealing"]
     assert lower(finding) > 0.3
     assert above_blind(finding)
