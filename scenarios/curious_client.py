@@ -10,6 +10,7 @@ from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
@@ -66,7 +67,8 @@ def curious_client(
     spec = mlp(known, hidden)
     # The positive control is known to leak: all but one collude, there is no defence, and each gradient has one record.
     alone = colluding + 1
-    undefended = Federation(spec, Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=alone), seed)
+    one_record = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=alone)
+    undefended = Leaky(Federation(spec, one_record, seed), clients=alone)
     unit = "record" if batch == 1 and not epochs else "batch"
     trial = Trial(
         split,
@@ -74,7 +76,6 @@ def curious_client(
         Threat("client", knows=KNOWS, nodes=tuple(range(colluding))),
         (planned("aggregate_difference", unit=unit, primary=True, params={"reader": reads.name}),),
         positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, None) else undefended,
-        positive_clients=alone,
     )
     server = replace(
         trial,

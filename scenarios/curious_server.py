@@ -10,6 +10,7 @@ from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import chosen, defended, network, prepared, readers
 from testbed.harness.federation.trial import Trial
@@ -76,7 +77,7 @@ def curious_server(
         protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     # The positive control is known to leak: one record at a time, in a plain gradient or in one local step.
     leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
-    undefended = Federation(spec, leaky, seed)
+    undefended = Leaky(Federation(spec, leaky, seed), members=clients if epochs else None)
     plan = planned(
         reader.name,
         metric="line_up_top1",
@@ -90,7 +91,6 @@ def curious_server(
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=KNOWS),
         (plan,),
-        positive_members=clients if epochs else None,
         positive=None if batch == 1 and not epochs and protection is None else undefended,
     )
     return prepared(known, trial, SEES, NOT_TESTED)

@@ -7,6 +7,7 @@ from testbed.core import Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import defended, mlp, prepared
 from testbed.harness.federation.trial import Trial
@@ -69,8 +70,7 @@ def curious_server_membership(
         Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class)),
         Threat("server", knows=frozenset({"architecture", "target_records"})),
         plans,
-        positive=Federation(spec, of_two, seed),
-        positive_members=2 * clients,
+        positive=Leaky(Federation(spec, of_two, seed), members=2 * clients),
         control_party=control_party,
     )
     return prepared(known, trial, SEES, NOT_TESTED, decides=DECIDES)

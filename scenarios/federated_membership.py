@@ -18,6 +18,7 @@ from testbed.findings.wording import WHICH_CLIENT
 from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
 from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import about, defended, described, mlp, readers
 from testbed.harness.federation.trial import Trial
@@ -80,9 +81,11 @@ class Comparison:
                 replace(self.federation, seed=run),
                 Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
                 plans(position, malicious, found),
-                positive=Federation(self.federation.model, replace(protocol, batch_size=2, local_epochs=2), run),
-                positive_members=max(2 * protocol.clients, round(OVERFITTED * self.members)),
-                positive_by_heart=True,
+                positive=Leaky(
+                    Federation(self.federation.model, replace(protocol, batch_size=2, local_epochs=2), run),
+                    members=max(2 * protocol.clients, round(OVERFITTED * self.members)),
+                    by_heart=True,
+                ),
                 control_party=control_party,
                 sum_only=self.summed and position == "server",
             )

@@ -24,6 +24,7 @@ from testbed.findings.schema import Subject, ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.prepare import defended, described
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
@@ -79,8 +80,10 @@ class Synthesis:
             self.federation,
             Threat(position, knows=KNOWS, nodes=(0,) if position == "client" else ()),
             plans,
-            positive=Federation(self.federation.model, by_heart, seed),
-            positive_members=max(2 * protocol.clients, round(OVERFITTED * len(self.members))),
+            positive=Leaky(
+                Federation(self.federation.model, by_heart, seed),
+                members=max(2 * protocol.clients, round(OVERFITTED * len(self.members))),
+            ),
         )
 
     def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:

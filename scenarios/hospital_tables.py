@@ -10,6 +10,7 @@ from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
@@ -83,7 +84,7 @@ def hospital_tables(
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=KNOWS),
         (plan,) if protection is None else (plan, whose),
-        positive=None if batch == 1 and not epochs and protection is None else Federation(spec, alone, seed),
+        positive=None if batch == 1 and not epochs and protection is None else Leaky(Federation(spec, alone, seed)),
         columns=known.columns,
     )
     return prepared(known, trial, SEES, NOT_TESTED)

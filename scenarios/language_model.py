@@ -7,6 +7,7 @@ from testbed.core import ModelSpec, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import sentences
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import defended, prepared
 from testbed.harness.federation.trial import Trial
@@ -80,7 +81,7 @@ def language_model(
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=frozenset({"architecture", "auxiliary"})),
         (plan,),
-        positive=None if batch == 1 and protection is None else Federation(spec, alone, seed),
+        positive=None if batch == 1 and protection is None else Leaky(Federation(spec, alone, seed)),
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

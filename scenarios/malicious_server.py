@@ -10,6 +10,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Reconstruction, Threat
 from testbed.data.cohorts import source
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
@@ -79,7 +80,7 @@ def malicious_server(
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=KNOWS | acting.needs),
         (plan,),
-        positive=None if batch == 1 and not epochs and protection is None else undefended,
+        positive=None if batch == 1 and not epochs and protection is None else Leaky(undefended),
         act_params=acts.get(attack, {}),
     )
     honest = replace(

@@ -19,6 +19,7 @@ from testbed.findings.schema import Finding, Series, Subject, ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import about
 from testbed.harness.federation.trial import Trial
@@ -122,8 +123,7 @@ class Sweep:
             Federation(spec, protocol, self.seed, protection, start=start),
             Threat("server", knows=KNOWS | {"labels"} if setting.labels else KNOWS),
             (plan,),
-            positive=Federation(self.spec(SETTINGS[0]), leaky, self.seed),
-            positive_members=clients * rounds,
+            positive=Leaky(Federation(self.spec(SETTINGS[0]), leaky, self.seed), members=clients * rounds),
         )
 
     def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:

@@ -11,6 +11,7 @@ from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.defences.consistent_unmasking import consistent_unmasking
 from testbed.harness.cells import planned
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import chosen, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
@@ -84,15 +85,14 @@ def secure_aggregation(
         Threat("server", malicious=True, knows=KNOWS),
         (planned(acting.name, unit=unit, primary=True, params=params),),
         # The positive control is known to leak: the same act without aggregation, on one client if one is targeted.
-        positive=Federation(spec, replace(protocol, batch_size=1), seed),
-        positive_clients=1 if aimed else None,
+        positive=Leaky(Federation(spec, replace(protocol, batch_size=1), seed), clients=1 if aimed else None),
         act_params={"target": 0} if aimed else {"bins": BINS, "clients": clients} if attack == "loki" else {},
     )
     curious = replace(
         trial,
         threat=replace(trial.threat, malicious=False),
         plans=(planned(reads.name, unit="batch", target="sums"),),
-        positive_clients=None,
+        positive=Leaky(Federation(spec, replace(protocol, batch_size=1), seed)),
         act_params={},
     )
     return prepared(known, trial, SEES, NOT_TESTED, curious)

@@ -15,6 +15,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness.federation import repeated
 from testbed.harness.federation.assess import assess
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import mlp
 from testbed.harness.federation.recorded import Recorded
@@ -42,7 +43,7 @@ def recorded(data: str, noise: float, exact_bias: bool = False, defence: Defence
     federation = Federation(mlp(known, 32), protocol, 0, protection)
     leaky = Federation(mlp(known, 32), protocol, 0)
     split = hospitals(known, 4, 10, 0)
-    return Trial(split, federation, Threat("server", knows=KNOWS), (plan,), positive=leaky).record("in-process")
+    return Trial(split, federation, Threat("server", knows=KNOWS), (plan,), positive=Leaky(leaky)).record("in-process")
 
 
 def best_matcher(made: Recorded, claims: dict[tuple[int, int], Array]) -> float:

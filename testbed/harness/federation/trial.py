@@ -34,6 +34,7 @@ from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.findings.plan import Plan
 from testbed.harness.federation import repeated
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.recorded import Key, Pooled, Recorded, Truth
 from testbed.harness.recipes import Remembered
 from testbed.subjects.federation import transcript
@@ -52,21 +53,16 @@ Progress = Callable[[str], None]
 class Trial:
     """A federation with its people, the threat and the planned attacks.
 
-    `positive` is a federation known to leak, on `positive_members` members and `positive_clients` clients, or on all.
-    None means that the trial's own view is known to leak (an undefended batch of one). With `positive_by_heart` its
-    members and controls get random classes, which a model can fit only by memorising them. `control_party` is the
-    natural site of each control. With `sum_only` the server sees only the clients' weighted mean of each round, as
-    under secure aggregation.
+    `positive` is a federation known to leak. None means that the trial's own view is one (an undefended batch of one).
+    `control_party` is the natural site of each control. With `sum_only` the server sees only the clients' weighted mean
+    of each round, as under secure aggregation.
     """
 
     split: Split
     federation: Federation
     threat: Threat
     plans: tuple[Plan, ...]
-    positive: Federation | None = None
-    positive_members: int | None = None
-    positive_clients: int | None = None
-    positive_by_heart: bool = False
+    positive: Leaky | None = None
     act_params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     control_party: Array | None = None
     columns: tuple[tuple[str, int], ...] = ()
@@ -103,11 +99,8 @@ class Trial:
             "blind": (self.federation, _alike(auxiliary, parts, keyed_rng(self.federation.seed, "blind"))),
         }
         if self.positive is not None:
-            share = 1.0 if self.positive_members is None else self.positive_members / sum(sizes)
-            rng = keyed_rng(self.federation.seed, "few")
-            few = [p.take(np.sort(rng.permutation(len(p))[: max(1, round(len(p) * share))])) for p in parts]
-            few = [self._known_to_leak(p, rng) for p in few]
-            runs["positive"] = (self.positive, few[: self.positive_clients])
+            few = self.positive.parties(parts, keyed_rng(self.federation.seed, "few"))
+            runs["positive"] = (self.positive.federation, few)
         runs = {cell: run for cell, run in runs.items() if cell in cells}
         views: dict[Cell, Transcript] = {}
         for cell, (federation, partitions) in runs.items():
@@ -142,7 +135,7 @@ class Trial:
         about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
         if self.positive is None or not reads or about_records or self.federation.secure:
             return False
-        return repeated.possible(self.positive, self.federation.defence)
+        return repeated.possible(self.positive.federation, self.federation.defence)
 
     def _seen(self, transcript_: Transcript) -> Transcript:
         return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
@@ -169,7 +162,7 @@ class Trial:
         question: Question = Batch((), shape, classes)
         if attack.claim in ABOUT_RECORDS:
             assert isinstance(self.split.controls, Cohort)
-            positive = federation is self.positive
+            positive = self.positive is not None and federation is self.positive.federation
             question = self._pool(partitions, "positive" if positive else "true").question()
             question = Records(question.people) if self.sum_only else question
         rng = keyed_rng(federation.seed, attack.name, "act")
@@ -197,7 +190,7 @@ class Trial:
         }
         held["control"] = _others(held["true"], controls)
         if self.positive is not None:
-            held["positive"] = self._behind(self.positive, partitions["positive"], views["positive"])
+            held["positive"] = self._behind(self.positive.federation, partitions["positive"], views["positive"])
             again = repeated.only_one(partitions["positive"])
             held["positive"] |= {key: again[key[1]] for key in repeated.under_defence(views["positive"])}
         crowd = decoys.take(np.arange(min(len(decoys), LARGEST_LINE_UP - 1)))
@@ -223,13 +216,6 @@ class Trial:
         in_sum = range(len(partitions)) if aimed is None else (int(aimed),)
         return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
 
-    def _known_to_leak(self, people: Cohort, rng: np.random.Generator) -> Cohort:
-        """People of the positive control, with random classes if `positive_by_heart`."""
-        if not self.positive_by_heart:
-            return people
-        classes = models.input_of(self.federation.model)[1]
-        return Cohort(people.x, rng.integers(0, classes, len(people)).astype(people.y.dtype), people.persons)
-
     def _pool(self, partitions: list[Cohort], cell: str) -> Pooled:
         """Members, each with the client that holds it, and controls, each with a client that might have held it.
 
@@ -238,8 +224,8 @@ class Trial:
         own = self.threat.nodes if self.threat.position == "client" else ()
         controls = self.split.controls
         assert isinstance(controls, Cohort)
-        if cell == "positive":
-            controls = self._known_to_leak(controls, keyed_rng(self.federation.seed, "classes of controls"))
+        if cell == "positive" and self.positive is not None:
+            controls = self.positive.known(controls, keyed_rng(self.federation.seed, "classes of controls"))
         kept = [i for i in range(len(partitions)) if i not in own]
         partitions = [partitions[i] for i in kept]
         asked = self.control_party

@@ -17,6 +17,7 @@ from testbed.data.cohorts import Source
 from testbed.defences.gaussian import gaussian
 from testbed.defences.random_update import random_update
 from testbed.findings.plan import Plan
+from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import described
 from testbed.harness.federation.property_worlds import halves
@@ -44,7 +45,7 @@ def of_parties(skewed: bool) -> tuple[Trial, Split]:
     party = split.members.y if skewed else np.arange(120) % 3
     made = Split(split.members, split.controls, split.auxiliary, party, split.decoys)
     federation = Federation(SPEC, Protocol("fedavg", 10, 1, learning_rate=0.1, rounds=1, clients=3), 0)
-    return Trial(made, federation, SERVER, (PLAN,), positive=federation, positive_members=30), made
+    return Trial(made, federation, SERVER, (PLAN,), positive=Leaky(federation, members=30)), made
 
 
 def test_those_known_to_leak_are_a_sample_of_all_members_whatever_the_files_order() -> None:
@@ -56,7 +57,11 @@ def test_those_known_to_leak_are_a_sample_of_all_members_whatever_the_files_orde
 
 def test_where_all_is_to_be_learnt_by_heart_classes_are_drawn_anew_for_everybody_asked_about() -> None:
     trial, split = of_parties(skewed=False)
-    pooled = replace(trial, positive_by_heart=True).record("in-process").truth.pooled["positive"]
+    pooled = (
+        replace(trial, positive=Leaky(trial.federation, members=30, by_heart=True))
+        .record("in-process")
+        .truth.pooled["positive"]
+    )
     assert isinstance(split.members, Cohort)
     assert isinstance(split.controls, Cohort)
     everybody = (*zip(split.members.persons, split.members.y, strict=True),)
