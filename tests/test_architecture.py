@@ -276,18 +276,9 @@ LONGEST = 80
 MOST_PARAMETERS = 8
 OF_THE_USER = {"scenario", "attack", "defence"}
 """What these decorators register is configured by the user, who names the parameters one by one."""
-MANY_PARAMETERS = {
-    "testbed.attacks.registry.attack": "what an attack says of itself, each part by its name, is one declaration",
-    "testbed.findings.assemble.assemble": "the parts of a result, each named once, where all commands meet",
-    "testbed.harness.federation.replay.replay": "the options of the command replay, for callers of the library",
-    "testbed.harness.model.audit.audit_model": "the options of the command audit-model, for callers of the library",
-    "testbed.harness.model.deciding.taught": "the call of an attack, and which people's membership it is told",
-    "testbed.harness.release.evaluate.evaluate": "the options of the command evaluate, for callers of the library",
-    "testbed.models.ensemble.train": "one ensemble's data and rules, and how this machine is to train it",
-    "testbed.subjects.federation.secure.server_app": "what a federation holds when its server starts, with the attack",
-    "testbed.subjects.predictors.load.from_factory": "a module's factory and tables, and how more such are trained",
-}
-"""Functions that a value of options would make no clearer, with the reason. At most ten."""
+MOST_SUCH = 10
+WHY_SO_MANY = re.compile(r"Its parameters are [^.]{10,}\.")
+"""The reason that a docstring gives for more parameters: a value of options would make the function no clearer."""
 
 
 def functions(source: str) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
@@ -350,8 +341,12 @@ def test_a_function_fits_one_screen() -> None:
 
 
 def test_many_parameters_have_a_reason() -> None:
-    assert len(MANY_PARAMETERS) <= 10
-    assert many_parameters(EVERY) == set(MANY_PARAMETERS)
+    many = many_parameters(EVERY)
+    assert len(many) <= MOST_SUCH
+    for name in many:
+        module = max((m for m in EVERY if name.startswith(f"{m}.")), key=len)
+        said = ast.get_docstring(functions(EVERY[module])[name.removeprefix(f"{module}.")]) or ""
+        assert WHY_SO_MANY.search(" ".join(said.split())), f"the docstring of {name} does not say why it has so many"
 
 
 def test_a_long_function_and_one_of_many_parameters_are_noticed() -> None:

@@ -192,9 +192,10 @@ def attack(
     """Register a function as an attack; its keyword-only parameters are its configuration.
 
     `rule` (`TB-<RISK>-NNN`) belongs to this attack alone. `needs` is the knowledge without which it cannot run; `uses`
-    is knowledge that it takes where the threat grants it. `metric` is how its success is told, where the claim leaves
-    a choice: `rate` of an attack on membership that says yes or no. `traits` are the words of `TRAITS`. Raises
-    `ValueError` for a name or a rule that another attack has, or a trait that does not exist.
+    is knowledge that it takes where the threat grants it. `metric` is how its success is told, where the claim leaves a
+    choice: `rate` of an attack on membership that says yes or no. `traits` are the words of `TRAITS`. Its parameters
+    are what an attack says of itself, each part by its name. Raises `ValueError` for a name or a rule that another
+    attack has, or a trait that does not exist.
     """
     _check_words(subject, rule, risk, claim, {"position": {position}, "kind of knowledge": needs | (uses or set())})
     if unknown := set(traits) - set(TRAITS):

@@ -89,7 +89,10 @@ def assemble(
     utility: Sequence[Utility] = (),
     pictures: Sequence[Picture] = (),
 ) -> Result:
-    """A result with its decision. `started` is the `time.monotonic()` at which the run began."""
+    """A result with its decision. `started` is the `time.monotonic()` at which the run began.
+
+    Its parameters are the parts of a result, each named once, where all commands meet.
+    """
     judged, decision = decide(findings, policy)
     return Result(
         schema="testbed.result/1",

@@ -130,8 +130,9 @@ def train(
 
     As many models are trained at once as fit into `memory` bytes; `spread` may train several such parts in parallel.
     With a `cache` folder, each part is stored under a digest of everything that it depends on: an interrupted run can
-    continue, and other data or rules never reuse its models. Raises `UsageError` if the cache cannot be written,
-    `Unavailable` if a model cannot be trained on such batches.
+    continue, and other data or rules never reuse its models. Its parameters are the data and rules of one ensemble, and
+    how this machine is to train it. Raises `UsageError` if the cache cannot be written, `Unavailable` if a model cannot
+    be trained on such batches.
     """
     network = build()
     chosen = path_for(network, x) if path == "auto" else path

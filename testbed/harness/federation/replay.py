@@ -47,8 +47,9 @@ def replay(
 ) -> Done:
     """The result of an attack on a transcript. With the truth of its run, the findings equal those of that run.
 
-    Without it, the claim goes to evidence/ and the findings are unmeasured. Raises `UsageError` for a transcript, a
-    model or an attack that cannot be used, and for a truth file that cannot judge the attack.
+    Without it, the claim goes to evidence/ and the findings are unmeasured. Its parameters are the options of the
+    command replay. Raises `UsageError` for a transcript, a model or an attack that cannot be used, and for a truth file
+    that cannot judge the attack.
     """
     started = time.monotonic()
     attack = find(attack_name)

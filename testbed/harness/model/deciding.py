@@ -65,7 +65,8 @@ def taught(
     """Scores of an attack that knows some memberships. It scores the people of each part and knows the other parts.
 
     An attack is never given the membership of people whom it scores. People who are not `among` those asked about are
-    neither scored nor known; their score is 0.
+    neither scored nor known; their score is 0. Its parameters are those of an attack's call, and the people whose
+    membership it is told.
     """
     among = np.ones(len(pooled), bool) if among is None else among
     scores = np.zeros(len(pooled))

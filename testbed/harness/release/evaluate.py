@@ -150,11 +150,11 @@ def evaluate(
 ) -> Evaluation:
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
-    `control` holds people like those of `original` who were held out before synthesising; without it nothing can
-    pass. `attack` names one attack to run alone; nothing then decides. `spread` says where the released rows are
-    searched, which changes no answer. `raw` are the linked tables behind the rows, which nothing may be quoted from
-    either. Raises `InputError` for tables that cannot be compared and `UsageError` for names that do not
-    exist.
+    `control` holds people like those of `original` who were held out before synthesising; without it nothing can pass.
+    `attack` names one attack to run alone; nothing then decides. `spread` says where the released rows are searched,
+    which changes no answer. `raw` are the linked tables behind the rows, which nothing may be quoted from either. Its
+    parameters are the options of the command evaluate. Raises `InputError` for tables that cannot be compared and
+    `UsageError` for names that do not exist.
     """
     started = time.monotonic()
     as_data_class(data_class)

@@ -80,8 +80,9 @@ def server_app(
     """Meets the clients, then runs SecAgg+ round by round, and writes down what a server is given of it.
 
     An honest one is given the clients' weighted mean, under client 0. One that asks for all shares is given every
-    client's own answer; where clients refuse, nothing. Raises `RunError` where a round of an honest server halts, or
-    where the model stays as it was.
+    client's own answer; where clients refuse, nothing. Its parameters are what a federation holds when its server
+    starts, and the attack. Raises `RunError` where a round of an honest server halts, or where the model stays as it
+    was.
     """
     app = ServerApp()
 

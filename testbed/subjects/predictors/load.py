@@ -71,7 +71,8 @@ def from_factory(
 ) -> Subject:
     """A torch module that `build` makes, with these weights.
 
-    With `training`, a recipe can train more such modules, in parallel by `spread`, and store them in `cache`.
+    With `training`, a recipe can train more such modules, in parallel by `spread`, and store them in `cache`. Its
+    parameters are the module and its tables, and how more such modules are trained.
     """
     features = _inputs(frames, label, person)
     build = materialised(build, len(features))
