@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from testbed.core import catalogue
+from testbed.core import catalogue, user_code
 from testbed.core.errors import UsageError, perhaps
+from testbed.core.parameters import MEANING
 
 KINDS = ("attacks", "scenarios", "defences", "data")
 FILTERS = ("risk", "position", "subject")
@@ -27,17 +29,20 @@ def entries(kind: str | None, wanted: Mapping[str, str | None] | None = None) ->
     listed = [_row(e) for one in DEFINED if kind in (None, f"{one}s") for e in catalogue.entries(one)]
     if kind in (None, "data"):
         listed += _data()
-    for part, value in (wanted or {}).items():
-        if value is not None:
-            known = sorted({str(e[part]) for e in listed if e.get(part) is not None})
-            listed = [e for e in listed if e.get(part) == value]
-            if not listed:
-                raise UsageError(
-                    "TB-CLI-006",
-                    f"No entry has the {part} {value!r}.",
-                    "An empty list would look as if there were no such attack.",
-                    perhaps(value, known) if known else "Leave the filter out.",
-                )
+    asked = {part: value for part, value in (wanted or {}).items() if value is not None}
+    kept: list[str] = []
+    for part, value in asked.items():
+        known = sorted({str(e[part]) for e in listed if e.get(part) is not None})
+        listed = [e for e in listed if e.get(part) == value]
+        kept.append(f"the {part} {value!r}")
+        if not listed:
+            others = f"With {' and '.join(kept[:-1])} there is the {part}: {', '.join(known)}." if kept[1:] else None
+            raise UsageError(
+                "TB-CLI-006",
+                f"No entry has {' and '.join(kept)}.",
+                "An empty list would look as if there were no such attack.",
+                (others or perhaps(value, known)) if known else "Leave the filter out.",
+            )
     return listed
 
 
@@ -104,7 +109,12 @@ def _missing(extras: Sequence[str]) -> str:
 
 
 def describe(name: str) -> str:
-    """The page on every entry of this name. Raises `UsageError` for an unknown name."""
+    """The page on every entry of this name, or of a file (`file.py`, `file.py:name`), which is read and not run.
+
+    Raises `UsageError` for an unknown name.
+    """
+    if user_code.named(name):
+        return "\n\n".join(_described(e) for e in _of_file(name))
     named = [e for kind in ("scenario", "attack", "defence") for e in catalogue.entries(kind) if e.name == name]
     pages = [_described(e) for e in named] + [_facts(e) for e in _data() if e["name"] == name]
     if not pages:
@@ -115,13 +125,32 @@ def describe(name: str) -> str:
     return "\n\n".join(pages)
 
 
+def _of_file(name: str) -> list[catalogue.Entry]:
+    place, _, one = (name, "", "") if name.endswith(".py") else name.rpartition(":")
+    path = Path(place).expanduser().resolve()
+    if not path.is_file() or path.suffix != ".py":
+        raise UsageError(
+            "TB-CLI-009", f"There is no file {place!r}.", "It is looked for from the current folder.", "Check the path."
+        )
+    found = [e for e in catalogue.within(path, path.stem) if not one or e.name == one]
+    if not found:
+        raise UsageError(
+            "TB-CLI-010",
+            f"{path.name} defines no attack, defence or scenario" + (f" called {one!r}." if one else "."),
+            "One is recognised by its decorator, @attack, @defence or @scenario.",
+            "See docs/extending.md.",
+        )
+    return found
+
+
 def _described(entry: catalogue.Entry) -> str:
     scenario = entry.kind == "scenario"
     lines = [f"{entry.kind} {entry.name}", "", *([entry.arguments["question"], ""] if scenario else []), entry.summary]
     lines += ["", "parameters (-s key=value):" if scenario else "parameters:"]
-    lines += [f"  {k}" + ("" if v is catalogue.REQUIRED else f" = {v}") for k, v in _params(entry).items()] or [
-        "  none"
-    ]
+    told = {k: k if v is catalogue.REQUIRED else f"{k} = {v}" for k, v in _params(entry).items()}
+    width = min(36, max(map(len, told.values()), default=0))
+    words = {k: ("see above" if f"`{k}" in entry.summary else MEANING.get(k, "")) if scenario else "" for k in told}
+    lines += [f"  {text:{width}}  {words[k]}".rstrip() for k, text in told.items()] or ["  none"]
     lines.append("")
     row = _row(entry)
     if scenario:

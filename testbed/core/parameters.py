@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from testbed.core.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature"}
 """Parameters that must be above 0."""
@@ -16,6 +13,50 @@ SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fracti
 """Parameters that must be at most 1."""
 SWITCHED_OFF = {"momentum", "noise", "weight_decay", "jitter"}
 """Parameters that may be 0, which switches them off, even if their default is a whole number of 1 or more."""
+MEANING = {
+    "data": "the people: a name from testbed list data, or your own table (mine.csv)",
+    "clients": "sites that train together",
+    "rounds": "rounds of training",
+    "batch": "records in a client's batch",
+    "epochs": "times that a client, or a generator, trains on all its records; 0 is one gradient (FedSGD)",
+    "learning_rate": "the step of the training",
+    "hidden": "width of the network's hidden layer",
+    "attack": "name of the attack, or your own (file.py:name)",
+    "iterations": "steps of the attack's search",
+    "restarts": "searches that the attack starts anew; the best one counts",
+    "defence": "name of the clients' defence, or your own (file.py:name); none is no defence",
+    "noise": "standard deviation of a defence's noise, in units of clip; 0 is none",
+    "clip": "largest L2 norm of an update under a defence",
+    "people": "people that are drawn from the data, at most",
+    "members": "people whose records are used",
+    "controls": "people whose records are not used",
+    "each": "records of each client",
+    "partition": "how people are dealt to clients: iid, dirichlet (by class), or site (as the data say)",
+    "alpha": "of partition=dirichlet: the smaller, the more a client's classes differ from the others'",
+    "perceptual": "whether pictures are also compared in a network's features",
+    "shadows": "models that the attacker trains to compare with",
+    "canaries": "made-up records, or clients, that are put in by a coin",
+    "guesses": "guesses about canaries on which the bound of epsilon rests",
+    "delta": "delta of the differential privacy that is claimed",
+    "epsilon": "epsilon of the differential privacy that is claimed",
+    "claim": "epsilon that is audited; 0 is the accountant's own",
+    "generator": "name of the generator of synthetic rows",
+    "planted_share": "share of the release that is replaced by rows of the original: a known leak",
+    "secrets": "columns that the attacker predicts (a,b); none named means all",
+    "attacks": "guesses of each attack; 0 is the default number",
+    "runs": "repetitions, each with other people",
+    "steps": "steps in which the attacker trains a generator in each round",
+    "column": "column whose values are the property",
+    "colluding": "clients that attack together",
+    "worlds": "federations in which a coin chooses the property",
+    "training_epochs": "epochs of the model that is trained beforehand",
+    "length": "words of a sentence",
+    "width": "width of the network",
+    "columns": "columns of the synthetic table",
+    "rows": "rows of the synthetic table",
+    "reader": "attack that reads what the acts of the server uncover",
+}
+"""What the common parameters of scenarios mean. A parameter of one scenario alone is told in its docstring."""
 
 
 def check(key: str, value: Any, default: Any, id: str) -> None:

@@ -14,9 +14,10 @@ import numpy as np
 import yaml
 
 from testbed.core.disclosure import People
-from testbed.core.errors import InputError, UsageError
+from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.data.datasets import load, registry
 from testbed.data.datasets.registry import Dataset
+from testbed.data.tables.encode import KINDS
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 TEXTS = ("target", "person", "site", "data_class", "licence", "name")
@@ -111,22 +112,26 @@ def _meta(path: Path) -> Mapping[str, Any]:
     if file is None:
         return {}
     allowed = (*TEXTS, "columns", *OF_EVALUATE)
-    bad = UsageError(
-        "TB-DATA-080",
-        f"The meta file {file.name} cannot be used.",
-        f"It must be YAML with some of: {', '.join(allowed)}; columns give each name a kind.",
-        "See docs/extending.md for an example.",
-    )
+
+    def bad(why: str) -> UsageError:
+        fix = f"It may hold {', '.join(allowed)}; columns give each name a kind. See docs/extending.md for an example."
+        return UsageError("TB-DATA-080", f"The meta file {file.name} cannot be used.", why, fix)
+
     try:
         told: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        raise bad from None
-    if not isinstance(told, dict) or set(told) - set(allowed):
-        raise bad
+        raise bad("It is not YAML in UTF-8.") from None
+    if not isinstance(told, dict):
+        raise bad("It is not a list of names with values.")
+    if unknown := sorted(map(str, set(told) - set(allowed))):
+        raise bad(f"It has the unknown name {unknown[0]!r}. {perhaps(unknown[0], allowed)}")
     kinds = told.get("columns") or {}
-    if not isinstance(kinds, dict) or set(map(str, kinds.values())) - {"numeric", "categorical", "date", "drop"}:
-        raise bad
-    texts = [told[k] for k in TEXTS if told.get(k) is not None]
-    if not all(isinstance(v, str) for v in [*texts, *kinds]) or told.get("data_class", "real") not in CLASSES:
-        raise bad
+    if not isinstance(kinds, dict) or not all(isinstance(name, str) for name in kinds):
+        raise bad("Its columns are not names with a kind each.")
+    if odd := [name for name, kind in kinds.items() if kind not in KINDS]:
+        raise bad(f"The kind of the column {odd[0]!r} is none of: {', '.join(KINDS)}.")
+    if odd := [k for k in TEXTS if not isinstance(told.get(k), str | None)]:
+        raise bad(f"The value of {odd[0]} is no text.")
+    if told.get("data_class", "real") not in CLASSES:
+        raise bad(f"Its data_class is none of: {', '.join(CLASSES)}.")
     return told

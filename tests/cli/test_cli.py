@@ -14,8 +14,10 @@ import pytest
 
 from scenarios.curious_server import curious_server
 from testbed.cli import main
+from testbed.core import catalogue as known_names
 from testbed.core.errors import UsageError
-from tests.conftest import Thirds
+from testbed.core.parameters import MEANING
+from tests.conftest import ROOT, Thirds
 
 CANARY = "Zanzibarwort"
 
@@ -41,6 +43,12 @@ def evaluate(files: Path, synthetic: str, out: Path, *more: str, control: bool =
     made = ["evaluate", "--original", str(files / "o.csv"), "--synthetic", str(files / synthetic), "--attacks", "250"]
     made += ["--control", str(files / "c.csv")] if control else []
     return [*made, "--out", str(out), *more]
+
+
+def test_every_parameter_of_a_scenario_has_a_meaning() -> None:
+    for entry in known_names.entries("scenario"):
+        silent = [k for k in entry.defaults if k != "seed" and k not in MEANING and f"`{k}" not in entry.summary]
+        assert not silent, f"{entry.name} says nothing of {silent}"
 
 
 def test_evaluate_fails_a_leak_and_writes_its_folder(
@@ -107,6 +115,9 @@ def test_equal_runs_differ_in_four_fields_only(files: Path, tmp_path: Path, monk
         (["list", "weapons"], 2, "TB-CLI-001"),
         (["list", "attacks", "--risk", "fire"], 2, "TB-CLI-006"),
         (["list", "--position", "sever"], 2, "Perhaps: server"),
+        (["list", "--risk", "reconstruction", "--position", "recipient"], 2, "there is the position: client, server"),
+        (["describe", "nowhere.py"], 2, "TB-CLI-009"),
+        (["describe", str(ROOT / "testbed/defences/gaussian.py") + ":other"], 2, "TB-CLI-010"),
         (["describe", "nothing"], 2, "TB-CLI-003"),
         (["describe", "rmi"], 2, "Perhaps: rmia"),
         (["report", "o.csv"], 4, "TB-RESULT-002"),

@@ -77,10 +77,10 @@ def test_parquet_and_the_shorter_name_of_the_meta_file_do_as_well(mine: Path) ->
 @pytest.mark.parametrize(
     ("meta", "id"),
     [
-        ("target: outcome\ntaget: x", "TB-DATA-080"),
+        ("target: outcome\ntaget: x", "unknown name 'taget'. Perhaps: target"),
         ("target: outcome\ndata_class: secret", "TB-DATA-080"),
-        ("columns: {code: number}", "TB-DATA-080"),
-        ("target: [outcome]", "TB-DATA-080"),
+        ("columns: {code: number}", "kind of the column 'code' is none of: numeric, categorical"),
+        ("target: [outcome]", "The value of target is no text"),
         ("target: nothing", "TB-DATA-082"),
         ("person: nobody", "TB-DATA-082"),
         ("person: patient", "TB-DATA-071"),
