@@ -112,6 +112,7 @@ def test_equal_runs_differ_in_four_fields_only(files: Path, tmp_path: Path, monk
         (["run", "curious_server", "-s", "clients=9000"], 2, "TB-SPLIT-010"),
         (["run", "curious_server", "-s", "attack=analytic_lin"], 2, "Perhaps: analytic_linear"),
         (["replay", "x.transcript", "--attack", "analytic_lin"], 2, "Perhaps: analytic_linear"),
+        (["replay", "x.transcript", "--attack", "lira"], 2, "TB-REPLAY-008"),
         (["list", "weapons"], 2, "TB-CLI-001"),
         (["list", "attacks", "--risk", "fire"], 2, "TB-CLI-006"),
         (["list", "--position", "sever"], 2, "Perhaps: server"),

@@ -53,6 +53,14 @@ def replay(
     """
     started = time.monotonic()
     attack = find(attack_name)
+    if attack.subject != "transcript":
+        raise UsageError(
+            "TB-REPLAY-008",
+            f"The attack {attack.name} reads no transcript.",
+            f"It attacks a {attack.subject}.",
+            "Choose one of testbed list attacks --subject transcript. A model is audited by testbed audit-model, a "
+            "released table by testbed evaluate.",
+        )
     params = _params(attack, pairs)
     if not path.is_file():
         raise UsageError(
