@@ -119,7 +119,7 @@ def membership(
             needs=f"{int(np.ceil(statistics.RESOLVABLE_FALSE_POSITIVES / fpr))} controls for an FPR of {fpr:g}; "
             f"there are {controls}",
         )
-        return _unmeasured(plan, evidence, why)
+        return unmeasured(plan, why, evidence.requested, evidence.performed)
     found: dict[str, tuple[Interval, int] | None] = {}
     found["measure"], found["control"] = at_threshold(used, unused, fpr, design, part)
     blind_control = None
@@ -302,10 +302,6 @@ def _finding(
         series=series or [],
         target=plan.target,
     )
-
-
-def _unmeasured(plan: Plan, evidence: Evidence, why: Unmeasured) -> Finding:
-    return unmeasured(plan, why, evidence.requested, evidence.performed)
 
 
 def unmeasured(plan: Plan, why: Unmeasured, requested: int = 0, performed: int = 0) -> Finding:

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from testbed import judge
-from testbed.attacks.registry import Attack, find
-from testbed.core import Array, Batch, Cell, Cohort, Evidence, Group, Reconstruction, Sources, Unavailable
+from testbed.attacks.registry import find
+from testbed.core import Array, Batch, Cell, Cohort, Evidence, Group, Reconstruction, Scores, Sources, Unavailable
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured, Validity
+from testbed.findings.schema import Finding, Validity
+from testbed.harness import cells
+from testbed.harness.cells import Ask, Judged
 from testbed.harness.federation import repeated
 from testbed.harness.federation.chosen import decide
 from testbed.harness.federation.recorded import Key, Recorded, Truth
@@ -22,8 +24,6 @@ from testbed.harness.federation.trial import ABOUT_RECORDS, Progress
 from testbed.judge.reconstructions import Similarities
 from testbed.judge.similarity import Similarity, declared
 
-BY_METRIC = {"auc": findings_.area_under_curve, "rate": findings_.rates}
-"""How a finding on single records is computed, by metric; by `measures.membership` for any other metric."""
 SMALLEST_LINE_UP = 100
 """Look-alikes that a line-up needs."""
 
@@ -39,27 +39,23 @@ class Assessed:
 
 def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: Progress = lambda _: None) -> Assessed:
     """The findings of every planned attack, judged in every recorded cell. A live run and a replay use it alike."""
-    findings: list[Finding] = []
-    evidence: dict[str, Evidence] = {}
-    claims: dict[str, Reconstruction] = {}
     at_hand(plans or recorded.truth.plans)
     asked = _asker(recorded)
+    judged: list[Judged] = []
+    claims: dict[str, Reconstruction] = {}
     for plan in plans or recorded.truth.plans:
-        attack = find(plan.attack)
         progress(f"attack: {plan.attack}")
+        if find(plan.attack).claim in ABOUT_RECORDS:
+            judged.append(_about_records(recorded, plan))
+            continue
+        rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
         try:
-            if attack.claim in ABOUT_RECORDS:
-                rows = _about_records(recorded, attack, plan)
-                finding = BY_METRIC.get(plan.metric, findings_.membership)(plan, rows)
-            else:
-                rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
-                rows, finding, claim = rebuild(recorded, plan, asked)
-                claims[plan.key] = claim
-            evidence[plan.key] = rows
+            rows, finding, claims[plan.key] = rebuild(recorded, plan, asked)
         except Unavailable as why:
-            finding = findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs))
-        findings.append(finding)
-    return Assessed(findings, evidence, claims)
+            judged.append(cells.unmeasured(plan, why))
+        else:
+            judged.append(Judged(plan, finding, rows))
+    return Assessed(cells.findings(judged), cells.evidence_by_key(judged), claims)
 
 
 def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> Assessed:
@@ -71,24 +67,24 @@ def best_of(assessed: Assessed, plans: Sequence[Plan], rule: str, seed: int) -> 
     return replace(assessed, findings=[decided.finding, *decided.others], evidence=evidence)
 
 
-def _about_records(recorded: Recorded, attack: Attack, plan: Plan) -> Evidence:
-    """Evidence on who was used, or on which client holds a record. In the second case the question names no client."""
+def _about_records(recorded: Recorded, plan: Plan) -> Judged:
+    """The finding on who was used, or on which client holds a record. The second question names no client."""
     truth = recorded.truth
-    parts: list[Evidence] = []
+    pooled = {cell: truth.pooled.get(cell, truth.pooled["true"]) for cell in recorded.views}
+    asks: dict[Cell, Ask] = {}
     for cell, view in recorded.views.items():
-        pooled = truth.pooled.get(cell, truth.pooled["true"])
-        question = pooled.question()
-        if attack.claim is Sources:
+        question = pooled[cell].question()
+        if find(plan.attack).claim is Sources:
             question = replace(question, suspected=None)
-        recipe = recorded.recipes.get(cell)
-        claim = attack.run(view, question, truth.auxiliary, truth.seed, truth.threat, dict(plan.params), recipe)
-        persons = pooled.people.persons
-        parts.append(
-            judge.sources(claim, pooled.suspected, pooled.used, cell, persons)
-            if isinstance(claim, Sources)
-            else judge.scores(claim, pooled.used, cell, persons)
-        )
-    return Evidence.join(*parts)
+        asks[cell] = Ask(view, question, truth.auxiliary, recorded.recipes.get(cell))
+
+    def judged(cell: Cell, claim: Scores | Sources) -> Evidence:
+        people = pooled[cell]
+        if isinstance(claim, Sources):
+            return judge.sources(claim, people.suspected, people.used, cell, people.people.persons)
+        return judge.scores(claim, people.used, cell, people.people.persons)
+
+    return cells.run(plan, asks, judged, truth.seed, truth.threat)
 
 
 Asker = Callable[[Plan, Cell], Reconstruction]

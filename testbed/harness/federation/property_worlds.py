@@ -13,7 +13,9 @@ from testbed.core import Act, Cell, Cohort, Evidence, Property, Threat, Transcri
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Unmeasured
+from testbed.findings.schema import Finding
+from testbed.harness import cells
+from testbed.harness.cells import Judged
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.tap import seen_by
 
@@ -75,17 +77,15 @@ class Worlds:
                     rows[plan.key].append(_row(cell, "used", guess == truth[world], world))
                     if cell != "positive":
                         rows[plan.key].append(_row(cell, "unused", guess == other[world], world))
-        found: list[Finding] = []
-        kept: dict[str, Evidence] = {}
+        judged: list[Judged] = []
         for plan, _ in plans:
             if plan.key in missing:
-                why = missing[plan.key]
-                found.append(findings_.unmeasured(plan, Unmeasured(unmeasured=why.code, needs=why.needs)))
+                judged.append(cells.unmeasured(plan, missing[plan.key]))
                 continue
-            kept[plan.key] = _joined(rows[plan.key], self.count)
-            finding = findings_.rates(plan, kept[plan.key])
-            found.append(_told(finding, self.question, find(plan.attack).malicious))
-        return found, kept
+            kept = _joined(rows[plan.key], self.count)
+            told = _told(findings_.rates(plan, kept), self.question, find(plan.attack).malicious)
+            judged.append(Judged(plan, told, kept))
+        return cells.findings(judged), cells.evidence_by_key(judged)
 
     def _act(self, attack: Attack, asked: Property, threat: Threat, seed: int) -> Act | None:
         if attack.act is None:
