@@ -17,7 +17,7 @@ from testbed.core.disclosure import People
 from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.data.datasets import load, registry
 from testbed.data.datasets.registry import Dataset
-from testbed.data.tables.encode import KINDS
+from testbed.data.tables.kinds import KINDS
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
 TEXTS = ("target", "person", "site", "data_class", "licence", "name")

@@ -10,7 +10,7 @@ from typing import Any
 
 from testbed.attacks.registry import Attack
 from testbed.core import Reconstruction, Representatives, Scores
-from tests.conformance.base import BASELINES, World, advantage, as_bytes
+from tests.conformance.base import BASELINES, EVERYTHING, World, advantage, as_bytes
 from tests.conformance.federations import about_classes, membership, reconstruction, worlds
 from tests.conformance.models import about_models, released
 from tests.conformance.releases import presence, release, together
@@ -40,4 +40,4 @@ def fresh(attack: Attack) -> World:
     return reconstruction(attack) if attack.claim is Reconstruction else membership(attack)
 
 
-__all__ = ["BASELINES", "World", "advantage", "as_bytes", "fresh", "world"]
+__all__ = ["BASELINES", "EVERYTHING", "World", "advantage", "as_bytes", "fresh", "world"]

@@ -16,6 +16,7 @@ from testbed.core import Array, Column, Table
 from testbed.core.errors import UsageError
 from testbed.data.tables import dates, spellings
 from testbed.data.tables.described import Described, described
+from testbed.data.tables.kinds import KINDS
 from testbed.data.tables.missing import without_codes
 from testbed.data.tables.refusals import duplicate, empty, named, refuse
 
@@ -23,7 +24,6 @@ CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
 Series: TypeAlias = Any
 """A pandas column; the type annotations of pandas are too wide to be useful."""
-KINDS = ("numeric", "categorical", "date", "drop")
 
 
 @dataclass(frozen=True, slots=True)
