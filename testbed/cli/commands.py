@@ -6,19 +6,19 @@ import json
 import os
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from testbed.cli import console
 from testbed.cli.audit_model import audit_model
+from testbed.cli.evaluate import evaluate
 from testbed.cli.synthesise import synthesise
-from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
 from testbed.core import catalogue as known_names
 from testbed.core import user_code
 from testbed.core.errors import Exit, UsageError
 from testbed.core.shown import shown
-from testbed.harness.release.meta_file import MetaFile
 
 app = typer.Typer(
     name="testbed",
@@ -49,89 +49,7 @@ def options(
         os.environ[user_code.FOLDERS] = os.pathsep.join(map(str, code))
 
 
-@app.command()
-def evaluate(
-    original: Annotated[Path, typer.Option(help="The original table, CSV or Parquet, or a folder of linked tables.")],
-    synthetic: Annotated[Path, typer.Option(help="The synthetic table to be released.")],
-    control: Annotated[
-        Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
-    ] = None,
-    secrets: Annotated[
-        str | None, typer.Option(show_default="every column", help="Columns that the attacker predicts, a,b.")
-    ] = None,
-    link: Annotated[
-        list[str] | None,
-        typer.Option(help="Two sets of columns to link, a,b:c,d. The first pair decides."),
-    ] = None,
-    person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
-    meta: Annotated[
-        Path | None, typer.Option(help="A YAML file with the kinds of columns and more (docs/evaluate.md).")
-    ] = None,
-    data_class: Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")] = None,
-    instrument: Annotated[str, typer.Option(help="testbed, or anonymeter to add its own figures.")] = "testbed",
-    attack: AttackOption = None,
-    attacks: Annotated[
-        int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")
-    ] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
-    ] = None,
-    policy: PolicyOption = None,
-    seed: Seed = 0,
-    out: Out = None,
-    json_: Json = False,
-) -> None:
-    """May this synthetic table be released? All risks are measured against a control."""
-    from testbed.core.executor import over
-    from testbed.data.datasets import load
-    from testbed.data.tables import files, linked
-    from testbed.findings import policy as policy_
-    from testbed.harness.release import evaluate as evaluation
-    from testbed.harness.release import evaluations
-    from testbed.report import store as results
-
-    folder = folder_for(out)
-    results.writable(folder)
-    spread = over(ray)
-    told = MetaFile.read(meta) if meta else MetaFile()
-    links = [evaluation.parse_link(text) for text in (link or told.link)]
-    chosen = policy_.load(policy or policy_.BUILT_IN)
-    paths = {"original": original, "synthetic": synthetic} | ({"control": control} if control else {})
-    raw: list[Any] = []
-    if any(path.is_dir() for path in paths.values()):
-        several = linked.read_folders(paths, person or told.person)
-        frames, raw, links = several.frames, several.raw, linked.chosen_links(links, several)
-    else:
-        frames = {role: files.read_file(path, role, person or told.person) for role, path in paths.items()}
-    done = evaluation.evaluate(
-        frames["original"],
-        frames["synthetic"],
-        frames.get("control"),
-        name=told.name or "synthetic table",
-        person=person or told.person,
-        secrets=[s.strip() for s in secrets.split(",") if s.strip()] if secrets else told.secrets,
-        links=links,
-        kinds=told.columns,
-        data_class=data_class or told.data_class or "real",
-        licence=told.licence,
-        attacks=attacks,
-        attack=attack,
-        policy=chosen,
-        seed=seed,
-        instrument=instrument,
-        spread=spread,
-        progress=progress,
-        raw=raw,
-    )
-    done = done.counted(load.cache_folder())
-    if (times := done.result.disclosure.evaluations or 0) >= evaluations.MANY:
-        progress(
-            f"warning: {times} releases of this original were evaluated here; do not tune a generator by its reports"
-        )
-    results.write(folder, done.result, done.evidence, done.people, checked=True)
-    conclude(done.result, folder, json_)
-
-
+app.command()(evaluate)
 app.command("audit-model")(audit_model)
 
 

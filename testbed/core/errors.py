@@ -75,6 +75,8 @@ EXTRA_OF = {
     "flwr": "federated",
     "opacus": "federated",
     "opendp": "private",
+    "openpyxl": "files",
+    "pyreadstat": "files",
     "ray": "federated",
     "safetensors": "federated",
     "sdv": "synthesis",

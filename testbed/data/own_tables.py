@@ -20,7 +20,7 @@ from testbed.data.datasets.registry import Dataset
 from testbed.data.tables.kinds import KINDS
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".pq")
-TEXTS = ("target", "person", "site", "data_class", "licence", "name")
+TEXTS = ("target", "person", "site", "data_class", "licence", "name", "encoding")
 OF_EVALUATE = ("secrets", "link")
 """What the meta file of `testbed evaluate` may also say; a scenario asks by its parameters."""
 CLASSES = ("real", "public", "synthetic")
@@ -61,7 +61,7 @@ def load_table(name: str) -> Any:
     from testbed.data.tables import files
 
     told = _meta(Path(name))
-    frame = files.read_file(Path(name).expanduser(), "data", told.get("person"))
+    frame = files.read_file(Path(name).expanduser(), "data", told.get("person"), encoding=told.get("encoding"))
     kinds: dict[str, str] = told.get("columns") or {}
     wanted = [*kinds, *(told[part] for part in ("target", "person", "site") if told.get(part))]
     if unknown := [c for c in wanted if c not in frame.columns]:

@@ -205,7 +205,8 @@ class TableColumn(Model):
     """How one column of a table was read. `gaps` is the share of cells without a value, rounded to a hundredth."""
 
     name: str
-    kind: Literal["number", "date", "category"]
+    kind: Literal["number", "date", "category", "empty"]
+    """`empty`: it has no value in the original or in the release, and was left out."""
     declared: bool
     """Whether the meta file gives the kind; otherwise it was inferred from the cells."""
     unit: str | None = None
@@ -225,6 +226,8 @@ class Subject(Model):
     columns: int | None = None
     table: list[TableColumn] = []
     """A table's columns in their order; empty for other subjects."""
+    notes: list[str] = []
+    """What the readers of the files guessed or left out: an encoding, lines above or below the table."""
 
 
 class ThreatModel(Model):

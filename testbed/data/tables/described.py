@@ -43,7 +43,8 @@ class Described:
     """How one column was read: its kind, whether the user declared it, its unit, its missing values, and any doubt."""
 
     name: str
-    kind: Literal["number", "date", "category"]
+    kind: Literal["number", "date", "category", "empty"]
+    """`empty`: it has no value in the original or in the release, and was left out."""
     declared: bool
     unit: str
     gaps: float
@@ -68,6 +69,11 @@ def described(
     doubtful = kind == "category" and not declared and looks_like_quantities(texts, known)
     unit = _unit(texts) if kind == "number" else ""
     return Described(column.name, kind, declared, unit, round(gaps, 2), coded_gaps, doubtful)
+
+
+def without_values(name: str) -> Described:
+    """The description of a column without a value in the original or in the release, which is left out."""
+    return Described(name, "empty", False, "", 1.0, False, False)
 
 
 def _texts(cells: Mapping[str, Any]) -> list[str]:

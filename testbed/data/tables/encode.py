@@ -15,10 +15,10 @@ import pandas as pd
 from testbed.core import Array, Column, Table
 from testbed.core.errors import UsageError
 from testbed.data.tables import dates, spellings
-from testbed.data.tables.described import Described, described
+from testbed.data.tables.described import Described, described, without_values
 from testbed.data.tables.kinds import KINDS
 from testbed.data.tables.missing import without_codes
-from testbed.data.tables.refusals import duplicate, empty, named, refuse
+from testbed.data.tables.refusals import empty, named, refuse, unique
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
@@ -51,10 +51,7 @@ def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     Raises `InputError` for two columns of one name, fewer than two rows, no column, or a header that seems a record.
     """
     frame = frame.set_axis(frame.columns.map(str), axis=1)
-    names = frame.columns.tolist()
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise duplicate(role, names.index(name), i)
+    unique(frame.columns, role)
     if not len(frame.columns) or not len(frame):
         raise empty(role)
     if _headless(frame):
@@ -76,7 +73,7 @@ def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
 
 def _headless(frame: pd.DataFrame) -> bool:
     """Whether two or more columns of text hold their own name as a value: the header is then probably a record."""
-    texts = (frame[c] for c in frame.columns if frame[c].dtype == object)
+    texts = (frame.iloc[:, i] for i, dtype in enumerate(frame.dtypes) if dtype.kind == "O")
     return sum(bool(v.map(lambda cell, name=v.name: isinstance(cell, str) and cell == name).any()) for v in texts) > 1
 
 
@@ -95,8 +92,9 @@ def encode(
 ) -> Frames:
     """The tables with one schema. `meta` may declare kinds of columns; others are inferred from the data.
 
-    The first levels of a category are those of the release. Raises `InputError` if columns differ between tables, have
-    no value, hold infinite numbers, or are of different kinds in different tables.
+    The first levels of a category are those of the release. Raises `InputError` if columns differ between tables,
+    hold infinite numbers, or are of different kinds in different tables. A column without a value in the original or in
+    the release is left out, and described as empty.
     """
     meta = meta or Meta()
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
@@ -110,12 +108,22 @@ def encode(
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
+        if any(values.isna().all() for role, values in series.items() if role != "control"):
+            descriptions.append(without_values(name))  # an attack can neither use nor predict it
+            continue
         column, values = _encode_column(name, series, meta.kinds.get(name))
         coded = without_codes(column, values)
         descriptions.append(described(column, series, values, name in meta.kinds, coded))
         columns.append(column)
         for role, array in values.items():
             encoded[role].append(array)
+    if not columns:
+        raise refuse(
+            45,
+            "No column has values in both the original and the synthetic table.",
+            "An attack can neither use nor predict a column without values.",
+            "Check that the files hold the table.",
+        )
     persons = {role: _persons(role, frame, meta.person) for role, frame in frames.items()}
     if meta.person is not None and control is not None:
         numeric = [pd.api.types.is_numeric_dtype(f[meta.person]) for f in (original, control)]
@@ -159,14 +167,15 @@ def _same_columns(names: list[str], other: list[str], role: str) -> None:
         raise refuse(
             42, "No column is left to evaluate.", "All are dropped or name the person.", "Keep some attributes."
         )
-    if missing := [n for n in names if n not in other]:
+    ours, theirs = set(names), set(other)
+    if missing := [n for n in names if n not in theirs]:
         raise refuse(
             43,
             f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
             "If it names the person, give --person. Otherwise drop it (kind: drop in the meta file), or add it.",
         )
-    if extra := [n for n in other if n not in names]:
+    if extra := [n for n in other if n not in ours]:
         raise refuse(
             44,
             f"The {role} table has {len(extra)} column(s) that the original does not have{_listed(extra, names)}.",
@@ -183,14 +192,6 @@ def _listed(different: list[str], names: list[str]) -> str:
 
 
 def _encode_column(name: str, series: dict[str, Series], kind: str | None) -> tuple[Column, dict[str, Array]]:
-    for role, values in series.items():
-        if role != "control" and values.isna().all():
-            raise refuse(
-                45,
-                f"Column {name!r} of the {role} table has no value at all.",
-                "An attack can neither use nor predict it.",
-                "Drop the column from all tables (kind: drop in the meta file).",
-            )
     kinds = _kinds_of(series, kind)
     for role, found in kinds.items():
         if found != kinds["original"]:

@@ -42,7 +42,7 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
         )
     frames: dict[str, dict[str, pd.DataFrame]] = {}
     for role, folder in folders.items():
-        paths = sorted(p for p in folder.glob("*") if p.suffix.lower() in SUFFIXES) if folder.is_dir() else []
+        paths = sorted(p for p in folder.glob("*") if p.name.lower().endswith(SUFFIXES)) if folder.is_dir() else []
         if not paths:
             raise UsageError(
                 "TB-DATA-066",

@@ -31,6 +31,14 @@ def named(names: Iterable[str], most: int = 5) -> str:
     )
 
 
+def unique(names: Iterable[str], role: str) -> None:
+    """Raises `InputError` for two columns of one name."""
+    seen: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if seen.setdefault(name, i) != i:
+            raise duplicate(role, seen[name], i)
+
+
 def duplicate(role: str, first: int, second: int) -> InputError:
     """The error for two columns of the same name, given their positions from 0."""
     return refuse(

@@ -85,6 +85,19 @@ def _column(told: Described) -> TableColumn:
     )
 
 
+def _subject(encoded: encode.Frames, notes: Sequence[str], *, name: str, data_class: str, licence: str) -> Subject:
+    return Subject(
+        type="synthetic_table",
+        name=name,
+        data_class=as_data_class(data_class),
+        licence=licence,
+        size_band=size_band(len(encoded.original)),
+        columns=len(encoded.original.columns),
+        table=[_column(d) for d in encoded.described],
+        notes=list(notes),
+    )
+
+
 def _told(options: Options, person: str | None, control: bool) -> dict[str, Any]:
     """The parameters that a report lists, where the command has no others."""
     return {
@@ -147,14 +160,15 @@ def evaluate(
     scenario: str = "evaluate",
     params: dict[str, Any] | None = None,
     raw: Sequence[pd.DataFrame] = (),
+    notes: Sequence[str] = (),
 ) -> Evaluation:
     """Attack a synthetic table and decide by a policy (the built-in example unless one is given).
 
     `control` holds people like those of `original` who were held out before synthesising; without it nothing can pass.
     `attack` names one attack to run alone; nothing then decides. `spread` says where the released rows are searched,
-    which changes no answer. `raw` are the linked tables behind the rows, which nothing may be quoted from either. Its
-    parameters are the options of the command evaluate. Raises `InputError` for tables that cannot be compared and
-    `UsageError` for names that do not exist.
+    which changes no answer. `raw` are the linked tables behind the rows, which nothing may be quoted from either.
+    `notes` say what the readers of the files left out. Its parameters are the options of the command evaluate. Raises
+    `InputError` for tables that cannot be compared and `UsageError` for names that do not exist.
     """
     started = time.monotonic()
     as_data_class(data_class)
@@ -188,15 +202,7 @@ def evaluate(
         seed=seed,
         params=_told(options, person, control is not None) if params is None else params,
         started=started,
-        subject=Subject(
-            type="synthetic_table",
-            name=name,
-            data_class=as_data_class(data_class),
-            licence=licence,
-            size_band=size_band(len(original)),
-            columns=len(encoded.original.columns),
-            table=[_column(d) for d in encoded.described],
-        ),
+        subject=_subject(encoded, notes, name=name, data_class=data_class, licence=licence),
         threat=recipient(bool(raw), decided, attack),
         findings=examined.findings,
         policy=decides,

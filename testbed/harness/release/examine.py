@@ -62,15 +62,7 @@ def examine(
     assert isinstance(members, Table)
     assert controls is None or isinstance(controls, Table)
     secrets, links = options.secrets, options.links
-    if options.instrument not in INSTRUMENTS:
-        raise UsageError(
-            "TB-CLI-002",
-            f"There is no instrument {options.instrument!r}.",
-            "It says whose evaluators are run.",
-            f"Use one of: {', '.join(INSTRUMENTS)}.",
-        )
-    if options.instrument == "anonymeter":
-        anonymeter.check_installed()
+    check_instrument(options.instrument)
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
     wanted, seed = options.attacks, options.seed
     setting = Setting(members, controls, release, wanted, seed, progress, options.min_cell, aside, options.attack)
@@ -93,6 +85,19 @@ def examine(
     for flag in against:
         every = [flagged(finding, flag) for finding in every]
     return Examined(every, cells.evidence_by_key(judged))
+
+
+def check_instrument(instrument: str) -> None:
+    """Raises `UsageError` for an instrument that does not exist or is not installed."""
+    if instrument not in INSTRUMENTS:
+        raise UsageError(
+            "TB-CLI-002",
+            f"There is no instrument {instrument!r}.",
+            "It says whose evaluators are run.",
+            f"Use one of: {', '.join(INSTRUMENTS)}.",
+        )
+    if instrument == "anonymeter":
+        anonymeter.check_installed()
 
 
 def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:

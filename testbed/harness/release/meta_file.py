@@ -17,7 +17,8 @@ class MetaFile:
 
     person: str | None = None
     secrets: tuple[str, ...] = ()
-    link: tuple[str, ...] = ()
+    link: tuple[Any, ...] = ()
+    """Each link is a text `a,b:c,d`, or two lists of names."""
     columns: dict[str, str] | None = None
     data_class: str | None = None
     licence: str = "not stated"
@@ -25,6 +26,8 @@ class MetaFile:
     target: str | None = None
     """The column to predict. Like `site`, it is used by scenarios on the same table (`testbed.data.own_tables`)."""
     site: str | None = None
+    encoding: str | None = None
+    """The encoding of text files, such as cp1250, where it is neither UTF-8 nor UTF-16."""
 
     @staticmethod
     def read(path: Path) -> MetaFile:
@@ -32,7 +35,7 @@ class MetaFile:
         bad = UsageError(
             "TB-DATA-062",
             "The meta file cannot be used.",
-            "It must be YAML with some of: person, secrets, link, columns, data_class, licence, name, target, site.",
+            f"It must be YAML with some of: {', '.join(MetaFile.__dataclass_fields__)}.",
             "See docs/evaluate.md for an example.",
         )
         try:
@@ -44,12 +47,15 @@ class MetaFile:
         for key in ("secrets", "link"):
             if key in given:
                 given[key] = tuple(given[key]) if isinstance(given[key], list) else (given[key],)
-                if not all(isinstance(v, str) for v in given[key]):
+                if not all(isinstance(v, str) or (key == "link" and _two_lists(v)) for v in given[key]):
                     raise bad
         columns = given.get("columns") or {}
-        texts = [
-            given[k] for k in ("person", "data_class", "licence", "name", "target", "site") if given.get(k) is not None
-        ]
+        one = ("person", "data_class", "licence", "name", "target", "site", "encoding")
+        texts = [given[k] for k in one if given.get(k) is not None]
         if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns, *columns.values()]):
             raise bad
         return MetaFile(**given)
+
+
+def _two_lists(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(s, list) and all(isinstance(n, str) for n in s) for s in value)

@@ -111,9 +111,15 @@ def test_a_small_control_may_lack_all_values_of_a_column() -> None:
     full, without = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]}), None
     for lacking in ({"a": np.nan}, {"b": None}):
         without = full.assign(**lacking)
-        assert encode(full, full, without).control is not None
-        with pytest.raises(InputError, match="TB-DATA-045"):
-            encode(full, without, full)
+        assert [c.name for c in encode(full, full, without).original.columns] == ["a", "b"]
+
+
+def test_a_column_without_a_value_is_left_out_and_listed() -> None:
+    full = pd.DataFrame({"a": [1.0, 2.0, 3.0], "b": ["x", "y", "x"]})
+    for tables in ((full, full.assign(b=None), full), (full.assign(b=None), full, None)):
+        made = encode(*tables)
+        assert [c.name for c in made.original.columns] == ["a"]
+        assert [(d.name, d.kind, d.gaps) for d in made.described] == [("a", "number", 0), ("b", "empty", 1)]
 
 
 def test_persons_are_the_same_with_and_without_leading_zeros() -> None:

@@ -1,0 +1,130 @@
+"""The command `testbed evaluate`: its options, the reading of its tables, and mistakes that are seen at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.harness.release.meta_file import MetaFile
+
+Original = Annotated[Path, typer.Option(help="The original table, a file or a folder (docs/evaluate.md).")]
+Synthetic = Annotated[Path, typer.Option(help="The synthetic table to be released.")]
+Control = Annotated[
+    Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
+]
+Secrets = Annotated[
+    list[str] | None,
+    typer.Option(show_default="every column", help="Columns that the attacker predicts, a,b. May be repeated."),
+]
+Link = Annotated[
+    list[str] | None,
+    typer.Option(help="Two sets of columns to link, a,b:c,d. May be repeated; the first pair decides."),
+]
+PersonOption = Annotated[str | None, typer.Option(help="The column that identifies people.")]
+MetaOption = Annotated[
+    Path | None, typer.Option(help="A YAML file with the kinds of columns and more (docs/evaluate.md).")
+]
+DataClass = Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")]
+Instrument = Annotated[str, typer.Option(help="testbed, or anonymeter to add its own figures.")]
+Attacks = Annotated[int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")]
+RayOption = Annotated[
+    str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
+]
+
+
+def evaluate(
+    original: Original,
+    synthetic: Synthetic,
+    control: Control = None,
+    secrets: Secrets = None,
+    link: Link = None,
+    person: PersonOption = None,
+    meta: MetaOption = None,
+    data_class: DataClass = None,
+    instrument: Instrument = "testbed",
+    attack: AttackOption = None,
+    attacks: Attacks = None,
+    ray: RayOption = None,
+    policy: PolicyOption = None,
+    seed: Seed = 0,
+    out: Out = None,
+    json_: Json = False,
+) -> None:
+    """May this synthetic table be released? All risks are measured against a control."""
+    from testbed.core.executor import over
+    from testbed.data.datasets import load
+    from testbed.findings import policy as policy_
+    from testbed.harness.release import evaluate as evaluation
+    from testbed.harness.release import evaluations, examine, mistakes
+    from testbed.report import store as results
+
+    folder = folder_for(out)
+    results.writable(folder)
+    spread = over(ray)
+    told = MetaFile.read(meta) if meta else MetaFile()
+    chosen = policy_.load(policy or policy_.BUILT_IN)
+    examine.check_instrument(instrument)
+    paths = {"original": original, "synthetic": synthetic} | ({"control": control} if control else {})
+    mistakes.of_paths(paths, progress)
+    read = _read(paths, told, person or told.person)
+    mistakes.of_tables(read["frames"], person or told.person, progress)
+    named = _named(read, secrets or told.secrets, link or told.link)
+    for note in read["notes"]:
+        progress(note)
+    done = evaluation.evaluate(
+        read["frames"]["original"],
+        read["frames"]["synthetic"],
+        read["frames"].get("control"),
+        name=told.name or "synthetic table",
+        person=person or told.person,
+        kinds=told.columns,
+        data_class=data_class or told.data_class or "real",
+        licence=told.licence,
+        attacks=attacks,
+        attack=attack,
+        policy=chosen,
+        seed=seed,
+        instrument=instrument,
+        spread=spread,
+        progress=progress,
+        raw=read["raw"],
+        notes=read["notes"],
+        **named,
+    )
+    done = done.counted(load.cache_folder())
+    if (times := done.result.disclosure.evaluations or 0) >= evaluations.MANY:
+        progress(
+            f"warning: {times} releases of this original were evaluated here; do not tune a generator by its reports"
+        )
+    results.write(folder, done.result, done.evidence, done.people, checked=True)
+    conclude(done.result, folder, json_)
+
+
+def _read(paths: Mapping[str, Path], told: MetaFile, person: str | None) -> dict[str, Any]:
+    """The tables by role, the linked tables behind them with their link, and notes of the readers."""
+    from testbed.data.tables import columnar, files, linked
+
+    if any(path.is_dir() and not columnar.is_one_table(path) for path in paths.values()):
+        several = linked.read_folders(paths, person)
+        return {"frames": several.frames, "raw": several.raw, "linked": several, "notes": []}
+    notes: list[str] = []
+    read = partial(files.read_file, encoding=told.encoding, say=notes.append)
+    frames = {role: read(path, role, person) for role, path in paths.items()}
+    return {"frames": frames, "raw": [], "linked": None, "notes": notes}
+
+
+def _named(read: dict[str, Any], secrets: Any, link: Any) -> dict[str, Any]:
+    """The secrets and the links, read against the original's columns."""
+    from testbed.data.tables import linked
+    from testbed.harness.release import column_names
+
+    columns = [str(c) for c in read["frames"]["original"].columns]
+    links = column_names.links(link, columns)
+    if read["linked"] is not None:
+        links = linked.chosen_links(links, read["linked"])
+    return {"secrets": column_names.secrets(secrets, columns), "links": links}
