@@ -14,7 +14,17 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding, Validity
 from testbed.harness.release import identifiers
 from testbed.harness.release.copy_rule import COPY_P
-from testbed.harness.release.identifiers import ADDRESSES, NAMES, PHONES, Found
+from testbed.harness.release.identifiers import (
+    ADDRESS_ON_NET,
+    ADDRESSES,
+    NAMES,
+    NUMBERS,
+    PAGE,
+    PHONES,
+    POSITION,
+    REFERENCE,
+    Found,
+)
 from testbed.harness.release.setting import Setting
 
 RULE = "TB-COPYING-002"
@@ -22,7 +32,8 @@ CHANCE = 0.05
 """Level at which chance is ruled out for values that are seldom invented."""
 RECORDS = "the original's own record numbers"
 """The kind of a value that names people or records without being a known identifier."""
-BELIEVED = {NAMES: COPY_P, ADDRESSES: COPY_P, RECORDS: COPY_P, PHONES: CHANCE}
+WIDE = (NAMES, ADDRESSES, RECORDS, NUMBERS, REFERENCE, PAGE, ADDRESS_ON_NET, POSITION)
+BELIEVED = dict.fromkeys(WIDE, COPY_P) | {PHONES: CHANCE}
 """Kinds whose invented values may also be real people's, each with the level at which chance must be ruled out."""
 DENSE = 0.9
 """Running numbers: distinct numbers that fill at least this share of their range."""
@@ -48,8 +59,11 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     exposed: dict[float, tuple[set[str], set[str]]] = {}
     for number, (original, release, control) in enumerate((t.original, t.synthetic, t.control) for t in tables):
         for j, column in enumerate(release.columns):
-            texts = column.levels if column.kind == "categorical" else _whole(release.values[j])
+            texts = column.levels if column.kind == "categorical" else _whole(column.name, release.values[j])
             recognised = identifiers.scan(column.name, texts, doubtful=True)
+            # Running numbers are other tables' people's too. The person's column has numbers of its own in a release.
+            if number or _in_turn(column, release.values[j]):
+                recognised = [f for f in recognised if f.kind != NUMBERS]
             if number and not any(f.believed for f in recognised) and not _in_turn(column, release.values[j]):
                 every = column.levels or np.unique(release.values[j]).tolist()
                 recognised = [Found(column.name, RECORDS, frozenset(map(str, every)), False, False)]
@@ -133,10 +147,11 @@ def _excess(over: statistics.Interval) -> Estimate:
     return findings_.estimate("excess", over, "person")
 
 
-def _whole(values: Array) -> list[float]:
-    """The column's distinct whole numbers, if any number has nine digits or more. Else an empty list."""
+def _whole(name: str, values: Array) -> list[float]:
+    """The column's distinct whole numbers, if any has nine digits or more, or five by the column's name."""
     known = values[~np.isnan(values)]
-    return np.unique(known[known == np.round(known)]).tolist() if (np.abs(known) >= 1e8).any() else []
+    least = 1e4 if identifiers.says_record(name) else 1e8
+    return np.unique(known[known == np.round(known)]).tolist() if (np.abs(known) >= least).any() else []
 
 
 def _codes(release: Table, column: int, values: frozenset[str]) -> Array:

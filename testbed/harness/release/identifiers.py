@@ -1,68 +1,38 @@
 """Direct identifiers in a table: e-mail addresses, telephone numbers, national ids, addresses and names of people.
 
-National ids are checked by their own rules with python-stdnum, telephone numbers with phonenumbers; both work offline.
-Some rules let many numbers pass by chance: such a kind counts only if at least half of a column's values pass. Names
-and addresses have no check digit: names are recognised by the column's name and their form, addresses by their form.
+Ids and names have modules of their own (`national_ids`, `person_names`); telephone numbers are checked by phonenumbers.
+All of it works offline. Some rules let many numbers pass by chance: such a kind counts only if at least half of a
+column's values pass, or if a word beside the number says what it is. Texts are looked at as well as codes.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import lru_cache
-from importlib import import_module
 from typing import Any
 
-EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)*\.[A-Za-z]{2,24}(?![\w-])")
-TOKEN = re.compile(r"(?<![\w+-])[A-Za-z0-9+][A-Za-z0-9+\-./ ]{6,24}[A-Za-z0-9](?![\w-])")
-PERSONNUMMER = re.compile(r"(?<![\d-])(?:(?:19|20)?\d{6}[-+–— ]?|(?:19|20)\d\d-\d\d-\d\d[-+–— ])\d{4}(?!\d)")
-US_SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
-STREET = re.compile(
-    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|weg|platz|vej|katu|tie)"
-    r"\s+\d{1,4} ?[A-Za-z]?\b"
-    r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive)\b",
-    re.IGNORECASE,
-)
-_WORD = r"[^\W\d_a-z][^\W\d_]*(?:['’-][^\W\d_]+)*\.?"
-_BETWEEN = r"(?: (?:von|van|der|den|de|del|della|da|dos|di|af|av|la|le|bin|ibn|al|el|ter|ten|zu))*"
-NAME = re.compile(rf"^{_WORD}(?:,?{_BETWEEN} {_WORD}){{1,4}}$")
-ONE_NAME = re.compile(rf"^{_WORD}$")
-NAME_COLUMN = re.compile(
-    r"(?:^|_)(?:name|full_?name|namn|patient|person|client|contact|patientnamn|next_of_kin|kin|relative|mother|father"
-    r"|guardian|doctor|physician|surgeon|nurse|l[äa]kare|anh[öo]rig|v[åa]rdnadshavare)(?:$|_)",
-    re.I,
-)
-ONE_NAME_COLUMN = re.compile(
-    r"(?:^|_)(?:first_?name|given_?name|last_?name|family_?name|surname|f[öo]rnamn|efternamn|tilltalsnamn)(?:$|_)", re.I
-)
-NOT_A_PERSON = re.compile(
-    r"drug|brand|file|hospital|ward|unit|product|variable|test|study|city|municipal|country|county|region|place|street"
-    r"|school|company|organi|clinic|department|diagnos|disease|type|class|category|group|status",
-    re.I,
-)
+from testbed.harness.release import identifier_forms as forms
+from testbed.harness.release import national_ids, person_names
+from testbed.harness.release.national_ids import NEAR, RULES, Rule, announced, check
+
 SHORTEST = 6
 """Characters that a value must have to be tested."""
 PHONES = "telephone number"
 ADDRESSES = "street address, by its form"
 NAMES = "person's name, by the column's name and its form"
+NUMBERS = "record number, by the words beside it"
+ADDRESS_ON_NET, PAGE, REFERENCE, POSITION = "IP address", "web address", "FHIR reference", "coordinates of a place"
+NET = "ip|address|host|from"
+"""Words that announce an address of the network: four numbers with points may be a version."""
 FEW = 0.5
 """Share of a column's distinct values that must pass, for a kind without a strong rule to be believed."""
+ENOUGH = 5
+"""The fewest values that pass such a rule, where the column's name does not say what they are."""
 SAMPLE = 5000
 """About so many distinct values of a column are tested for kinds whose test is slow."""
-
-STRONG_IDS = (
-    "fi.hetu",
-    "it.codicefiscale",
-    "es.dni",
-    "es.nie",
-    "fr.nir",
-    "no.fodselsnummer",
-    "be.nn",
-    "ch.ssn",
-    "iban",
-)
-WEAK_IDS = ("dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr")
+DIGITS = 6
+"""The fewest digits of a number that names somebody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,18 +52,13 @@ class Found:
         return f"Found({len(self.values)} values of the kind {self.kind})"
 
 
-@lru_cache(maxsize=64)
-def _rule(module: str) -> Callable[[str], bool]:
-    return import_module(f"stdnum.{module}").is_valid
-
-
 def emails(text: str) -> bool:
-    return EMAIL.search(text) is not None
+    return forms.EMAIL.search(text) is not None
 
 
 def personnummer(text: str) -> bool:
     """A Swedish personal or coordination number, with its date and check digit, anywhere in the text."""
-    return any(_valid_personnummer(_compact(token)) for token in PERSONNUMMER.findall(text))
+    return any(_valid_personnummer(_compact(token)) for token in forms.PERSONNUMMER.findall(text))
 
 
 def _padded(text: str) -> str:
@@ -116,7 +81,7 @@ def _compact(token: str) -> str:
 
 
 def _valid_personnummer(token: str) -> bool:
-    if _rule("se.personnummer")(token):
+    if check("se.personnummer")(token):
         return True
     digits = re.sub(r"[-+]", "", token)
     day = len(digits) - 6
@@ -134,71 +99,176 @@ def _valid_personnummer(token: str) -> bool:
     return bool(luhn.is_valid(digits[-10:]))
 
 
-def phones(text: str) -> bool:
-    """True if the text holds a valid telephone number, with its country's prefix or as written in Sweden."""
-    import phonenumbers
+def masked(text: str) -> str:
+    """The text without what holds digits and is no number of a person: moments, object identifiers, addresses."""
+    for form in (forms.URL, forms.EMAIL, forms.UUID, forms.UID, forms.IP, forms.MOMENT):
+        text = form.sub(lambda match: " " * len(match[0]), text)
+    return text
 
+
+def phones(text: str) -> bool:
+    """True if the text holds a valid telephone number, known by its prefix, its form or a word before it.
+
+    With a country's prefix it may be of any country. Without one it is one of Sweden in the usual form, one of North
+    America in the form (415) 555-0123 or 415-555-0123, or one of several countries after a word such as "tel".
+    """
+    text = masked(text)
     if sum(c.isdigit() for c in text) < 8:
         return False
-    region = None if "+" in text else "SE"
+    if forms.US_PHONE.search(text) or _valid_phone(text, None if "+" in text else "SE"):
+        return True
+    told = announced(forms.CALL).search(text)
+    return told is not None and any(_valid_phone(text[told.end() :], region) for region in forms.REGIONS)
+
+
+def _valid_phone(text: str, region: str | None) -> bool:
+    import phonenumbers
+
     found = phonenumbers.PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.VALID)
     # A bare run of digits may be any number, so a separator or a plus sign is needed.
-    return any(re.search(r"[-+ ()/]", match.raw_string) for match in found)
+    return any(re.search(r"[-+ ()/]", match.raw_string.strip()) for match in found)
 
 
-def national_ids(modules: Sequence[str]) -> Callable[[str], bool]:
-    def holds(text: str) -> bool:
-        tokens = {text.strip(), *TOKEN.findall(text)}
-        return any(8 <= len(t) <= 34 and any(map(str.isdigit, t)) and _rule(m)(t) for t in tokens for m in modules)
+def coordinates(text: str) -> bool:
+    """Latitude and longitude in one text, to five decimals or after a word such as GPS."""
+    if forms.DEGREES.search(text):
+        return True
+    match = forms.PLACE.search(text)
+    return match is not None and (
+        forms.PRECISE.search(match[0]) is not None
+        or announced(forms.WHERE).search(text[max(0, match.start() - NEAR) : match.start()]) is not None
+    )
 
-    return holds
+
+def pages(text: str) -> bool:
+    """An address on the web that leads to one record or user."""
+    return any(forms.OWN_PAGE.search(match[0].partition("//")[2] or match[0]) for match in forms.URL.finditer(text))
+
+
+def _in_text(rule: Rule) -> Callable[[str], bool]:
+    return lambda text: _many_digits(text) and national_ids.in_text(rule, masked(text))
+
+
+def _many_digits(text: str) -> bool:
+    return sum(c.isdigit() for c in text) >= DIGITS
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of identifier. `strong`: one value is enough. `quick`: all values are tested, not only a sample."""
+    """A kind of identifier. `strong`: one value is enough. `quick`: all values are tested, not only a sample.
+
+    `words` announce it in a column's name. `doubtful`: values are told of although too few pass.
+    """
 
     name: str
     holds: Callable[[str], bool]
     strong: bool = True
     quick: bool = True
+    words: str = ""
+    doubtful: bool = False
+    invented: bool = False
+    """Whether values that several people share are no identifiers, although one is believed."""
 
 
-KINDS = (
-    Kind("e-mail address", emails),
-    Kind("Swedish personal number", written_personnummer),
-    Kind("Swedish personal number", lambda text: personnummer(_padded(text)), strong=False),
-    Kind("US social security number", lambda text: US_SSN.search(text) is not None),
-    Kind(PHONES, phones, quick=False),
-    Kind("national id", national_ids(STRONG_IDS), quick=False),
-    Kind("national id", national_ids(WEAK_IDS), strong=False, quick=False),
-    Kind(ADDRESSES, lambda text: STREET.search(text) is not None),
-)
+def _kinds() -> tuple[Kind, ...]:
+    weak_before = {"dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr"}
+    weak = [
+        Kind(r.name, lambda text, r=r: national_ids.whole_cell(r, text), False, False, r.words, r.check in weak_before)
+        for r in RULES
+    ]
+    return (
+        Kind("e-mail address", emails),
+        Kind("Swedish personal number", written_personnummer),
+        Kind("Swedish personal number", lambda text: personnummer(_padded(text)), strong=False, doubtful=True),
+        Kind("US social security number", lambda text: forms.US_SSN.search(masked(text)) is not None),
+        Kind(REFERENCE, lambda text: forms.FHIR.search(text) is not None, invented=True),
+        Kind(PAGE, pages, invented=True),
+        Kind(
+            ADDRESS_ON_NET, lambda text: forms.IP.fullmatch(text) is not None, strong=False, words="ip|ip address|host"
+        ),
+        Kind(
+            ADDRESS_ON_NET,
+            lambda t: (m := forms.IP.search(t)) is not None and bool(_told("ip|address|host|from", t, m)),
+        ),
+        Kind("device address", lambda text: forms.MAC.search(text) is not None),
+        Kind(POSITION, coordinates, invented=True),
+        Kind(POSITION, lambda text: forms.PLACE.fullmatch(text) is not None, strong=False, words=forms.WHERE),
+        *(Kind(r.name, _in_text(r)) for r in RULES if r.name == "national id"),
+        *(Kind(r.name, _in_text(r)) for r in RULES if r.name != "national id"),
+        Kind(PHONES, phones, quick=False),
+        Kind(PHONES, _bare_phone, strong=False, quick=False, words=forms.CALL),
+        *weak,
+        Kind(ADDRESSES, lambda text: forms.STREET.search(text) is not None),
+        Kind(NUMBERS, lambda text: _many_digits(text) and forms.RECORD_IN_TEXT.search(masked(text)) is not None),
+        Kind(NAMES, lambda text: person_names.in_text(text)),
+    )
+
+
+def _told(words: str, text: str, match: re.Match[str]) -> bool:
+    return announced(words).search(text[max(0, match.start() - NEAR) : match.start()]) is not None
+
+
+def _bare_phone(text: str) -> bool:
+    """Whether a cell is a telephone number of one of many countries, in any form. Its column must say so."""
+    import phonenumbers
+
+    digits = sum(c.isdigit() for c in text)
+    if not 8 <= digits <= 15 or re.search(r"[^\d+()\-. /]", text.strip()):
+        return False
+    for region in forms.REGIONS:
+        try:
+            if phonenumbers.is_valid_number(phonenumbers.parse(text, region)):
+                return True
+        except phonenumbers.NumberParseException:
+            return False
+    return False
+
+
+KINDS = _kinds()
+ONLY_IN_COLUMNS_CALLED_SO = {PHONES, POSITION}
+"""Kinds whose weak rule is so wide that the column's name must say what its values are."""
 
 
 def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Found]:
     """The identifiers among a column's distinct values, by kind. Whole numbers are read as text.
 
-    With `doubtful` the list also holds kinds that are not believed. Telephone numbers and ids of other countries are
-    slow to test: for them a sample of about 5,000 distinct values is tested, spread evenly over all.
+    With `doubtful` the list also holds kinds that are not believed. Telephone numbers and bare ids are slow to test:
+    for them a sample of about 5,000 distinct values is tested, spread evenly over all.
     """
-    texts = sorted({_text(v) for v in values} - {""})
+    stripped = {t: t.strip() for v in values if (t := _text(v)).strip()}
+    texts = sorted(stripped)
     sample = texts[:: max(1, len(texts) // SAMPLE)]
-    found: list[Found] = []
+    called = person_names.folded(column).replace("_", " ")
+    found: dict[str, Found] = {}
     for kind in KINDS:
+        named = bool(kind.words) and announced(kind.words).search(called) is not None
+        if kind.name in ONLY_IN_COLUMNS_CALLED_SO and not (kind.strong or named):
+            continue
         looked = texts if kind.quick else sample
-        own = frozenset(t for t in looked if len(t) >= SHORTEST and kind.holds(t))
-        believed = kind.strong or len(own) >= FEW * len(looked)
-        if own and (believed or doubtful) and kind.name not in [f.kind for f in found]:
-            found.append(Found(column, kind.name, own, kind.strong, believed))
-    called = re.sub(r"(?<=[a-zåäö])(?=[A-ZÅÄÖ])|\W", "_", column)
-    for heads, form in ((NAME_COLUMN, NAME), (ONE_NAME_COLUMN, ONE_NAME)):
-        if heads.search(called) and not NOT_A_PERSON.search(called):
-            own = frozenset(t for t in texts if form.match(t))
-            if texts and len(own) >= FEW * len(texts):
-                found.append(Found(column, NAMES, own))
-                break
-    return found
+        own = frozenset(t for t in looked if len(stripped[t]) >= SHORTEST and kind.holds(stripped[t]))
+        if not own:
+            continue
+        enough = len(own) >= FEW * len(looked) and (named or kind.doubtful or len(own) >= ENOUGH)
+        believed = kind.strong or enough
+        before = found.get(kind.name)
+        if before is not None and before.believed:
+            if believed and kind.strong == before.strong:
+                found[kind.name] = Found(column, kind.name, before.values | own, before.strong)
+            continue
+        if believed or (doubtful and kind.doubtful and before is None):
+            found[kind.name] = Found(column, kind.name, own, kind.strong and not kind.invented, believed)
+    if names := person_names.in_column(column, [stripped[t] for t in texts]):
+        held = set(names)
+        found[NAMES] = Found(column, NAMES, frozenset(t for t in texts if stripped[t] in held))
+    numbered = [t for t in texts if forms.RECORD.match(stripped[t])]
+    if announced(forms.NUMBERED).search(called) and len(numbered) >= FEW * len(texts) and len(numbered) >= ENOUGH:
+        found.setdefault(NUMBERS, Found(column, NUMBERS, frozenset(numbered), False))
+    return list(found.values())
+
+
+def says_record(column: str) -> bool:
+    """Whether a column's name says that it holds numbers of people or of their records."""
+    return announced(forms.NUMBERED).search(person_names.folded(column).replace("_", " ")) is not None
 
 
 def _text(value: Any) -> str:

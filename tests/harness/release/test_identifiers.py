@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +14,9 @@ from stdnum import luhn
 from testbed.harness.release import identifiers
 from testbed.harness.release.evaluate import evaluate
 from testbed.harness.release.identifiers import emails, personnummer, phones, scan
+from tests.harness.release.made_identifiers import MADE
 
+ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(4)
 
 
@@ -194,3 +200,67 @@ def test_the_persons_column_and_dropped_ones_are_searched_though_not_evaluated()
         own = [f for f in made.findings if f.attack.name == "direct_identifiers"]
         rules.append(own[0].validity.flags if own else [])
     assert rules == [["copied", "identifiers_present"], ["copied", "identifiers_present"], []]
+
+
+def benchmark() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("identifiers_benchmark", ROOT / "benchmarks" / "identifiers.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_made_kind_is_found_alone_and_inside_notes_without_false_alarms() -> None:
+    made = benchmark()
+    assert len(MADE) >= 25
+    for kind in MADE:
+        for where, (recall, precision) in made.measured(kind, 1).items():
+            assert recall >= 0.95, (kind.kind, where)
+            assert precision >= 0.95, (kind.kind, where)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_columns_of_lab_numbers_dates_counts_and_object_identifiers_hold_no_identifier(seed: int) -> None:
+    assert {name: kinds for name, kinds in benchmark().false_alarms(seed).items() if kinds} == {}
+
+
+def test_an_address_of_the_network_is_one_and_no_national_id() -> None:
+    rng = np.random.default_rng(0)
+    addresses = [".".join(map(str, rng.integers(1, 250, 4))) for _ in range(200)]
+    assert [f.kind for f in scan("value", addresses)] == ["IP address"]
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        "fname",
+        "lname",
+        "nom",
+        "prénom",
+        "cognome",
+        "Vorname",
+        "Nachname",
+        "förnamn",
+        "apellido",
+        "nazwisko",
+        "achternaam",
+    ],
+)
+def test_names_are_seen_in_any_case_and_with_blanks(column: str) -> None:
+    names = ["svensson", "MÜLLER", "o'neil  ", "de la cruz", "åsa", "jean-luc"]
+    for written in (names, [n.upper() for n in names], [f"{n.title()}   " for n in names]):
+        assert len(scan(column, written)[0].values) == len(names)
+    assert scan(column, ["yes", "no", "unknown"]) == []
+
+
+def test_record_numbers_are_seen_by_the_columns_name_and_running_numbers_are_nobodys() -> None:
+    rng = np.random.default_rng(5)
+    tables = [people(300, seed).drop(columns="contact") for seed in (1, 2, 3)]
+    for kind, expected in (("random", ["identifiers_present"]), ("running", [])):
+        for table in tables:
+            table["mrn"] = rng.choice(10**7, 300, replace=False) + 10**6 if kind == "random" else range(10001, 10301)
+        made = evaluate(tables[0], tables[2], tables[1], attacks=50).result
+        assert [f.validity.flags for f in made.findings if f.attack.name == "direct_identifiers"] == (
+            [expected] if expected else []
+        )
