@@ -14,19 +14,19 @@ PERSONNUMMER = re.compile(
 )
 US_SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 STREET = re.compile(
-    r"\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|str\.|weg|platz|allee"
-    r"|gasse|vej|katu|tie|straat|laan|ulica|utca)\s+\d{1,4} ?[A-Za-z]?\b"
-    r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive|Court|Boulevard)\b"
-    r"|\b\d{1,4}(?: ?bis| ?ter)?,? (?:rue|avenue|boulevard|place|chemin|impasse|allée|quai)"
-    r" (?:de |du |des |la |le |l')*\w{3,}"
-    r"|\b(?:via|viale|piazza|corso|calle|avenida|avda\.|plaza|rua|praça|ul\.) (?:\w+[ ,.]+){1,4}\d{1,4}\b",
-    re.IGNORECASE,
+    r"(?i:\b[\w.'-]*(?:street|road|avenue|lane|gatan|gata|vägen|väg|gränd|torg|straße|strasse|str\.|weg|platz|allee"
+    r"|gasse|vej|katu|tie|straat|laan|ulica|utca)\s+\d{1,4} ?[A-Za-z]?\b)"
+    r"|\b\d{1,5}\s+(?:[A-Z][\w.'-]*\s+){1,3}(?i:Street|St\.?|Road|Rd\.?|Avenue|Ave\.?|Lane|Drive|Court|Boulevard)\b"
+    r"|\b\d{1,4}(?: ?bis| ?ter)?,? (?i:rue|avenue|boulevard|chemin|impasse|allée|quai)"
+    r" (?:de la |de |du |des |la |le |les |l'|d')*[A-ZÀ-Þ]\w{2,}"
+    r"|\b(?i:via|viale|piazza|corso|calle|avenida|avda\.|plaza|rua|praça|ul\.)"
+    r" (?:(?:de|del|della|dei|di|da|do|dos|la|las|los|san) )*[A-ZÀ-Þ]\w+(?:[ ,.]+\w+){0,3}?[ ,.]+\d{1,4}\b"
 )
 UID = re.compile(r"(?<![\w.])(?:urn:oid:)?[0-2](?:\.\d+){4,}(?![\w]|\.\d)")
 """An object identifier, such as DICOM's for a study; it names no person."""
 IP = re.compile(
     r"(?<![\w.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w]|\.\d)"
-    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4}:){2,6}:[0-9a-f]{1,4}(?![\w:])",
+    r"|(?<![\w:])(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}(?![\w:])|(?<![\w:])(?:[0-9a-f]{1,4}:){1,6}(?::[0-9a-f]{1,4}){1,6}(?![\w:])",
     re.IGNORECASE,
 )
 URL = re.compile(r"\b(?:https?|ftp)://[^\s<>\"']+|\bwww\.[^\s<>\"']+", re.IGNORECASE)
@@ -62,7 +62,8 @@ NUMBERED = (
     "|fallnummer|fallnr|journal\\w*(?:nummer|nr)|aktenzeichen|member (?:id|number)|subscriber (?:id|number)"
     "|policy (?:number|no)|insurance (?:number|no|id)|passport(?: number| no)?|driv\\w+ licen[cs]e(?: number| no)?"
     "|person (?:id|nr|number)|subject (?:id|number)|nip|ipp|numero (?:de )?dossier|nhc|historia clinica"
-    "|account (?:number|no)|ssn|social security\\w*"
+    "|account (?:number|no)|ssn|social security\\w*|social insurance\\w*|nhs (?:number|no)"
+    "|national id|personal (?:number|no)"
 )
 """Words that announce a number which a hospital, an insurer or a state gives to one person."""
 RECORD = re.compile(

@@ -166,6 +166,8 @@ class Kind:
     quick: bool = True
     words: str = ""
     doubtful: bool = False
+    by_name: bool = False
+    """Whether the column's name must say what its values are, as the rule is wide."""
     invented: bool = False
     """Whether values that several people share are no identifiers, although one is believed."""
 
@@ -173,7 +175,15 @@ class Kind:
 def _kinds() -> tuple[Kind, ...]:
     weak_before = {"dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr"}
     weak = [
-        Kind(r.name, lambda text, r=r: national_ids.whole_cell(r, text), False, False, r.words, r.check in weak_before)
+        Kind(
+            r.name,
+            lambda text, r=r: national_ids.whole_cell(r, text),
+            strong=False,
+            quick=False,
+            words=r.words,
+            doubtful=r.check in weak_before,
+            by_name=r.by_name,
+        )
         for r in RULES
     ]
     return (
@@ -192,16 +202,26 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         Kind("device address", lambda text: forms.MAC.search(text) is not None),
         Kind(POSITION, coordinates, invented=True),
-        Kind(POSITION, lambda text: forms.PLACE.fullmatch(text) is not None, strong=False, words=forms.WHERE),
+        Kind(
+            POSITION,
+            lambda text: forms.PLACE.fullmatch(text) is not None,
+            strong=False,
+            words=forms.WHERE,
+            by_name=True,
+        ),
         *(Kind(r.name, _in_text(r)) for r in RULES if r.name == "national id"),
         *(Kind(r.name, _in_text(r)) for r in RULES if r.name != "national id"),
         Kind(PHONES, phones, quick=False),
-        Kind(PHONES, _bare_phone, strong=False, quick=False, words=forms.CALL),
+        Kind(PHONES, _bare_phone, strong=False, quick=False, words=forms.CALL, by_name=True),
         *weak,
         Kind(ADDRESSES, lambda text: forms.STREET.search(text) is not None),
         Kind(NUMBERS, lambda text: _many_digits(text) and forms.RECORD_IN_TEXT.search(masked(text)) is not None),
         Kind(NAMES, lambda text: person_names.in_text(text)),
     )
+
+
+def _whole_position(text: str) -> bool:
+    return forms.PLACE.fullmatch(text) is not None
 
 
 def _told(words: str, text: str, match: re.Match[str]) -> bool:
@@ -225,8 +245,6 @@ def _bare_phone(text: str) -> bool:
 
 
 KINDS = _kinds()
-ONLY_IN_COLUMNS_CALLED_SO = {PHONES, POSITION}
-"""Kinds whose weak rule is so wide that the column's name must say what its values are."""
 
 
 def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Found]:
@@ -242,7 +260,7 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
     found: dict[str, Found] = {}
     for kind in KINDS:
         named = bool(kind.words) and announced(kind.words).search(called) is not None
-        if kind.name in ONLY_IN_COLUMNS_CALLED_SO and not (kind.strong or named):
+        if kind.by_name and not named:
             continue
         looked = texts if kind.quick else sample
         own = frozenset(t for t in looked if len(stripped[t]) >= SHORTEST and kind.holds(stripped[t]))
@@ -252,8 +270,8 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
         believed = kind.strong or enough
         before = found.get(kind.name)
         if before is not None and before.believed:
-            if believed and kind.strong == before.strong:
-                found[kind.name] = Found(column, kind.name, before.values | own, before.strong)
+            if believed:
+                found[kind.name] = Found(column, kind.name, before.values | own, before.strong and kind.strong)
             continue
         if believed or (doubtful and kind.doubtful and before is None):
             found[kind.name] = Found(column, kind.name, own, kind.strong and not kind.invented, believed)

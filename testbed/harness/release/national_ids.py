@@ -31,6 +31,8 @@ class Rule:
     """Whether a grouped number that passes the check is believed without a word beside it."""
     words: str = ""
     name: str = "national id"
+    by_name: bool = False
+    """Whether a column of digits alone must be called by one of the words: the check is little more than a date."""
 
 
 RULES = (
@@ -49,7 +51,7 @@ RULES = (
     Rule("no.fodselsnummer", r"\d{6} \d{5}", r"\d{11}", True, "fødselsnummer|fodselsnummer|fnr|personnummer"),
     Rule("be.nn", r"\d\d\.\d\d\.\d\d-\d{3}\.\d\d", r"\d{11}", True, "rijksregister|registre national|insz|niss"),
     Rule("ch.ssn", r"756\.\d{4}\.\d{4}\.\d\d", r"756\d{10}", True, "ahv|avs|oasi"),
-    Rule("dk.cpr", r"\d{6}-\d{4}", words="cpr|personnummer"),
+    Rule("dk.cpr", r"\d{6}-\d{4}", r"\d{10}", words="cpr|personnummer", by_name=True),
     Rule("nl.bsn", r"\d{4}[ .]\d\d[ .]\d{3}", r"\d{9}", words="bsn|burgerservicenummer|sofi"),
     Rule("pl.pesel", r"\d{11}", r"\d{11}", words="pesel"),
     Rule("gb.nhs", r"\d{3}[ -]\d{3}[ -]\d{4}", r"\d{10}", words="nhs|chi"),

@@ -83,7 +83,7 @@ def in_column(column: str, texts: Sequence[str]) -> list[str]:
 
 
 def _like_name(text: str, one: bool, sure: bool) -> bool:
-    name = " ".join(text.split())
+    name = " ".join(text.replace("^", " ").split())  # DICOM parts names by ^
     if not WORDS.match(name) or (set(name.casefold().replace(",", "").split()) & STOP):
         return False
     words = name.replace(",", "").split()
