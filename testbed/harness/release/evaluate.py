@@ -17,6 +17,7 @@ from testbed.core.errors import UsageError
 from testbed.core.executor import IN_TURN, Spread, rows_over
 from testbed.data.tables import encode, set_aside
 from testbed.data.tables.described import Described
+from testbed.data.tables.free_text import free_text
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
@@ -28,7 +29,7 @@ from testbed.harness.release.setting import RECIPIENT, Options
 NOT_TESTED = [
     "the generator itself, queried, inspected or run again on other people (shadow models)",
     "earlier and later releases about the same people",
-    "free text, images and other attachments",
+    "free text beyond direct identifiers and sequences of words; images and other attachments",
     "background knowledge beyond the columns of this table",
 ]
 UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"
@@ -188,6 +189,7 @@ def evaluate(
             options,
             progress=progress,
             aside=set_aside.left_out(*three, meta, encoded),
+            texts=free_text(*three, meta, encoded),
             flags=["kind_in_doubt"] if any(d.doubtful for d in encoded.described) else [],
         )
     progress("utility")

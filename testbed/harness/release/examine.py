@@ -13,6 +13,7 @@ from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames
+from testbed.data.tables.free_text import FreeText
 from testbed.data.tables.refusals import named
 from testbed.findings.measures import flagged
 from testbed.findings.schema import Finding
@@ -27,6 +28,7 @@ from testbed.harness.release import (
     own_scale,
     singling_out,
     subgroups,
+    text_rule,
 )
 from testbed.harness.release.control import control_flags, release_flags
 from testbed.harness.release.linkability import linkability, pairs
@@ -51,12 +53,13 @@ def examine(
     progress: Progress = lambda _: None,
     aside: Frames | None = None,
     flags: Sequence[str] = (),
+    texts: Sequence[FreeText] = (),
 ) -> Examined:
     """All risks of a release.
 
-    `aside` are columns that are no attributes, such as the person's, which are only searched for identifiers; `flags`
-    speak against the tables themselves, and mark every finding. Raises `UsageError` for a column or an instrument that
-    does not exist.
+    `aside` are columns that are no attributes, such as the person's, which are only searched for identifiers; `texts`
+    are the columns of free text; `flags` speak against the tables themselves, and mark every finding. Raises
+    `UsageError` for a column or an instrument that does not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
@@ -64,8 +67,8 @@ def examine(
     secrets, links = options.secrets, options.links
     check_instrument(options.instrument)
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
-    wanted, seed = options.attacks, options.seed
-    setting = Setting(members, controls, release, wanted, seed, progress, options.min_cell, aside, options.attack)
+    wanted, seed, least = options.attacks, options.seed, options.min_cell
+    setting = Setting(members, controls, release, wanted, seed, progress, least, aside, options.attack, texts)
     judged = singling_out.singling_out(setting)
     linked = linkability(setting, links)
     inferred = attribute_inference.attribute_inference(setting, secrets)
@@ -73,7 +76,7 @@ def examine(
     found: list[Finding] = []
     if options.attack is None:
         found += [copy_rule.copied_rows(setting), own_scale.near_copied(setting)]
-        found += identifier_rule.direct_identifiers(setting)
+        found += [*identifier_rule.direct_identifiers(setting), *text_rule.copied_texts(setting)]
         judged += subgroups.outliers_and_rare(setting, linked, inferred)
         found += closeness.diagnostics(setting, pairs(setting, links))
     if options.instrument == "anonymeter":

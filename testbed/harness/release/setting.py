@@ -12,6 +12,7 @@ from testbed.core import Array, Claim, Evidence, Release, Table, Threat
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames
+from testbed.data.tables.free_text import FreeText
 from testbed.findings.validity import MANY_GUESSES
 
 RECIPIENT = Threat("recipient", knows=frozenset({"auxiliary", "known_columns", "target_records"}), access="score")
@@ -107,6 +108,8 @@ class Setting:
     """Columns that the tables have and no attack uses: they are searched for identifiers."""
     attack: str | None = None
     """The name of one attack to run alone. Nothing then decides."""
+    texts: Sequence[FreeText] = ()
+    """The columns of free text, which are searched for the word sequences of single people."""
 
     leak: Release = field(init=False)
     targets: Targets = field(init=False)
