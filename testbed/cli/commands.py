@@ -12,6 +12,7 @@ import typer
 
 from testbed.cli import console
 from testbed.cli.audit_model import audit_model
+from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
@@ -67,25 +68,24 @@ def split(
     from testbed.data import splits
     from testbed.data.tables import files
 
-    frame = files.read_file(original, "original", person)
+    parquet = original.suffix.lower() in files.PARQUET or (original.is_dir() and not files.of_text_parts(original))
+    targets = {part: out / f"{part}{'.parquet' if parquet else '.csv'}" for part in ("original", "control")}
+    for target in targets.values():
+        files.writable(target)
+    frame = files.read_file(original, "original", person, say=progress)
     splits.check_person(frame, person)
     rows = pd.DataFrame({"row": range(len(frame)), "person": range(len(frame)) if person is None else frame[person]})
     drawn = splits.split_people(rows, {"control": fraction, "original": 1 - fraction}, "person", seed)
-    suffix = ".parquet" if original.suffix.lower() in {".parquet", ".pq"} else ".csv"
     # Cells are copied as text: no leading zero is lost, and no category called None becomes a missing value.
-    whole, separator = files.read_text(original) if suffix == ".csv" else (frame, ",")
+    whole, separator = files.read_text(original) if files.is_text(original) else (frame, ",")
     parts = {part: whole.iloc[table["row"].tolist()] for part, table in drawn.items()}
-    targets = {part: out / f"{part}{suffix}" for part in parts}
-    if taken := [p for p in targets.values() if p.exists()]:
-        raise UsageError(
-            "TB-OUT-003", f"{taken[0].name} exists already.", "It would be overwritten.", "Name another folder."
-        )
     for part, table in parts.items():
         files.write_table(targets[part], table, separator)
     for path in targets.values():
         say(shown(path))
 
 
+app.command("describe-table")(describe_table)
 app.command()(synthesise)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.cli.terminal import say
+from testbed.cli.terminal import progress, say
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
 
@@ -43,7 +43,7 @@ def synthesise(
 
     from testbed.data.splits import check_person
     from testbed.data.tables import files
-    from testbed.subjects.synthesis import PRIVATE
+    from testbed.subjects.synthesis import PRIVATE, check
     from testbed.subjects.synthesis import planted as planting
     from testbed.subjects.synthesis import synthesise as make
 
@@ -51,8 +51,8 @@ def synthesise(
         raise UsageError(
             "TB-OUT-004", "The output must be CSV or Parquet.", "Its name ends in neither.", "Use a name in .csv."
         )
-    if out.exists():
-        raise UsageError("TB-OUT-003", f"{out.name} exists already.", "It would be overwritten.", "Name another file.")
+    files.writable(out)
+    check(generator)
     if generator in PRIVATE and rows is None:
         raise UsageError(
             "TB-SYNTH-014",
@@ -67,7 +67,7 @@ def synthesise(
             "Bins made from the original's own people reveal them, whatever epsilon is.",
             "Name a published table, or people outside the original.",
         )
-    frame = files.read_file(original, "original")
+    frame = files.read_file(original, "original", say=progress)
     check_person(frame, person)
     rng = np.random.default_rng()  # without a seed: nobody may repeat a release's randomness
     known = None if public is None else files.read_file(public, "public")

@@ -7,6 +7,7 @@ of its own; what they guess or leave out is said.
 from __future__ import annotations
 
 import difflib
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -152,6 +153,11 @@ def _text_parts(folder: Path, role: str, person: str | None, encoding: str | Non
     return frame, list(dict.fromkeys(note for _, notes in read for note in notes))
 
 
+def of_text_parts(folder: Path) -> bool:
+    """Whether a folder's files are text."""
+    return any(_ending(p.name) in TEXTS for p in columnar.parts(folder))
+
+
 def is_text(path: Path) -> bool:
     """Whether a file is text with separators, packed or not, whose cells can be copied as they are written."""
     return path.is_file() and _ending(sources.inner_name(path)) in TEXTS
@@ -162,13 +168,22 @@ def read_text(path: Path, encoding: str | None = None) -> tuple[pd.DataFrame, st
     return delimited.as_written(path, encoding)
 
 
+def writable(path: Path) -> None:
+    """Raises `UsageError` now, before any work, if a file cannot be written later: it exists, or its folder is none."""
+    if path.exists():
+        raise UsageError("TB-OUT-003", f"{path.name} exists already.", "It would be overwritten.", "Give another name.")
+    folder = next(p for p in path.absolute().parents if p.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        why = "Permission denied." if folder.is_dir() else f"{folder.name} is a file."
+        raise UsageError("TB-OUT-002", "The output cannot be written.", why, "Choose a writable folder.")
+
+
 def write_table(path: Path, frame: pd.DataFrame, separator: str = ",") -> None:
     """Writes a table as CSV or Parquet, by the path's ending, whole or not at all.
 
     Raises `UsageError` if the file exists or cannot be written.
     """
-    if path.exists():
-        raise UsageError("TB-OUT-003", f"{path.name} exists already.", "It would be overwritten.", "Give another name.")
+    writable(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")

@@ -5,12 +5,13 @@ They are subjects of evaluations and positive controls, not recommendations.
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from testbed.core.errors import UsageError, perhaps
+from testbed.core.errors import UsageError, missing_extra, perhaps
 from testbed.subjects.synthesis.options import Generator, Options
 
 
@@ -32,6 +33,8 @@ def generators() -> dict[str, Generator]:
     }
 
 
+OF_SDV = frozenset({"copula_gan", "ctgan", "gaussian_copula", "hma", "par", "tvae"})
+"""The generators of the package sdv."""
 PRIVATE = frozenset({"aim", "mst", "noisy_marginals"})
 """The differentially private generators."""
 
@@ -43,6 +46,12 @@ def synthesise(
 
     Raises `UsageError` if the generator is unknown or lacks what it needs, `RunError` if it fails.
     """
+    check(generator)
+    return generators()[generator](original, rows, rng, Options(**options))
+
+
+def check(generator: str) -> None:
+    """Raises `UsageError`, before any table is read, if there is no such generator or its package is not installed."""
     known = generators()
     if generator not in known:
         raise UsageError(
@@ -51,4 +60,6 @@ def synthesise(
             "The generator makes the synthetic table.",
             perhaps(generator, known),
         )
-    return known[generator](original, rows, rng, Options(**options))
+    package = "sdv" if generator in OF_SDV else "opendp" if generator in ("aim", "mst") else ""
+    if package and find_spec(package) is None and (missing := missing_extra(ModuleNotFoundError(name=package))):
+        raise missing
