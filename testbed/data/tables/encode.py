@@ -18,7 +18,7 @@ from testbed.data.tables import dates, spellings
 from testbed.data.tables.described import Described, described, without_values
 from testbed.data.tables.kinds import KINDS
 from testbed.data.tables.missing import without_codes
-from testbed.data.tables.refusals import empty, named, refuse, unique
+from testbed.data.tables.refusals import empty, named, no_person, refuse, unique
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
@@ -154,12 +154,7 @@ def _check_meta(meta: Meta, original: pd.DataFrame) -> None:
             "Correct the meta file.",
         )
     if meta.person is not None and meta.person not in original.columns:
-        raise UsageError(
-            "TB-DATA-041",
-            f"The original has no column {meta.person!r}.",
-            "It was named as the person's identifier.",
-            "Name an existing column with --person, or leave it out if each row is one person.",
-        )
+        raise no_person(meta.person, "Name an existing column with --person.")
 
 
 def _same_columns(names: list[str], other: list[str], role: str) -> None:

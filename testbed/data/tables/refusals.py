@@ -5,12 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from testbed.core.errors import InputError
+from testbed.core.errors import InputError, UsageError
 
 
 def refuse(number: int, what: str, why: str, fix: str) -> InputError:
     """The `InputError` with the id TB-DATA-number."""
     return InputError(f"TB-DATA-{number:03d}", what, why, fix)
+
+
+def no_person(person: str, hint: str) -> UsageError:
+    """The error for a person column that the original does not have."""
+    return UsageError(
+        "TB-DATA-041",
+        f"The original has no column {person!r}.",
+        "It was named as the person's identifier.",
+        f"{hint} Leave --person out if each row is one person.",
+    )
 
 
 def empty(role: str) -> InputError:

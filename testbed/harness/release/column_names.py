@@ -31,6 +31,16 @@ def known(name: str, columns: Sequence[str], what: str) -> None:
         raise UsageError("TB-DATA-060", f"There is no column called {name!r}.", what, meant(name, columns))
 
 
+def no_link(why: str) -> UsageError:
+    """The error for a link that does not name two sets of columns."""
+    return UsageError(
+        "TB-DATA-063",
+        "A link must name two sets of columns that share none.",
+        why,
+        "Write --link age,sex:diagnosis,stay, or two lists in the meta file: link: [[[age, sex], [diagnosis]]].",
+    )
+
+
 def meant(name: str, columns: Sequence[str]) -> str:
     """The columns most like a name, or all; a name that looks like a value is not quoted."""
     folded = {c.casefold(): c for c in columns}
@@ -76,12 +86,7 @@ def _link(text: str, columns: Sequence[str]) -> Link:
     if len(parts) == 2 and not fitting:
         for side in parts:
             _listed(side, columns)
-    raise UsageError(
-        "TB-DATA-063",
-        "A link must name two sets of columns that share none.",
-        f"{text!r} does not, or can be read in several ways.",
-        "Write --link age,sex:diagnosis,stay, or two lists in the meta file: link: [[[age, sex], [diagnosis]]].",
-    )
+    raise no_link(f"{text!r} does not, or can be read in several ways.")
 
 
 def _halves(parts: list[str], at: int) -> tuple[str, str]:
@@ -93,10 +98,5 @@ def _sides(pair: Sequence[Sequence[str]], columns: Sequence[str]) -> Link:
         for name in side:
             known(name, columns, "The meta file names it in a link.")
     if len(pair) != 2 or not all(pair) or set(pair[0]) & set(pair[1]):
-        raise UsageError(
-            "TB-DATA-063",
-            "A link must name two sets of columns that share none.",
-            "One in the meta file does not.",
-            "Write link: [[[age, sex], [diagnosis, stay]]].",
-        )
+        raise no_link("One in the meta file does not.")
     return tuple(pair[0]), tuple(pair[1])

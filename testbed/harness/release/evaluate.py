@@ -22,6 +22,7 @@ from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
 from testbed.harness.release import evaluations, utility
+from testbed.harness.release.column_names import no_link
 from testbed.harness.release.examine import examine
 from testbed.harness.release.membership import can_decide
 from testbed.harness.release.setting import RECIPIENT, Options
@@ -122,12 +123,7 @@ def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """`a,b:c,d` as two sets of columns. Raises `UsageError` unless both have names and none is in both."""
     sides = [tuple(n.strip() for n in side.split(",") if n.strip()) for side in text.split(":")]
     if len(sides) != 2 or not all(sides) or set(sides[0]) & set(sides[1]):
-        raise UsageError(
-            "TB-DATA-063",
-            "A link must name two sets of columns that share none.",
-            f"{text!r} does not.",
-            "Write --link age,sex:diagnosis,stay.",
-        )
+        raise no_link(f"{text!r} does not.")
     return sides[0], sides[1]
 
 

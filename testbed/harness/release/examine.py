@@ -14,7 +14,6 @@ from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames
 from testbed.data.tables.free_text import FreeText
-from testbed.data.tables.refusals import named
 from testbed.findings.measures import flagged
 from testbed.findings.schema import Finding
 from testbed.harness import cells
@@ -30,6 +29,7 @@ from testbed.harness.release import (
     subgroups,
     text_rule,
 )
+from testbed.harness.release.column_names import known
 from testbed.harness.release.control import control_flags, release_flags
 from testbed.harness.release.linkability import linkability, pairs
 from testbed.harness.release.setting import Options, Progress, Setting
@@ -104,11 +104,5 @@ def check_instrument(instrument: str) -> None:
 
 
 def _check_names(names: Sequence[str], columns: Sequence[Column]) -> None:
-    known = [c.name for c in columns]
-    if unknown := [n for n in names if n not in known]:
-        raise UsageError(
-            "TB-DATA-060",
-            f"There is no column called {unknown[0]!r}.",
-            "It was named as a secret or in a link.",
-            f"Columns are: {named(known, 12)}{' …' if len(known) > 12 else ''}.",
-        )
+    for name in names:
+        known(name, [c.name for c in columns], "It was named as a secret or in a link, or it has no value.")

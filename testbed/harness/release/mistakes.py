@@ -18,6 +18,7 @@ from pandas import util as _util
 
 from testbed.core.errors import InputError, UsageError
 from testbed.data.tables import spellings
+from testbed.data.tables.refusals import no_person
 from testbed.harness.release.column_names import meant
 
 MOST_COLUMNS = 20_000
@@ -60,12 +61,7 @@ def of_tables(frames: Mapping[str, pd.DataFrame], person: str | None, say: Calla
     if person is not None and person not in columns:
         swapped = person in frames["synthetic"].columns
         hint = "--synthetic has it: were --original and --synthetic swapped?" if swapped else meant(person, columns)
-        raise UsageError(
-            "TB-DATA-041",
-            f"The original has no column {person!r}.",
-            "It was named as the person's identifier.",
-            f"{hint} Leave --person out if each row is one person.",
-        )
+        raise no_person(person, hint)
     for first, second in itertools.combinations(frames, 2):
         if same_rows(frames[first], frames[second]):
             _equal(first, second, say)
