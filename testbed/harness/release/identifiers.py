@@ -14,7 +14,7 @@ from typing import Any
 
 from testbed.harness.release import identifier_forms as forms
 from testbed.harness.release import national_ids, person_names
-from testbed.harness.release.national_ids import NEAR, RULES, Rule, announced, check
+from testbed.harness.release.national_ids import NEAR, RULES, announced, check
 
 SHORTEST = 6
 """Characters that a value must have to be tested."""
@@ -29,6 +29,8 @@ FEW = 0.5
 """Share of a column's distinct values that must pass, for a kind without a strong rule to be believed."""
 ENOUGH = 5
 """The fewest values that pass such a rule, where the column's name does not say what they are."""
+FIRST = 200
+"""About so many values are tested first of kinds that must be held by half of a column."""
 SAMPLE = 5000
 """About so many distinct values of a column are tested for kinds whose test is slow."""
 DIGITS = 6
@@ -100,10 +102,26 @@ def _valid_personnummer(token: str) -> bool:
 
 
 def masked(text: str) -> str:
-    """The text without what holds digits and is no number of a person: moments, object identifiers, addresses."""
-    for form in (forms.URL, forms.EMAIL, forms.UUID, forms.UID, forms.IP, forms.MOMENT):
-        text = form.sub(lambda match: " " * len(match[0]), text)
+    """The text without what holds digits and is no number of a person: moments, object identifiers, addresses.
+
+    A text with few digits is returned as it is.
+    """
+    if not _many_digits(text):
+        return text
+    for sign, several in HIDES:
+        if sign in text:
+            for form in several:
+                text = form.sub(lambda match: " " * len(match[0]), text)
     return text
+
+
+HIDES = (
+    (".", (forms.URL, forms.UID, forms.IP)),
+    ("@", (forms.EMAIL,)),
+    ("-", (forms.UUID, forms.MOMENT)),
+    (":", (forms.IP,)),
+)
+"""Forms that are masked, by a sign that each of them has."""
 
 
 def phones(text: str) -> bool:
@@ -112,7 +130,10 @@ def phones(text: str) -> bool:
     With a country's prefix it may be of any country. Without one it is one of Sweden in the usual form, one of North
     America in the form (415) 555-0123 or 415-555-0123, or one of several countries after a word such as "tel".
     """
-    text = masked(text)
+    return _phones(masked(text))
+
+
+def _phones(text: str) -> bool:
     if sum(c.isdigit() for c in text) < 8:
         return False
     if forms.US_PHONE.search(text) or _valid_phone(text, None if "+" in text else "SE"):
@@ -145,10 +166,6 @@ def pages(text: str) -> bool:
     return any(forms.OWN_PAGE.search(match[0].partition("//")[2] or match[0]) for match in forms.URL.finditer(text))
 
 
-def _in_text(rule: Rule) -> Callable[[str], bool]:
-    return lambda text: _many_digits(text) and national_ids.in_text(rule, masked(text))
-
-
 def _many_digits(text: str) -> bool:
     return sum(c.isdigit() for c in text) >= DIGITS
 
@@ -168,11 +185,14 @@ class Kind:
     doubtful: bool = False
     by_name: bool = False
     """Whether the column's name must say what its values are, as the rule is wide."""
+    masked: bool = False
+    """Whether it is searched in the text without moments, object identifiers and addresses, which must hold digits."""
     invented: bool = False
     """Whether values that several people share are no identifiers, although one is believed."""
 
 
 def _kinds() -> tuple[Kind, ...]:
+    names = dict.fromkeys(r.name for r in RULES)
     weak_before = {"dk.cpr", "nl.bsn", "pl.pesel", "gb.nhs", "de.idnr"}
     weak = [
         Kind(
@@ -190,7 +210,7 @@ def _kinds() -> tuple[Kind, ...]:
         Kind("e-mail address", emails),
         Kind("Swedish personal number", written_personnummer),
         Kind("Swedish personal number", lambda text: personnummer(_padded(text)), strong=False, doubtful=True),
-        Kind("US social security number", lambda text: forms.US_SSN.search(masked(text)) is not None),
+        Kind("US social security number", lambda text: forms.US_SSN.search(text) is not None, masked=True),
         Kind(REFERENCE, lambda text: forms.FHIR.search(text) is not None, invented=True),
         Kind(PAGE, pages, invented=True),
         Kind(
@@ -203,13 +223,12 @@ def _kinds() -> tuple[Kind, ...]:
         Kind("device address", lambda text: forms.MAC.search(text) is not None),
         Kind(POSITION, coordinates, invented=True),
         Kind(POSITION, _whole_position, strong=False, words=forms.WHERE, by_name=True),
-        *(Kind(r.name, _in_text(r)) for r in RULES if r.name == "national id"),
-        *(Kind(r.name, _in_text(r)) for r in RULES if r.name != "national id"),
-        Kind(PHONES, phones, quick=False),
+        *(Kind(n, lambda text, n=n: n in national_ids.names_in_text(text), masked=True) for n in names),
+        Kind(PHONES, _phones, quick=False, masked=True),
         Kind(PHONES, _bare_phone, strong=False, quick=False, words=forms.CALL, by_name=True),
         *weak,
         Kind(ADDRESSES, lambda text: forms.STREET.search(text) is not None),
-        Kind(NUMBERS, lambda text: _many_digits(text) and forms.RECORD_IN_TEXT.search(masked(text)) is not None),
+        Kind(NUMBERS, lambda text: forms.RECORD_IN_TEXT.search(text) is not None, masked=True),
         Kind(NAMES, lambda text: person_names.in_text(text)),
     )
 
@@ -250,6 +269,7 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
     stripped = {t: t.strip() for v in values if (t := _text(v)).strip()}
     texts = sorted(stripped)
     sample = texts[:: max(1, len(texts) // SAMPLE)]
+    cleaned = {t: masked(text) for t, text in stripped.items() if _many_digits(text)}
     called = person_names.folded(column).replace("_", " ")
     found: dict[str, Found] = {}
     for kind in KINDS:
@@ -257,7 +277,12 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
         if kind.by_name and not named:
             continue
         looked = texts if kind.quick else sample
-        own = frozenset(t for t in looked if len(stripped[t]) >= SHORTEST and kind.holds(stripped[t]))
+        if not (kind.strong or kind.doubtful) and not _promising(
+            kind, [stripped[t] for t in looked[:: 1 + len(looked) // FIRST]]
+        ):
+            continue
+        held = ((t, cleaned.get(t) if kind.masked else stripped[t]) for t in looked if len(stripped[t]) >= SHORTEST)
+        own = frozenset(t for t, text in held if text is not None and kind.holds(text))
         if not own:
             continue
         enough = len(own) >= FEW * len(looked) and (named or kind.doubtful or len(own) >= ENOUGH)
@@ -276,6 +301,11 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
     if announced(forms.NUMBERED).search(called) and len(numbered) >= FEW * len(texts) and len(numbered) >= ENOUGH:
         found.setdefault(NUMBERS, Found(column, NUMBERS, frozenset(numbered), False))
     return list(found.values())
+
+
+def _promising(kind: Kind, some: list[str]) -> bool:
+    """Whether enough of some values are of a kind to look at the others: it takes half of all to be believed."""
+    return sum(map(kind.holds, some)) >= FEW / 2 * len(some)
 
 
 def says_record(column: str) -> bool:

@@ -148,14 +148,36 @@ def in_text(rule: Rule, text: str) -> bool:
     return False
 
 
+@lru_cache(maxsize=128)
+def _length(rule: Rule) -> int:
+    """The fixed number of digits of a bare number, or 0."""
+    found = re.fullmatch(r"\\d\{(\d+)\}", rule.bare)
+    return int(found[1]) if found else 0
+
+
 def whole_cell(rule: Rule, text: str) -> bool:
     """Whether a cell is such a number and nothing else. A number column has lost zeros in front: they are put back."""
     cell = text.strip().upper()
-    digits = max(map(int, re.findall(r"\\d\{(?:\d+,)?(\d+)\}", rule.bare)), default=0)
-    forms = [cell] + ([cell.zfill(digits)] if rule.bare == rf"\d{{{digits}}}" and cell.isdigit() else [])
+    if cell.isdigit() and len(cell) < _length(rule):
+        cell = cell.zfill(_length(rule))
     return any(
-        _form(pattern).fullmatch(form) is not None and check(rule.check)(form)
-        for form in dict.fromkeys(forms)
-        for pattern in (rule.grouped, rule.bare)
+        _form(pattern).fullmatch(cell) is not None and check(rule.check)(cell)
+        for pattern in dict.fromkeys((rule.grouped, rule.bare))
         if pattern
     )
+
+
+STRONG = re.compile("|".join(f"{BEFORE}(?:{r.grouped}){AFTER}" for r in RULES if r.strong))
+WORDS = announced("|".join(r.words for r in RULES if r.words))
+
+
+def rules_for(text: str) -> list[Rule]:
+    """The rules that may hold for a text: by a strong form in it, or by a word that announces a number. Mostly none."""
+    strong = STRONG.search(text) is not None
+    told = WORDS.search(text) is not None
+    return [r for r in RULES if (strong and r.strong) or (told and r.words)]
+
+
+def names_in_text(text: str) -> set[str]:
+    """The names of the kinds of numbers that a text holds."""
+    return {r.name for r in rules_for(text) if in_text(r, text)}
