@@ -83,6 +83,7 @@ def evaluate(
         name=told.name or "synthetic table",
         person=person or told.person,
         kinds=told.columns,
+        maps=told.map,
         data_class=data_class or told.data_class or "real",
         licence=told.licence,
         attacks=attacks,

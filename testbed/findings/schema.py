@@ -215,6 +215,8 @@ class TableColumn(Model):
     """Whether numbers that stand for missing values, such as 99999 or -9, were read as gaps."""
     doubtful: bool = False
     """Whether it was read as a category although it has many different values and most of them hold digits."""
+    notes: list[str] = []
+    """What was done so that the tables can be compared (units, bands, mapped values), or what speaks against it."""
 
 
 class Subject(Model):

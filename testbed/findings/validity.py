@@ -37,6 +37,10 @@ FLAGS = {
     "identifiers_present": "the release holds what looks like direct identifiers of people",
     "kind_in_doubt": "a column with many different values, most of which hold digits, was read as a category, so near "
     "values count as different",
+    "units_differ": "the tables write a column in units that cannot be converted into each other, so attacks cannot "
+    "compare its values",
+    "numbers_apart": "the released numbers of a column hardly meet those of the original, as if they were in another "
+    "unit or code, so attacks cannot compare them",
     "negative_excess": "the attack is right less often about people in the data than about others, beyond chance: "
     "something distinguishes the two groups, and this attack looks the wrong way",
     "control_in_release": "people of the control stand in the release more often than chance explains: the generator "
@@ -67,6 +71,8 @@ NEXT = {
     "control_overlap": "draw the control at random from the same people, by person (testbed split --person)",
     "identifiers_present": "look at the columns named, and take out or replace what identifies people",
     "kind_in_doubt": "see the table of columns; declare the column's kind in the meta file, or write plain numbers",
+    "units_differ": "see the table of columns; write the column in one unit in all tables, and evaluate again",
+    "numbers_apart": "see the table of columns; write the column in the original's unit and code, and evaluate again",
     "negative_excess": "check how the control was drawn, and whether the generator saw it",
     "control_in_release": "synthesise again from the original alone, or check which files were given",
     "near_copies": "find out how these rows came there, smooth more, and synthesise again",

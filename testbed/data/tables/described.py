@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from testbed.core import Array, Column
-from testbed.data.tables import spellings
+from testbed.data.tables import apart, spellings
 
 DIGITS = re.compile(r"\d+")
 CODED = re.compile(r"([a-z]{1,4})\d[\w.\-]*$")
@@ -34,8 +34,6 @@ RECURS = 2
 """The smallest number of cells a code stands in, on average; measurements recur less often."""
 PREFIXES, SENTENCE = 3, 4
 """Codes begin with at least so many different prefixes; values with more words than the second are free text."""
-COMMON_UNIT = 0.5
-"""The share of the texts that must have the same unit for a column to have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +51,22 @@ class Described:
     """Whether numbers that stand for missing values were read as missing."""
     doubtful: bool
     """Whether it was read as a category although it has many different values and most of them hold digits."""
+    notes: tuple[str, ...] = ()
+    """What was done so that the tables can be compared, or what speaks against comparing them."""
+    flags: frozenset[str] = frozenset()
+    """Flags of `findings.validity` that this column raises."""
 
 
 def described(
-    column: Column, cells: Mapping[str, Any], encoded: Mapping[str, Array], declared: bool, coded_gaps: bool
+    column: Column,
+    cells: Mapping[str, Any],
+    encoded: Mapping[str, Array],
+    *,
+    unit: str = "",
+    declared: bool = False,
+    coded_gaps: bool = False,
+    notes: Sequence[str] = (),
+    flags: Iterable[str] = (),
 ) -> Described:
     """The description of one column, from its cells as read (pandas) and as encoded (arrays), both by table."""
     kind: Literal["number", "date", "category"] = "category"
@@ -64,11 +74,15 @@ def described(
         kind = "date" if column.date else "number"
     missing = [(v == -1) if column.kind == "categorical" else np.isnan(v) for v in encoded.values()]
     gaps = float(np.concatenate(missing).mean())
-    texts = _texts(cells) if kind != "date" else []
     known = sum(int((~m).sum()) for m in missing)
-    doubtful = kind == "category" and not declared and looks_like_quantities(texts, known)
-    unit = _unit(texts) if kind == "number" else ""
-    return Described(column.name, kind, declared, unit, round(gaps, 2), coded_gaps, doubtful)
+    doubtful = kind == "category" and not declared and looks_like_quantities(_texts(cells), known)
+    raised = set(flags) | ({"kind_in_doubt"} if doubtful else set())
+    if kind != "category" and apart.hardly_meet(encoded):
+        raised.add("numbers_apart")
+        notes = (*notes, "released numbers hardly meet those of the original: check units and codes")
+    return Described(
+        column.name, kind, declared, unit, round(gaps, 2), coded_gaps, doubtful, tuple(notes), frozenset(raised)
+    )
 
 
 def without_values(name: str) -> Described:
@@ -117,11 +131,3 @@ def looks_like_quantities(texts: list[str], cells: int) -> bool:
 
 def _dated(word: re.Match[str]) -> str:
     return "day or month" if word[0][:3] in DAYS_AND_MONTHS else word[0]
-
-
-def _unit(texts: list[str]) -> str:
-    """The unit of more than half of the texts, or an empty text."""
-    units = Counter(spellings.unit(t) for t in texts)
-    units.pop("", None)
-    unit, count = units.most_common(1)[0] if units else ("", 0)
-    return unit if count > COMMON_UNIT * len(texts) else ""

@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column, Table
-from testbed.data.tables.encode import Frames, Meta, Series, categories, plain
+from testbed.data.tables.cells import Series
+from testbed.data.tables.encode import Frames, Meta
+from testbed.data.tables.one_column import categories, plain
 
 
 def left_out(
@@ -33,7 +35,8 @@ def left_out(
             coded = {role: c.to_numpy(np.float64, na_value=np.nan) for role, c in series.items()}
         else:
             texts = {role: c.map(str, na_action="ignore").astype(object) for role, c in series.items()}
-            column, coded = categories(name, texts, compared=False)
+            encoded_ = categories(name, texts, compared=False)
+            column, coded = encoded_.column, encoded_.values
         columns.append(column)
         for role, array in coded.items():
             values[role].append(array)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +84,7 @@ def _column(told: Described) -> TableColumn:
         gaps=told.gaps,
         coded_gaps=told.coded_gaps,
         doubtful=told.doubtful,
+        notes=list(told.notes),
     )
 
 
@@ -144,6 +145,7 @@ def evaluate(
     secrets: Sequence[str] = (),
     links: Sequence[tuple[Sequence[str], Sequence[str]]] = (),
     kinds: dict[str, str] | None = None,
+    maps: Mapping[str, Mapping[Any, Any]] | None = None,
     data_class: str = "real",
     licence: str = "not stated",
     attacks: int | None = None,
@@ -173,8 +175,10 @@ def evaluate(
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
     checked = {role: encode.checked(frame, role) for role, frame in frames.items()}
     three = checked["original"], checked["synthetic"], checked.get("control")
-    meta = encode.Meta(person, kinds or {})
+    meta = encode.Meta(person, kinds or {}, maps or {})
     encoded = encode.encode(*three, meta)
+    secrets = encoded.named(secrets)
+    links = [(encoded.named(one), encoded.named(other)) for one, other in links]
     decides = policy or policy_.load()
     options = Options(secrets, links, attacks, seed, instrument, decides.min_cell, attack)
     split = Split(encoded.original, encoded.control, None)
@@ -186,7 +190,7 @@ def evaluate(
             progress=progress,
             aside=set_aside.left_out(*three, meta, encoded),
             texts=free_text(*three, meta, encoded),
-            flags=["kind_in_doubt"] if any(d.doubtful for d in encoded.described) else [],
+            flags=sorted({flag for d in encoded.described for flag in d.flags}),
         )
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control

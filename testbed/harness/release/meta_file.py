@@ -20,6 +20,8 @@ class MetaFile:
     link: tuple[Any, ...] = ()
     """Each link is a text `a,b:c,d`, or two lists of names."""
     columns: dict[str, str] | None = None
+    map: dict[str, dict[Any, Any]] | None = None
+    """Values to be replaced in all tables, by column: `smoker: {Yes: 1, No: 0}`."""
     data_class: str | None = None
     licence: str = "not stated"
     name: str | None = None
@@ -50,6 +52,11 @@ class MetaFile:
                 if not all(isinstance(v, str) or (key == "link" and _two_lists(v)) for v in given[key]):
                     raise bad
         columns = given.get("columns") or {}
+        maps = given.get("map") or {}
+        if not isinstance(maps, dict) or not all(isinstance(k, str) and isinstance(v, dict) for k, v in maps.items()):
+            raise bad
+        if any(isinstance(v, dict | list) for own in maps.values() for v in own.values()):
+            raise bad
         one = ("person", "data_class", "licence", "name", "target", "site", "encoding")
         texts = [given[k] for k in one if given.get(k) is not None]
         if not isinstance(columns, dict) or not all(isinstance(v, str) for v in [*texts, *columns, *columns.values()]):

@@ -33,6 +33,7 @@ QUANTITIES = {
     "durations": [f"PT{int(x / 5)}H{int(x) % 60}M" for x in NUMBERS],
     "place": [f"{55 + x / 1000:.5f}, {13 + x / 900:.5f}" for x in NUMBERS],
 }
+UNREAD = [f"{x:.1f} (n={int(x) % 7})" for x in NUMBERS]
 OTHERS = {
     "ICD-10": [f"{RNG.choice(LETTERS)}{RNG.integers(0, 99):02d}.{RNG.integers(0, 9)}" for _ in range(300)],
     "ATC": [f"{RNG.choice(LETTERS)}{RNG.integers(1, 16):02d}AB{RNG.integers(1, 60):02d}" for _ in range(300)],
@@ -62,26 +63,25 @@ def test_kind_unit_and_gaps_are_told() -> None:
             "birth": [d.isoformat() for d in DAYS],
             "sex": RNG.choice(["F", "M"], 300),
             "pressure": QUANTITIES["pressure"],
+            "given": UNREAD,
             "structure": [{"value": round(x, 1), "unit": "mg"} for x in NUMBERS],
         }
     )
     told = encode(frame, frame, frame).described
-    assert [d.kind for d in told] == ["number", "date", "category", "category", "category"]
-    assert [d.unit for d in told] == ["g/L", "", "", "", ""]
-    assert [d.gaps for d in told] == [0.25, 0, 0, 0, 0]
-    assert [d.doubtful for d in told] == [False, False, False, True, True]
-    declared = encode(frame, frame, frame, Meta(None, {"pressure": "categorical"})).described[3]
+    assert [d.name for d in told[3:5]] == ["pressure (1)", "pressure (2)"]
+    assert [d.kind for d in told] == ["number", "date", "category", "number", "number", "category", "number"]
+    assert [d.unit for d in told] == ["g/L", "", "", "", "", "", "mg"]
+    assert [d.gaps for d in told] == [0.25, 0, 0, 0, 0, 0, 0]
+    assert [d.doubtful for d in told] == [False, False, False, False, False, True, False]
+    declared = encode(frame, frame, frame, Meta(None, {"given": "categorical"})).described[5]
     assert declared.declared
     assert not declared.doubtful
 
 
-@pytest.mark.parametrize("name", ["comma and unit", "place"])
-def test_no_pass_survives_a_column_in_doubt(name: str) -> None:
+def test_no_pass_survives_a_column_in_doubt() -> None:
     rng = np.random.default_rng(1)
     tables = [
-        pd.DataFrame(
-            {"x": rng.normal(size=300).round(2), "sex": rng.choice(["F", "M"], 300), "given": QUANTITIES[name]}
-        )
+        pd.DataFrame({"x": rng.normal(size=300).round(2), "sex": rng.choice(["F", "M"], 300), "given": UNREAD})
         for _ in range(3)
     ]
     for table in tables:

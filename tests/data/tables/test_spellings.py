@@ -11,7 +11,8 @@ import pytest
 from testbed.core.errors import InputError
 from testbed.data.tables.encode import Meta, encode
 from testbed.data.tables.files import read_file
-from testbed.data.tables.spellings import category, quantity
+from testbed.data.tables.quantities import parse
+from testbed.data.tables.spellings import category
 
 
 def write(path: Path, text: str) -> Path:
@@ -41,15 +42,18 @@ def test_codes_that_differ_stay_apart() -> None:
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("<0.5", 0.5), ("90+", 90), (" 12 ", 12), ("97 %", 97), ("78 kg", 78), ("≥ 3", 3), ("1e3", 1000)],
+    [("<0.5", 0.5), ("90+", 90), (" 12 ", 12), ("97 %", 97), ("78 kg", 78), ("≥ 3", 3), ("(3.20)", -3.2), ("−3", -3)],
 )
 def test_a_number_at_a_limit_or_with_its_unit_is_a_number(text: str, number: float) -> None:
-    assert quantity(text) == number
+    parsed = parse(text)
+    assert parsed is not None
+    (part,) = parsed.parts
+    assert float(part.numeral) * (-1 if part.negative else 1) == number
 
 
-@pytest.mark.parametrize("text", ["A12", "1.2.3", "okänd", "12-13", "3 of 4", ""])
+@pytest.mark.parametrize("text", ["A12", "1.2.3", "okänd", "070-123 45 67", "10.0.0.1", "3 + 4", "4e8185742103", ""])
 def test_what_only_holds_a_number_is_none(text: str) -> None:
-    assert np.isnan(quantity(text))
+    assert parse(text) is None
 
 
 @pytest.mark.parametrize("odd", ["unknown", "<0.5", ".", "#N/A", "?", "-"])
@@ -67,12 +71,25 @@ def test_one_odd_cell_makes_no_words_of_numbers(tmp_path: Path, odd: str) -> Non
 def test_codes_of_few_values_and_units_that_differ_stay_words() -> None:
     likert = pd.DataFrame({"a": [*"12345" * 20, "unknown"]})
     assert encode(likert, likert).original.columns[0].kind == "categorical"
-    doses = pd.DataFrame({"a": [f"{i} {'mg' if i % 2 else 'g'}" for i in range(60)]})
-    assert encode(doses, doses).original.columns[0].kind == "categorical"
+    beds = pd.DataFrame({"a": [f"{i}{'ABC'[i % 3]}" for i in range(60)]})
+    assert encode(beds, beds).original.columns[0].kind == "categorical"
+    serials = pd.DataFrame({"a": [f"{10 + i % 7}-{100 + 37 * i % 900}" for i in range(60)]})
+    assert encode(serials, serials).original.columns[0].kind == "categorical"
 
 
-def test_words_among_numbers_are_refused_where_they_are_many() -> None:
-    many = pd.DataFrame({"a": [*map(str, range(60)), *["unknown"] * 20]})
+@pytest.mark.parametrize("share", [0.15, 0.25, 0.6])
+def test_few_different_words_among_numbers_are_gaps_whatever_their_share(share: float) -> None:
+    cells = [f"{v:.1f}" for v in np.random.default_rng(0).normal(132, 15, 400)]
+    words = round(share * 400)
+    cells[:words] = [("not done", ".A", "hemolyzed")[i % 3] for i in range(words)]
+    frame = pd.DataFrame({"hb": cells})
+    made = encode(frame, frame).original
+    assert made.columns[0].kind == "numeric"
+    assert np.isnan(made.values[0]).tolist() == [True] * words + [False] * (400 - words)
+
+
+def test_many_different_words_among_declared_numbers_are_refused() -> None:
+    many = pd.DataFrame({"a": [*map(str, range(60)), *(f"unknown {chr(97 + i)}" for i in range(20))]})
     with pytest.raises(InputError, match="TB-DATA-048"):
         encode(many, many, meta=Meta(None, {"a": "numeric"}))
 
