@@ -12,10 +12,13 @@ APART = 0.8
 """Kolmogorov and Smirnov's distance from which on numbers hardly meet."""
 ALIKE = 0.5
 """Original and control must be nearer than this, so that the column is one that people share at all."""
-SCALED, FACTOR = 0.3, 1.5
+SCALED, FACTOR = 0.15, 1.5
 """Above this distance, and with medians so many times apart, numbers are in other units if a factor explains it all."""
 EXPLAINED = 0.08
 """The greatest distance that remains after the factor."""
+CHANCE, USUAL = 2.0, 1.3
+"""Distances of two samples of one distribution, times the root of 1/n + 1/m: hardly ever above the first, and seldom
+above the second."""
 FEWEST = 20
 """The fewest numbers of each table."""
 
@@ -29,15 +32,18 @@ def hardly_meet(values: Mapping[str, Array]) -> bool:
     if len(control) >= FEWEST and distance(original, control) > ALIKE:
         return False
     far = distance(original, released)
-    return far > APART or (far > SCALED and _scaled(original, released))
+    sampling = np.sqrt(1 / len(original) + 1 / len(released))
+    if far <= max(SCALED, CHANCE * sampling):
+        return False
+    return far > APART or _scaled(original, released, max(EXPLAINED, USUAL * sampling))
 
 
-def _scaled(original: Array, released: Array) -> bool:
+def _scaled(original: Array, released: Array, most: float) -> bool:
     """Whether one factor explains the difference: the numbers are the same ones in another unit."""
     one, other = float(np.median(original)), float(np.median(released))
     if one * other <= 0 or 1 / FACTOR < other / one < FACTOR:
         return False
-    return distance(original * (other / one), released) < EXPLAINED
+    return distance(original * (other / one), released) < most
 
 
 def distance(one: Array, other: Array) -> float:

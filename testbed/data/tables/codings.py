@@ -63,7 +63,7 @@ MOSTLY = 0.9
 GAIN = 0.01
 """The smallest gain in that share, for codes without their punctuation."""
 MARKS = re.compile(r"[\W_]+")
-CUT = re.compile(r"(?:[*#?.\-_\s]+|(?<=\d)x+)+$")
+CUT = re.compile(r"(?:[*#?.\-_\s]+|(?<=[\d.\-_])x+)+$")
 """What stands in place of the cut part of a code."""
 Keys = Mapping[str, Mapping[Hashable, int]]
 """The categories of each table (see `spellings.category`), with the number of their cells."""

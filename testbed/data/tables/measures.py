@@ -23,6 +23,7 @@ MOST_WIDTH, FEW_BANDS = 0.8, 12
 CERTAIN = 0.9
 """The smallest share of such texts whose ends ascend, in a column of ranges."""
 CLOCKS = "h"
+CUT_OFF = re.compile(r"\d(?:\*+|x{2,}|#+)$", re.IGNORECASE)
 
 
 def as_numbers(values: Any) -> Any:
@@ -114,6 +115,8 @@ def _signed(part: Part, number: float) -> float:
 
 def read(name: str, texts: Mapping[str, Texts], cells: Counter[str], declared: bool) -> list[Reading] | None:
     """The numbers of a column, or None if it is none of numbers. Raises `InputError` for unclear marks."""
+    if any(map(_shortened, texts.values())):
+        return None
     measures = Measures(texts, cells)
     lists = measures.lists()
     numbers = [t.numbers[~np.isnan(t.numbers)] for t in texts.values() if t.numbers is not None]
@@ -139,6 +142,12 @@ def read(name: str, texts: Mapping[str, Texts], cells: Counter[str], declared: b
     return _listed(
         _quantity(name, texts, cells, measures.plain, {t: measures.parsed[t] for t in single - measures.plain.keys()})
     )
+
+
+def _shortened(own: Texts) -> bool:
+    """Whether nearly all cells end in stars: codes with their end cut off, as 223**, and no flags."""
+    counted = own.counted()
+    return sum(n for t, n in counted.items() if CUT_OFF.search(t)) > CERTAIN * max(1, counted.total())
 
 
 def _listed(reading: Reading | None) -> list[Reading] | None:

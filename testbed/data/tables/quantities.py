@@ -31,9 +31,8 @@ ONE = re.compile(
     re.IGNORECASE,
 )
 FLAG = re.compile(
-    r"^(?:\((?:[HLAN]{1,2}|high|low|[+*!-]{1,3})\)|\[(?:[HLAN]{1,2})\]|\*{1,3}|\+{1,3}|!{1,2}|[↑↓]{1,2}|[†‡#§])$"
-    r"|^(?:HH?|LL?|AA?|N|high|low|abnormal|abn|krit|crit)$",
-    re.IGNORECASE,
+    r"^(?:\((?:[HLAN]{1,2}|(?i:high|low)|[+*!-]{1,3})\)|\[(?:[HLAN]{1,2})\]|\*{1,3}|\+{1,3}|!{1,2}|[↑↓]{1,2}|[†‡#§])$"
+    r"|^(?:HH?|LL?|AA?|N|(?i:high|low|abnormal|abn|krit|crit))$"
 )
 """What laboratories write behind a number: high, low, abnormal."""
 UNIT = re.compile(
