@@ -10,20 +10,14 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
 import pandas as pd
 
-from testbed.core import Array
-from testbed.data.tables import dates, measures, spellings
+from testbed.data.tables import compact_dates, dates, measures, spellings, templates
 from testbed.data.tables.cells import Reading, Series, Texts, suffice, texts_of
 from testbed.data.tables.date_forms import Written, shape
 
 STRONG = 0.2
 """The smallest share of a column's dates that can be nothing but dates; a year alone may be a number."""
-COMPACT = (18000101, 21991231)
-"""The least and greatest date that is written as a number, YYYYMMDD; the time may follow."""
-CERTAIN = 0.99
-"""The smallest share of such numbers that must be dates."""
 COARSE = 0.9
 """The smallest share of released dates that are partial, in a generalised column."""
 
@@ -34,32 +28,21 @@ def read(name: str, series: Mapping[str, Series], declared: str | None) -> list[
     `declared` is the kind that the user gives, or None. Raises `InputError` for marks that can be read in two ways.
     """
     texts = {role: texts_of(values) for role, values in series.items()}
+    if declared != "numeric":
+        texts = {role: compact_dates.in_iso(own) for role, own in texts.items()}
     cells = sum((t.counted() for t in texts.values()), Counter[str]())
     if len(cells) > 1 or any(t.numbers is not None for t in texts.values()):
         for sign in [t for t in cells if spellings.SUPPRESSED.match(t)]:
             del cells[sign]
-    if declared in (None, "date") and (found := _dates(texts, cells, declared is not None)) is not None:
-        return [found]
+    wordy = all(t.numbers is None for t in texts.values())
+    if declared in (None, "date"):
+        found = _dates(texts, cells, declared is not None)
+        if found is not None:
+            return [found]
     if declared == "date" or not cells:
         return None
-    return measures.read(name, texts, cells, declared is not None)
-
-
-def are_compact_dates(values: Array) -> bool:
-    """Whether whole numbers are dates as HL7 and DICOM write them, YYYYMMDD."""
-    known = values[~np.isnan(values)]
-    if not len(known) or not COMPACT[0] <= np.median(known) <= COMPACT[1]:
-        return False
-    day, month = known % 100, known // 100 % 100
-    fits = (known >= COMPACT[0]) & (known <= COMPACT[1]) & (day >= 1) & (day <= 31) & (month >= 1) & (month <= 12)
-    return bool((fits & (known == np.floor(known))).mean() >= CERTAIN and len(np.unique(known)) >= spellings.ENOUGH)
-
-
-def compact_dates(values: Mapping[str, Array]) -> list[Reading] | None:
-    """Numbers of the form YYYYMMDD as dates; None if they are none."""
-    texts = {role: _in_words(Texts((), np.full(len(own), -1), own)) for role, own in values.items()}
-    found = _dates(texts, sum((t.counted() for t in texts.values()), Counter[str]()), False)
-    return None if found is None else [found]
+    several = measures.read(name, texts, cells, declared is not None)
+    return templates.read(texts, cells) if several is None and wordy else several
 
 
 def _dates(texts: Mapping[str, Texts], cells: Counter[str], declared: bool) -> Reading | None:

@@ -12,113 +12,40 @@ ISO_DATE = re.compile(
     r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(?: ?(?:Z|[+-]\d{2}(?::?\d{2})?))?)?$"
 )
 TIME = re.compile(
-    r"(?:^|[\sT,:]+)(\d{1,2})[:h](\d{2})(?::(\d{2})(?:[.,](\d+))?)?\s*(?:([ap])\.?m\.?\b|uhr\b)?"
-    r"\s*(Z|UTC|GMT|CES?T|MES?Z|E[SD]T|[+-]\d{2}(?::?\d{2})?)?$",
+    r"(?:^|[\sT,:]+|\s(?:um|kl\.?|à|at|om|o|ore)\s+)(\d{1,2})(?:[:h]|(?<=kl\. \d\d)\.|\.(?=\d\d\.\d\d))(\d{2})"
+    r"(?:[:.](\d{2})(?:[.,](\d+))?)?\s*(?:([ap])\.?m\.?\b|uhr\b)?"
+    r"\s*(Z|UTC|CES?T|MES?Z|E[SD]T|(?:GMT|UTC)?(?:[+-]\d{2}(?::?\d{2})?)?)$",
     re.IGNORECASE,
 )
+INSIDE = re.compile(r"^(.*?)\s+(\d{1,2}:\d{2}(?::\d{2})?)(?:\s+[A-Z]{3,4})?\s+(\d{4})$")
+"""A time before the year, as in Sat Jan 09 10:11:12 1999."""
+COLONS = re.compile(r"^(\d{4}):(\d{2}):(\d{2})(?=\s|$)")
+"""A date as cameras write it."""
+WEEKDAY = re.compile(r"([^\W\d_]{2,})[.,]{0,2}\s+(?=\d)")
+DOUBT = re.compile(r"^(?:(?:ca|c|circa|um|about|approx)\b\.?|[~\[(?])\s*|\s*[\])?]+$", re.IGNORECASE)
+"""Signs of a date that somebody doubts: ~1965-01, [1965], 1965-01-07?"""
+UNKNOWN_DAY = re.compile(r"(?:XX|\?\?|UNK?|00|--|__)[./-](?=.*\d)", re.IGNORECASE)
 ZONE = re.compile(r"(?<=-\d\d)(?:Z|[+-]\d{2}:\d{2})$")
 """The zone of a date without time, as XML Schema writes it. It moves no day."""
 YEAR_FIRST = re.compile(r"(\d{4})-(\d{1,2}|\?\?|[xX]{2}|UN|UNK|--)(?:-(\d{1,2}|\?\?|[xX]{2}|UN|UNK|--))?$")
 THREE = re.compile(r"(\d{1,4})\s?([./-]|\s)\s?(\d{1,2})\s?\2\s?(\d{1,4})\.?$")
 MONTH_YEAR = re.compile(r"(\d{1,2})\s?[./-]\s?(\d{4})$")
 YEAR_MONTH = re.compile(r"(\d{4})[./](\d{1,2})$")
-QUARTER = re.compile(r"(?:(\d{4})[\s-]?[QT]([1-4])|[QT]([1-4])[\s/-]?(\d{4}))$", re.IGNORECASE)
-WEEK = re.compile(r"(\d{4})-?W(\d{2})(?:-?([1-7]))?$")
+QUARTER = re.compile(
+    r"(?:(\d{4})[\s-]?[QTK]([1-4])|(?:[QTK]|(?=[1-4]\.?\s?[^\W\d]{2}))([1-4])\.?\s?"
+    r"(?:quartal|quarter|trimest(?:re|er)|kvartal\w*|kwarta[lł]|kwartaal)?[\s/-]*(\d{4}))$",
+    re.IGNORECASE,
+)
+WEEK = re.compile(r"(\d{4})[\s-]*W\s?(\d{2})(?:-?([1-7]))?$")
+WEEK_FIRST = re.compile(
+    r"(?:KW|W|week|woche|semaine|sem|uge|vecka|v|uke)\.?\s?(\d{1,2})\s?[/\s.-]\s?(\d{4})$", re.IGNORECASE
+)
 ORDINAL = re.compile(r"(\d{4})-(\d{3})$")
 COMPACT = re.compile(r"(\d{4})(\d{2})(\d{2})(?:T?(\d{2})(\d{2})?(\d{2})?(?:\.\d+)?(Z|[+-]\d{4})?)?$")
 YEAR = re.compile(r"\d{4}$")
 TOKEN = re.compile(r"\d+|[^\W\d_]+")
 FILLERS = frozenset(
     ["de", "del", "den", "der", "le", "the", "of", "st", "nd", "rd", "th", "er", "d", "r", "lo", "el", "г"]
-)
-DAYS_OF_WEEK = frozenset(
-    [
-        "mon",
-        "monday",
-        "tue",
-        "tues",
-        "tuesday",
-        "wed",
-        "wednesday",
-        "thu",
-        "thur",
-        "thurs",
-        "thursday",
-        "fri",
-        "friday",
-        "sat",
-        "saturday",
-        "sun",
-        "sunday",
-        "montag",
-        "dienstag",
-        "mittwoch",
-        "donnerstag",
-        "freitag",
-        "samstag",
-        "sonnabend",
-        "sonntag",
-        "mo",
-        "di",
-        "mi",
-        "do",
-        "fr",
-        "sa",
-        "so",
-        "lundi",
-        "mardi",
-        "mercredi",
-        "jeudi",
-        "vendredi",
-        "samedi",
-        "dimanche",
-        "lun",
-        "mar",
-        "mer",
-        "jeu",
-        "ven",
-        "sam",
-        "dim",
-        "lunes",
-        "martes",
-        "miercoles",
-        "jueves",
-        "viernes",
-        "sabado",
-        "domingo",
-        "mie",
-        "jue",
-        "vie",
-        "sab",
-        "dom",
-        "lunedi",
-        "martedi",
-        "mercoledi",
-        "giovedi",
-        "venerdi",
-        "sabato",
-        "domenica",
-        "maandag",
-        "dinsdag",
-        "woensdag",
-        "donderdag",
-        "vrijdag",
-        "zaterdag",
-        "zondag",
-        "mandag",
-        "tirsdag",
-        "onsdag",
-        "torsdag",
-        "fredag",
-        "lordag",
-        "sondag",
-        "lör",
-        "sön",
-        "tis",
-        "ons",
-        "tor",
-        "fre",
-    ]
 )
 EARLIEST, LATEST = 1800, 2199
 """The years that a text without a whole ISO date may name."""
@@ -151,8 +78,26 @@ def shape(text: str) -> Written | None:
     text = text.translate(SIGNS).strip()
     if compact := _compact(text):
         return compact
+    text = COLONS.sub(r"\1-\2-\3", text)
+    if inside := INSIDE.match(text):
+        text = f"{inside[1]} {inside[3]} {inside[2]}"
     time, text = _time(text)
-    return _date(ZONE.sub("", text), time)
+    if (day := WEEKDAY.match(text)) and months.plainly(day[1]) in months.days_of_the_week():
+        month = months.plainly(day[1]) in months.every_word()  # mar is Tuesday and March
+        text = text if month and "." not in text[day.end() :] else text[day.end() :]
+    text = ZONE.sub("", text)
+    return _date(text, time) or _doubted(text)
+
+
+def _doubted(text: str) -> Written | None:
+    """A date with signs of doubt, or without its day (XX/01/1965) or month (--/--/1965)."""
+    plain = DOUBT.sub("", text)
+    if plain != text and not YEAR.match(plain):
+        return _date(plain, 0.0)
+    known = UNKNOWN_DAY.sub("", text, count=2)
+    if known == text:
+        return None
+    return Written(int(known)) if YEAR.match(known) else _date(known, 0.0)
 
 
 def _time(text: str) -> tuple[float, str]:
@@ -197,7 +142,7 @@ def _date(text: str, time: float) -> Written | None:
         if (month or 1) > 12 or int(match[1]) == 0:
             return None
         return Written(int(match[1]), month, day if month else None, time if day else 0.0)
-    if match := THREE.match(text):
+    if (match := THREE.match(text)) and match[1] != "00":
         lengths = len(match[1]), len(match[4])
         if lengths in ((4, 1), (4, 2), (1, 4), (2, 4), (2, 2), (1, 2)) and not (
             match[2].isspace() and 4 not in lengths
@@ -211,6 +156,8 @@ def _date(text: str, time: float) -> Written | None:
         return Written(int(match[1] or match[4]), quarter=int(match[2] or match[3]))
     if (match := WEEK.match(text)) and EARLIEST <= int(match[1]) <= LATEST:
         return Written(int(match[1]), week=int(match[2]), weekday=int(match[3]) if match[3] else None)
+    if (match := WEEK_FIRST.match(text)) and EARLIEST <= int(match[2]) <= LATEST:
+        return Written(int(match[2]), week=int(match[1]))
     if (match := ORDINAL.match(text)) and EARLIEST <= int(match[1]) <= LATEST and 0 < int(match[2]) <= 366:
         return Written(int(match[1]), ordinal=int(match[2]))
     if YEAR.match(text) and EARLIEST <= int(text) <= LATEST:
@@ -233,9 +180,9 @@ def _worded(text: str, time: float) -> Written | None:
     plain = [months.plainly(w) for w in words]
     named = [w for w, own in zip(words, plain, strict=True) if own in months.every_word() and own not in FILLERS]
     if len(named) > 1:  # Saturday or March: the word that is no day of the week
-        named = [w for w in named if months.plainly(w) not in DAYS_OF_WEEK] or named[1:]
+        named = [w for w in named if months.plainly(w) not in months.days_of_the_week()] or named[1:]
     rest = [own for w, own in zip(words, plain, strict=True) if w not in named]
-    if len(named) != 1 or any(w not in FILLERS and w not in DAYS_OF_WEEK for w in rest):
+    if len(named) != 1 or any(w not in FILLERS and w not in months.days_of_the_week() for w in rest):
         return None
     if not 1 <= len(numbers) <= 2 or any(len(n) not in (1, 2, 4) for n in numbers):
         return None

@@ -21,7 +21,11 @@ from testbed.data.tables.date_forms import ISO_DATE, Written, shape
 ORDERS = ("dmy", "mdy", "ymd")
 LAST_SHORT_YEAR = 2029
 """The latest year that two digits can mean: 29 is 2029, 30 is 1930."""
-CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?\s*(?:([ap])\.?m\.?|h|uhr)?$", re.IGNORECASE)
+CLOCK = re.compile(
+    r"(?:T|(?:kl|um|at)\.?\s+)?([01]?\d|2[0-3]):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?\s*(?:([ap])\.?m\.?|h|uhr)?$",
+    re.IGNORECASE,
+)
+SPOKEN = re.compile(r"^kl\.?\s*(\d{1,2})[.:](\d{2})$", re.IGNORECASE)
 NOON = 12
 NEVER = 9999
 """The year that databases write for 'no end'."""
@@ -190,7 +194,7 @@ def hours(values: Any) -> Any:
 
 def clock(text: str) -> float | None:
     """The hours of a time of day (18:30, 6:30 PM, 06:30:00), or None for other text."""
-    match = CLOCK.match(text.strip())
+    match = CLOCK.match(SPOKEN.sub(r"\1:\2", text.strip()))
     if not match:
         return None
     hour = int(match[1])

@@ -16,8 +16,8 @@ from testbed.data.tables import apart, spellings
 DIGITS = re.compile(r"\d+")
 CODED = re.compile(r"([a-z]{1,4})\d[\w.\-]*$")
 """A code that begins with letters, such as I21.9 or C09AA05."""
-NUMBERED = re.compile(r"([a-z]{1,4})[-_ ]?\d+$")
-"""A code of letters and a number, such as W12 for a ward."""
+NUMBERED = re.compile(r"([a-z]{1,4})[-_ ]?\d+$|([a-z])\d\d\.\d{1,2}$|\d{1,4}[-_ ]?([a-z])$")
+"""A code of letters and a number, such as W12 for a ward, I21.9 for a diagnosis or 12A for a room."""
 WORD = re.compile(r"[^\W\d_]{2,}")
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
@@ -103,15 +103,15 @@ def _texts(cells: Mapping[str, Any]) -> list[str]:
     return sorted(texts)
 
 
-def looks_like_quantities(texts: list[str], cells: int) -> bool:
+def looks_like_quantities(texts: list[str], cells: int, many: int | None = None) -> bool:
     """Whether a category's distinct texts are probably numbers, dates or measurements in a spelling that was not read.
 
-    There must be many texts, most with digits, in few forms. `cells` is the number of cells in which they stand. Codes
-    (with different prefixes, or with one prefix and recurring), free text and identifiers without a fixed form are not
-    quantities.
+    There must be many texts (more than `many`, or 50), most with digits, in few forms. `cells` is the number of cells
+    in which they stand. Codes (with different prefixes, or with one prefix and recurring), free text and identifiers
+    without a fixed form are not quantities.
     """
     texts = sorted({str(spellings.category(t)) for t in texts})
-    if len(texts) <= MANY:
+    if len(texts) <= (MANY if many is None else many):
         return False
     with_digits = [t for t in texts if DIGITS.search(t)]
     if len(with_digits) <= MOST * len(texts):
@@ -119,7 +119,7 @@ def looks_like_quantities(texts: list[str], cells: int) -> bool:
     prefixes = [found[1] for t in with_digits if (found := CODED.match(t)) and found[1] not in DAYS_AND_MONTHS]
     if len(prefixes) > COVERED * len(with_digits) and len(set(prefixes)) >= PREFIXES:
         return False
-    numbered = [found[1] for t in with_digits if (found := NUMBERED.match(t))]
+    numbered = [found[1] or found[2] or found[3] for t in with_digits if (found := NUMBERED.match(t))]
     recurs = len(texts) <= cells / RECURS
     if recurs and len(numbered) > COVERED * len(with_digits) and not set(numbered) & (CURRENCIES | DAYS_AND_MONTHS):
         return False

@@ -12,10 +12,12 @@ ISO = re.compile(
     r"(?:T(?:([\d.,]+)H)?(?:([\d.,]+)M)?(?:([\d.,]+)S)?)?$"
 )
 CLOCK = re.compile(
-    r"([-+])?(?:(\d+)\s*(?:[^\W\d_]{1,6})?[.,]?\s+)?(\d{1,4}):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?"
+    r"([-+])?(?:(\d+)\s*(?:[^\W\d_]{1,6})?[.,]?\s+)?(\d{1,3}):([0-5]\d)(?::([0-5]\d(?:[.,]\d+)?))?"
     r"\s*(?:h|hrs?|hours?|std\.?|stunden|tim|timmar|hh:mm)?$",
     re.IGNORECASE,
 )
+MINUTES = re.compile(r"(\d{1,3}):([0-5]\d(?:[.,]\d+)?)\s*(?:min|m|mm:ss)?$")
+"""Minutes and seconds, with decimals or the unit to tell them from hours."""
 FRENCH = re.compile(r"(\d{1,3})\s?h\s?([0-5]\d)$", re.IGNORECASE)
 """Hours and minutes as 2h35."""
 DICOM = re.compile(r"(\d{3})([DWMY])$")
@@ -42,6 +44,8 @@ def duration(text: str) -> tuple[float, str] | None:
         hours = 24.0 * int(match[2] or 0) + int(match[3]) + int(match[4]) / 60
         hours += float((match[5] or "0").replace(",", ".")) / 3600
         return (-1 if match[1] == "-" else 1) * hours, "h"
+    if match := MINUTES.match(text):
+        return int(match[1]) + float(match[2].replace(",", ".")) / 60, "min"
     if match := FRENCH.match(text):
         return int(match[1]) + int(match[2]) / 60, "h"
     return _worded(text)

@@ -14,6 +14,7 @@ from testbed.data.tables import bands, dates, durations, numerals, quantities, s
 from testbed.data.tables.agreed_units import units_of
 from testbed.data.tables.cells import FEW_WORDS, Reading, Texts, suffice
 from testbed.data.tables.quantities import Parsed, Part
+from testbed.data.tables.units import CURRENCIES
 
 EXPONENT = re.compile(r"[eE][-+]?\d{4,}")
 SAMPLE = 1000
@@ -144,6 +145,11 @@ def read(name: str, texts: Mapping[str, Texts], cells: Counter[str], declared: b
     )
 
 
+def _cents(part: Part) -> str:
+    """The decimal sign of an amount of money: a mark before three digits is one between thousands."""
+    return "," if "." in part.numeral else "."
+
+
 def _shortened(own: Texts) -> bool:
     """Whether nearly all cells end in stars: codes with their end cut off, as 223**, and no flags."""
     counted = own.counted()
@@ -162,6 +168,7 @@ def _quantity(
     if agreed is None:
         return None
     everywhere = numerals.consensus(part.numeral for p in parsed.values() for part in p.parts)
+    money = agreed.unit in CURRENCIES.values()
     known: dict[str, dict[str, float]] = {}
     ends: dict[str, dict[str, tuple[float, float]]] = {}
     for role, own in texts.items():
@@ -171,7 +178,8 @@ def _quantity(
         ends[role] = {}
         for text, said_ in mine.items():
             try:
-                numbers = [_signed(p, numerals.value(p.numeral, decimal)) for p in said_.parts]
+                marks = [decimal or (_cents(p) if money else "") for p in said_.parts]
+                numbers = [_signed(p, numerals.value(p.numeral, m)) for p, m in zip(said_.parts, marks, strict=True)]
             except numerals.AmbiguousError:
                 raise numerals.ambiguous(name, role) from None
             numbers = [agreed.converted(n, p.unit) for n, p in zip(numbers, said_.parts, strict=True)]

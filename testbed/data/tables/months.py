@@ -6,7 +6,7 @@ import functools
 import unicodedata
 from collections.abc import Iterable
 
-from babel.dates import get_month_names
+from babel.dates import get_day_names, get_month_names
 
 from testbed.data.tables.units import LANGUAGES
 
@@ -63,3 +63,14 @@ def numbers(words: Iterable[str]) -> dict[str, int] | None:
             return None
         found[word] = meant.pop()
     return found
+
+
+@functools.cache
+def days_of_the_week() -> frozenset[str]:
+    """The words for days of the week in all languages."""
+    found = set[str]()
+    for language in LANGUAGES:
+        for context in ("format", "stand-alone"):
+            for width in ("wide", "abbreviated", "short"):
+                found |= {plainly(name) for name in get_day_names(width, context, language).values()}
+    return frozenset({*found, "tues", "thur", "thurs", "sonnabend", "weds"})

@@ -11,12 +11,12 @@ SIGNS = str.maketrans(
     {"−": "-", "–": "-", "—": "-", "’": "'", "٫": ".", **dict.fromkeys("\u00a0\u202f\u2009\u2007", " ")}
 )
 """Signs that are written in several ways: minus and dashes, apostrophes, blanks that break no line."""
-NUMERAL = r"(?:\d{1,3}(?:[ ']\d{3})+(?!\d)|\d+|(?=[.,]\d))(?:[.,]\d+)*(?:[eE][-+]?\d{1,3}(?!\w))?"
+NUMERAL = r"(?:\d{1,3}(?:[ '_]\d{3})+(?!\d)|\d+|(?=[.,]\d))(?:[.,]\d+)*(?:[eE][-+]?\d{1,3}(?!\w))?"
 """A run of digits with marks; `decimal_sign` tells whether it is a number."""
 PLAIN = re.compile(r"\d*([.,])\d+$|\d+$")
 GROUPED = re.compile(r"\d{1,3}(?:(\.)\d{3}(?:\.\d{3})*(?:,\d+)?|(,)(?:\d{3}(?:,\d{3})*|(?:\d{2},)+\d{3})(?:\.\d+)?)$")
 """Groups of three digits, or as in India groups of two before the last three."""
-THOUSANDS = 3
+GROUP = re.compile("[ '_]")
 
 
 class AmbiguousError(Exception):
@@ -35,9 +35,10 @@ def ambiguous(name: str, role: str) -> Exception:
 
 def decimal_sign(numeral: str) -> str:
     """The decimal sign that a numeral must have: "." or ",", both if either fits, empty if it is no number."""
-    body = re.split("[eE]", numeral)[0]
-    grouped = " " in body or "'" in body
-    body = body.replace(" ", "").replace("'", "")
+    body, *power = re.split("[eE]", numeral)
+    plain = GROUP.sub("", body)
+    grouped = plain != body or bool(power)
+    body = plain
     plain, groups = PLAIN.match(body), GROUPED.match(body)
     if plain and not plain[1]:
         return ".,"
@@ -73,5 +74,5 @@ def value(numeral: str, decimal: str) -> float:
             raise AmbiguousError
         own = decimal or "."
     own = "." if own == ".," else own
-    text = numeral.replace(" ", "").replace("'", "").replace("," if own == "." else ".", "")
+    text = GROUP.sub("", numeral).replace("," if own == "." else ".", "")
     return float(text.replace(",", "."))

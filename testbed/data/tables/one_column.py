@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from testbed.core import Array, Column
-from testbed.data.tables import codings, columns, dates, spellings
+from testbed.data.tables import codings, columns, compact_dates, dates, spellings
 from testbed.data.tables.cells import Reading, Series, factored, texts_of
 from testbed.data.tables.refusals import refuse
 
@@ -79,8 +79,9 @@ def _found(name: str, series: dict[str, Series], dtypes: Mapping[str, Dtype], ki
         values = {role: np.full(len(series[role]), np.nan) if n is None else n for role, n in numbers.items()}
         if kind is None and any(map(_beyond_floats, series.values())):
             return None
-        compact = kind != "numeric" and columns.are_compact_dates(np.concatenate(list(values.values())))
-        return columns.compact_dates(values) if compact else None if kind == "date" else [Reading(values)]
+        if kind != "numeric" and (found := compact_dates.read(values)) is not None:
+            return [found]
+        return None if kind == "date" else [Reading(values)]
     if "other" in kinds or (kind is None and any(map(_beyond_floats, series.values()))):
         return None
     return columns.read(name, series, kind)

@@ -21,8 +21,8 @@ BELOW = re.compile(r"<|=<|≤|less|under|below|up to|bis|unter|at most|max|upp t
 ABOVE = re.compile(r">|≥|more|over|above|über|mindestens|from|at least|min|från|ab ", re.IGNORECASE)
 LESS = re.compile(r"less|under|below|younger|jünger|weniger|moins|yngre", re.IGNORECASE)
 BEFORE = (
-    r"(?:US\$|R\$|[€$£¥₺₴]|kr\.?(?=\d)"
-    r"|(?:EUR|USD|GBP|CHF|SEK|DKK|NOK|PLN|CZK|HUF|RON|JPY|CAD|AUD|SFr|Fr|kr|zł|Kč)\b\.?)"
+    r"(?:US\$|R\$|[€$£¥₺₴₹]|kr\.?(?=\d)"
+    r"|(?:EUR|USD|GBP|CHF|SEK|DKK|NOK|PLN|CZK|HUF|RON|JPY|CAD|AUD|SFr|Fr|kr|zł|Kč|Rs)\b\.?)"
 )
 """Currencies that stand before their number."""
 ONE = re.compile(
@@ -36,8 +36,8 @@ FLAG = re.compile(
 )
 """What laboratories write behind a number: high, low, abnormal."""
 UNIT = re.compile(
-    r"(?:[x×*·]?\s?10\s?(?:(?:\*\*?|\^|[eE])\s?-?\d{1,2}|[⁰¹²³⁴-⁹⁻]+|(?:3|6|9|12)(?=/))(?=[\s/]|$)|(?=/?[^\W\d_]|[%‰°\"'\[{(]|/\[))"
-    r"(?:[^\W\d_]|[²³%‰°\"\[\]{}'()]|(?<=[^\W\d_\]\"])\^?-?[1-4](?!\d)|/1\.73\s?m\^?[2²]|/\d{1,4}(?=\s?[^\W\d_])"
+    r"(?:(?:log10|lg)\s|[x×*·]?\s?10\s?(?:(?:\*\*?|\^|[eE])\s?-?\d{1,2}|[⁰¹²³⁴-⁹⁻]+|(?:3|6|9|12)(?=/))(?=[\s/]|$)|(?=/?[^\W\d_]|[%‰°\"'\[{(]|/\[))"
+    r"(?:[^\W\d_]|[²³⁻¹_%‰°\"\[\]{}'()]|(?<=[^\W\d_\]\"])\^?-?[1-4](?!\d)|/\{?1[.,]73[\s_]?m\^?[2²]\}?|/\d{1,4}(?=\s?[^\W\d_])"
     r"|[/.*^:·-](?=[^\W\d_]|[%\[{°(]|$)|\s(?=[^\W\d_]|[/(]))*\.?$"
 )
 OPEN_END = re.compile(
@@ -46,6 +46,11 @@ OPEN_END = re.compile(
     re.IGNORECASE,
 )
 """An end without limit, as in 90 and over."""
+AHEAD = re.compile(r"^(?:[*!↑↓]+\s*|(?:HH?|LL?)\s+)(?=[-+<>]?\d)")
+"""A flag in front of its number."""
+REFERENCE = re.compile(r"\s*[(\[](?:ref|norm|range|nv|rr|cut)[^)\]]*[)\]]$", re.IGNORECASE)
+"""A reference range behind a number."""
+ACCOUNTED = re.compile(rf"\(\s*((?:{BEFORE})?\s*{NUMERAL})\s*\)$", re.IGNORECASE)
 LONGEST, WORDS = 24, 3
 """The most letters and words of a unit."""
 WORD_RANGE = re.compile(
@@ -90,11 +95,12 @@ class Parsed(NamedTuple):
 
 def parse(text: str) -> Parsed | None:
     """What the cell says, or None for anything but numbers."""
-    text = text.translate(SIGNS).strip().strip('"').strip()
+    text = text.translate(SIGNS).strip().removeprefix("=").strip('" ').removeprefix("'")
+    text = REFERENCE.sub("", AHEAD.sub("", text))
     if not text or not any(map(str.isdigit, text)):
         return None
-    if (inner := re.fullmatch(rf"\(\s*({NUMERAL})\s*\)", text)) is not None:  # as accountants write negative numbers
-        return Parsed("one", (Part(inner[1], True, ""),))
+    if (inner := ACCOUNTED.match(text)) and (one := _one(inner[1])):  # as accountants write negative numbers
+        return Parsed("one", (one._replace(negative=True),))
     if one := _one(text):
         return Parsed("one", (one,), _open_end(text))
     return _interval(text) or _range(text) or _list(text)
@@ -115,6 +121,8 @@ def _one(text: str) -> Part | None:
     if not match or not decimal_sign(match["numeral"]):
         return None
     rest, negative = match["rest"].strip(), "-" in (match["sign"] or "", match["inner"] or "")
+    if rest in (",-", ".-", ":-"):  # no cents
+        rest = ""
     if rest == "-":
         rest, negative = "", True
     unit = unit_of(rest)

@@ -97,6 +97,9 @@ CURRENCIES = {
     "sfr": "chf",
     "lei": "ron",
     "₺": "try",
+    "₹": "inr",
+    "rs": "inr",
+    "rs.": "inr",
     "₴": "uah",
     "r$": "brl",
     **{c: c for c in ("eur", "usd", "gbp", "jpy", "chf", "sek", "nok", "dkk", "isk", "pln", "czk", "huf", "ron")},
@@ -145,6 +148,7 @@ def plainly(unit: str) -> str:
     text = text.strip("()") if text.startswith("(") else text
     text = re.sub(r"^[x*×·]? ?10 ?(?:\*\*?|\^|e|(?=[⁰¹²³⁴-⁹⁻]|(?:3|6|9|12)/))", "10^", text).translate(SUPERSCRIPTS)
     text = re.sub(r"\s*(?:/|\bper\b|\bpro\b)\s*", "/", text)
+    text = re.sub(r"/\{?1[.,]73[\s_]?m\^?2\}?", "/1.73m2", text)
     text = re.sub(r"^mcg\b", "ug", text).replace("/mcl", "/ul").replace("/mm3", "/ul").replace("/cmm", "/ul")
     text = re.sub(r"mm ?\[?hg\]?", "mmhg", text).replace("ccm", "ml")
     words = times()

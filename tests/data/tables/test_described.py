@@ -33,7 +33,7 @@ QUANTITIES = {
     "durations": [f"PT{int(x / 5)}H{int(x) % 60}M" for x in NUMBERS],
     "place": [f"{55 + x / 1000:.5f}, {13 + x / 900:.5f}" for x in NUMBERS],
 }
-UNREAD = [f"{x:.1f} (n={int(x) % 7})" for x in NUMBERS]
+UNREAD = [f"{int(x)}-{int(997 * x) % 1000}" for x in NUMBERS]
 OTHERS = {
     "ICD-10": [f"{RNG.choice(LETTERS)}{RNG.integers(0, 99):02d}.{RNG.integers(0, 9)}" for _ in range(300)],
     "ATC": [f"{RNG.choice(LETTERS)}{RNG.integers(1, 16):02d}AB{RNG.integers(1, 60):02d}" for _ in range(300)],

@@ -117,7 +117,18 @@ SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "range of one tenth": ("weight", lambda v: f"{v - 0.05:.2f}-{v + 0.05:.2f}"),
     "range in words": ("pressure", lambda v: f"{v - 2:.0f} to {v + 2:.0f}"),
     "half-open range": ("pressure", lambda v: f"[{v - 2:.0f}, {v + 2:.0f}["),
+    "flag in front": ("weight", lambda v: f"{'*' if v > 80 else ''}{v:.1f}"),
+    "arrow in front": ("weight", lambda v: f"{'↑' if v > 80 else ''}{v:.1f}"),
+    "reference range behind": ("weight", lambda v: f"{v:.1f} mmol/l (ref 3.5-5.0)"),
+    "formula of a spreadsheet": ("weight", lambda v: f'="{v:.1f}"'),
+    "apostrophe of a spreadsheet": ("weight", lambda v: f"'{v:.1f}"),
+    "yen without decimals": ("pressure", lambda v: f"¥{v:,.0f}"),
+    "crowns without cents": ("pressure", lambda v: f"{v:,.0f}:-".replace(",", ".")),
+    "underscores": ("cost", lambda v: f"{v:_.2f}"),
+    "negative unit powers": ("weight", lambda v: f"{v:.1f} mg·l⁻¹"),
+    "log copies": ("creatinine", lambda v: f"{v:.2f} log10 copies/mL"),
     "exponent": ("cost", lambda v: f"{v:.10e}"),
+    "exponent with comma": ("cost", lambda v: f"{v:.10e}".replace(".", ",")),
     "quantity as a structure": ("weight", lambda v: {"value": v, "unit": "kg"}),
     "decimal comma with words": ("weight", lambda v: f"{v:.1f}".replace(".", ",")),
     # Durations.
@@ -149,6 +160,20 @@ SPELLINGS: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "Polish words": ("birth", spoken(MONTHS["pl"], "{d} {m} {y}")),
     "Spanish words": ("birth", spoken(MONTHS["es"], "{d} de {m} de {y}")),
     "Finnish words": ("birth", spoken(MONTHS["fi"])),
+    "German day of the week": (
+        "birth",
+        dated(lambda t: f"{('Mo', 'Di', 'Mi', 'Do', 'Fr', 'Sa', 'So')[t.weekday()]}, {t:%d.%m.%Y}"),
+    ),
+    "program log": ("birth", dated("%a %b %d 00:00:00 CET %Y")),
+    "camera": ("birth", dated("%Y:%m:%d")),
+    "German time": ("birth", dated("%d.%m.%Y um 00:00 Uhr")),
+    "Oracle TIMESTAMP": ("birth", dated(lambda t: t.strftime("%d-%b-%y 12.00.00.000000 AM").upper())),
+    "HL7 with zone": ("birth", dated("%Y%m%d010000+0100")),
+    "six digits": ("birth", dated("%y%m%d")),
+    "day first in eight digits": ("birth", dated("%d%m%Y")),
+    "month first in eight digits": ("birth", dated("%m%d%Y")),
+    "doubted": ("birth", dated("%Y-%m-%d?")),
+    "ordinals": ("birth", dated(lambda t: f"{t.day}{'st' if t.day == 1 else 'th'} of {t:%B %Y}")),
     "ISO week and day": ("birth", dated("%G-W%V-%u")),
     "day of the year": ("birth", dated("%Y-%j")),
     "dates in Parquet": ("birth", lambda day: (EPOCH + datetime.timedelta(day)).date()),
@@ -231,3 +256,44 @@ def test_several_numbers_in_a_cell_are_several_columns(name: str) -> None:
     for table, frame in zip(tables(read), TABLES, strict=True):
         assert numbers(table, "bp (1)") == pytest.approx(frame["pressure"].to_numpy())
         assert numbers(table, "bp (2)") - 100 * (name == "ratio") == pytest.approx(frame["lower"].to_numpy())
+
+
+LETTERS = list("ABCDEFGHIJKLMNOPRSTUVZ")
+
+
+def codes(n: int = 400) -> dict[str, list[str]]:
+    """What looks like numbers and is none."""
+    rng = np.random.default_rng(5)
+    one, two, three = rng.choice(LETTERS, n), rng.integers(10, 99, n), rng.integers(0, 9, n)
+    return {
+        "ICD-10": [f"{a}{b}.{c}" for a, b, c in zip(one, two, three, strict=True)],
+        "ICD-10 of one chapter": [f"I{b}.{c % 3}" for b, c in zip(two, three, strict=True)],
+        "wards": [f"W{b}" for b in two],
+        "rooms": [f"{b}{a}" for a, b in zip(rng.choice(list("ABC"), n), two, strict=True)],
+        "record numbers": [f"MRN-{b:08d}" for b in rng.integers(0, 10**8, n)],
+        "subjects": [f"{a:02d}-{b:03d}" for a, b in zip(rng.integers(1, 20, n), rng.integers(1, 200, n), strict=True)],
+        "serials": [f"{b}-{c:03d}" for b, c in zip(two, rng.integers(100, 999, n), strict=True)],
+        "telephone": [f"070-{c:03d} {b} {b}" for b, c in zip(two, rng.integers(0, 999, n), strict=True)],
+        "social security": [f"{c:03d}-{b}-{c:04d}" for b, c in zip(two, rng.integers(100, 999, n), strict=True)],
+        "addresses": [
+            f"{a}straße {b}" for a, b in zip(rng.choice(["Garten", "Haupt", "Bahnhof"], n), two, strict=True)
+        ],
+        "addresses on the internet": [f"10.{b}.{c}.{b}" for b, c in zip(two, three, strict=True)],
+        "object identifiers": [f"1.2.840.{b * 1000 + c}.{c}" for b, c in zip(two, three, strict=True)],
+        "stages": [f"T{b % 5}N{c % 4}M{c % 2}" for b, c in zip(two, three, strict=True)],
+        "postcodes of Britain": [f"{a}{c} {c}{a}B" for a, c in zip(one, three, strict=True)],
+        "laboratory codes": [f"{b * 431}-{c}" for b, c in zip(two, three, strict=True)],
+        "dipsticks": [("neg", "+", "++", "1+", "2+")[c % 5] for c in three],
+        "notes": [
+            f"Seen on day {b} with pressure {c} and sent home in good state" for b, c in zip(two, three, strict=True)
+        ],
+    }
+
+
+CODES = codes()
+
+
+@pytest.mark.parametrize("name", CODES)
+def test_codes_stay_categories(name: str) -> None:
+    frame = pd.DataFrame({"code": CODES[name]})
+    assert [c.kind for c in encode(frame, frame).original.columns] == ["categorical"]
