@@ -47,6 +47,9 @@ def read(name: str, series: Mapping[str, Series], declared: str | None) -> list[
 
 def _dates(texts: Mapping[str, Texts], cells: Counter[str], declared: bool) -> Reading | None:
     """The column as dates, or None if it is none of dates. Numbers beside dates are years, or dates in digits alone."""
+    if cells and (exact := dates.iso_days(list(cells))) is not None and all(t.numbers is None for t in texts.values()):
+        whole = dict(zip(cells, exact.tolist(), strict=True))
+        return Reading({role: dates.without_end(own.values(whole)) for role, own in texts.items()}, True)
     forms = _forms(cells)
     if not forms:
         return None

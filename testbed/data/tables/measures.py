@@ -24,6 +24,8 @@ MOST_WIDTH, FEW_BANDS = 0.8, 12
 CERTAIN = 0.9
 """The smallest share of such texts whose ends ascend, in a column of ranges."""
 CLOCKS = "h"
+LIKE_DURATION = re.compile(r":|\d\s*[^\W\d_][^\d]*\d|^\s*[-+]?[Pp]|^\d{3}[DWMY]$|\d[hH]$")
+"""Texts that may be durations: several numbers with letters between, or P, or a colon."""
 CUT_OFF = re.compile(r"\d(?:\*+|x{2,}|#+)$", re.IGNORECASE)
 
 
@@ -101,7 +103,7 @@ def said(text: str) -> Parsed | None:
     """What a text says as number, time of day or duration."""
     if (hours := dates.clock(text)) is not None:
         return _counted(hours, CLOCKS)
-    if len(text) > 2 and (":" in text or any(map(str.isalpha, text))) and (found := durations.duration(text)):
+    if LIKE_DURATION.search(text) and (found := durations.duration(text)):
         return _counted(*found)
     return quantities.parse(text)
 
@@ -183,7 +185,7 @@ def _quantity(
             except numerals.AmbiguousError:
                 raise numerals.ambiguous(name, role) from None
             numbers = [agreed.converted(n, p.unit) for n, p in zip(numbers, said_.parts, strict=True)]
-            known[role][text] = float(np.mean(numbers))
+            known[role][text] = sum(numbers) / len(numbers)
             ends[role][text] = bands.ends(said_, numbers)
     moved = bands.coarsened(texts, known, ends, parsed)
     values = {role: own.values(known[role]) for role, own in texts.items()} if moved is None else moved

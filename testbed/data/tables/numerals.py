@@ -16,6 +16,8 @@ NUMERAL = r"(?:\d{1,3}(?:[ '_]\d{3})+(?!\d)|\d+|(?=[.,]\d))(?:[.,]\d+)*(?:[eE][-
 PLAIN = re.compile(r"\d*([.,])\d+$|\d+$")
 GROUPED = re.compile(r"\d{1,3}(?:(\.)\d{3}(?:\.\d{3})*(?:,\d+)?|(,)(?:\d{3}(?:,\d{3})*|(?:\d{2},)+\d{3})(?:\.\d+)?)$")
 """Groups of three digits, or as in India groups of two before the last three."""
+SAMPLE = 2000
+"""Numerals that are looked at first."""
 GROUP = re.compile("[ '_]")
 
 
@@ -35,10 +37,12 @@ def ambiguous(name: str, role: str) -> Exception:
 
 def decimal_sign(numeral: str) -> str:
     """The decimal sign that a numeral must have: "." or ",", both if either fits, empty if it is no number."""
-    body, *power = re.split("[eE]", numeral)
-    plain = GROUP.sub("", body)
-    grouped = plain != body or bool(power)
-    body = plain
+    if numeral.isdecimal():
+        return ".,"
+    body, *power = re.split("[eE]", numeral) if "e" in numeral or "E" in numeral else (numeral,)
+    ungrouped = GROUP.sub("", body)
+    grouped = ungrouped != body or bool(power)
+    body = ungrouped
     plain, groups = PLAIN.match(body), GROUPED.match(body)
     if plain and not plain[1]:
         return ".,"
@@ -56,9 +60,13 @@ def consensus(numerals: Iterable[str]) -> str:
 
     Where both signs occur, the more frequent one is returned.
     """
-    signs = [decimal_sign(n) for n in numerals]
-    points, commas = signs.count("."), signs.count(",")
-    return "" if not points and not commas else "." if points >= commas else ","
+    every = [n for n in numerals if not n.isdecimal()]
+    for some in (every[:: 1 + len(every) // SAMPLE], every):
+        signs = [decimal_sign(n) for n in some]
+        points, commas = signs.count("."), signs.count(",")
+        if points or commas:
+            return "." if points >= commas else ","
+    return ""
 
 
 def value(numeral: str, decimal: str) -> float:

@@ -19,6 +19,8 @@ from testbed.data.tables.cells import Reading, Series, factored, texts_of
 from testbed.data.tables.refusals import refuse
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
+LONG = 17
+"""The fewest digits of a whole number that floats do not hold exactly."""
 Dtype = Literal["numeric", "date", "text", "other"]
 KIND = {"numeric": "numeric", "date": "date", "text": "categorical", "other": "categorical"}
 
@@ -40,8 +42,9 @@ def encode_column(name: str, series: dict[str, Series], kind: str | None) -> lis
     A column must have values in the original and the release. Raises `InputError` where the tables hold values of
     different kinds.
     """
-    for role, values in series.items():
-        if role != "control" and values.isna().all():
+    dtypes: dict[str, Dtype] = {role: found for role, values in series.items() if (found := _dtype(values)) is not None}
+    for role in series:
+        if role != "control" and role not in dtypes:
             raise refuse(
                 45,
                 f"Column {name!r} of the {role} table has no value at all.",
@@ -50,8 +53,9 @@ def encode_column(name: str, series: dict[str, Series], kind: str | None) -> lis
             )
     if kind == "categorical":
         return [categories(name, series)]
-    series = {role: _written_dates(values) for role, values in series.items()} if _mixed_dates(series) else series
-    dtypes: dict[str, Dtype] = {role: _dtype(values) for role, values in series.items() if values.notna().any()}
+    if "date" in dtypes.values() and set(dtypes.values()) != {"date"}:
+        series = {r: _written_dates(values) if dtypes.get(r) == "date" else values for r, values in series.items()}
+        dtypes = {role: "text" if dtype == "date" else dtype for role, dtype in dtypes.items()}
     found = _found(name, series, dtypes, kind)
     if found is not None:
         return [_finite(name, encoded) for encoded in _as_columns(name, found)]
@@ -124,14 +128,17 @@ def _not_of_kind(name: str, kind: str) -> Exception:
     )
 
 
-def _dtype(values: Series) -> Dtype:
+def _dtype(values: Series) -> Dtype | None:
+    """The type of a column's cells, or None if it has no values."""
+    known = values.dropna()
+    if not len(known):
+        return None
     if pd.api.types.is_bool_dtype(values):
         return "other"
     if pd.api.types.is_numeric_dtype(values):
         return "numeric"
     if pd.api.types.is_datetime64_any_dtype(values):
         return "date"
-    known = values.dropna()
     if pd.api.types.infer_dtype(known, skipna=True) == "string":
         return "text"
     if known.map(lambda v: hasattr(v, "isoformat")).all():
@@ -140,22 +147,15 @@ def _dtype(values: Series) -> Dtype:
     return "text" if plainly else "other"
 
 
-def _mixed_dates(series: Mapping[str, Series]) -> bool:
-    """Whether some tables hold dates and others text."""
-    dtypes = {_dtype(values) for values in series.values() if values.notna().any()}
-    return "date" in dtypes and len(dtypes) > 1
-
-
 def _written_dates(values: Series) -> Series:
-    """Dates as text by ISO 8601; other columns unchanged."""
-    if not values.notna().any() or _dtype(values) != "date":
-        return values
+    """Dates as text by ISO 8601."""
     return values.astype(object).map(lambda v: v.isoformat(), na_action="ignore").where(values.notna(), None)
 
 
 def _share_categories(series: Mapping[str, Series]) -> bool:
     """Whether most released cells can be found in the original as text, perhaps in another coding."""
-    keys = _keys({role: _factored(values) for role, values in series.items()})
+    texts = {role: _factored(values) for role, values in series.items()}
+    keys = _keys(texts, {t: spellings.category(t) for _, different in texts.values() for t in different})
     recoded, _ = codings.meeting(keys)
     return bool(recoded) or codings.known(keys) >= codings.UNKNOWN
 
@@ -165,7 +165,9 @@ def _beyond_floats(values: Series) -> bool:
     if pd.api.types.is_integer_dtype(values):
         known = values.dropna()
         return bool(((known > 2**53) | (known < -(2**53))).any())
-    return values.dtype == object and bool(values.map(lambda v: isinstance(v, str) and bool(CODE.match(v))).any())
+    if values.dtype != object:
+        return False
+    return any(isinstance(v, str) and len(v) >= LONG and CODE.match(v) for v in values.unique())
 
 
 def plain(values: Series) -> Series:
@@ -214,7 +216,7 @@ def _factored(values: Series) -> Factored:
     return index, different
 
 
-def _keys(texts: Mapping[str, Factored]) -> dict[str, Counter[Any]]:
+def _keys(texts: Mapping[str, Factored], spelling: Mapping[str, Hashable]) -> dict[str, Counter[Any]]:
     """The categories of each table, with the number of their cells."""
     found: dict[str, Counter[Any]] = {}
     for role, (index, different) in texts.items():
@@ -222,7 +224,7 @@ def _keys(texts: Mapping[str, Factored]) -> dict[str, Counter[Any]]:
         found[role] = Counter()
         for text, n in zip(different, counts.tolist(), strict=True):
             if n:
-                found[role][spellings.category(text)] += n
+                found[role][spelling[text]] += n
     return found
 
 
@@ -234,11 +236,12 @@ def categories(name: str, series: dict[str, Series], compared: bool = True) -> E
     unless half or more of the released values are distinct.
     """
     texts = {role: _factored(values) for role, values in series.items()}
-    keys = _keys(texts)
+    spelling = {t: spellings.category(t) for _, different in texts.values() for t in different}
+    keys = _keys(texts, spelling)
     recoded, told = codings.meeting(keys) if compared else ({}, "")
 
     def key(role: str, text: str) -> Hashable:
-        own = spellings.category(text)
+        own = spelling[text]
         return recoded.get(role, {}).get(own, own)
 
     spelt: dict[str, dict[Any, str]] = {role: {} for role in series}

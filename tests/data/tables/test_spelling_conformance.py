@@ -12,6 +12,7 @@ import pytest
 
 from testbed.core import Table
 from testbed.data.tables.encode import Frames, encode
+from testbed.harness.release.evaluate import evaluate
 
 EPOCH = datetime.datetime(1970, 1, 1)
 MONTHS = {
@@ -297,3 +298,31 @@ CODES = codes()
 def test_codes_stay_categories(name: str) -> None:
     frame = pd.DataFrame({"code": CODES[name]})
     assert [c.kind for c in encode(frame, frame).original.columns] == ["categorical"]
+
+
+COMBINED = {
+    "German": ["German groups", "comma and unit", "mg/dL without blank", "German words", "hours and minutes"],
+    "English": ["dollars in front", "unit without blank", "unit and flag", "American with clock", "mercury"],
+    "UCUM and HL7": ["comma and blank groups", "UCUM cells", "HL7 with time", "half-open range", "French hours"],
+    "statistics": ["exponent with comma", "zeros in front", "SAS", "flags behind", "yen without decimals"],
+    "FHIR": ["quantity as a structure", "FHIR with zone", "flags in brackets", "currency code", "range in words"],
+}
+SIZE = 300
+
+
+@pytest.mark.parametrize("name", [n if n == "German" else pytest.param(n, marks=pytest.mark.slow) for n in COMBINED])
+def test_moved_people_fail_and_fresh_people_do_not_in_every_spelling(name: str) -> None:
+    """The same verdict and the same numbers as in plain numbers."""
+    original, control, fresh = people(SIZE, 11), people(SIZE, 12), people(SIZE, 13)
+    frames = [original, moved(original, 14), control, fresh]
+    for one in COMBINED[name]:
+        column, write = SPELLINGS[one]
+        frames = [spelt(frame, column, write) for frame in frames]
+    for released, verdicts in ((1, {"fail"}), (3, {"pass", "review"})):
+        result = evaluate(frames[0], frames[released], frames[2], attacks=150, data_class="public").result
+        assert result.decision.verdict in verdicts
+        linked = next(f for f in result.findings if f.primary and f.risk == "linkability")
+        assert (linked.excess.value > 0.5) == (released == 1)  # type: ignore[union-attr]
+        assert not any(
+            {"kind_in_doubt", "units_differ", "numbers_apart"} & set(f.validity.flags) for f in result.findings
+        )
