@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from testbed.core.errors import InputError
+from testbed.data.datasets.load import load_table
 from testbed.data.tables.apart import hardly_meet
 from testbed.data.tables.encode import Frames, Meta, encode
 from testbed.harness.release.evaluate import evaluate
@@ -245,3 +246,13 @@ def test_a_secret_and_a_link_may_name_a_column_of_pairs() -> None:
     ]
     done = evaluate(*tables, attacks=60, data_class="public", secrets=["bp"], links=[(["bp"], ["x", "y"])])
     assert {"bp (1)", "bp (2)"} <= {c.name for c in done.result.subject.table}
+
+
+@pytest.mark.parametrize("name", ["breast-cancer", "framingham", "heart", "pbc2", "support2", "thyroid"])
+def test_bundled_tables_raise_no_flag_and_nothing_is_done_to_them(name: str) -> None:
+    frame = load_table(name)
+    frame = frame.sample(min(len(frame), 1500), random_state=0)
+    parts = [frame.iloc[i::3].reset_index(drop=True) for i in range(3)]
+    told = encode(parts[0], parts[1], parts[2]).described
+    assert [d.name for d in told] == frame.columns.tolist()
+    assert not [d.name for d in told if d.flags or d.notes]
