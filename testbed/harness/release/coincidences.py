@@ -13,7 +13,8 @@ import pandas as pd
 
 from testbed.core import Array, Table
 from testbed.core.tables.rows import numbered, row_keys
-from testbed.harness.release.copies import alike, naming
+from testbed.harness.release.copies import naming
+from testbed.harness.release.grids import alike
 
 ALLOWED = 0.01
 """If fewer coincidences than this are expected in the whole release, a single one is not believed to be chance."""
@@ -25,7 +26,7 @@ SEEN = 3
 
 def improbable(release: Table, members: Table, controls: Table | None) -> tuple[int, int]:
     """Numbers of members and of controls whose row is in the release and would hardly be anybody else's by chance."""
-    release, members, controls = alike(release, members, controls)[0]
+    release, members, controls = alike(release, members, controls)
     tables = [members] if controls is None else [members, controls]
     kept = tuple(c.name for c in members.columns if c.name not in naming(tables))
     if not kept:

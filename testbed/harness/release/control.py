@@ -8,7 +8,8 @@ from testbed.core import Array, Table
 from testbed.core.tables.rows import numbered
 from testbed.findings.statistics.intervals import scipy_stats
 from testbed.findings.validity import FEW_GUESSES
-from testbed.harness.release.copies import alike, naming
+from testbed.harness.release.copies import naming
+from testbed.harness.release.grids import alike
 
 SHIFT_P, OVERLAP_P = 0.01, 0.001
 """Levels below which a shift, or an overlap, is flagged."""
@@ -58,10 +59,10 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
     """One-sided p-value that equal rows are found across the two groups more often than within them.
 
     In a table with few categories, different people share rows within and across groups alike. People who are in both
-    groups share rows across groups only. Numbers are compared at the coarser precision of the two groups, and columns
+    groups share rows across groups only. Numbers are compared on the coarser grid of the two groups, and columns
     that only name the rows are left out.
     """
-    controls, members, _ = alike(controls, members, None)[0]
+    controls, members, _ = alike(controls, members, None)
     names = naming([members, controls])
     kept = tuple(c.name for c in members.columns if c.name not in names)
     if kept:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import stats as scipy_stats
 from testbed.core import Array, Table
 from testbed.core.tables.rows import numbered
 from testbed.findings import statistics
+from testbed.harness.release.grids import decimals, spellings
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,6 @@ DISTINCT_ROWS = 20
 """Rows that a table needs for `whole_table` (distinct ones), and for a column to name its rows."""
 NEARLY_ALL = 0.95
 """Share of distinct values from which a column names its rows and describes nobody."""
-MOST_DECIMALS = 8
-"""Decimals up to which numbers are compared as written."""
 WORDS = 3
 """Median number of words from which a column is free text."""
 
@@ -51,18 +50,18 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     exchangeable, so the number of members among the unique people reproduced is hypergeometric. The test is exact for
     any group sizes.
 
-    Numbers are compared at the coarser precision of release and people. So a row is still a copy if its numbers were
-    stored in 32 bits, rounded, cut off, or have noise in decimals that the original does not have. Some columns only
+    Numbers are compared on the coarser grid of release and people. So a row is still a copy if its numbers were stored
+    in 32 bits, rounded, put into bands, or have noise in decimals that the original does not have. Some columns only
     name their rows (record numbers, pseudonyms): rows are compared with and without them, and columns of free text
     alone as well. The smallest p-value of all comparisons counts, multiplied by their number.
     """
-    spelt = alike(release, members, controls)
     tables = [members] if controls is None else [members, controls]
     every, names = tuple(c.name for c in members.columns), naming(tables)
     kept = tuple(name for name in every if name not in names)
-    rows = [_compared(*those, columns=asked) for asked in dict.fromkeys((every, kept or every)) for those in spelt]
+    asked = list(dict.fromkeys((every, kept or every)))
+    rows = [_compared(*those, columns=c) for those in spellings(release, members, controls) for c in asked]
     texts = _free_text(members, names) if len(every) > 1 else []
-    found = rows + [replace(_compared(*spelt[0], columns=(name,)), text=name) for name in texts]
+    found = rows + [replace(_compared(release, members, controls, columns=(name,)), text=name) for name in texts]
     best = min(found, key=lambda c: (c.p_value, -c.members_reproduced))
     return replace(best, p_value=min(1.0, len(found) * best.p_value), whole_table=any(c.whole_table for c in rows))
 
@@ -122,44 +121,6 @@ def _people_in(table: Table) -> int:
     return len(np.unique(table.persons))
 
 
-def alike(release: Table, members: Table, controls: Table | None) -> list[tuple[Table, Table, Table | None]]:
-    """The tables with all numbers at the coarser precision of release and people.
-
-    A list of one or two versions: numbers rounded to that precision, and, if this differs, people's numbers cut off.
-    """
-    tables = [release, members, *([] if controls is None else [controls])]
-    values = [list(t.values) for t in tables]
-    cut: dict[int, list[Array]] = {}
-    for j, column in enumerate(release.columns):
-        if column.kind != "numeric":
-            continue
-        released, people = values[0][j], [own[j] for own in values[1:]]
-        decimals = [_decimals([released]), _decimals(people)]
-        if decimals[0] == decimals[1] and decimals[0] <= MOST_DECIMALS:
-            continue
-        coarser = min(decimals)
-        if coarser <= MOST_DECIMALS:
-            if decimals[0] < decimals[1]:
-                cut[j] = [_cut_off(own, coarser, np.floor if column.date else np.trunc) for own in people]
-            for own in values:
-                own[j] = np.round(own[j], coarser)
-        elif _in_32_bits([released]) != _in_32_bits(people):
-            for own in values:
-                own[j] = own[j].astype(np.float32).astype(np.float64)
-    spelt = [values]
-    if any(not np.array_equal(new, values[1 + i][j], True) for j, own in cut.items() for i, new in enumerate(own)):
-        people = [[cut[j][i] if j in cut else v for j, v in enumerate(own)] for i, own in enumerate(values[1:])]
-        spelt.append([values[0], *people])
-    made = [[replace(t, values=tuple(own)) for t, own in zip(tables, those, strict=True)] for those in spelt]
-    return [(m[0], m[1], None if controls is None else m[2]) for m in made]
-
-
-def _cut_off(values: Array, decimals: int, how: Callable[[Array], Array]) -> Array:
-    """Values cut off after so many decimals. A float's rounding error in the seventh further decimal is ignored."""
-    scale = 10.0**decimals
-    return np.round(how(np.round(values * scale, 6)) / scale, decimals)
-
-
 def _free_text(people: Table, names: set[str]) -> list[str]:
     """The columns of free text, among those that name their rows: half of the values have three words or more."""
     return [
@@ -172,28 +133,12 @@ def _free_text(people: Table, names: set[str]) -> list[str]:
     ]
 
 
-def _decimals(values: Sequence[Array]) -> int:
-    """The number of decimals needed to write all these numbers, or `MOST_DECIMALS` + 1 if more are needed."""
-    decimals = 0
-    for own in values:
-        known = own[np.isfinite(own)]
-        for part in (known[:1000], known):  # the first thousand settle most columns quickly
-            while decimals <= MOST_DECIMALS and (np.round(part, decimals) != part).any():
-                decimals += 1
-    return decimals
-
-
-def _in_32_bits(values: Sequence[Array]) -> bool:
-    with np.errstate(over="ignore"):
-        return all(bool((v.astype(np.float32) == v)[np.isfinite(v)].all()) for v in values)
-
-
 def naming(tables: Sequence[Table]) -> set[str]:
     """Columns of text or whole numbers that differ in nearly all rows of each table."""
     found: set[str] = set()
     for j, column in enumerate(tables[0].columns):
         values = [t.values[j] for t in tables]
-        if column.date or (column.kind == "numeric" and _decimals(values) > 0):
+        if column.date or (column.kind == "numeric" and decimals(np.concatenate(values)) > 0):
             continue
         if all(len(v) >= DISTINCT_ROWS and len(np.unique(v)) >= NEARLY_ALL * len(v) for v in values):
             found.add(column.name)

@@ -25,6 +25,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Validity
 from testbed.findings.statistics import Interval
 from testbed.harness.release.coincidences import ALLOWED, chance_of_agreement, persons_apart
+from testbed.harness.release.grids import alike
 from testbed.harness.release.setting import Setting
 
 NEAR_P, SUSPECT_P, EXTREME_P = 0.001, 0.01, 1e-4
@@ -86,7 +87,12 @@ class Search:
 
 
 def near_copies(release: Table, members: Table, controls: Table, seed: int) -> NearCopies:
-    """The near-copy rule's test. A person with several rows counts once. Ties are settled by the rows' values."""
+    """The near-copy rule's test. A person with several rows counts once. Ties are settled by the rows' values.
+
+    Numbers are compared on the coarser grid of release and people.
+    """
+    release, members, others = alike(release, members, controls)
+    controls = controls if others is None else others
     pool, person = _together(members, controls)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True

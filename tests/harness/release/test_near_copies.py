@@ -114,15 +114,15 @@ def test_more_people_give_more_power() -> None:
 
 
 def test_the_people_with_the_highest_scores_are_counted_by_hand() -> None:
-    """Twenty people on a line at 0, 10, ..., 190, of whom the first ten are members; a released row at each + 1."""
+    """Twenty people on a line at 0, 10, ..., 190, of whom the first ten are members; a released row by each."""
     place = np.arange(20) * 10.0
     frame = pd.DataFrame({"x": place, "y": place})
-    release = frame.head(10) + 1
+    release = frame.head(10) + np.resize([[1], [2]], (10, 1))
     found = asked(frame.head(10), pd.concat([release] * 3, ignore_index=True), frame.tail(10))
     # Ten people have a score, all of them members: one of C(20, 10) divisions of twenty people.
     assert (found.asked, found.members) == (10, 10)
     assert found.p_value == pytest.approx(1 / 184756)
-    found = asked(frame.head(10), frame.iloc[:9] + 1, frame.tail(10))
+    found = asked(frame.head(10), release.head(9), frame.tail(10))
     assert (found.asked, found.p_value) == (0, 1.0)  # fewer than ten people have a score
 
 
