@@ -27,6 +27,8 @@ SAMPLED = 20_000
 """Most distinct values in which a step is searched for."""
 EXACT = 1e15
 """Larger whole numbers are not exact, and no step is searched for among them."""
+HALF = 0.5
+"""The least share of the cells expected at an end, and beyond it, that an end holds at which a column was cut."""
 SURELY = 1.95
 """Two samples of one distribution are further apart than this in one of a thousand draws, in units of the sampling."""
 LAST_COMMON_DAY = 28
@@ -181,12 +183,12 @@ def _apart(own: Array, counts: Array, real: Array, real_counts: Array) -> float:
 def _grid(own: Cells, other: Cells, date: bool, bands: bool) -> Grid | None:
     """The coarsest grid of a column's values that the other table's values are surprisingly often not on.
 
-    Values beyond the column's ends count only if no such grid is found: then the ends were cut.
+    Values beyond the column's ends count only if no such grid is found: then the ends may have been cut.
     """
     found = list(_candidates(own, date, bands))
-    low, high = float(own.values[0]), float(own.values[-1])
+    low, high = _cut_ends(own, other)
     for cut in (False, True):
-        values = other.values if cut else np.clip(other.values, low, high)
+        values = other.values if cut else np.clip(other.values, own.values[0], own.values[-1])
         for whole in found:
             grid = replace(whole, low=low, high=high) if cut else whole
             on = np.abs(grid.rounded(values) - values) <= 1e-9 * np.maximum(1, np.abs(values))
@@ -194,6 +196,15 @@ def _grid(own: Cells, other: Cells, date: bool, bands: bool) -> Grid | None:
             if own.number * -np.log(max(share, 1e-300)) > SURPRISE:
                 return grid
     return None
+
+
+def _cut_ends(own: Cells, other: Cells) -> tuple[float, float]:
+    """The ends at which a column was cut: they have about as many cells as the other table has there and beyond."""
+    beyond = [(other.values <= own.values[0]) @ other.counts, (other.values >= own.values[-1]) @ other.counts]
+    cut = [
+        n >= HALF * own.number * b / other.number for n, b in zip((own.counts[0], own.counts[-1]), beyond, strict=True)
+    ]
+    return float(own.values[0]) if cut[0] else -np.inf, float(own.values[-1]) if cut[1] else np.inf
 
 
 def _candidates(own: Cells, date: bool, bands: bool) -> Iterator[Grid]:
