@@ -21,6 +21,12 @@ EQUAL, AT_MOST, AT_LEAST, MISSING = 0, 1, 2, 3
 _OPS = {"eq": EQUAL, "le": AT_MOST, "ge": AT_LEAST, "missing": MISSING}
 
 
+def person_numbers(persons: Array) -> Array:
+    """The number (n,) of each row's person, from 0, in the order of their first rows. It does not depend on names."""
+    _, first, person = np.unique(persons, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[person]
+
+
 def people_with(values: Array, persons: Array) -> tuple[Array, Array]:
     """The distinct values, and the number of people who have each."""
     _, first = np.unique(persons, return_index=True)
@@ -60,8 +66,7 @@ class Index:
             order[j] = np.argsort(values[j], kind="stable")
             ranked[j] = values[j][order[j]]
             known[j] = n - np.isnan(values[j]).sum()
-        person = np.unique(table.persons, return_inverse=True)[1].reshape(-1)
-        return Index(values, order, ranked, known, person)
+        return Index(values, order, ranked, known, person_numbers(table.persons))
 
     @property
     def several(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from testbed.core import Array, Table
+from testbed.core.tables.index import person_numbers
 from testbed.core.tables.rows import numbered
 from testbed.findings.statistics.intervals import scipy_stats
 from testbed.findings.validity import FEW_GUESSES
@@ -69,7 +70,7 @@ def overlap_p(members: Table, controls: Table, rng: np.random.Generator, permuta
         members, controls = members.select(kept), controls.select(kept)
     value = np.concatenate(numbered(members, controls))
     is_member = np.arange(len(value)) < len(members)
-    _, person = np.unique(np.concatenate([members.persons, controls.persons]), return_inverse=True)
+    person = person_numbers(np.concatenate([members.persons, controls.persons]))
     if person.max() < len(person) - 1:  # a person who has a row several times has it once
         once = np.unique(np.stack([value, person, is_member], 1), axis=0, return_index=True)[1]
         value, is_member = value[once], is_member[once]
@@ -100,7 +101,7 @@ def shift_p(members: Table, controls: Table, rng: np.random.Generator, permutati
     """
     sampled = [t.take(np.sort(rng.permutation(len(t))[: SHIFT_SAMPLE // 2])) for t in (members, controls)]
     features = _features(sampled[0], sampled[1])
-    persons = np.unique(np.concatenate([t.persons for t in sampled]), return_inverse=True)[1]
+    persons = person_numbers(np.concatenate([t.persons for t in sampled]))
     sums = np.zeros((persons.max() + 1, features.shape[1]))
     np.add.at(sums, persons, features)
     rows = np.bincount(persons)

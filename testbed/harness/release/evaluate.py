@@ -21,10 +21,9 @@ from testbed.data.tables.free_text import free_text
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
-from testbed.harness.release import evaluations, utility
+from testbed.harness.release import evaluations, membership, utility
 from testbed.harness.release.column_names import no_link
 from testbed.harness.release.examine import examine
-from testbed.harness.release.membership import can_decide
 from testbed.harness.release.setting import RECIPIENT, Options
 
 NOT_TESTED = [
@@ -115,9 +114,8 @@ def _told(options: Options, person: str | None, control: bool) -> dict[str, Any]
 
 
 def membership_decides(control: pd.DataFrame, person: str | None) -> bool:
-    """Does this control hold people enough for membership to be one of the risks that decide? Half are a reference."""
-    people = len(control) if person is None else int(control[person].nunique())
-    return can_decide(people // 2)
+    """Does this control hold people enough for membership to be one of the risks that decide?"""
+    return membership.decides(len(control) if person is None else int(control[person].nunique()))
 
 
 def parse_link(text: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from testbed.core import Column, Evidence, Release, Split, Table
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
+from testbed.core.tables.rows import in_order
 from testbed.data.tables.encode import Frames
 from testbed.data.tables.free_text import FreeText
 from testbed.findings.measures import flagged
@@ -67,6 +68,9 @@ def examine(
     secrets, links = options.secrets, options.links
     check_instrument(options.instrument)
     _check_names([*secrets, *(n for pair in links for side in pair for n in side)], members.columns)
+    # The order of a file's rows must change nothing, and random draws take rows by their place.
+    members, controls = in_order(members), None if controls is None else in_order(controls)
+    release = Release(in_order(release.table))
     wanted, seed, least = options.attacks, options.seed, options.min_cell
     setting = Setting(members, controls, release, wanted, seed, progress, least, aside, options.attack, texts)
     judged = singling_out.singling_out(setting)

@@ -9,6 +9,7 @@ import numpy as np
 from testbed import judge
 from testbed.core import Cell, Evidence, Records, Scores, Table, Unavailable
 from testbed.core.randomness import keyed_rng
+from testbed.core.tables.index import person_numbers
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.harness.cells import Ask, Judged, planned, run, unmeasured
@@ -18,9 +19,13 @@ DECIDING_FPR = 0.01
 """The first attack decides if there are enough controls to measure this false-positive rate. Else it informs."""
 
 
-def can_decide(others: int) -> bool:
-    """Are there enough controls, besides the attacker's reference, to measure the deciding false-positive rate?"""
-    return others * DECIDING_FPR >= statistics.RESOLVABLE_FALSE_POSITIVES
+def decides(people: int) -> bool:
+    """Is a control of so many people enough for membership to be one of the risks that decide?
+
+    One half is the attacker's reference. The other half must resolve the deciding false-positive rate. Each of these
+    people is asked about, by one row or more.
+    """
+    return min(people // 2, TARGETS) * DECIDING_FPR >= statistics.RESOLVABLE_FALSE_POSITIVES
 
 
 def membership(setting: Setting) -> list[Judged]:
@@ -32,12 +37,12 @@ def membership(setting: Setting) -> list[Judged]:
     attacks = setting.attacks(Scores)
     if not attacks:
         return []
-    if setting.controls is None or len(set(setting.controls.persons.tolist())) < 4:
+    people = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
+    if setting.controls is None or people < 4:
         why = Unavailable("no_control", "a control of four or more people: one half of it is the attacker's reference")
         return [unmeasured(planned(attacks[0].name), why)]
     reference, asked = _halves(setting.controls, keyed_rng(setting.seed, "reference"))
     targets = Targets.draw(setting.members, asked, TARGETS, keyed_rng(setting.seed, "membership"))
-    deciding = can_decide(len(np.unique(targets.table.persons[~targets.used])))
     question = Records(targets.table)
     asks: dict[Cell, Ask] = {
         "true": Ask(setting.release, question, reference),
@@ -50,7 +55,7 @@ def membership(setting: Setting) -> list[Judged]:
     results: list[Judged] = []
     for number, attack in enumerate(attacks):
         setting.progress(f"membership: {attack.name}")
-        plan = planned(attack.name, primary=bool(deciding and number == 0 and setting.attack is None))
+        plan = planned(attack.name, primary=decides(people) and number == 0 and setting.attack is None)
         one = run(plan, asks, judged, setting.seed, RECIPIENT)
         if number == 0 and one.evidence is not None:
             one = replace(one, also=(findings_.area_under_curve(plan.area(), one.evidence),))
@@ -60,6 +65,7 @@ def membership(setting: Setting) -> list[Judged]:
 
 def _halves(controls: Table, rng: np.random.Generator) -> tuple[Table, Table]:
     """The control's rows in two parts, by person: the attacker's reference, and the people asked about."""
-    names = np.unique(controls.persons)
-    mine = np.isin(controls.persons, rng.permutation(names)[: len(names) // 2])
-    return controls.take(np.flatnonzero(mine)), controls.take(np.flatnonzero(~mine))
+    person = person_numbers(controls.persons)
+    people = int(person.max()) + 1
+    asked = np.isin(person, rng.permutation(people)[: people // 2])
+    return controls.take(np.flatnonzero(~asked)), controls.take(np.flatnonzero(asked))

@@ -11,6 +11,7 @@ from testbed.attacks.registry import Attack, fitting
 from testbed.core import Array, Claim, Evidence, Release, Table, Threat
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.randomness import keyed_rng
+from testbed.core.tables.index import person_numbers
 from testbed.data.tables.encode import Frames
 from testbed.data.tables.free_text import FreeText
 from testbed.findings.validity import MANY_GUESSES
@@ -30,7 +31,8 @@ class Options:
     """How a release is examined.
 
     `secrets` default to every column, `links` to one split of all columns in two; the first link is the primary one.
-    `attacks` bounds the guesses of each attack; by default 2,000 people a group and 6,000 predicates.
+    `attacks` bounds the guesses of each attack; by default 2,000 people a group and 6,000 predicates. It never changes
+    which attack decides.
     `instrument="anonymeter"` adds that package's own figures, which inform. Groups of fewer than `min_cell` people are
     not shown. `attack` names one attack to run alone; nothing then decides.
     """
@@ -53,10 +55,11 @@ class Targets:
 
     @staticmethod
     def draw(members: Table, controls: Table | None, wanted: int, rng: np.random.Generator) -> Targets:
+        """At most `wanted` rows of each group: first one row of each person, then further rows of them."""
         parts = [(members, True)] + ([] if controls is None else [(controls, False)])
         tables, used = [], []
         for table, is_member in parts:
-            rows = rng.permutation(len(table))[:wanted]
+            rows = _rows_of_people(table, wanted, rng)
             tables.append(table.take(rows))
             used.append(np.full(len(rows), is_member))
         pooled = Table(
@@ -72,9 +75,9 @@ class Targets:
         """Half of the people of each group (n,) bool; all rows of a person fall on one side."""
         chosen = np.zeros(len(self.used), dtype=bool)
         for group in (self.used, ~self.used):
-            names = np.unique(self.table.persons[group])
-            mine = rng.permutation(names)[: len(names) // 2]
-            chosen[group] = np.isin(self.table.persons[group], mine)
+            person = person_numbers(self.table.persons[group])
+            people = int(person.max(initial=-1)) + 1
+            chosen[group] = np.isin(person, rng.permutation(people)[: people // 2])
         return chosen
 
     def members(self) -> Targets:
@@ -88,6 +91,20 @@ class Targets:
         leaked = evidence.view == "positive"
         item = np.where(leaked, used[np.minimum(evidence.item, len(used) - 1)] if len(used) else 0, evidence.item)
         return evidence.where(people[item])
+
+
+def _rows_of_people(table: Table, wanted: int, rng: np.random.Generator) -> Array:
+    """Rows of people who are drawn before their rows are: each person counts alike, however many rows they have."""
+    person = person_numbers(table.persons)
+    drawn = np.isin(person, rng.permutation(int(person.max(initial=-1)) + 1)[:wanted])
+    rows = rng.permutation(len(table))
+    rows = rows[drawn[rows]]
+    # The rows of one person follow each other, and each gets its place among them: 0, 1, ...
+    together = rows[np.argsort(person[rows], kind="stable")]
+    starts = np.r_[True, np.diff(person[together]) != 0]
+    place = np.empty(len(table), np.int64)
+    place[together] = np.arange(len(together)) - np.flatnonzero(starts)[np.cumsum(starts) - 1]
+    return rows[np.argsort(place[rows], kind="stable")][:wanted]
 
 
 @dataclass(frozen=True, slots=True)

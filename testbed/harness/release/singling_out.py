@@ -13,13 +13,15 @@ from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan, numbered
 from testbed.findings.schema import Unmeasured
 from testbed.harness.cells import Judged, planned
-from testbed.harness.release.setting import RECIPIENT, Setting
+from testbed.harness.release.setting import PREDICATES, RECIPIENT, Setting
 
 MARGIN = "half-way to the next released value"
 
 
 def singling_out(setting: Setting) -> list[Judged]:
-    """Findings of both attacks. The univariate one decides if it forms enough predicates, else the multivariate one.
+    """Findings of both attacks. The univariate one decides if the release gives it enough predicates, else the other.
+
+    How many predicates are asked for does not matter for that.
 
     The multivariate attack with a margin only informs. It sees through noise that was added to everybody, but finds
     fewer people who are copied unchanged.
@@ -32,12 +34,11 @@ def singling_out(setting: Setting) -> list[Judged]:
             plan = planned(attack.name, unit="predicate", params=params, target=MARGIN if margin else None)
             plan = replace(plan, rule=numbered(plan.rule, 1)) if margin else plan
             claims.append((plan, attack, _described(setting, attack, params)))
+    decides = 0 if claims and _many(setting, claims[0][1], claims[0][2][0]) else 1
     # The indices are made when the attacks have freed theirs: for 1,000,000 rows each takes 400 MB.
     members = Index.of(setting.members)
     controls = None if setting.controls is None else Index.of(setting.controls)
     made = [(plan, *_judged(setting, attack, claim, members, controls)) for plan, attack, claim in claims]
-    enough = max(findings_.FEW_GUESSES, findings_.enough_formed(setting.predicates))
-    decides = 0 if not made or made[0][1].performed >= enough else 1
     judged: list[Judged] = []
     for number, (plan, evidence, design) in enumerate(made):
         plan = replace(plan, primary=setting.attack is None and number == decides)
@@ -48,6 +49,15 @@ def singling_out(setting: Setting) -> list[Judged]:
         finding = findings_.rates(plan, evidence, paired=controls is not None, design=design)
         judged.append(Judged(plan, finding, evidence))
     return judged
+
+
+def _many(setting: Setting, attack: Attack, claim: Predicates) -> bool:
+    """Whether the attack would form enough predicates on the release, had it been asked for the usual number."""
+    enough = int(findings_.enough_formed(PREDICATES))
+    if setting.predicates < enough:
+        question = Fields(setting.release.table.columns, enough)
+        claim = attack.run(setting.release, question, None, setting.seed, RECIPIENT)
+    return len(claim.conjunctions) >= enough
 
 
 def _described(setting: Setting, attack: Attack, params: dict[str, float]) -> list[Predicates]:

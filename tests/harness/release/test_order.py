@@ -10,6 +10,7 @@ import pytest
 
 from testbed.core import Release, Split
 from testbed.core.errors import InputError
+from testbed.data import dataset, load_table
 from testbed.data.tables.encode import Meta, encode
 from testbed.data.tables.linked import read_folders
 from testbed.findings.replicates import over_runs
@@ -17,7 +18,9 @@ from testbed.findings.schema import Estimate, Finding
 from testbed.harness.release.control import overlap_p
 from testbed.harness.release.evaluate import evaluate, membership_decides
 from testbed.harness.release.examine import examine
-from testbed.harness.release.setting import Options
+from testbed.harness.release.membership import decides, membership
+from testbed.harness.release.setting import Options, Setting, Targets
+from testbed.harness.release.singling_out import singling_out
 from tests.conftest import Thirds, thirds
 
 
@@ -56,6 +59,72 @@ def test_rows_that_agree_in_what_is_known_are_no_matter_of_the_files_order(asked
     assert len(set(values)) == 1
 
 
+def visits(people: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    """Three visits of each person, of whom the diagnosis stays."""
+    rng = np.random.default_rng(len(prefix))
+    made = people.assign(pid=[f"{prefix}{i}" for i in range(len(people))]).loc[lambda t: t.index.repeat(3)]
+    return made.assign(lab=rng.normal(size=len(made)).round(2)).reset_index(drop=True)
+
+
+@pytest.mark.parametrize("person", [None, "pid"])
+def test_the_order_of_rows_in_any_file_moves_no_finding(person: str | None) -> None:
+    leaking = pd.concat([generalised(1, 250).head(20), generalised(3, 230)], ignore_index=True)
+    tables = [generalised(1, 250), leaking, generalised(2, 250)]
+    if person:
+        tables = [visits(t, prefix) for t, prefix in zip(tables, ("o", "ss", "c"), strict=True)]
+    told: list[list[Finding]] = []
+    for seed in (None, 1, 2):
+        shuffled = [t if seed is None else t.sample(frac=1, random_state=seed).reset_index(drop=True) for t in tables]
+        told.append(evaluate(*shuffled, person=person, attacks=250, data_class="public").result.findings)
+    assert told[0] == told[1] == told[2]
+
+
+@pytest.mark.parametrize("name", ["univariate", "multivariate"])
+def test_the_number_of_guesses_does_not_say_which_attack_singles_out(name: str) -> None:
+    made = pd.DataFrame(np.random.default_rng(4).normal(size=(3000, 4)).round(6), columns=list("abcd"))
+    if name == "multivariate":
+        made = made.round(1)
+    tables = [made[:1000], made[1000:2000].reset_index(drop=True), made[2000:].reset_index(drop=True)]
+    frames = encode(*tables)
+    for guesses in (100, 400, None):
+        setting = Setting(frames.original, frames.control, Release(frames.synthetic), guesses, 0, lambda _: None)
+        assert [j.plan.attack for j in singling_out(setting) if j.finding.primary] == [f"singling_out_{name}"]
+
+
+def test_people_are_drawn_before_their_rows() -> None:
+    """Of ten people with 100 rows each and a hundred with one, all 110 are asked about, and 90 rows more."""
+    frame = pd.DataFrame({"pid": [*range(10)] * 100 + [*range(10, 110)], "x": np.arange(1100.0), "y": [1, 2] * 550})
+    table = encode(frame, frame, None, Meta("pid")).original
+    drawn = Targets.draw(table, None, 200, np.random.default_rng(0)).table
+    names, rows = np.unique(drawn.persons, return_counts=True)
+    assert (len(names), rows.sum(), rows.max()) == (110, 200, 10)
+    few = Targets.draw(table, None, 50, np.random.default_rng(0)).table
+    assert np.unique(few.persons, return_counts=True)[1].tolist() == [1] * 50
+
+
+@pytest.mark.parametrize("people", [1999, 2000])
+@pytest.mark.parametrize("name", ["framingham", "pbc2"])
+def test_who_decides_on_membership_follows_from_people_whatever_their_rows(name: str, people: int) -> None:
+    """pbc2 has 312 people: its control is made of copies of them under other names."""
+    person = dataset(name).person
+    assert person is not None
+    frame = load_table(name).dropna(axis=1, how="all")
+    ids = frame[person].drop_duplicates().tolist()
+    original = frame[frame[person].isin(ids[:100])].reset_index(drop=True)
+    others = frame[frame[person].isin(ids[100:])]
+    copies = -(-people // (len(ids) - 100))
+    many = pd.concat([others.assign(**{person: others[person].map(lambda v, n=n: f"{n} {v}")}) for n in range(copies)])
+    control = many[many[person].isin(many[person].drop_duplicates()[:people])].reset_index(drop=True)
+    frames = encode(original.assign(**{person: original[person].map(str)}), original, control, Meta(person))
+    setting = Setting(frames.original, frames.control, Release(frames.synthetic), None, 0, lambda _: None)
+    assert decides(people) == membership_decides(control, person) == (people == 2000)
+    found = [j.finding for j in membership(setting)]
+    assert [f.primary for f in found] == [decides(people), *[False] * (len(found) - 1)]
+    asked = found[0].control
+    assert isinstance(asked, Estimate)
+    assert asked.n >= people // 2
+
+
 def test_a_sorted_control_reconstructs_no_more_than_a_shuffled_one() -> None:
     people = thirds(400, 5)
     control = pd.concat([people.control, people.fresh, thirds(400, 6).control], ignore_index=True)
@@ -69,13 +138,13 @@ def test_a_sorted_control_reconstructs_no_more_than_a_shuffled_one() -> None:
 
 
 def test_the_same_people_in_the_control_are_seen_though_each_has_several_rows(hospital: Thirds) -> None:
-    def visits(people: pd.DataFrame, prefix: str) -> pd.DataFrame:
+    def five_each(people: pd.DataFrame, prefix: str) -> pd.DataFrame:
         return people.assign(id=[f"{prefix}{i}" for i in range(len(people))]).loc[lambda t: t.index.repeat(5)]
 
-    original = visits(hospital.original.head(300), "a").reset_index(drop=True)
+    original = five_each(hospital.original.head(300), "a").reset_index(drop=True)
     shared = pd.concat([hospital.original.head(60), hospital.control.head(240)], ignore_index=True)
     for control, found in ((shared, True), (hospital.control.head(300), False)):
-        frames = encode(original, hospital.fresh, visits(control, "b").reset_index(drop=True), Meta("id"))
+        frames = encode(original, hospital.fresh, five_each(control, "b").reset_index(drop=True), Meta("id"))
         assert frames.control is not None
         assert (overlap_p(frames.original, frames.control, np.random.default_rng(0)) < 0.01) == found
 
