@@ -82,7 +82,7 @@ def evaluate(
         read["frames"].get("control"),
         name=told.name or "synthetic table",
         person=person or told.person,
-        kinds=told.columns,
+        kinds=read["linked"].kinds(told.columns) if read["linked"] else told.columns,
         maps=told.map,
         data_class=data_class or told.data_class or "real",
         licence=told.licence,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +15,37 @@ from testbed.data.tables import spellings
 from testbed.data.tables.files import SUFFIXES, read_file
 from testbed.data.tables.refusals import refuse
 
+FEWEST = 20
+"""Rows that a table needs for a column to number them."""
+GAPS = 14.0
+"""If the square of the number of rows is above this, times the range, so many even draws from the range would recur
+with a probability above .999."""
+NUMBER_NAME = re.compile(r"(?i:(^|[\W_])(id|nr|no|num|number|key|uid|guid|uuid|seq))$|(?<=[a-z])(Id|ID|Nr|No)$")
+"""A column's name that ends like that of a record number."""
+RECORD = re.compile(r"[A-Za-z]{1,6}[-_]?\d+|[0-9a-fA-F]{16,32}|[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""A text that is a record number: letters and a number, or a random one."""
+DIGITS = 12
+"""Digits of a mean that count."""
+
 Frames = Mapping[str, Mapping[str, pd.DataFrame]]
 """Tables by role (original, synthetic, control) and by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """`frames`: one row a person, by role. `link`: columns of the first table, and of the rest. `raw`: real tables."""
+    """`frames`: one row a person, by role. `link`: columns of the first table, and of the rest. `raw`: real tables.
+
+    `numbers` are columns of the frames that hold record numbers. They describe nobody and are searched for identifiers.
+    """
 
     frames: dict[str, pd.DataFrame]
     link: tuple[tuple[str, ...], tuple[str, ...]]
     raw: list[pd.DataFrame]
+    numbers: tuple[str, ...] = ()
+
+    def kinds(self, declared: Mapping[str, str] | None) -> dict[str, str]:
+        """The declared kinds of columns, with record numbers dropped unless they are declared."""
+        return {**dict.fromkeys(self.numbers, "drop"), **(declared or {})}
 
 
 def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
@@ -61,18 +82,22 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
         for table in frames[role].values():
             if person in table.columns:  # CSV and Parquet may write one person in two ways
                 table[person] = table[person].map(spellings.text, na_action="ignore")
-    linked = joined(frames, person)
-    return Linked(*linked, [t for role in frames if role != "synthetic" for t in frames[role].values()])
+    whole, link, numbers = joined(frames, person)
+    return Linked(whole, link, [t for role in frames if role != "synthetic" for t in frames[role].values()], numbers)
 
 
-def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[tuple[str, ...], tuple[str, ...]]]:
-    """One row a person from all tables, by role, with columns `table.column`; and the link of the first to the rest.
+Joined = tuple[dict[str, pd.DataFrame], tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]
+"""One row a person by role; the link of the first table to the rest; the columns that hold record numbers."""
+
+
+def joined(frames: Frames, person: str) -> Joined:
+    """One row a person from all tables, by role, with columns `table.column`; the link; and the record numbers.
 
     A table with one row a person in every role is used as it is. Another table is summarised: each person's number of
     rows; for a number the mean, the least and the greatest value; for other columns the most common value and the
-    number of distinct values. A person who is absent from a table has missing values there, and zero rows. The first
-    table is the first by name among those with one row a person, or among all if there are none. Raises `InputError`
-    if the tables differ between roles or lack the person.
+    number of distinct values; for record numbers the least one. A person who is absent from a table has missing values
+    there, and zero rows. The first table is the first by name among those with one row a person, or among all if there
+    are none. Raises `InputError` if the tables differ between roles or lack the person.
     """
     names = sorted(frames["original"])
     for role, tables in frames.items():
@@ -100,11 +125,14 @@ def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[
         for c in frames["original"][n].columns
         if all(c in t[n] and pd.api.types.is_numeric_dtype(t[n][c]) for t in frames.values())
     }
+    records = _record_numbers(frames, person) - {(n, c) for n in single for c in frames["original"][n].columns}
     whole_by_role: dict[str, pd.DataFrame] = {}
     left: tuple[str, ...] = ()
     for role, tables in frames.items():
         parts = [
-            _renamed(tables[n].set_index(person), n) if n in single else _gathered(tables[n], n, person, numeric)
+            _renamed(tables[n].set_index(person), n)
+            if n in single
+            else _gathered(tables[n], n, person, numeric, records)
             for n in order
         ]
         left = tuple(map(str, parts[0].columns)) if role == "original" else left
@@ -113,23 +141,68 @@ def joined(frames: Frames, person: str) -> tuple[dict[str, pd.DataFrame], tuple[
             if n not in single:
                 whole[f"{n}.rows"] = whole[f"{n}.rows"].fillna(0)
         whole_by_role[role] = whole.rename_axis(person).reset_index()
-    columns = [str(c) for c in whole_by_role["original"].columns if c != person]
-    return whole_by_role, (left, tuple(c for c in columns if c not in left))
+    numbers = tuple(f"{n}.{c}.least" for n, c in sorted(records))
+    columns = [str(c) for c in whole_by_role["original"].columns if c != person and c not in numbers]
+    link = tuple(c for c in left if c not in numbers), tuple(c for c in columns if c not in left)
+    return whole_by_role, link, numbers
+
+
+def _record_numbers(frames: Frames, person: str) -> set[tuple[str, str]]:
+    """Table and column of all record numbers: columns that only number the rows of some real table.
+
+    A column of the same name in another table refers to those rows, and is one as well.
+    """
+    real = [tables for role, tables in frames.items() if role != "synthetic"]
+    found = {
+        column
+        for name, table in frames["original"].items()
+        for column in table.columns
+        if column != person and all(column in t[name] and numbers_rows(t[name][column]) for t in real)
+    }
+    return {(name, c) for name, table in frames["original"].items() for c in table.columns if c in found}
+
+
+def numbers_rows(values: Any) -> bool:
+    """Whether a column only numbers its rows: no value recurs, and it is named or spelt like a number of records.
+
+    Whole numbers without such a name are record numbers if they leave few gaps: so many measurements in so narrow a
+    range would recur.
+    """
+    known = values.dropna()
+    if len(known) < FEWEST or not known.is_unique:
+        return False
+    if pd.api.types.is_bool_dtype(known) or pd.api.types.is_datetime64_any_dtype(known):
+        return False
+    if pd.api.types.is_numeric_dtype(known):
+        if (known % 1 != 0).any():
+            return False
+        width = float(known.max()) - float(known.min()) + 1
+        return NUMBER_NAME.search(str(values.name)) is not None or len(known) ** 2 > GAPS * width
+    texts = known.map(str)
+    return bool(texts.map(lambda text: RECORD.fullmatch(text) is not None).all()) or (
+        NUMBER_NAME.search(str(values.name)) is not None and not texts.str.contains(r"\s").any()
+    )
 
 
 def _renamed(table: pd.DataFrame, name: str) -> pd.DataFrame:
     return table.rename(columns={c: f"{name}.{c}" for c in table.columns})
 
 
-def _gathered(table: pd.DataFrame, name: str, person: str, numeric: set[tuple[str, str]]) -> pd.DataFrame:
+def _gathered(
+    table: pd.DataFrame, name: str, person: str, numeric: set[tuple[str, str]], records: set[tuple[str, str]]
+) -> pd.DataFrame:
     groups: Any = table.groupby(person, sort=True)
     made: dict[str, Any] = {f"{name}.rows": groups.size()}
     for column in table.columns:
         if column == person:
             continue
         by_person = groups[column]
-        if (name, column) in numeric:
-            made[f"{name}.{column}.mean"] = by_person.mean()
+        if (name, column) in records:
+            own = table[column] if (name, column) in numeric else table[column].map(str, na_action="ignore")
+            made[f"{name}.{column}.least"] = own.groupby(table[person]).min()
+        elif (name, column) in numeric:
+            # The order in which a person's rows are added up must not show in the last digits.
+            made[f"{name}.{column}.mean"] = by_person.mean().map(lambda mean: float(f"{mean:.{DIGITS}g}"))
             made[f"{name}.{column}.least"] = by_person.min()
             made[f"{name}.{column}.greatest"] = by_person.max()
         else:

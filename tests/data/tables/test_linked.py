@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from testbed.core.errors import InputError
-from testbed.data.tables.linked import joined
+from testbed.data.tables.linked import joined, numbers_rows
 from tests.cli.test_cli import invoke
 
 
@@ -65,7 +65,7 @@ def test_one_row_a_person_by_hand() -> None:
         "a": pd.DataFrame({"id": ["x", "y"], "age": [1, 2]}),
         "b": pd.DataFrame({"id": ["x", "x", "x"], "v": [1.0, 2.0, 6.0], "w": ["q", "p", "q"]}),
     }
-    made, link = joined({"original": tables, "synthetic": tables}, "id")
+    made, link, _ = joined({"original": tables, "synthetic": tables}, "id")
     assert link[0] == ("a.age",)
     rows = made["original"].set_index("id")
     assert rows.loc["x"].tolist() == [1, 3, 3.0, 1.0, 6.0, "q", 2]
@@ -85,6 +85,51 @@ def test_people_planted_across_two_tables_are_found(monkeypatch: pytest.MonkeyPa
     assert by_rule["TB-MEMBERSHIP-001"]["excess"]["low"] > 0
 
 
+def numbered(tables: dict[str, pd.DataFrame], start: int) -> dict[str, pd.DataFrame]:
+    """The tables with a number for each visit, and a lab table that refers to visits, twice to each."""
+    visits = tables["visits"].assign(visit_id=start + np.arange(len(tables["visits"])))
+    labs = pd.concat([visits[["id", "visit_id"]]] * 2, ignore_index=True)
+    labs["crp"] = (np.arange(len(labs)) * 7919 % 1009) / 10
+    return {**tables, "visits": visits, "labs": labs}
+
+
+def test_a_copy_with_new_numbers_for_people_and_visits_is_a_copy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Record numbers of visits describe nobody. They are left out of what is compared, and searched for identifiers."""
+    original, control = (numbered(hospital(300, i, p), 10_000 * (i + 1)) for i, p in enumerate("oc"))
+    renamed = {n: t.assign(id="s" + t["id"].str[1:]).sample(frac=1, random_state=1) for n, t in original.items()}
+    for name in ("visits", "labs"):
+        renamed[name] = renamed[name].assign(visit_id=renamed[name]["visit_id"] + 900_000)
+    paths = {"original": original, "synthetic": renamed, "control": control}
+    arguments = [text for role, tables in paths.items() for text in (f"--{role}", written(tmp_path / role, tables))]
+    out = tmp_path / "out"
+    assert invoke(monkeypatch, "evaluate", *arguments, "--person", "id", "--attacks", "200", "--out", str(out)) == 1
+    result = json.loads((out / "share/result.json").read_text())
+    copied = next(f for f in result["findings"] if f["rule"] == "TB-COPYING-001")
+    assert copied["measure"]["value"] == 1
+    assert not [c for c in result["subject"]["table"] if "visit_id" in c["name"]]
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "found"),
+    [
+        (range(5000, 5100), "x", True),
+        ([*range(5000, 5099), 5000], "x", False),
+        (np.arange(100) * 997 + 13, "platelets", False),
+        (np.arange(100) * 997 + 13, "visit_occurrence_id", True),
+        (np.arange(100) / 8, "id", False),
+        ([f"V{i:05}" for i in range(100)], "visit", True),
+        ([f"{i} mg" for i in range(100)], "dose", False),
+        ([f"2019-01-{1 + i % 28:02}T{i % 24:02}:{i:02}" for i in range(60)], "seen", False),
+        ([f"{i:032x}" for i in range(100)], "encounter", True),
+        (range(10), "id", False),
+    ],
+)
+def test_a_column_that_only_numbers_rows(values: list[object], name: str, found: bool) -> None:
+    assert numbers_rows(pd.Series(list(values), name=name)) == found
+
+
 def test_linked_real_data_pass_the_gate_and_say_what_was_left_out(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -98,7 +143,7 @@ def test_linked_real_data_pass_the_gate_and_say_what_was_left_out(
 def test_a_table_whose_name_begins_like_another_stays_on_its_side() -> None:
     one = pd.DataFrame({"id": ["x", "y"], "v": [1, 2]})
     tables = {"a": one, "a.b": one}
-    _, link = joined({"original": tables, "synthetic": tables}, "id")
+    _, link, _ = joined({"original": tables, "synthetic": tables}, "id")
     assert link == (("a.v",), ("a.b.v",))
 
 
