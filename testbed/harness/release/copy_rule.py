@@ -17,6 +17,9 @@ ALIKE = 3
 FEWEST_CONTROLS = 3
 """Controls with improbable rows in the release from which the control is flagged. One or two may be patients who are
 registered twice."""
+BOTH_ARMS = 10
+"""Members, and controls, with improbable rows in the release from which both groups were copied. The exact test sees no
+difference between them."""
 
 
 def copied_rows(setting: Setting) -> Finding:
@@ -40,13 +43,15 @@ def copying(
 ) -> Finding:
     """The copy rule's finding. It is flagged as copied by an exact test at 0.001, or if the whole table was released.
 
+    It is also flagged so if rows of members and of controls were copied that chance would hardly give anybody.
     Other copies need a person's look: more of them than fresh people would reproduce, or one with an improbable row.
     `improbable` counts such rows among members and among controls. The control is tested in the same way, because the
     generator must not have seen it.
     """
     measure = statistics.wilson(found.members_reproduced, persons)
     control = statistics.wilson(found.controls_reproduced, control_persons) if controlled else None
-    flags = ["copied"] if found.whole_table or found.p_value < COPY_P else []
+    both_arms = controlled and min(improbable) >= BOTH_ARMS
+    flags = ["copied"] if found.whole_table or found.p_value < COPY_P or both_arms else []
     unexplained = found.p_value < SUSPECT_P or not found.controls_reproduced
     suspected = (unexplained and found.members_reproduced > found.by_chance) or improbable[0] > 0
     flags += ["copies_suspected"] if suspected and not flags else []
@@ -69,6 +74,11 @@ def _told(found: Copies, flags: list[str], controlled: bool, members: int, other
     how = "word for word" if found.text else "row for row"
     if found.whole_table:
         return "The release is the original: it has the same rows, each as often. Everybody in it is exposed."
+    if "copied" in flags and "control_in_release" in flags and found.p_value >= COPY_P:
+        return (
+            "The release holds people of the original and of the control, row for row, whose rows chance would hardly "
+            "give anybody. The generator copied both: it must never see the control."
+        )
     if "copied" in flags:
         return (
             f"The release holds {whose}, {how}, more often than it holds those of the control. Chance does not explain "

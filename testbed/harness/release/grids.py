@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from testbed.core import Array, Column, Table
+from testbed.core.tables.rows import row_keys
 
 MOST_DECIMALS = 8
 """Decimals up to which numbers are compared as written."""
@@ -23,6 +24,8 @@ SURPRISE = 12.0
 """A grid is believed if the other table's values would all be on it with a smaller probability than exp(-12)."""
 FEW, OFTEN = 200, 10
 """A column of irregular bands has at most so many values, each so many times on average."""
+SCREENED = 5000
+"""Rows in which a grid is looked for first: where these show none, the column has none."""
 SAMPLED = 20_000
 """Most distinct values in which a step is searched for."""
 EXACT = 1e15
@@ -125,10 +128,15 @@ def spellings(release: Table, members: Table, controls: Table | None) -> Iterato
     """
     tables = [release, members, *([] if controls is None else [controls])]
     written: dict[int, Written] = {}
+    some = [_screened([release]), _screened(tables[1:])]
     for j, column in enumerate(release.columns):
         if column.kind != "numeric":
             continue
         released, people = tables[0].values[j], np.concatenate([t.values[j] for t in tables[1:]])
+        if _written(column, released[some[0]], people[some[1]]) is None and _in_32_bits(released) == _in_32_bits(
+            people
+        ):
+            continue
         if (found := _written(column, released, people)) is not None:
             written[j] = found
         elif _in_32_bits(released) != _in_32_bits(people):
@@ -145,6 +153,14 @@ def spellings(release: Table, members: Table, controls: Table | None) -> Iterato
             for n, t in enumerate(tables)
         ]
         yield made[0], made[1], None if controls is None else made[2]
+
+
+def _screened(tables: list[Table]) -> Array:
+    """A mask (n,) of about `SCREENED` rows of the tables together, by a hash of their values."""
+    n = sum(map(len, tables))
+    if n <= 2 * SCREENED:
+        return np.ones(n, dtype=bool)
+    return np.concatenate([row_keys(t, 3) for t in tables]) < np.uint64(SCREENED / n * 2.0**64)
 
 
 def _with(table: Table, columns: dict[int, Array]) -> Table:

@@ -42,14 +42,16 @@ large, chance makes all of 15 people members in one of 32,768 releases."""
 EXPECTED_CONTROLS = 30
 """Most controls that chance would give among the people tested. For two groups of equal size this allows 60 people. A
 slight closeness to many members, which every trained generator has, is left to the membership risk and its limit."""
-PAIRS = 600_000_000
-"""Most pairs of rows that are compared. For larger tables, a sample of the released rows is compared."""
+PAIRS = 5_000_000_000
+"""Most pairs of a released and a real row that are compared: some 15 CPU seconds for 20 columns. All rows are compared
+for up to 50,000 people in each table. For larger tables, a sample of the released rows is compared."""
 MOST_NEIGHBOURS = 16
 """Nearest rows that are looked at for one released row, to find the second nearest person."""
 SAME = 1e-6
 """A distance that is negligible, in widths of a column. It keeps the logarithm of a score finite."""
-ORDINARY = 5000
-"""Rows of real people that are compared with other real people, to learn how near fresh people are to each other."""
+ORDINARY, ORDINARY_PAIRS = 5000, 1_000_000_000
+"""Rows of real people that are compared with other real people, to learn how near fresh people are to each other; and
+most pairs for that."""
 EXTREME = (0.995, 0.999)
 """Quantiles of the scores of real people's rows, above which a score is extreme."""
 
@@ -96,8 +98,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     pool, person = _together(members, controls)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True
-    most = max(1, PAIRS // len(pool))
-    asked = _drawn(release, most, seed)
+    asked = _drawn(release, max(1, PAIRS // len(pool)), seed)
     scale = Scale.of(release)
     released = _nearer(asked, pool, person, scale, seed)
     best = np.full(len(used), -np.inf)
@@ -109,7 +110,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     order = order[np.isfinite(best[order])]
     top, inside, p, least = _tops(used[order], int(used.sum()), len(used))
     # Real people's rows, compared with other people, show how near one fresh person is to another.
-    rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, most)]
+    rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, max(1, ORDINARY_PAIRS // len(pool)))]
     fresh = pool.take(rows)
     ordinary = _nearer(fresh, pool, person, scale, seed, person[rows])
     extreme = [_extreme_p(released, ordinary, group) for group in (used, ~used)]

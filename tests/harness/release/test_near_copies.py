@@ -113,6 +113,15 @@ def test_more_people_give_more_power() -> None:
     assert found[1] < found[0] / 100
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.002, 0.01])
+def test_one_moved_person_in_five_hundred_is_seen_among_thirty_thousand(share: float) -> None:
+    rng = np.random.default_rng(30)
+    original, control, fresh = (hospital(30_000, rng) for _ in range(3))
+    some = moved(original.head(round(share * 30_000)), 0.05, rng)
+    assert asked(original, pd.concat([some, fresh.iloc[len(some) :]]), control).p_value < NEAR_P
+
+
 def test_the_people_with_the_highest_scores_are_counted_by_hand() -> None:
     """Twenty people on a line at 0, 10, ..., 190, of whom the first ten are members; a released row by each."""
     place = np.arange(20) * 10.0
@@ -173,6 +182,17 @@ def test_a_release_that_saw_the_control_never_passes(
     assert "control_in_release" in flags(found[1:])
     assert noise or "control_in_release" in flags(found[:1])
     assert decide(found, load())[1].verdict != "pass"
+
+
+def test_people_of_both_groups_copied_row_for_row_fail(
+    people: tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame],
+) -> None:
+    """As many members as controls are copied, so the exact test sees nothing; and no fresh person has such a row."""
+    original, control, fresh = people
+    found = copying(original, pd.concat([original.head(40), control.head(40), fresh.iloc[80:]]), control)
+    assert {"copied", "control_in_release"} <= flags(found[:1])
+    assert "generator copied both" in found[0].plain
+    assert decide(found, load())[1].verdict == "fail"
 
 
 def test_the_control_itself_as_the_release_is_named_so(
