@@ -56,8 +56,8 @@ app.command("audit-model")(audit_model)
 
 @app.command()
 def split(
-    original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet.")],
-    out: Annotated[Path, typer.Option(help="Folder for original.* and control.*.")],
+    original: Annotated[Path, typer.Option(help="The whole table, CSV or Parquet, or a folder of linked tables.")],
+    out: Annotated[Path, typer.Option(help="Folder for original.* and control.*, or for folders of these names.")],
     person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
     fraction: Annotated[float, typer.Option(help="The share of people held out as the control.")] = 0.5,
     seed: Seed = 0,
@@ -66,8 +66,12 @@ def split(
     import pandas as pd
 
     from testbed.data import splits
-    from testbed.data.tables import files
+    from testbed.data.tables import columnar, files, linked
 
+    if original.is_dir() and not columnar.is_one_table(original):
+        for path in linked.split_folder(original, out, person, fraction, seed):
+            say(shown(path))
+        return
     parquet = original.suffix.lower() in files.PARQUET or (original.is_dir() and not files.of_text_parts(original))
     targets = {part: out / f"{part}{'.parquet' if parquet else '.csv'}" for part in ("original", "control")}
     for target in targets.values():

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from testbed.core.errors import UsageError
+from testbed.data import splits
 from testbed.data.tables import spellings
-from testbed.data.tables.files import SUFFIXES, read_file
+from testbed.data.tables.files import PARQUET, SUFFIXES, TEXTS, is_text, read_file, read_text, writable, write_table
 from testbed.data.tables.refusals import refuse
 
 FEWEST = 20
@@ -54,6 +56,18 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
     File names must be the same in every folder. Raises `UsageError` without a person column or tables, `InputError` if
     the tables differ or lack the column.
     """
+    name = _named(person)
+    frames: dict[str, dict[str, pd.DataFrame]] = {}
+    for role, folder in folders.items():
+        frames[role] = {path.stem: read_file(path, role, name) for path in _tables(folder, role)}
+        for table in frames[role].values():
+            if name in table.columns:  # CSV and Parquet may write one person in two ways
+                table[name] = table[name].map(spellings.text, na_action="ignore")
+    whole, link, numbers = joined(frames, name)
+    return Linked(whole, link, [t for role in frames if role != "synthetic" for t in frames[role].values()], numbers)
+
+
+def _named(person: str | None) -> str:
     if person is None:
         raise UsageError(
             "TB-DATA-065",
@@ -61,29 +75,57 @@ def read_folders(folders: Mapping[str, Path], person: str | None) -> Linked:
             "This column links the tables.",
             "Name it with --person; every table must have it.",
         )
-    frames: dict[str, dict[str, pd.DataFrame]] = {}
-    for role, folder in folders.items():
-        paths = sorted(p for p in folder.glob("*") if p.name.lower().endswith(SUFFIXES)) if folder.is_dir() else []
-        if not paths:
-            raise UsageError(
-                "TB-DATA-066",
-                f"The {role} is not a folder of tables.",
-                "All of original, synthetic and control must be files, or all folders of CSV or Parquet files.",
-                "Give three folders with one file a table.",
-            )
-        if len({p.stem for p in paths}) < len(paths):
-            raise UsageError(
-                "TB-DATA-069",
-                f"Two files of the {role} have the same name, except for the ending.",
-                "It is unclear which of them is the table.",
-                "Keep one file for each table.",
-            )
-        frames[role] = {p.stem: read_file(p, role, person) for p in paths}
-        for table in frames[role].values():
-            if person in table.columns:  # CSV and Parquet may write one person in two ways
-                table[person] = table[person].map(spellings.text, na_action="ignore")
-    whole, link, numbers = joined(frames, person)
-    return Linked(whole, link, [t for role in frames if role != "synthetic" for t in frames[role].values()], numbers)
+    return person
+
+
+def _tables(folder: Path, role: str) -> list[Path]:
+    """The files of a folder that hold a table each."""
+    paths = sorted(p for p in folder.glob("*") if p.name.lower().endswith(SUFFIXES)) if folder.is_dir() else []
+    if not paths:
+        raise UsageError(
+            "TB-DATA-066",
+            f"The {role} is not a folder of tables.",
+            "All of original, synthetic and control must be files, or all folders of CSV or Parquet files.",
+            "Give three folders with one file a table.",
+        )
+    if len({p.stem for p in paths}) < len(paths):
+        raise UsageError(
+            "TB-DATA-069",
+            f"Two files of the {role} have the same name, except for the ending.",
+            "It is unclear which of them is the table.",
+            "Keep one file for each table.",
+        )
+    return paths
+
+
+def split_folder(folder: Path, out: Path, person: str | None, fraction: float, seed: int) -> list[Path]:
+    """Writes the linked tables of `out/original/` and `out/control/`, and returns their files.
+
+    People are drawn once, from all tables together, and all their rows follow them. Cells are copied as text. Raises
+    `UsageError` without a person column or tables, or if a file exists; `InputError` if a table lacks the person.
+    """
+    name, paths = _named(person), _tables(folder, "original")
+    people: dict[Path, Any] = {}
+    for path in paths:
+        table = read_file(path, "original", name)
+        _check_person(table, path.stem, "original", name)
+        people[path] = table[name].map(spellings.text)
+    everybody = pd.DataFrame({"person": sorted(set().union(*people.values()))})
+    parts = splits.split_people(everybody, {"control": fraction, "original": 1 - fraction}, "person", seed)
+    targets = {(part, path): out / part / _written_as(path) for part in ("original", "control") for path in paths}
+    for target in targets.values():
+        writable(target)
+    for (part, path), target in targets.items():
+        whole, separator = read_text(path) if is_text(path) else (read_file(path, "original", name), ",")
+        rows = np.flatnonzero(people[path].isin(parts[part]["person"]))
+        write_table(target, whole.iloc[rows], separator)
+    return list(targets.values())
+
+
+def _written_as(path: Path) -> str:
+    """The name of a table's file after splitting: Parquet stays Parquet, all else becomes CSV."""
+    stem = Path(path.stem).stem if path.stem.lower().endswith(TEXTS) else path.stem
+    return stem + (".parquet" if path.suffix.lower() in PARQUET else ".csv")
 
 
 Joined = tuple[dict[str, pd.DataFrame], tuple[tuple[str, ...], tuple[str, ...]], tuple[str, ...]]
@@ -109,13 +151,7 @@ def joined(frames: Frames, person: str) -> Joined:
                 "Give files of the same table the same name.",
             )
         for name, table in tables.items():
-            if person not in table.columns or bool(table[person].isna().any()):
-                raise refuse(
-                    68,
-                    f"Table {name!r} of the {role} lacks the person column, or the column has missing values.",
-                    "This column links the tables.",
-                    "Give every row of every table its person.",
-                )
+            _check_person(table, name, role, person)
     single = [n for n in names if not any(tables[n][person].duplicated().any() for tables in frames.values())]
     first = (single or names)[0]
     order = [first, *(n for n in names if n != first)]
@@ -145,6 +181,16 @@ def joined(frames: Frames, person: str) -> Joined:
     columns = [str(c) for c in whole_by_role["original"].columns if c != person and c not in numbers]
     link = tuple(c for c in left if c not in numbers), tuple(c for c in columns if c not in left)
     return whole_by_role, link, numbers
+
+
+def _check_person(table: pd.DataFrame, name: str, role: str, person: str) -> None:
+    if person not in table.columns or bool(table[person].isna().any()):
+        raise refuse(
+            68,
+            f"Table {name!r} of the {role} lacks the person column, or the column has missing values.",
+            "This column links the tables.",
+            "Give every row of every table its person.",
+        )
 
 
 def _record_numbers(frames: Frames, person: str) -> set[tuple[str, str]]:

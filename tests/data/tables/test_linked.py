@@ -152,6 +152,28 @@ def test_fresh_people_in_two_tables_do_not_fail(monkeypatch: pytest.MonkeyPatch,
     assert code in (0, 3)
 
 
+def test_a_folder_is_split_by_people_across_all_its_tables(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tables = hospital(40, 0, "o")
+    tables["visits"] = tables["visits"].assign(code="007")
+    folder = Path(written(tmp_path / "all", tables))
+    tables["patients"].to_parquet(folder / "registry.parquet", index=False)
+    given = ["split", "--original", str(folder), "--person", "id", "--out", str(tmp_path / "out")]
+    assert invoke(monkeypatch, *given) == 0
+    assert invoke(monkeypatch, *given) == 2  # nothing is overwritten
+    people: dict[str, set[str]] = {}
+    for part in ("original", "control"):
+        patients, visits = ((tmp_path / "out" / part / f"{n}.csv").read_text().splitlines() for n in tables)
+        people[part] = {line.split(",")[0] for line in patients[1:]}
+        assert {line.split(",")[0] for line in visits[1:]} == people[part]
+        assert all(line.endswith(",007") for line in visits[1:])
+        assert set(pd.read_parquet(tmp_path / "out" / part / "registry.parquet")["id"]) == people[part]
+    assert len(people["original"]) == len(people["control"]) == 20
+    assert not people["original"] & people["control"]
+    assert invoke(monkeypatch, *given[:3], "--out", str(tmp_path / "more")) == 2  # no person
+    (folder / "wards.csv").write_text("ward,beds\na,1\n")
+    assert invoke(monkeypatch, *given[:-1], str(tmp_path / "more")) == 4
+
+
 @pytest.mark.parametrize("broken", ["a table missing", "no person"])
 def test_tables_that_cannot_be_linked_are_refused(broken: str) -> None:
     original, other = hospital(20, 0, "o"), hospital(20, 1, "s")
