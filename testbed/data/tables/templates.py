@@ -20,6 +20,8 @@ ENOUGH = 20
 """The fewest different texts, if their numbers have decimals; codes have none."""
 CODE = re.compile(r"^[a-z]\0$|\0\.\0|^\0-\0$")
 """A letter and a number (I21.9), two numbers with a dash (12-345), or numbers joined by full stops (10.0.0.1)."""
+ADDRESS = re.compile(r"@|://|/\0$|^www\.")
+"""An e-mail address, a web address, or a reference such as Patient/12."""
 MOSTLY = 0.9
 """The smallest share of the cells that must have the form."""
 MOST_NUMBERS = 8
@@ -42,10 +44,10 @@ def read(texts: Mapping[str, Texts], cells: Counter[str]) -> list[Reading] | Non
         forms[NUMBER.sub(PLACE, text.casefold())] += n
     form, common = forms.most_common(1)[0]
     places = form.count(PLACE)
-    if CODE.search(form) or common < MOSTLY * cells.total() or not 0 < places <= MOST_NUMBERS:
+    if CODE.search(form) or ADDRESS.search(form) or common < MOSTLY * cells.total() or not 0 < places <= MOST_NUMBERS:
         return None
     found = {t: NUMBER.findall(t) for t in cells if NUMBER.sub(PLACE, t.casefold()) == form}
-    if _are_identifiers(list(found.values())):
+    if _are_identifiers(list(found.values())) or _number_people(found, texts):
         return None
     decimal = numerals.consensus(n for numbers in found.values() for n in numbers) or "."
     columns: list[Reading] = []
@@ -55,6 +57,14 @@ def read(texts: Mapping[str, Texts], cells: Counter[str]) -> list[Reading] | Non
             values = {role: own.values(known) for role, own in texts.items()}
             columns.append(Reading(values, told=("numbers were taken out of a longer text",)))
     return columns or None
+
+
+def _number_people(found: Mapping[str, list[str]], texts: Mapping[str, Texts]) -> bool:
+    """Whether one whole number in each text tells nearly every row from all others in a table, as in Person 12."""
+    if any(len(numbers) != 1 or not numbers[0].isdigit() for numbers in found.values()):
+        return False
+    counted = [own.counted() for own in texts.values()]
+    return any(len(own) >= ENOUGH and len(own) >= MOSTLY * own.total() for own in counted)
 
 
 def _are_identifiers(found: list[list[str]]) -> bool:

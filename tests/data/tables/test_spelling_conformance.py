@@ -326,3 +326,12 @@ def test_moved_people_fail_and_fresh_people_do_not_in_every_spelling(name: str) 
         assert not any(
             {"kind_in_doubt", "units_differ", "numbers_apart"} & set(f.validity.flags) for f in result.findings
         )
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["ward{}@example.org", "https://example.org/p/{}", "Patient/{}", "Person {}", "pat{}@ex.org", "Case no. {}"],
+)
+def test_what_numbers_people_is_not_read_as_a_number(written: str) -> None:
+    tables = [pd.DataFrame({"x": [written.format(7 * i + k) for i in range(80)], "y": range(80)}) for k in range(3)]
+    assert encode(*tables).described[0].kind == "category"
