@@ -20,6 +20,7 @@ from testbed.data.tables.missing import without_codes
 from testbed.data.tables.one_column import CODE as CODE
 from testbed.data.tables.one_column import encode_column, plain
 from testbed.data.tables.refusals import empty, named, no_person, refuse, unique
+from testbed.data.tables.templates import TAKEN_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Frames:
     """How each column was read."""
     parts: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     """The columns into which a column was split whose cells hold several numbers."""
+    taken_apart: tuple[str, ...] = ()
+    """Columns of text of which numbers alone were kept: as they are written they may still identify people."""
 
     def named(self, names: Sequence[str]) -> list[str]:
         """These columns' names, with the parts of a column that was split in its place."""
@@ -100,6 +103,7 @@ def encode(
     columns: list[Column] = []
     descriptions: list[Described] = []
     parts: dict[str, tuple[str, ...]] = {}
+    taken_apart: list[str] = []
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
@@ -110,6 +114,8 @@ def encode(
         if mapped:
             series = {role: codings.mapped(values, meta.maps[name]) for role, values in series.items()}
         several = encode_column(name, series, meta.kinds.get(name))
+        if len(several) > 1 or any(TAKEN_OUT in one.notes for one in several):
+            taken_apart.append(name)
         if len(several) > 1:
             parts[name] = tuple(one.column.name for one in several)
         for one in several:
@@ -146,7 +152,9 @@ def encode(
                 "Write the column as text in both files.",
             )
     tables = {role: Table(tuple(columns), tuple(encoded[role]), persons[role]) for role in frames}
-    return Frames(tables["original"], tables["synthetic"], tables.get("control"), tuple(descriptions), parts)
+    return Frames(
+        tables["original"], tables["synthetic"], tables.get("control"), tuple(descriptions), parts, tuple(taken_apart)
+    )
 
 
 def _check_meta(meta: Meta, original: pd.DataFrame) -> None:

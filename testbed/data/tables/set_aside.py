@@ -40,6 +40,27 @@ def left_out(
         columns.append(column)
         for role, array in coded.items():
             values[role].append(array)
+    return _tables(columns, values, encoded)
+
+
+def as_written(
+    original: pd.DataFrame, synthetic: pd.DataFrame, control: pd.DataFrame | None, encoded: Frames
+) -> Frames | None:
+    """The columns of which `encoded` keeps numbers alone, as texts; None if there are none."""
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    columns: list[Column] = []
+    values: dict[str, list[Array]] = {role: [] for role in frames}
+    for name in encoded.taken_apart:
+        texts = {role: frame[name].map(str, na_action="ignore").astype(object) for role, frame in frames.items()}
+        read = categories(name, texts, compared=False)
+        columns.append(read.column)
+        for role, array in read.values.items():
+            values[role].append(array)
+    return _tables(columns, values, encoded) if columns else None
+
+
+def _tables(columns: list[Column], values: dict[str, list[Array]], encoded: Frames) -> Frames:
+    """Tables of these columns, with the people of `encoded`."""
     first, released, others = (
         None if people is None else Table(tuple(columns), tuple(values[role]), people.persons)
         for role, people in (

@@ -22,6 +22,7 @@ CODE = re.compile(r"^[a-z]\0$|\0\.\0|^\0-\0$")
 """A letter and a number (I21.9), two numbers with a dash (12-345), or numbers joined by full stops (10.0.0.1)."""
 ADDRESS = re.compile(r"@|://|/\0$|^www\.")
 """An e-mail address, a web address, or a reference such as Patient/12."""
+TAKEN_OUT = "numbers were taken out of a longer text"
 MOSTLY = 0.9
 """The smallest share of the cells that must have the form."""
 MOST_NUMBERS = 8
@@ -55,7 +56,7 @@ def read(texts: Mapping[str, Texts], cells: Counter[str]) -> list[Reading] | Non
         known = {t: numerals.value(numbers[place], decimal) for t, numbers in found.items()}
         if len(set(known.values())) > 1:
             values = {role: own.values(known) for role, own in texts.items()}
-            columns.append(Reading(values, told=("numbers were taken out of a longer text",)))
+            columns.append(Reading(values, told=(TAKEN_OUT,)))
     return columns or None
 
 

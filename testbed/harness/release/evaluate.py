@@ -187,6 +187,7 @@ def evaluate(
             options,
             progress=progress,
             aside=set_aside.left_out(*three, meta, encoded),
+            written=set_aside.as_written(*three, encoded),
             texts=free_text(*three, meta, encoded),
             flags=sorted({flag for d in encoded.described for flag in d.flags}),
         )

@@ -53,14 +53,16 @@ def examine(
     *,
     progress: Progress = lambda _: None,
     aside: Frames | None = None,
+    written: Frames | None = None,
     flags: Sequence[str] = (),
     texts: Sequence[FreeText] = (),
 ) -> Examined:
     """All risks of a release.
 
-    `aside` are columns that are no attributes, such as the person's, which are only searched for identifiers; `texts`
-    are the columns of free text; `flags` speak against the tables themselves, and mark every finding. Raises
-    `UsageError` for a column or an instrument that does not exist.
+    `aside` are columns that are no attributes, such as the person's, which are only searched for identifiers, and
+    `written` are those of which only numbers are attributes. `texts` are the columns of free text; `flags` speak
+    against the tables themselves, and mark every finding. Raises `UsageError` for a column or an instrument that does
+    not exist.
     """
     members, controls = split.members, split.controls
     assert isinstance(members, Table)
@@ -72,7 +74,7 @@ def examine(
     members, controls = in_order(members), None if controls is None else in_order(controls)
     release = Release(in_order(release.table))
     wanted, seed, least = options.attacks, options.seed, options.min_cell
-    setting = Setting(members, controls, release, wanted, seed, progress, least, aside, options.attack, texts)
+    setting = Setting(members, controls, release, wanted, seed, progress, least, aside, written, options.attack, texts)
     judged = singling_out.singling_out(setting)
     linked = linkability(setting, links)
     inferred = attribute_inference.attribute_inference(setting, secrets)

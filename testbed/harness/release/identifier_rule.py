@@ -52,19 +52,20 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     """
     setting.progress("direct identifiers")
     tables = [Frames(setting.members, setting.release.table, setting.controls)]
-    tables += [setting.aside] if setting.aside else []
+    tables += [own for own in (setting.written, setting.aside) if own]
     people = len(np.unique(setting.members.persons))
     others = 0 if setting.controls is None else len(np.unique(setting.controls.persons))
     kinds: dict[str, str] = {}
     exposed: dict[float, tuple[set[str], set[str]]] = {}
-    for number, (original, release, control) in enumerate((t.original, t.synthetic, t.control) for t in tables):
+    for table in tables:
+        original, release, control, aside = table.original, table.synthetic, table.control, table is setting.aside
         for j, column in enumerate(release.columns):
             texts = column.levels if column.kind == "categorical" else _whole(column.name, release.values[j])
             recognised = identifiers.scan(column.name, texts, doubtful=True)
             # Running numbers are other tables' people's too. The person's column has numbers of its own in a release.
-            if number or _in_turn(column, release.values[j]):
+            if aside or _in_turn(column, release.values[j]):
                 recognised = [f for f in recognised if f.kind != NUMBERS]
-            if number and not any(f.believed for f in recognised) and not _in_turn(column, release.values[j]):
+            if aside and not any(f.believed for f in recognised) and not _in_turn(column, release.values[j]):
                 every = column.levels or np.unique(release.values[j]).tolist()
                 recognised = [Found(column.name, RECORDS, frozenset(map(str, every)), False, False)]
             for found in recognised:

@@ -123,6 +123,8 @@ class Setting:
     min_cell: int = 10
     aside: Frames | None = None
     """Columns that the tables have and no attack uses: they are searched for identifiers."""
+    written: Frames | None = None
+    """Columns of text of which attacks use numbers alone, as they are written: they too are searched."""
     attack: str | None = None
     """The name of one attack to run alone. Nothing then decides."""
     texts: Sequence[FreeText] = ()

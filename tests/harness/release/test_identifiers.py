@@ -11,10 +11,15 @@ import pandas as pd
 import pytest
 from stdnum import luhn
 
+from testbed.core import Release
+from testbed.data.tables.encode import encode
+from testbed.data.tables.set_aside import as_written
 from testbed.harness.release import identifiers
 from testbed.harness.release.evaluate import evaluate
+from testbed.harness.release.identifier_rule import direct_identifiers
 from testbed.harness.release.identifiers import emails, personnummer, phones, scan
-from tests.harness.release.made_identifiers import MADE
+from testbed.harness.release.setting import Setting
+from tests.harness.release.made_identifiers import MADE, Made
 
 ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(4)
@@ -264,3 +269,24 @@ def test_record_numbers_are_seen_by_the_columns_name_and_running_numbers_are_nob
         assert [f.validity.flags for f in made.findings if f.attack.name == "direct_identifiers"] == (
             [expected] if expected else []
         )
+
+
+@pytest.mark.parametrize("made", MADE, ids=lambda made: made.kind)
+def test_copied_identifiers_are_found_however_their_column_was_read(made: Made) -> None:
+    """Coordinates are read as two numbers, and an address of one form by its house number."""
+    rng = np.random.default_rng(MADE.index(made))
+
+    def people(n: int) -> pd.DataFrame:
+        pressure = [f"{a}/{b}" for a, b in zip(rng.integers(100, 180, n), rng.integers(50, 99, n), strict=True)]
+        return pd.DataFrame({made.column: [made.value(rng) for _ in range(n)], "pressure": pressure})
+
+    original, control = people(120), people(120)
+    release = pd.concat([original.head(40), people(80)], ignore_index=True)
+    encoded = encode(original, release, control)
+    written = as_written(original, release, control, encoded)
+    subject = Setting(
+        encoded.original, encoded.control, Release(encoded.synthetic), None, 0, lambda _: None, written=written
+    )
+    (finding,) = direct_identifiers(subject)
+    assert "identifiers_present" in finding.validity.flags
+    assert "'pressure" not in finding.plain
