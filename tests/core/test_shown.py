@@ -178,7 +178,7 @@ def test_paths_and_progress_are_shown_literally(
     out = tmp_path / "[/x]\x1b[2J"
     assert invoke(monkeypatch, "split", "--original", str(tmp_path / "all.csv"), "--out", str(out)) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed == [f"{tmp_path}/[/x]\\x1b[2J/{part}.csv" for part in ("control", "original")]
+    assert printed == [f"{tmp_path}/[/x]\\x1b[2J/{part}.csv" for part in ("original", "control")]
     terminal.progress("attribute inference [/x]\x1b[2J")
     assert capsys.readouterr().err == "attribute inference [/x]\\x1b[2J\n"
 
