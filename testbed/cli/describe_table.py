@@ -29,7 +29,8 @@ def describe_table(
     who = person or told.person
     frame = files.read_file(table, "table", who, encoding=told.encoding, say=notes.append)
     splits.check_person(frame, who)
-    encoded = encode.encode(frame, frame, None, encode.Meta(who, told.columns or {}))
+    encoded = encode.encode(frame, frame, None, encode.Meta(who, told.columns or {}, told.map or {}))
+    written = {part: name for name, parts in encoded.parts.items() for part in parts}
     rows: list[dict[str, Any]] = [
         {
             "column": d.name,
@@ -38,7 +39,13 @@ def describe_table(
             "empty": d.gaps,
             "in_doubt": d.doubtful,
             "codes_for_missing": d.coded_gaps,
-            "identifiers": [f.kind for f in identifiers.scan(d.name, _values(frame[d.name])) if f.believed],
+            "notes": list(d.notes),
+            "identifiers": [
+                f.kind
+                for name in (written.get(d.name, d.name),)
+                for f in identifiers.scan(name, _values(frame[name]))
+                if f.believed
+            ],
         }
         for d in encoded.described
     ]
@@ -70,6 +77,7 @@ def _values(values: Any) -> list[Any]:
 def _remarks(row: dict[str, Any]) -> str:
     remarks = [f"looks like: {', '.join(row['identifiers'])}"] if row["identifiers"] else []
     remarks += ["in doubt: many different values with digits, read as a category"] if row["in_doubt"] else []
+    remarks += row["notes"]
     remarks += ["numbers that stand for missing values"] if row["codes_for_missing"] else []
     remarks += ["left out: no value"] if row["kind"] == "empty" else []
     return "; ".join(remarks)

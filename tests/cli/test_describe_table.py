@@ -23,6 +23,7 @@ def table(n: int = 60) -> pd.DataFrame:
             "born": [f"{1930 + i}-01-02" for i in range(n)],
             "mail": [f"{SECRET}{i}@example.org" for i in range(n)],
             "sex": rng.choice(["F", "M"], n),
+            "BP": [f"{a}/{b}" for a, b in zip(rng.integers(100, 180, n), rng.integers(50, 99, n), strict=True)],
             "unused": [None] * n,
         }
     )
@@ -44,7 +45,9 @@ def test_kinds_identifiers_and_empty_columns_are_printed_and_no_value(
     assert SECRET not in printed
     assert invoke(monkeypatch, "describe-table", str(path), "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    assert [c["kind"] for c in told["columns"]] == ["number", "date", "category", "category", "empty"]
+    assert [c["kind"] for c in told["columns"]] == [
+        *("number", "date", "category", "category", "number", "number", "empty")
+    ]
 
 
 @pytest.mark.parametrize(
