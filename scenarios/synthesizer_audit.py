@@ -37,8 +37,8 @@ def synthesizer_audit(
 ) -> Scenario:
     """Noisy marginals are fitted many times, with and without one record that is like no other.
 
-    The lower bound on epsilon is valid at 95 %. It is compared with the claim, with the largest bound that this number
-    of runs can show, and with the same audit of the generator without noise. `noise=false` audits a broken generator.
+    The lower bound on epsilon is valid at 95 %. The report compares it with the claim and with the largest bound that
+    so many runs can show. It also audits the generator without noise. `noise=false` audits a broken generator.
     """
     if runs < 20:
         why = "Half of the runs set the threshold, and only the other half give the bound."

@@ -32,7 +32,7 @@ ALL = list(attacks())
 
 
 def registered(read: Any, **declared: Any) -> Attack:
-    """An attack on a model that a test makes; the test takes it out of the registry again."""
+    """An attack that a test makes, on a model unless it is told otherwise; after the test it is gone."""
     usual: dict[str, Any] = {"subject": "model", "rule": "TB-MEMBERSHIP-398", "risk": "membership", "claim": Scores}
     usual |= {"needs": {"target_records"}, "position": "recipient", "reference": "https://example.org"}
     return attack(**(usual | declared))(read)
@@ -182,15 +182,7 @@ def test_known_memberships_reach_only_attacks_that_declare_them(needs: set[str])
         seen.append(question)
         return Scores(np.zeros(1))
 
-    cheat = attack(
-        subject="model",
-        rule="TB-MEMBERSHIP-399",
-        risk="membership",
-        claim=Scores,
-        needs=needs,
-        position="recipient",
-        reference="https://example.org",
-    )(curious_reader)
+    cheat = registered(curious_reader, needs=needs)
     people = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), np.array(["control 1", "member 7", "b"]))
     asked = Records(people.take([2]), known=Known(people.take([0, 1]), np.array([False, True])))
     cheat.run(None, asked, None, 0, Threat("recipient", knows=frozenset({"some_memberships"})))
@@ -206,17 +198,8 @@ def test_a_second_attack_of_one_name_is_refused() -> None:
         return Scores(np.zeros(1))
 
     find("linkability")
-    register = attack(
-        subject="release",
-        rule="TB-MEMBERSHIP-399",
-        risk="membership",
-        claim=Scores,
-        needs=set(),
-        position="recipient",
-        reference="https://example.org",
-    )
     with pytest.raises(ValueError, match="two attacks called linkability"):
-        register(linkability)
+        registered(linkability, subject="release", needs=set())
     assert find("linkability").risk == "linkability"
 
 
@@ -229,15 +212,7 @@ def test_no_question_names_a_person() -> None:
         seen.append(question)
         return Scores(np.zeros(3))
 
-    cheat = attack(
-        subject="release",
-        rule="TB-MEMBERSHIP-399",
-        risk="membership",
-        claim=Scores,
-        needs=set(),
-        position="recipient",
-        reference="https://example.org",
-    )(curious_reader)
+    cheat = registered(curious_reader, subject="release", needs=set())
     column = (Column("x", "numeric"),)
     table = Table(column, (np.arange(3.0),), np.array(["control 9", "original 1", "original 1"]))
     cohort = Cohort(np.zeros((3, 1), np.float32), np.zeros(3, np.int64), table.persons)

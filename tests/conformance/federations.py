@@ -40,7 +40,7 @@ from tests.conformance.base import ENGINE, EVERYTHING, World, as_bytes
 
 
 def about_classes(attack: Attack) -> World:
-    """A client's view of two others that hold sixteen kinds; the dial is the share of them that are called rightly."""
+    """A client sees two others, who hold sixteen classes. The dial is the share of classes with the right name."""
     kinds, rng = 16, keyed_rng(13, "kinds")
     y = np.arange(480) % kinds
     x = (np.eye(kinds)[y] * 3 + rng.normal(size=(480, kinds))).astype(np.float32)

@@ -1,7 +1,7 @@
 """Reading users' files as pandas tables, whatever wrote them, and writing tables.
 
-A text file, a workbook, a file of a statistics program, a Parquet file, or a folder of parts. Each family has a module
-of its own; what they guess or leave out is said.
+A text file, a workbook, a file of a statistics program, a Parquet file, or a folder of parts. Each family has its
+own module. A reader says what it guessed, and which lines it left out.
 """
 
 from __future__ import annotations

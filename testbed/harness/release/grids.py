@@ -101,8 +101,8 @@ class Cells:
 class Written:
     """How a column is compared: its grid, and for each rule the first rule with equal results.
 
-    `apart` says how far the released numbers are from people's, by rule: Kolmogorov and Smirnov's distance, in units
-    of its sampling.
+    `apart` says by rule how far the released numbers are from people's: the Kolmogorov-Smirnov distance, divided by
+    the size that it usually has for two samples of one population.
     """
 
     grid: Grid
@@ -187,7 +187,7 @@ def _written(column: Column, released: Array, people: Array) -> Written | None:
 
 
 def _apart(own: Array, counts: Array, real: Array, real_counts: Array) -> float:
-    """Kolmogorov and Smirnov's distance of two columns, given by their values and counts, in units of its sampling."""
+    """The Kolmogorov-Smirnov distance of two columns (values and counts), divided by its usual size by chance."""
     known, place = np.unique(np.concatenate([own, real]), return_inverse=True)
     below = [
         np.cumsum(np.bincount(at, weights=w, minlength=len(known))) / w.sum()

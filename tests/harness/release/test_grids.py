@@ -169,7 +169,7 @@ def test_numbers_that_are_written_alike_stay_as_they_are() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["support2", "thyroid", "framingham", "pbc2"])
 def test_fresh_people_on_any_grid_are_rejected_as_often_as_the_level_says(name: str) -> None:
-    """Of 200 draws, each number column rounded to a step of its own, by a rule of its own."""
+    """200 draws. In each, every column of numbers is rounded in another way and to another step."""
     rounding = (np.round, np.floor, np.ceil)
     p_values: list[float] = []
     near: list[float] = []

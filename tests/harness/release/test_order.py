@@ -92,7 +92,7 @@ def test_the_number_of_guesses_does_not_say_which_attack_singles_out(name: str) 
 
 
 def test_people_are_drawn_before_their_rows() -> None:
-    """Of ten people with 100 rows each and a hundred with one, all 110 are asked about, and 90 rows more."""
+    """Ten people have 100 rows each, a hundred have one. All 110 are asked about, then 90 further rows."""
     frame = pd.DataFrame({"pid": [*range(10)] * 100 + [*range(10, 110)], "x": np.arange(1100.0), "y": [1, 2] * 550})
     table = encode(frame, frame, None, Meta("pid")).original
     drawn = Targets.draw(table, None, 200, np.random.default_rng(0)).table
