@@ -12,7 +12,6 @@ from testbed.core.errors import UsageError, perhaps
 from testbed.core.parameters import MEANING
 
 KINDS = ("attacks", "scenarios", "defences", "data")
-FILTERS = ("risk", "position", "subject")
 DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence")
 
 

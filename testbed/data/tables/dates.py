@@ -42,11 +42,6 @@ class Moment(NamedTuple):
     exact: str
 
 
-def is_dated(value: Any) -> bool:
-    """Whether a cell is text in the form of a date."""
-    return isinstance(value, str) and shape(value) is not None
-
-
 def moments(texts: Iterable[str]) -> dict[str, Moment]:
     """The dates among the texts of a column, in the order of day and month that fits the most of them.
 

@@ -218,7 +218,7 @@ def _kinds() -> tuple[Kind, ...]:
         ),
         Kind(
             ADDRESS_ON_NET,
-            lambda t: (m := forms.IP.search(t)) is not None and bool(_told("ip|address|host|from", t, m)),
+            lambda t: (m := forms.IP.search(t)) is not None and bool(_told(NET, t, m)),
         ),
         Kind("device address", lambda text: forms.MAC.search(text) is not None),
         Kind(POSITION, coordinates, invented=True),
