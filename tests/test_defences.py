@@ -89,11 +89,10 @@ def _least_epsilon(one: Array, other: Array, delta: float) -> float:
     return epsilon(best, slice(half, None), 0.0005)
 
 
-@every
+@changing
 @pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
 def test_the_form_of_a_message_stays(d: Registered, kind: str) -> None:
-    if d in CHANGING:
-        check_the_form_of_a_message_stays(configured(d), kind)
+    check_the_form_of_a_message_stays(configured(d), kind)
 
 
 @changing
@@ -144,16 +143,21 @@ def test_the_gaussian_guarantee_is_that_of_the_numerical_accountant(noise: float
 
 @changing
 def test_a_defence_reveals_no_more_than_none(d: Registered) -> None:
-    """A curious server that reads single records: the excess under a defence is not surely above that without."""
+    """A curious server that reads batches of four: the excess under a defence is not surely above that without.
+
+    Of such batches little is read without a defence, so a defence that revealed records would stand out.
+    """
 
     def excess(**params: Any) -> Estimate:
-        done: Done = run(find("curious_server"), {"clients": 2, "rounds": 2, **params})
+        done: Done = run(find("curious_server"), {"batch": 4, "clients": 4, "rounds": 10, **params})
         found = done.result.findings[0].excess
         assert isinstance(found, Estimate)
         return found
 
     noise = {"noise": STRENGTH} if "noise" in d.defaults else {}
-    assert excess(defence=d.name, **noise).low <= excess().high
+    without = excess()
+    assert without.high < 0.5
+    assert excess(defence=d.name, **noise).low <= without.high
 
 
 @pytest.mark.slow
