@@ -139,7 +139,7 @@ def small() -> None:
 def large(rows: int) -> None:
     """The command itself on Parquet files, in a process of its own, so that its peak memory is its own."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "testbed.cli", "evaluate", "--attacks", str(QUERIES), "--out", f"{folder}/run"]
+        command = [sys.executable, "-m", "testbed", "evaluate", "--attacks", str(QUERIES), "--out", f"{folder}/run"]
         for seed, role in enumerate(("original", "synthetic", "control")):
             path = Path(folder) / f"{role}.parquet"
             people(rows, 20, seed).to_parquet(path, index=False)
@@ -147,6 +147,8 @@ def large(rows: int) -> None:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         started = time.perf_counter()
         done = subprocess.run(command, capture_output=True, check=False)
+        if not (Path(folder) / "run" / "share" / "result.json").is_file():
+            raise RuntimeError(f"no result was written: {done.stderr.decode()[-500:]}")
         wall = time.perf_counter() - started
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
