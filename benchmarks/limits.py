@@ -324,7 +324,7 @@ def unmasking(batch: int) -> None:
         rates.append(
             np.mean([np.mean(quality(claim.batches.get((1, c)), p) > LEGIBLE_DB) for c, p in enumerate(parts)])
         )
-        checked = replace(secure, defence=consistent_unmasking()).run(
+        checked = replace(secure, defences=(consistent_unmasking(),)).run(
             parts, act=Act(unmask=True), actor="secagg_unmasking"
         )
         assert {e.status for e in checked.exchanges} == {"refused"}

@@ -75,7 +75,7 @@ def curious_client(
         Federation(spec, protocol, seed, protection),
         Threat("client", knows=KNOWS, nodes=tuple(range(colluding))),
         (planned("aggregate_difference", unit=unit, primary=True, params={"reader": reads.name}),),
-        positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, None) else undefended,
+        positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, ()) else undefended,
     )
     server = replace(
         trial,

@@ -91,7 +91,7 @@ def curious_server(
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=KNOWS),
         (plan,),
-        positive=None if batch == 1 and not epochs and protection is None else undefended,
+        positive=None if batch == 1 and not epochs and not protection else undefended,
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

@@ -175,7 +175,8 @@ def federated_membership(
         alpha,
         view == "sum",
     )
-    return Scenario(comparison.subject, THREAT, comparison.conduct, [described(protects, rounds)] if protects else [])
+    told = described(comparison.federation, members // clients, "server")
+    return Scenario(comparison.subject, THREAT, comparison.conduct, told)
 
 
 def plans(position: str, malicious: bool, attacks: Sequence[Attack]) -> tuple[Plan, ...]:

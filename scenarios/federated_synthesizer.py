@@ -151,8 +151,8 @@ def federated_synthesizer(
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
-    defence_ = defended(defence, noise, clip, known.data_class)
-    federation = Federation(ModelSpec("autoregressive", arguments), protocol, seed, defence_)
+    spec = ModelSpec("autoregressive", arguments)
+    federation = Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class))
     subject = Subject(
         type="federation",
         name=f"{known.title}, a generator trained by {clients} clients",
@@ -164,7 +164,7 @@ def federated_synthesizer(
     columns = [*attributes, *([known.person] if known.person else [])]
     tables: list[Any] = [parts[name][columns] for name in ("members", "controls")]
     synthesis = Synthesis(split, federation, subject, binned, tables[0], tables[1], known.person)
-    return Scenario(subject, THREAT, synthesis.conduct, [described(defence_, rounds)] if defence_ else [])
+    return Scenario(subject, THREAT, synthesis.conduct, described(federation, len(groups[0]) // clients, "server"))
 
 
 def cohort(name: str, table: pd.DataFrame, person: str | None, binned: Binned) -> Cohort:

@@ -83,8 +83,8 @@ def hospital_tables(
         split,
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=KNOWS),
-        (plan,) if protection is None else (plan, whose),
-        positive=None if batch == 1 and not epochs and protection is None else Leaky(Federation(spec, alone, seed)),
+        (plan, whose) if protection else (plan,),
+        positive=None if batch == 1 and not epochs and not protection else Leaky(Federation(spec, alone, seed)),
         columns=known.columns,
     )
     return prepared(known, trial, SEES, NOT_TESTED)

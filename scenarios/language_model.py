@@ -81,7 +81,7 @@ def language_model(
         Federation(spec, protocol, seed, protection),
         Threat("server", knows=frozenset({"architecture", "auxiliary"})),
         (plan,),
-        positive=None if batch == 1 and protection is None else Leaky(Federation(spec, alone, seed)),
+        positive=None if batch == 1 and not protection else Leaky(Federation(spec, alone, seed)),
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

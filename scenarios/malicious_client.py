@@ -65,15 +65,15 @@ def malicious_client(
     spec = cnn(known) if pictures else mlp(known, 64)
     spec = replace(spec, arguments={**spec.arguments, "activation": "relu"})  # sigmoids learn nothing here
     protocol = Protocol("fedavg", batch, epochs, learning_rate=learning_rate, rounds=rounds, clients=clients)
-    protection = defended(defence, noise, clip, known.data_class)
     everybody, few = halves(known.people, seed), 500
     witnesses, people = everybody[1].take(np.arange(min(few, len(everybody[1])))), known.people
     people = people.take(np.flatnonzero(~np.isin(people.persons, witnesses.persons)))
     question = Classes(known.classes, people.x.min(0), people.x.max(0))
+    federation = Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class))
     made = ClassWorlds(
         people,
         witnesses,
-        Federation(spec, protocol, seed, protection),
+        federation,
         question,
         each,
         runs,
@@ -94,7 +94,7 @@ def malicious_client(
             position="client", malicious=True, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),
         conduct,
-        [described(protection, rounds)] if protection else [],
+        described(federation, each, "client"),
     )
 
 

@@ -80,7 +80,7 @@ def malicious_server(
         Federation(spec, protocol, seed, protection),
         Threat("server", malicious=True, knows=KNOWS | acting.needs),
         (plan,),
-        positive=None if batch == 1 and not epochs and protection is None else Leaky(undefended),
+        positive=None if batch == 1 and not epochs and not protection else Leaky(undefended),
         act_params=acts.get(attack, {}),
     )
     honest = replace(

@@ -66,7 +66,8 @@ def property_inference(
     question = Property(0, column_of(known.columns, column), (few, many), (each,) * clients)
     people, others = halves(known.people, seed)
     protection = defended(defence, noise, clip, known.data_class)
-    made = Worlds(people, others, Federation(mlp(known, hidden), protocol, seed, protection), question, worlds)
+    federation = Federation(mlp(known, hidden), protocol, seed, protection)
+    made = Worlds(people, others, federation, question, worlds)
     params = {"shadows": shadows}
     by = [
         ("property_inference", "by the server", ()),
@@ -90,7 +91,7 @@ def property_inference(
             position="server", malicious=False, knows=sorted(KNOWS), access="white", sees=SEES, not_tested=NOT_TESTED
         ),
         conduct,
-        [described(protection, rounds)] if protection else [],
+        described(federation, each, "server"),
     )
 
 

@@ -116,7 +116,7 @@ class Sweep:
             rounds=rounds,
             clients=clients,
         )
-        protection = gaussian(noise=setting.noise, clip=1.0) if setting.noise else None
+        protection = (gaussian(noise=setting.noise, clip=1.0),) if setting.noise else ()
         leaky = replace(protocol, batch_size=1, local_epochs=1, learning_rate=0.1)
         return Trial(
             split,

@@ -76,7 +76,7 @@ def secure_aggregation(
     spec = mlp(known, hidden)
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     federation = Federation(
-        spec, protocol, seed, consistent_unmasking() if check else None, secure=SecureAggregation(threshold)
+        spec, protocol, seed, (consistent_unmasking(),) if check else (), secure=SecureAggregation(threshold)
     )
     unit = "record" if batch == 1 else "batch"
     trial = Trial(

@@ -14,20 +14,22 @@ from opacus.accountants import PRVAccountant
 from scipy import stats
 
 from testbed.core import Array
-from testbed.core.defence import Defence, Guarantee
+from testbed.core.defence import Defence, Exposure, Guarantee
 from testbed.defences.accounting import gaussian_mechanism
 from testbed.defences.registry import Registered, defences
 from testbed.defences.updates import on_update
 from testbed.findings.schema import Estimate
 from testbed.harness.run import Done, run
 from testbed.harness.scenario import find
-from tests.conformance.defences import STRENGTH, configured, sends, some_update, update_of
+from tests.conformance.defences import STRENGTH, changed, configured, sends, some_update, update_of
 
 ALL = defences()
-CHANGING = [d for d in ALL if not d.before_protocol]
+CHANGING = [d for d in ALL if d.where == "update"]
 """Defences that change a client's update; the others check messages of secure aggregation (tests/subjects)."""
 AUDITED = 8.0
 """Strength at which a guarantee is small enough for 4,000 draws to contradict it."""
+ONCE = Exposure(position="client")
+"""One round and one use of a record, seen by another client: server and clients defend against it."""
 every = pytest.mark.parametrize("d", ALL, ids=lambda d: d.name)
 changing = pytest.mark.parametrize("d", CHANGING, ids=lambda d: d.name)
 
@@ -61,17 +63,10 @@ def check_no_draw_contradicts_the_guarantee(defence: Defence, draws: int = 4000)
     The lower bound of epsilon is that of a test by a threshold, chosen on one half of the draws (Jagielski et al. 2020,
     arXiv 2006.07709), at 99.9 %.
     """
-    promised = defence.guarantee(1)
+    promised = defence.guarantee(ONCE)
     assert promised is not None
-    seen = [
-        np.array([_along(update_of(sends(defence, {"w": far}, seed=s))["w"]) for s in range(draws)])
-        for far in (np.full(1, 1e6, np.float32), np.full(1, -1e6, np.float32))
-    ]
+    seen = [np.array([changed(defence, far, s, ONCE) for s in range(draws)]) for far in (1e6, -1e6)]
     assert _least_epsilon(seen[0], seen[1], promised.delta) <= promised.epsilon
-
-
-def _along(values: Array) -> float:
-    return float(values.sum())
 
 
 def _least_epsilon(one: Array, other: Array, delta: float) -> float:
@@ -118,7 +113,7 @@ def test_a_message_that_is_no_training_passes_unchanged(d: Registered) -> None:
 @every
 def test_a_guarantee_grows_with_rounds_and_is_contradicted_by_no_draw(d: Registered) -> None:
     defence = configured(d)
-    promised = [defence.guarantee(rounds) for rounds in (1, 2, 8, 64)]
+    promised = [defence.guarantee(Exposure(rounds, rounds, position="client")) for rounds in (1, 2, 8, 64)]
     if promised[0] is None:
         assert promised == [None] * 4
         return
@@ -133,7 +128,7 @@ def test_the_gaussian_guarantee_is_that_of_the_numerical_accountant(noise: float
     """Opacus' PRV accountant (Gopi, Lee and Wutschitz 2021) composes numerically; ours is exact."""
     accountant = PRVAccountant()
     accountant.history = [(noise / 2, 1.0, rounds)]  # an update changes by twice the clipping bound
-    ours = gaussian_mechanism(rounds, noise=noise)
+    ours = gaussian_mechanism(Exposure(rounds), noise=noise)
     assert ours is not None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of its search for a grid
@@ -177,7 +172,7 @@ def broken(change: Callable[..., Any], guarantee: Guarantee | None = None) -> De
 
 
 def test_the_suite_notices_a_defence_that_promises_more_than_its_noise_gives() -> None:
-    promise = gaussian_mechanism(1, noise=AUDITED)
+    promise = gaussian_mechanism(Exposure(), noise=AUDITED)
     assert promise is not None
 
     def too_little(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:

@@ -160,7 +160,7 @@ def _entry(node: ast.FunctionDef, call: ast.Call, kind: Kind, source: Source) ->
     defaults = {
         name: REQUIRED if default is None else source_text.value(default, source)
         for name, default in written
-        if not (kind == "defence" and name == "seed")
+        if not (kind == "defence" and name in ("seed", "exposure"))
     }
     return Entry(kind, node.name, source.name, source.path, arguments, defaults, ast.get_docstring(node) or "")
 

@@ -1,18 +1,47 @@
-"""A defence as a value: its name, what it does to a client's messages, and what it guarantees."""
+"""A defence as a value: its name, what it changes in a federation, and what it guarantees."""
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
+
+from testbed.core.people import Array
+from testbed.core.threat import Position
+
+Where: TypeAlias = Literal["update", "message", "training", "server", "protocol"]
+"""What a defence changes.
+
+- `update`: what a client sends, after its training. It gives a Flower mod.
+- `message`: a client's answers to the protocol of secure aggregation. It gives a Flower mod.
+- `training`: each local step of a client. It gives a `LocalRule`.
+- `server`: how updates become the next model. It gives a function from a Flower strategy to a Flower strategy.
+- `protocol`: what the server is told at all, such as sums alone. It gives the settings of that protocol.
+"""
+
+Weights: TypeAlias = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """How often people's records enter what an attacker sees: all that a guarantee may depend on.
+
+    `uses` is the largest number of local batches that one record enters over all `rounds`. `position` is where the
+    attacker stands: noise that the server adds protects nobody from the server.
+    """
+
+    rounds: int = 1
+    uses: int = 1
+    clients: int = 1
+    position: Position = "server"
 
 
 @dataclass(frozen=True, slots=True)
 class Guarantee:
     """Differential privacy over all rounds together: `epsilon` at `delta`, for one replaced `unit`.
 
-    `method` names how it was computed.
+    `method` names how it was computed, and what it assumes about sampling.
     """
 
     epsilon: float
@@ -23,25 +52,56 @@ class Guarantee:
 
 @dataclass(frozen=True, slots=True)
 class Defence:
-    """A defence on the client's side, with its parameters. `make(seed=..., **params)` gives its Flower mod.
+    """A defence with its parameters. `make(seed=..., **params)` gives what it puts into the federation (`Where`).
 
-    `promise(rounds, **params)` gives its guarantee, or None for a heuristic. With `before_protocol`, the mod sees a
-    message before secure aggregation does; otherwise it changes updates before they are masked.
+    `promise(exposure, **params)` gives its guarantee, or None for a heuristic. `trust(update, **params)` is the weight
+    in [0, 1] that an attacker who knows the defence gives each number of a defended update: 1 if the number is as it
+    was, 0 if it says nothing. None means that the defence changes all numbers alike.
     """
 
     name: str
     params: Mapping[str, Any]
     make: Callable[..., Any] = field(repr=False, compare=False)
     promise: Callable[..., Guarantee | None] | None = field(default=None, repr=False, compare=False)
-    before_protocol: bool = False
+    where: Where = "update"
     secret: bool = False
     """Whether the noise comes from the operating system, as on records of real people: whoever knows a seed can remove
     the noise that was drawn by it, and a run's seed stands in its report."""
+    trust: Callable[..., Weights] | None = field(default=None, repr=False, compare=False)
+    mixes: bool = False
+    """Whether one record enters what is computed for another record. A bound per record no longer holds then."""
+    exposed: bool = False
+    """Whether `make` also takes the `exposure`, as noise does that is chosen by an epsilon."""
 
-    def mod(self, seed: int) -> Any:
-        """The Flower mod; its randomness follows from `seed`, or a secret one, and from the client and the round."""
-        return self.make(seed=secrets.randbits(62) if self.secret else seed, **self.params)
+    def build(self, seed: int, exposure: Exposure | None = None) -> Any:
+        """What the defence puts into the federation. Its randomness follows from `seed`, or from a secret one."""
+        more = {"exposure": exposure or Exposure()} if self.exposed else {}
+        return self.make(seed=self.drawn(seed), **more, **self.params)
 
-    def guarantee(self, rounds: int) -> Guarantee | None:
-        """The guarantee after this many rounds, or None if nothing is proven."""
-        return self.promise(rounds, **self.params) if self.promise else None
+    def drawn(self, seed: int) -> int:
+        """The seed of the defence's noise: `seed`, or a new secret one."""
+        return secrets.randbits(62) if self.secret else seed
+
+    def guarantee(self, exposure: Exposure) -> Guarantee | None:
+        """The guarantee for this exposure, or None if nothing is proven."""
+        return self.promise(exposure, **self.params) if self.promise else None
+
+    def trusted(self, update: Mapping[str, Array]) -> Weights | None:
+        """The weight that an attacker who knows the defence gives each number of this update; None means all alike."""
+        return self.trust(update, **self.params) if self.trust else None
+
+
+def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guarantee | None]:
+    """The guarantee of each of several defences, which are applied in this order.
+
+    What works later on an update alone cannot weaken a guarantee. A later training rule that mixes records voids a
+    bound per record: one record then enters several bounded parts.
+    """
+    found: list[Guarantee | None] = []
+    for place, one in enumerate(defences):
+        guarantee = one.guarantee(exposure)
+        mixed = any(later.mixes for later in defences[place + 1 :])
+        if guarantee is not None and guarantee.unit == "record" and one.where == "training" and mixed:
+            guarantee = None
+        found.append(guarantee)
+    return found

@@ -1,4 +1,8 @@
-"""The guarantee of a defence: the epsilon of the Gaussian mechanism over all rounds."""
+"""The guarantee of a defence: the epsilon of the Gaussian mechanism over all rounds.
+
+All cohorts here are fixed: every client takes part in every round, and batches are dealt without replacement. So no
+epsilon here is made smaller by sampling.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,17 @@ from typing import Any, cast
 from scipy import optimize as _optimize
 from scipy import stats as _scipy_stats
 
-from testbed.core.defence import Guarantee
+from testbed.core.defence import Exposure, Guarantee
+from testbed.core.errors import UsageError
 
 scipy_stats, optimize = cast(Any, _scipy_stats), cast(Any, _optimize)  # SciPy ships no types
 DELTA = 1e-5
 """The delta for which a report states the epsilon of a client's noise."""
+FIXED = "no amplification by sampling"
+"""What every guarantee here assumes about sampling."""
 
 
-def gaussian_mechanism(rounds: int, *, noise: float, clip: float = 1.0) -> Guarantee | None:
+def gaussian_mechanism(exposure: Exposure, *, noise: float, clip: float = 1.0) -> Guarantee | None:
     """The epsilon of all rounds together, for all records of a client, against anybody who sees its updates.
 
     If a client's records are replaced, each update changes by at most twice the clipping bound `clip`. The noise has
@@ -23,8 +30,13 @@ def gaussian_mechanism(rounds: int, *, noise: float, clip: float = 1.0) -> Guara
     """
     if noise <= 0:
         return None
-    epsilon = gaussian_epsilon(2 * math.sqrt(rounds) / noise, DELTA)
-    return Guarantee(epsilon, DELTA, "client", f"gaussian mechanism over {rounds} rounds, delta {DELTA:g}")
+    epsilon = gaussian_epsilon(2 * math.sqrt(exposure.rounds) / noise, DELTA)
+    return Guarantee(epsilon, DELTA, "client", f"Gaussian mechanism over {exposure.rounds} rounds, {told(DELTA)}")
+
+
+def told(delta: float) -> str:
+    """What stands in a guarantee's method beside the mechanism."""
+    return f"delta {delta:g}, {FIXED}"
 
 
 def gaussian_epsilon(distance: float, delta: float) -> float:
@@ -46,3 +58,21 @@ def gaussian_epsilon(distance: float, delta: float) -> float:
     while over(high) > 0:
         high *= 2
     return float(optimize.brentq(over, 0.0, high))
+
+
+def gaussian_distance(epsilon: float, delta: float) -> float:
+    """The largest distance between two unit Gaussians that are (epsilon, delta) indistinguishable.
+
+    Raises `UsageError` for an epsilon that is not above 0 and finite.
+    """
+    if not (math.isfinite(epsilon) and epsilon > 0):
+        raise UsageError(
+            "TB-DEFENCE-008",
+            "The epsilon of a defence must be above 0 and finite.",
+            "No noise gives the guarantee of an epsilon of 0, and none is needed for an infinite one.",
+            "Use a number such as 1 or 8.",
+        )
+    high = 1.0
+    while gaussian_epsilon(high, delta) < epsilon:
+        high *= 2
+    return float(optimize.brentq(lambda d: gaussian_epsilon(d, delta) - epsilon, 0.0, high, xtol=1e-10))

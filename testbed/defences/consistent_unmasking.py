@@ -12,7 +12,7 @@ from testbed.defences.registry import defence
 RECORD = "secaggplus_configs"
 
 
-@defence(before_protocol=True)
+@defence(where="message")
 def consistent_unmasking(*, seed: int) -> Mod:
     """Refuse to give shares that could unmask a single client's update.
 

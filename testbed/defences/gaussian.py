@@ -8,7 +8,7 @@ from flwr.clientapp.typing import Mod
 from testbed.core import Array
 from testbed.defences.accounting import gaussian_mechanism
 from testbed.defences.registry import defence
-from testbed.defences.updates import norm, on_update
+from testbed.defences.updates import on_update, within
 
 
 @defence(guarantee=gaussian_mechanism)
@@ -20,7 +20,7 @@ def gaussian(*, seed: int, noise: float, clip: float = 1.0) -> Mod:
     """
 
     def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
-        scale = min(1.0, clip / max(norm(update), 1e-12))
-        return {k: (v * scale + rng.normal(0.0, noise * clip, v.shape)).astype(np.float32) for k, v in update.items()}
+        short = within(update, clip)
+        return {k: (v + rng.normal(0.0, noise * clip, v.shape)).astype(np.float32) for k, v in short.items()}
 
     return on_update(change, seed, "gaussian")

@@ -1,4 +1,4 @@
-"""The registry of defences: each is a function with its mod, its parameters, and its guarantee.
+"""The registry of defences: each is a function with what it puts into a federation, its parameters, its guarantee.
 
 A defence's noise is drawn from the federation's seed, so a run can be repeated. Anybody who knows the seed can remove
 the noise. Scenarios run on public data and print their seed. For patients' data, draw a seed with the standard
@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.core import catalogue, parameters, user_code
-from testbed.core.defence import Defence, Guarantee
+from testbed.core.defence import Defence, Guarantee, Weights, Where
 from testbed.core.errors import UsageError
 
 _REGISTRY: dict[str, Registered] = {}
 REQUIRED = inspect.Parameter.empty
+GIVEN = ("seed", "exposure")
+"""What a federation gives a defence: these are no parameters of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,10 @@ class Registered:
     """Each parameter with its default, or `REQUIRED`."""
     summary: str
     promise: Callable[..., Guarantee | None] | None = None
-    before_protocol: bool = False
+    where: Where = "update"
+    trust: Callable[..., Weights] | None = None
+    mixes: bool = False
+    exposed: bool = False
 
     def __call__(self, **params: Any) -> Defence:
         """The configured defence. Raises `UsageError` for a parameter that is unknown, missing or out of range."""
@@ -47,26 +52,42 @@ class Registered:
                 "TB-DEFENCE-003",
                 f"{self.name} needs a value for {', '.join(missing)}.",
                 "This parameter has no default that suits everybody.",
-                f"Give {', '.join(f'{name}=...' for name in missing)}.",
+                f"Give {', '.join(f'{name}=...' for name in missing)}, or {self.name}:VALUE.",
             )
         for key, value in params.items():
             default = self.defaults[key]
             parameters.check(key, value, 0.0 if default is REQUIRED else default, "TB-DEFENCE-004")
-        return Defence(self.name, chosen, self.make, self.promise, self.before_protocol)
+        return Defence(
+            self.name,
+            chosen,
+            self.make,
+            self.promise,
+            self.where,
+            trust=self.trust,
+            mixes=self.mixes,
+            exposed=self.exposed,
+        )
 
 
 def defence(
-    *, guarantee: Callable[..., Guarantee | None] | None = None, before_protocol: bool = False
+    *,
+    guarantee: Callable[..., Guarantee | None] | None = None,
+    where: Where = "update",
+    trust: Callable[..., Weights] | None = None,
+    mixes: bool = False,
 ) -> Callable[[Callable[..., Any]], Registered]:
-    """A decorator that registers a function `(*, seed, **params) -> Flower mod` as a defence.
+    """A decorator that registers a function `(*, seed, **params)` as a defence.
 
-    The function's parameters are the defence's configuration.
+    `where` says what it changes, and so what the function returns (`testbed.core.defence.Where`). The function's
+    parameters are the defence's configuration. If one of them is called `exposure`, the federation gives it.
     """
 
     def register(make: Callable[..., Any]) -> Registered:
         signature = inspect.signature(make)
-        defaults = {name: p.default for name, p in signature.parameters.items() if name != "seed"}
-        made = Registered(make.__name__, make, defaults, inspect.getdoc(make) or "", guarantee, before_protocol)
+        defaults = {name: p.default for name, p in signature.parameters.items() if name not in GIVEN}
+        exposed = "exposure" in signature.parameters
+        summary = inspect.getdoc(make) or ""
+        made = Registered(make.__name__, make, defaults, summary, guarantee, where, trust, mixes, exposed)
         known_ = _REGISTRY.get(made.name)
         if known_ is not None and known_.make.__module__ != make.__module__:
             raise ValueError(f"there are two defences called {made.name}; the second would replace the first")

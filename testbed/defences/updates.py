@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from flwr.app import Context, Message
@@ -41,6 +41,23 @@ def on_update(change: Change, seed: int, name: str) -> Mod:
     return mod
 
 
-def norm(update: dict[str, Array]) -> float:
+def within(update: Mapping[str, Array], clip: float) -> dict[str, Array]:
+    """The update, scaled down to an L2 norm of at most `clip` over all arrays together."""
+    scale = min(1.0, clip / max(norm(update), 1e-12))
+    return {k: v * scale for k, v in update.items()}
+
+
+def flat(update: Mapping[str, Array]) -> Array:
+    """All numbers of an update in one row, float64."""
+    return np.concatenate([np.asarray(v, np.float64).ravel() for v in update.values()])
+
+
+def shaped(values: Array, like: Mapping[str, Array]) -> dict[str, Array]:
+    """The inverse of `flat`: arrays named and shaped as those of `like`, float32."""
+    parts = np.split(values, np.cumsum([v.size for v in like.values()])[:-1])
+    return {k: p.reshape(v.shape).astype(np.float32) for (k, v), p in zip(like.items(), parts, strict=True)}
+
+
+def norm(update: Mapping[str, Array]) -> float:
     """The L2 norm of all arrays together."""
     return float(np.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in update.values())))

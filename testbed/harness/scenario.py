@@ -11,6 +11,7 @@ from typing import Any
 from testbed.core import catalogue, parameters, user_code
 from testbed.core.errors import UsageError, missing_extra
 from testbed.core.parameters import typed
+from testbed.defences import named
 from testbed.findings.schema import Defence, Subject, ThreatModel
 from testbed.harness.outcome import Outcome, Progress
 
@@ -64,6 +65,9 @@ def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
     given = _parsed(name, entry.defaults, pairs)
     for kind in NAMED:
         value = str(given.get(kind, "none"))
+        if kind == "defence":
+            named.check(value)
+            continue
         if not entry.own and value not in ("none", entry.defaults.get(kind)) and not user_code.named(value):
             catalogue.known(kind, value)
     return given
@@ -74,16 +78,12 @@ NAMED: tuple[catalogue.Kind, ...] = ("attack", "defence")
 
 
 def _own(key: str, value: Any, asked: Registered) -> Any:
-    """The value, or the name of a user's own attack or defence, which is loaded and so registered.
+    """The value, or the name of a user's own attack, which is loaded and so registered.
 
     Raises `UsageError` for an attack with another claim or position than the scenario's own attack.
     """
-    if key not in NAMED or not isinstance(value, str) or not user_code.named(value):
+    if key != "attack" or not isinstance(value, str) or not user_code.named(value):
         return value
-    if key == "defence":
-        from testbed.defences import registry as defences
-
-        return defences.find(value).name
     from testbed.attacks import registry as attacks
 
     attack, usual = attacks.find(value), attacks.find(str(asked.defaults[key]))

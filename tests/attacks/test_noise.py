@@ -29,7 +29,7 @@ KNOWS = frozenset({"architecture", "batch_size", "auxiliary"})
 def recorded(data: str, noise: float, exact_bias: bool = False, defence: Defence | None = None) -> Recorded:
     """Forty records of four clients, one at a time, under the Gaussian defence; with its controls."""
     known = source(data)
-    protection = defence or gaussian(noise=noise, clip=1.0)
+    protection = (defence or gaussian(noise=noise, clip=1.0),)
     protocol = Protocol("fedsgd", 1, learning_rate=0.1, rounds=10, clients=4)
     plan = Plan(
         rule="TB-RECONSTRUCTION-001",

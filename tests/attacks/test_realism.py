@@ -11,8 +11,8 @@ from testbed.core import Cohort, ModelSpec, Protocol
 from testbed.core.errors import UsageError
 from testbed.findings.schema import Estimate
 from testbed.harness.run import run
-from testbed.subjects.federation.apps import local_update
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.local import local_update
 
 TINY = ModelSpec("mlp", {"shape": [3], "classes": 2, "hidden": [4]})
 

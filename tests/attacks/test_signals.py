@@ -18,8 +18,8 @@ from testbed.core import Cohort, Exchange, ModelSpec, Protocol, Records, Threat,
 from testbed.core.randomness import keyed_rng
 from testbed.findings.schema import Estimate, Unmeasured
 from testbed.harness.run import run
-from testbed.subjects.federation.apps import one_thread
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.local import one_thread
 from testbed.subjects.federation.tap import summed
 
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})

@@ -6,13 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from flwr.app import Array as Sent
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg
 
-from testbed.core import Array, Parameters
-from testbed.core.defence import Defence
+from testbed.core import Array, Parameters, Protocol
+from testbed.core.defence import Defence, Exposure
 from testbed.defences.registry import REQUIRED, Registered
+from testbed.subjects.federation.aggregation import Aggregation
 from testbed.subjects.federation.compat import identity
+from testbed.subjects.federation.local import LocalRule
 from testbed.subjects.federation.messages import to_parameters
 
 STRENGTH = 1.0
@@ -50,7 +54,22 @@ def sends(
         return Message(content(sent, MetricRecord({"num-examples": 7, "partition-id": client})), reply_to=message)
 
     with identity():
-        return defence.mod(seed)(asked, context, train)
+        return defence.build(seed)(asked, context, train)
+
+
+def changed(defence: Defence, value: float, seed: int, exposure: Exposure) -> float:
+    """What an attacker sees of one number that would be `value` without the defence, wherever the defence works."""
+    far = np.full(1, value, np.float32)
+    built = defence.build(seed, exposure)
+    if defence.where == "training":
+        rule: LocalRule = built
+        gradient = rule(lambda *_: {"w": torch.from_numpy(far)}, np.random.default_rng(seed))
+        return float(gradient(torch.nn.ParameterDict({"w": torch.zeros(1)}), torch.zeros(1, 1), torch.zeros(1))["w"])
+    if defence.where == "server":
+        wrapped: Aggregation = built(FedAvg(), Protocol(clients=1))
+        (mean,) = wrapped.change([{"w": far.astype(float)}], np.ones(1), 1)
+        return float((wrapped.noise(mean, np.ones(1), 1) if wrapped.noise else mean)["w"][0])
+    return float(update_of(sends(defence, {"w": far}, seed=seed))["w"][0])
 
 
 def content(arrays: Parameters, record: ConfigRecord | MetricRecord) -> RecordDict:

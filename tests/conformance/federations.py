@@ -137,11 +137,11 @@ def _split(sent: int, clients: int, people: Cohort | None = None) -> Split:
     return Split(*groups, np.arange(sent) % clients, people.take(rows[3 * sent : 3 * sent + 300]))
 
 
-def _noise(leak: float) -> Defence | None:
+def _noise(leak: float) -> tuple[Defence, ...]:
     """None at 1; at 0 nothing of the update is left; between, noise that shrinks as the dial goes up."""
     if leak >= 1:
-        return None
-    return random_update() if leak <= 0 else gaussian(noise=0.02 * (1 - leak), clip=10.0)
+        return ()
+    return (random_update() if leak <= 0 else gaussian(noise=0.02 * (1 - leak), clip=10.0),)
 
 
 MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [16]})

@@ -62,7 +62,7 @@ def conduct(
 
     nodes = tuple(range(len(clients), len(clients) + canaries))
     share = noise / math.sqrt(len(clients))
-    defended = replace(federation, defence=gaussian(noise=share, clip=clip))
+    defended = replace(federation, defences=(gaussian(noise=share, clip=clip),))
     view = defended.run([*clients, *idle], engine, Act(answer=answer, nodes=nodes), "canaries")
     moved = _change(view)
     first = next(e.sent for e in view.exchanges if e.sent is not None)

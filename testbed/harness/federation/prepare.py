@@ -7,12 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from testbed.attacks.registry import Attack, attacks, find
-from testbed.core import Claim, ModelSpec
-from testbed.core.defence import Defence
+from testbed.core import Claim, ModelSpec, Position, Split
+from testbed.core.defence import Defence, Guarantee, guarantees
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
-from testbed.defences import registry
+from testbed.defences import named, registry
 from testbed.findings import schema
 from testbed.findings.assemble import as_data_class, size_band
 from testbed.findings.plan import Plan
@@ -24,6 +26,7 @@ from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, is_own
+from testbed.subjects.federation.federation import Federation
 
 
 def by_a_curious_server(unit: Unit, attack: str = "analytic_linear", metric: Metric = "line_up_top1") -> Plan:
@@ -81,41 +84,68 @@ NOISE = "gaussian"
 """The defence that a scenario uses if `noise` is given and no defence is named."""
 
 
-def defended(name: str, noise: float, clip: float, data_class: str = "real") -> Defence | None:
-    """The defence from a scenario's parameters, or None. Noise without a name means the Gaussian defence.
+def defended(text: str, noise: float, clip: float, data_class: str = "real") -> tuple[Defence, ...]:
+    """The defences from a scenario's parameters, in the order in which they are applied; empty for none.
 
-    On real people's records (`data_class`) its noise is secret.
+    `text` is as in `testbed.defences.named`. `noise` and `clip` belong to a single defence that is named without
+    values; noise without a name means the Gaussian defence. On real people's records (`data_class`) noise is secret.
 
-    Raises `UsageError` for noise that the defence does not use, for a defence without the noise it needs, and for one
-    that works only under secure aggregation.
+    Raises `UsageError` for noise that no defence uses, for a defence without the noise it needs, and for defences that
+    do not go together.
     """
-    if name == "none" and noise == 0:
-        return None
-    found = registry.find(NOISE if name == "none" else name)  # stops at a misspelt name before anything is trained
-    if ("noise" in found.defaults) != (noise > 0):
+    text = NOISE if text == named.NONE and noise > 0 else text
+    parts = named.split(text)
+    alone = registry.find(parts[0][0]) if len(parts) == 1 and not parts[0][1] else None
+    usual = None if alone is None else alone.defaults.get("noise")
+    if (noise > 0 and usual is None) or (noise == 0 and usual is registry.REQUIRED):
         raise UsageError(
             "TB-SCENARIO-016",
-            f"defence={name} and noise={noise:g} do not go together.",
+            f"defence={text} and noise={noise:g} do not go together.",
             "A defence that adds noise needs noise above 0. Any other defence would ignore it.",
-            f"Use defence={NOISE} (or none) with noise above 0, and defences without noise with noise=0.",
+            f"Use defence={NOISE} (or none) with noise above 0, and else noise=0, with values as in {NOISE}:0.5.",
         )
-    if found.before_protocol:
-        raise UsageError(
-            "TB-SCENARIO-019",
-            f"The defence {name} works only under secure aggregation.",
-            "This federation has no secure aggregation, so there is nothing to unmask.",
-            "Use testbed run secure_aggregation -s check=true.",
-        )
-    chosen = found(**{k: v for k, v in {"noise": noise, "clip": clip}.items() if k in found.defaults})
-    return replace(chosen, secret=data_class == "real")
+    if alone is not None:
+        given = {"noise": noise, "clip": clip} if noise > 0 else {}
+        chosen: tuple[Defence, ...] = (alone(**{k: v for k, v in given.items() if k in alone.defaults}),)
+    else:
+        chosen = named.configured(text)
+    _check_together(chosen)
+    return tuple(replace(d, secret=data_class == "real") for d in chosen)
 
 
-def described(defence: Defence, rounds: int) -> schema.Defence:
-    """A client-side defence for the report, with the proven epsilon of all rounds together, or unmeasured."""
-    guarantee = defence.guarantee(rounds)
-    epsilon: schema.Measure = schema.Unmeasured(
-        unmeasured="no_guarantee", needs="a defence with a differential-privacy accountant"
-    )
+def _check_together(defences: tuple[Defence, ...]) -> None:
+    """Raises `UsageError` if one defence needs another, or works only without it."""
+    sums = [d.name for d in defences if d.where == "protocol"]
+    for one in defences:
+        if one.where == "message" and not sums:
+            raise UsageError(
+                "TB-SCENARIO-019",
+                f"The defence {one.name} works only under secure aggregation.",
+                "This federation has no secure aggregation, so there is nothing to unmask.",
+                f"Use defence=secagg+{one.name}, or testbed run secure_aggregation -s check=true.",
+            )
+        if one.where == "server" and sums:
+            raise UsageError(
+                "TB-SCENARIO-034",
+                f"The defences {one.name} and {sums[0]} do not go together.",
+                f"{one.name} works on single updates. Under {sums[0]} the server has their sum alone.",
+                "Use one of the two; clients themselves can clip and add noise (defence=secagg+gaussian:0.5).",
+            )
+
+
+def described(federation: Federation, records: int, position: Position) -> list[schema.Defence]:
+    """Each defence for the report, with the proven epsilon of all rounds together, or unmeasured.
+
+    `records` is the number of records of the smallest client. `position` is the attacker's.
+    """
+    exposure = federation.exposure(max(records, 1), position)
+    given = guarantees(federation.defences, exposure)
+    return [_described(d, g, exposure.rounds) for d, g in zip(federation.defences, given, strict=True)]
+
+
+def _described(defence: Defence, guarantee: Guarantee | None, rounds: int) -> schema.Defence:
+    needs = "a defence with a proof of differential privacy against this attacker; this one is a heuristic"
+    epsilon: schema.Measure = schema.Unmeasured(unmeasured="no_guarantee", needs=needs)
     if guarantee is not None:
         epsilon = schema.Estimate(
             metric="epsilon_upper",
@@ -181,5 +211,10 @@ def prepared(
             sheets(assessed.claims, recorded, subject),
         )
 
-    protects, rounds = trial.federation.defence, trial.federation.protocol.rounds
-    return Scenario(subject, threat, conduct, [described(protects, rounds)] if protects else [])
+    return Scenario(subject, threat, conduct, described(trial.federation, _fewest(trial.split), trial.threat.position))
+
+
+def _fewest(split: Split) -> int:
+    """The records of the client that has the fewest."""
+    assert split.party is not None
+    return int(np.bincount(split.party[split.party >= 0]).min())

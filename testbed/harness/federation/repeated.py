@@ -21,17 +21,17 @@ AVERAGED = "averaged_under_the_defence"
 """Key in an exchange's config: the number of answers of which its answer is the mean."""
 
 
-def possible(positive: Federation, defence: Defence | None) -> bool:
+def possible(positive: Federation, defences: tuple[Defence, ...]) -> bool:
     """Can this control be made? Only from gradients of single records: weights change with the model between rounds."""
-    return defence is not None and positive.protocol.kind == "fedsgd" and positive.protocol.batch_size == 1
+    return bool(defences) and positive.protocol.kind == "fedsgd" and positive.protocol.batch_size == 1
 
 
 def beside(
-    undefended: Transcript, positive: Federation, defence: Defence, people: Sequence[Cohort], engine: str
+    undefended: Transcript, positive: Federation, defences: tuple[Defence, ...], people: Sequence[Cohort], engine: str
 ) -> Transcript:
     """The undefended transcript with one more exchange for each client: the mean of its answers under the defence."""
     rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING)
-    seen = replace(positive, protocol=rules, defence=defence).run(only_one(people), engine)
+    seen = replace(positive, protocol=rules, defences=defences).run(only_one(people), engine)
     last = max((e.round for e in undefended.exchanges), default=0) + 1
     means = [_mean([e for e in seen.exchanges if e.client == c], last) for c in range(len(people))]
     return replace(undefended, exchanges=(*undefended.exchanges, *(m for m in means if m is not None)))

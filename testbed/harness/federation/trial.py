@@ -108,7 +108,7 @@ class Trial:
             about = runs["positive" if cell == "positive" else "true"][1]
             act = self._act(acting, federation, about) if acting else None
             name = acting.name if acting else None
-            repeats = (self.federation.defence, repeated.REPEATS) if cell == "positive" and self._repeats() else None
+            repeats = (self.federation.defences, repeated.REPEATS) if cell == "positive" and self._repeats() else None
             told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls), repeats))
             kept = store / f"{_digest(engine, federation, partitions, act, told)}.transcript" if store else None
             if kept and kept.is_file():
@@ -116,8 +116,7 @@ class Trial:
                 continue
             seen = federation.run(partitions, engine, act, name)
             if cell == "positive" and self._repeats():
-                assert self.federation.defence is not None
-                seen = repeated.beside(seen, federation, self.federation.defence, partitions, engine)
+                seen = repeated.beside(seen, federation, self.federation.defences, partitions, engine)
             if kept:
                 transcript.write(kept, seen)
             views[cell] = self._seen(seen)
@@ -133,9 +132,9 @@ class Trial:
         """Is there also a positive control under the defence? Only for a server that reads single updates."""
         reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
         about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
-        if self.positive is None or not reads or about_records or self.federation.secure:
+        if self.positive is None or not reads or about_records or self.federation.secured:
             return False
-        return repeated.possible(self.positive.federation, self.federation.defence)
+        return repeated.possible(self.positive.federation, self.federation.defences)
 
     def _seen(self, transcript_: Transcript) -> Transcript:
         return summed(transcript_) if self.sum_only else seen_by(transcript_, self.threat)
@@ -210,7 +209,7 @@ class Trial:
                 used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
                 behind[round_, client] = people.take(used)
         apart = len({e.client for e in view.exchanges}) > 1
-        if apart or not (self.sum_only or federation.secure):
+        if apart or not (self.sum_only or federation.secured):
             return behind
         aimed = self.act_params.get("target")
         in_sum = range(len(partitions)) if aimed is None else (int(aimed),)

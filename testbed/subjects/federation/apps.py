@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import torch
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
-from torch import nn
 
 from testbed import models
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
-from testbed.core.errors import RunError, UsageError
+from testbed.core.errors import RunError
 from testbed.core.randomness import keyed_rng
+from testbed.subjects.federation.local import Rule, local_update, one_thread, ruled
 from testbed.subjects.federation.messages import (
     PARTITION_METRIC,
     Answer,
@@ -60,8 +58,21 @@ def batches(protocol: Protocol, seed: int, partition: int, round_: int, n: int) 
             yield order[start : start + size]
 
 
-def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods: Sequence[Mod] = ()) -> ClientApp:
-    """A ClientApp that trains on its node's partition and returns a gradient (FedSGD) or new weights (FedAvg)."""
+def uses(protocol: Protocol, records: int) -> int:
+    """The largest number of batches that one of a client's `records` enters over all rounds."""
+    if protocol.kind == "fedsgd":
+        return -(-protocol.rounds * min(protocol.batch_size or records, records) // max(records, 1))
+    each = protocol.local_epochs if protocol.local_steps is None else min(protocol.local_epochs, protocol.local_steps)
+    return protocol.rounds * each
+
+
+def client_app(
+    partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods: Sequence[Mod] = (), rules: Sequence[Rule] = ()
+) -> ClientApp:
+    """A ClientApp that trains on its node's partition and returns a gradient (FedSGD) or new weights (FedAvg).
+
+    `rules` change the gradient of each local step.
+    """
     app = ClientApp(mods=list(mods))
 
     @app.query("identity")
@@ -76,12 +87,14 @@ def client_app(partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods
         told = json.loads(str(config["model"]))
         given = to_parameters(message.content)
         assert given is not None
+        round_ = int(str(config["server-round"]))
         returned = local_update(
             ModelSpec(told["factory"], told["arguments"]),
             given,
             partitions[partition],
             protocol,
-            list(batches(protocol, seed, partition, int(str(config["server-round"])), len(partitions[partition]))),
+            list(batches(protocol, seed, partition, round_, len(partitions[partition]))),
+            ruled(rules, partition, round_),
         )
         metrics = MetricRecord({"num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
         content = with_parameters(RecordDict({"metrics": metrics}), returned)
@@ -106,56 +119,6 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
         return reply
 
     return mod
-
-
-def optimizer_for(model: nn.Module, protocol: Protocol) -> torch.optim.Optimizer:
-    """A new optimiser for a client's round. Raises `UsageError` for one that is neither sgd nor adam."""
-    rate = protocol.learning_rate or 0.1
-    if protocol.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=rate, momentum=protocol.momentum)
-    if protocol.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=rate)
-    raise UsageError(
-        "TB-RUN-007",
-        f"There is no local optimiser called {protocol.optimizer!r}.",
-        "Clients know only the optimisers below.",
-        "Use sgd (with momentum, if wanted) or adam.",
-    )
-
-
-def local_update(
-    spec: ModelSpec, parameters: Parameters, data: Cohort, protocol: Protocol, steps: list[Array]
-) -> dict[str, Array]:
-    """What a client returns: the gradient of one batch (FedSGD), or the weights after its local steps (FedAvg)."""
-    with one_thread():
-        model = models.build(spec)
-        model.load_state_dict(models.to_tensors(parameters, model), strict=False)
-        models.as_trained(model, min(map(len, steps), default=1))
-        optimizer = optimizer_for(model, protocol)
-        x, y = torch.tensor(data.x), torch.tensor(data.y)
-        for rows in steps:
-            optimizer.zero_grad()
-            index = torch.from_numpy(rows)
-            models.record_losses(model, model(x[index]), x[index], y[index]).mean().backward()
-            if protocol.kind == "fedsgd":
-                # Parameters that are not trained have a zero gradient: the server steps all parameters that it sent.
-                return {
-                    k: np.zeros(p.shape, np.float32) if p.grad is None else p.grad.numpy().copy()
-                    for k, p in model.named_parameters()
-                }
-            optimizer.step()
-        return models.get_parameters(model)
-
-
-@contextmanager
-def one_thread() -> Generator[None]:
-    """A context with Torch on one thread, so that sums have the same order on every engine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 class Ordered(Strategy):

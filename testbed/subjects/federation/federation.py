@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, get_args
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, ModelSpec, Protocol, Transcript
-from testbed.core.defence import Defence
+from testbed.core import Act, Array, Cohort, ModelSpec, Position, Protocol, Transcript
+from testbed.core.defence import Defence, Exposure, Where
 from testbed.core.errors import UsageError
 from testbed.subjects.federation import compat, secure
-from testbed.subjects.federation.apps import Ordered, adversary, client_app, server_app, strategy_for
+from testbed.subjects.federation.apps import Ordered, adversary, client_app, server_app, strategy_for, uses
+from testbed.subjects.federation.local import Rule
 from testbed.subjects.federation.secure import SecureAggregation
 from testbed.subjects.federation.tap import record
 
@@ -23,11 +25,22 @@ class Federation:
     model: ModelSpec
     protocol: Protocol
     seed: int = 0
-    defence: Defence | None = None
+    defences: tuple[Defence, ...] = ()
+    """Applied in this order: the first one stands nearest to the records."""
     tolerate: bool = False
     secure: SecureAggregation | None = None
     start: Mapping[str, Array] | None = field(default=None, repr=False)
     """Parameters of an already trained model to begin with; otherwise they are drawn by `seed`."""
+
+    @property
+    def secured(self) -> SecureAggregation | None:
+        """The secure aggregation under which the clients answer, if there is one."""
+        return self.secure or next((d.build(self.seed) for d in self.defences if d.where == "protocol"), None)
+
+    def exposure(self, records: int, position: Position = "server") -> Exposure:
+        """How often the records of a client that has `records` of them enter what is seen from this position."""
+        protocol = self.protocol
+        return Exposure(protocol.rounds, uses(protocol, records), protocol.clients, position)
 
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
@@ -53,29 +66,36 @@ class Federation:
             )
         protocol = replace(self.protocol, clients=len(partitions))
         model = act.model if act and act.model else self.model
+        exposure = self.exposure(min(map(len, partitions)))
+        built: dict[Where, list[tuple[Defence, Any]]] = {where: [] for where in get_args(Where)}
+        for one in self.defences:
+            built[one.where].append((one, one.build(self.seed, exposure)))
         with compat.quiet():
-            ordered = Ordered(strategy_for(protocol), act and act.craft, self.tolerate, act and act.observe)
+            strategy = strategy_for(protocol)
+            for _, wrap in built["server"]:
+                strategy = wrap(strategy, protocol)
+            ordered = Ordered(strategy, act and act.craft, self.tolerate, act and act.observe)
         tap = record(ordered, model, protocol)
         tap.partition_of = ordered.partition_of
-        mods = [self.defence.mod(self.seed)] if self.defence else []
+        rules = [Rule(d.name, d.drawn(self.seed), change) for d, change in built["training"]]
+        mods = [mod for _, mod in reversed(built["update"])]  # Flower applies the first one last
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
-        if self.secure:
+        if secured := self.secured:
             # Updates are changed before they are masked. A defence that checks messages does so before the protocol.
             sizes = [len(p) for p in partitions]
-            checks = self.defence is not None and self.defence.before_protocol
-            around = secure.mods(model, self.seed)
+            checks = [mod for _, mod in built["message"]]
             seen = secure.Seen([], {})
             compat.ENGINES[engine](
-                secure.server_app(ordered, model, protocol, self.seed, self.secure, sizes, act, seen, self.start),
-                client_app(partitions, protocol, self.seed, [*mods, *around] if checks else [*around, *mods]),
+                secure.server_app(ordered, model, protocol, self.seed, secured, sizes, act, seen, self.start),
+                client_app(partitions, protocol, self.seed, [*checks, *secure.mods(model, self.seed), *mods], rules),
                 len(partitions),
             )
             transcript = secure.transcript(seen, model, protocol)
             return transcript if act is None else replace(transcript, act=actor, memory=act.remember)
         compat.ENGINES[engine](
             server_app(tap, ordered, model, protocol, self.seed, self.start),
-            client_app(partitions, protocol, self.seed, mods),
+            client_app(partitions, protocol, self.seed, mods, rules),
             len(partitions),
         )
         seen = tap.transcript()

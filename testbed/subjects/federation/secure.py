@@ -22,7 +22,8 @@ from testbed.core import Act, Array, Exchange, ModelSpec, Parameters, Protocol, 
 from testbed.core.errors import RunError
 from testbed.core.randomness import keyed_rng
 from testbed.subjects.federation import compat
-from testbed.subjects.federation.apps import PARTITION, Ordered, one_thread, plain
+from testbed.subjects.federation.apps import PARTITION, Ordered, plain
+from testbed.subjects.federation.local import one_thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.membership.signals import over_rounds
 from testbed.attacks.registry import find
 from testbed.core import Array, Batch, Cohort, Exchange, ModelSpec, Protocol, Split, Threat, Transcript, Unavailable
+from testbed.core.defence import Defence
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
 from testbed.defences.gaussian import gaussian
@@ -121,12 +123,16 @@ def test_nobody_is_both_in_the_worlds_and_the_attackers() -> None:
 
 
 def test_a_defences_epsilon_is_an_upper_bound_over_all_rounds() -> None:
-    one, ten = (described(gaussian(noise=20.0, clip=1.0), r).epsilon for r in (1, 10))
-    assert one.metric == ten.metric == "epsilon_upper"  # type: ignore[union-attr]
+    def epsilon(defence: Defence, rounds: int) -> Any:
+        federation = Federation(SPEC, Protocol("fedsgd", 6, rounds=rounds, clients=3), 0, (defence,))
+        return described(federation, 6, "server")[0].epsilon
+
+    one, ten = (epsilon(gaussian(noise=20.0, clip=1.0), r) for r in (1, 10))
+    assert one.metric == ten.metric == "epsilon_upper"
     # Balle and Wang 2018: the exact epsilon of sensitivity 2 under a deviation of 20, at delta 1e-5.
-    assert one.value == pytest.approx(0.334, abs=0.02)  # type: ignore[union-attr]
-    assert ten.value > 2 * one.value  # type: ignore[union-attr]
-    assert hasattr(described(random_update(), 3).epsilon, "unmeasured")
+    assert one.value == pytest.approx(0.334, abs=0.02)
+    assert ten.value > 2 * one.value
+    assert hasattr(epsilon(random_update(), 3), "unmeasured")
 
 
 def part(seed: int, n: int = 6) -> Cohort:

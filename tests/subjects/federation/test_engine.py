@@ -142,11 +142,11 @@ def test_a_client_position_sees_its_own_exchanges_alone() -> None:
 def test_noise_has_the_stated_size_and_clipping_the_stated_norm() -> None:
     flat = [
         np.concatenate([v.ravel() for v in (e.returned or {}).values()])
-        for e in Federation(SPEC, protocol(), 3, gaussian(noise=0.0, clip=0.01)).run(parts()).exchanges
+        for e in Federation(SPEC, protocol(), 3, (gaussian(noise=0.0, clip=0.01),)).run(parts()).exchanges
     ]
     assert max(float(np.linalg.norm(f)) for f in flat) == pytest.approx(0.01, rel=1e-3)
     wide = ModelSpec("mlp", {"shape": [3], "classes": 2, "hidden": [2000]})
-    noisy = Federation(wide, protocol(rounds=1), 3, gaussian(noise=2.0, clip=0.5)).run(parts())
+    noisy = Federation(wide, protocol(rounds=1), 3, (gaussian(noise=2.0, clip=0.5),)).run(parts())
     values = np.concatenate([v.ravel() for v in (noisy.exchanges[0].returned or {}).values()])
     assert float(values.std()) == pytest.approx(1.0, rel=0.05)
 

@@ -67,14 +67,14 @@ def test_shares_of_both_secrets_give_every_client_and_nobody_notices() -> None:
 
 
 def test_clients_that_check_are_not_unmasked_and_still_train_with_a_server_that_is_honest() -> None:
-    checking = Federation(SPEC, SGD, 1, consistent_unmasking(), secure=SecureAggregation())
+    checking = Federation(SPEC, SGD, 1, (consistent_unmasking(),), secure=SecureAggregation())
     assert {e.status for e in checking.run(PARTS).exchanges} == {"ok"}
     refused = checking.run(PARTS, act=UNMASK, actor="secagg_unmasking")
     assert {(e.status, e.returned) for e in refused.exchanges} == {("refused", None)}
 
 
 def test_a_threshold_that_two_lists_could_reach_is_refused() -> None:
-    half = Federation(SPEC, SGD, 1, consistent_unmasking(), secure=SecureAggregation(0.5))
+    half = Federation(SPEC, SGD, 1, (consistent_unmasking(),), secure=SecureAggregation(0.5))
     with pytest.raises(RunError, match="TB-RUN-005"):
         half.run(PARTS)
 
@@ -87,7 +87,7 @@ def test_a_client_that_does_not_know_the_protocol_is_an_error_and_no_silence(mon
 
 def test_the_check_is_no_defence_where_nothing_is_aggregated() -> None:
     with pytest.raises(RunError, match="TB-RUN-001"):
-        Federation(SPEC, SGD, 1, consistent_unmasking()).run(PARTS)
+        Federation(SPEC, SGD, 1, (consistent_unmasking(),)).run(PARTS)
 
 
 def test_the_sum_under_inconsistent_models_is_the_targets_gradient() -> None:

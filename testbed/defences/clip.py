@@ -1,0 +1,21 @@
+"""Clipping of a client's update, without noise."""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.clientapp.typing import Mod
+
+from testbed.core import Array
+from testbed.defences.registry import defence
+from testbed.defences.updates import on_update, within
+
+
+@defence()
+def clip(*, seed: int, norm: float = 1.0) -> Mod:
+    """Scale each update to an L2 norm of at most `norm`. A heuristic: the update keeps its direction, so nothing is
+    hidden. Clipping protects only together with noise (Abadi et al. 2016, arXiv 1607.00133)."""
+
+    def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+        return {k: v.astype(np.float32) for k, v in within(update, norm).items()}
+
+    return on_update(change, seed, "clip")

@@ -1,0 +1,68 @@
+"""DP-SGD in each client's local training."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from testbed.core.defence import Exposure, Guarantee
+from testbed.core.errors import UsageError
+from testbed.defences.accounting import DELTA, gaussian_distance, told
+from testbed.defences.registry import defence
+from testbed.subjects.federation.local import Gradient, LocalRule
+
+
+def proven(exposure: Exposure, *, epsilon: float, clip: float = 1.0, delta: float = DELTA) -> Guarantee:
+    """`epsilon`, as the noise is chosen for it: a record enters at most `uses` batches over all rounds."""
+    method = f"Gaussian mechanism, {exposure.uses} uses of a record in {exposure.rounds} rounds, {told(delta)}"
+    return Guarantee(epsilon, delta, "record", method)
+
+
+def multiplier(epsilon: float, delta: float, uses: int) -> float:
+    """The noise, in units of `clip`, under which `uses` batches of one record are (epsilon, delta) private.
+
+    A replaced record changes the sum of clipped gradients by at most 2 `clip`, in each batch that it enters. The order
+    of the batches does not depend on the records, so these are `uses` Gaussian mechanisms.
+    """
+    return 2 * math.sqrt(uses) / gaussian_distance(epsilon, delta)
+
+
+@defence(where="training", guarantee=proven)
+def dpsgd(*, seed: int, exposure: Exposure, epsilon: float, clip: float = 1.0, delta: float = DELTA) -> LocalRule:
+    """Clip each record's gradient to an L2 norm of `clip`, sum them, and add Gaussian noise, in every local step.
+
+    Abadi et al. 2016 (arXiv 1607.00133). The noise is chosen for `epsilon` over all rounds, for one replaced record,
+    against everybody who sees the client's updates. Batches are dealt and not drawn (Poisson), so sampling saves no
+    epsilon. Raises `UsageError` for a network with batch normalisation, which mixes the records of a batch.
+    """
+    noise = multiplier(epsilon, delta, exposure.uses)
+
+    def rule(inner: Gradient, rng: np.random.Generator) -> Gradient:
+        def private(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+            _check(model)
+            total = {k: torch.zeros_like(p) for k, p in model.named_parameters()}
+            for i in range(len(x)):
+                one = inner(model, x[i : i + 1], y[i : i + 1])
+                length = float(torch.sqrt(torch.stack([(g.double() ** 2).sum() for g in one.values()]).sum()))
+                scale = min(1.0, clip / max(length, 1e-12))
+                for name, g in one.items():
+                    total[name] += scale * g
+            drawn = {k: torch.from_numpy(rng.normal(0.0, noise * clip, tuple(t.shape))) for k, t in total.items()}
+            return {k: ((t + drawn[k]) / len(x)).float() for k, t in total.items()}
+
+        return private
+
+    return rule
+
+
+def _check(model: nn.Module) -> None:
+    if any(isinstance(m, nn.modules.batchnorm._NormBase) for m in model.modules()):  # pyright: ignore[reportPrivateUsage]
+        raise UsageError(
+            "TB-DEFENCE-009",
+            "DP-SGD does not go together with batch normalisation.",
+            "It makes one record's gradient depend on all records of the batch, so a bound per record means nothing.",
+            "Use a model without batch normalisation, or a defence of whole updates, such as gaussian.",
+        )

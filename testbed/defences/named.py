@@ -1,0 +1,95 @@
+"""Several defences from one text, as a scenario's `defence=` takes it: `topk:0.1+gaussian:1.2`.
+
+Defences are separated by `+` and applied from left to right. Values follow the name after a colon, separated by commas:
+in the order of the defence's parameters (`percentile:10,0.01`), or by name (`percentile:gamma=0.02`). A user's own
+defence is named as everywhere (`my_defences.py:signs`); its values follow after one more colon.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from testbed.core import catalogue, parameters, user_code
+from testbed.core.defence import Defence
+from testbed.core.errors import UsageError
+from testbed.defences import registry
+from testbed.defences.registry import REQUIRED, Registered
+
+NONE = "none"
+SEPARATOR = re.compile(r"\+(?!\d)")
+"""A plus sign, but not that of a number such as 1e+5."""
+OWN_FILE = re.compile(r"(?P<name>.+?\.py(?::[A-Za-z_]\w*)?)(?::(?P<values>.*))?")
+"""A file of the user's own, perhaps with the name of one defence in it, and perhaps values."""
+
+
+def split(text: str) -> list[tuple[str, str]]:
+    """Each defence's name and the text of its values, in their order; empty for `none`."""
+    return [_parts(part.strip()) for part in SEPARATOR.split(text)] if text.strip() != NONE else []
+
+
+def _parts(part: str) -> tuple[str, str]:
+    if (own := OWN_FILE.fullmatch(part)) is not None:
+        return own["name"], own["values"] or ""
+    name, _, rest = part.partition(":")
+    if name in catalogue_names() or not rest:
+        return name, rest
+    place, _, values = rest.partition(":")  # module:function, or module:function:values
+    return (f"{name}:{place}", values) if re.fullmatch(r"[A-Za-z_]\w*", place) else (name, rest)
+
+
+def catalogue_names() -> set[str]:
+    """The names of all listed defences, without importing them."""
+    return {e.name for e in catalogue.entries("defence")}
+
+
+def check(text: str) -> None:
+    """Stops at a misspelt name before anything is imported. Raises `UsageError`."""
+    for name, _ in split(text):
+        if name != NONE and not user_code.named(name):
+            catalogue.known("defence", name)
+
+
+def configured(text: str) -> tuple[Defence, ...]:
+    """The defences that a text names, in the order in which they are applied.
+
+    Raises `UsageError` for a name or a value that does not exist, and for `none` beside another one.
+    """
+    named = split(text)
+    if any(name == NONE for name, _ in named):
+        raise UsageError(
+            "TB-DEFENCE-006",
+            f"defence={NONE} stands beside another defence.",
+            "A federation has no defence, or it has some.",
+            "Name the others alone.",
+        )
+    return tuple(_one(registry.find(name), values) for name, values in named)
+
+
+def _one(found: Registered, text: str) -> Defence:
+    order = list(found.defaults)
+    given: dict[str, Any] = {}
+    for place, value in enumerate(v for v in text.split(",") if v):
+        name, equals, rest = value.partition("=")
+        if not equals:
+            if place >= len(order):
+                raise UsageError(
+                    "TB-DEFENCE-007",
+                    f"{found.name} takes {len(order)} values; {place + 1} were given.",
+                    "A value that belongs to no parameter would be ignored.",
+                    f"It takes: {', '.join(order) or 'none'}.",
+                )
+            name, rest = order[place], value
+        default = found.defaults.get(name, REQUIRED)
+        given[name] = parameters.typed(name, rest, 0.0 if default is REQUIRED else default)
+    return found(**given)
+
+
+def text_of(defences: tuple[Defence, ...]) -> str:
+    """The text that names these defences with all their values; `none` if there are none."""
+    return "+".join(_text(d) for d in defences) or NONE
+
+
+def _text(one: Defence) -> str:
+    values = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in one.params.items())
+    return f"{one.name}:{values}" if values else one.name

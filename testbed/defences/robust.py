@@ -1,0 +1,61 @@
+"""Robust aggregation: means that a few malicious clients cannot move at will."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from flwr.serverapp.strategy import Strategy
+from scipy import stats as scipy_stats
+
+from testbed.core import Array, Protocol
+from testbed.defences.registry import defence
+from testbed.defences.updates import flat, shaped
+from testbed.subjects.federation.aggregation import Aggregation, Updates, everywhere
+
+Wrapping = Callable[[Strategy, Protocol], Strategy]
+
+
+def _instead(rule: Callable[[Array], Array]) -> Wrapping:
+    """A strategy whose mean is `rule` of all updates, as rows (clients, numbers)."""
+
+    def change(updates: Updates, shares: Array, round_: int) -> Updates:
+        chosen = shaped(rule(np.stack([flat(u) for u in updates])), updates[0]) if updates else {}
+        return everywhere(chosen, len(updates))
+
+    return lambda inner, protocol: Aggregation(inner, protocol, change)
+
+
+@defence(where="server")
+def median(*, seed: int) -> Wrapping:
+    """The next model is made of each number's median over all clients (Yin et al. 2018, arXiv 1803.01498).
+
+    Against malicious clients. A curious server sees all updates as before.
+    """
+    return _instead(lambda rows: np.median(rows, 0))
+
+
+@defence(where="server")
+def trimmed_mean(*, seed: int, share: float = 0.2) -> Wrapping:
+    """The next model is made of each number's mean without the `share` of largest and of smallest values.
+
+    Yin et al. 2018 (arXiv 1803.01498). Against malicious clients. A curious server sees all updates as before.
+    """
+    return _instead(lambda rows: np.asarray(scipy_stats.trim_mean(rows, min(share, 0.499), 0)))
+
+
+@defence(where="server")
+def krum(*, seed: int, malicious: int = 1) -> Wrapping:
+    """The next model is made of the one update that lies nearest to its neighbours (Blanchard et al. 2017, 1703.02757).
+
+    With n clients, an update's score is the sum of its squared distances to the n - `malicious` - 2 nearest others.
+    Against malicious clients. A curious server sees all updates as before.
+    """
+
+    def nearest(rows: Array) -> Array:
+        apart = ((rows[:, None] - rows[None]) ** 2).sum(2)
+        others = max(1, len(rows) - malicious - 2)
+        scores = np.sort(apart, 1)[:, 1 : 1 + others].sum(1)
+        return rows[int(scores.argmin())]
+
+    return _instead(nearest)

@@ -1,0 +1,26 @@
+"""Only the direction of each number of an update leaves the client."""
+
+from __future__ import annotations
+
+import numpy as np
+from flwr.clientapp.typing import Mod
+
+from testbed.core import Array
+from testbed.defences.registry import defence
+from testbed.defences.updates import on_update
+
+
+@defence()
+def sign_only(*, seed: int, size: float = 0.0) -> Mod:
+    """Send the sign of each number of the update, times `size`; 0 takes the mean absolute value of each array.
+
+    Sign-SGD (Bernstein et al. 2018, arXiv 1802.04434). A heuristic: signs alone still point to the records.
+    """
+
+    def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+        return {
+            name: (np.sign(values) * (size or float(np.abs(values).mean()))).astype(np.float32)
+            for name, values in update.items()
+        }
+
+    return on_update(change, seed, "sign_only")
