@@ -10,6 +10,7 @@ from typing import Any, Literal
 from testbed.core import (
     KNOWLEDGE,
     Access,
+    Batch,
     Claim,
     Guesses,
     Links,
@@ -150,6 +151,8 @@ class Attack:
         granted = self.granted(auxiliary, threat)
         if isinstance(question, Records) and "some_memberships" not in self.needs:
             question = replace(question, known=None)
+        if isinstance(question, Batch) and "defence" not in threat.knows & (self.needs | self.uses):
+            question = replace(question, defences=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):
             raise TypeError(f"{self.name} must return {self.claim.__name__}. Got {type(claim).__name__} instead.")

@@ -20,7 +20,8 @@ Where: TypeAlias = Literal["update", "message", "training", "server", "protocol"
 - `protocol`: what the server is told at all, such as sums alone. It gives the settings of that protocol.
 """
 
-Weights: TypeAlias = Mapping[str, Array]
+Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
+"""The lowest and the highest value that each number can have had; equal where it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,9 @@ class Guarantee:
 class Defence:
     """A defence with its parameters. `make(seed=..., **params)` gives what it puts into the federation (`Where`).
 
-    `promise(exposure, **params)` gives its guarantee, or None for a heuristic. `trust(update, **params)` is the weight
-    in [0, 1] that an attacker who knows the defence gives each number of a defended update: 1 if the number is as it
-    was, 0 if it says nothing. None means that the defence changes all numbers alike.
+    `promise(exposure, **params)` gives its guarantee, or None for a heuristic. `bounds(update, **params)` is what a
+    defended update says about the update before it, to an attacker who knows the defence. None means that it says no
+    more than the numbers themselves: noise, or a common factor.
     """
 
     name: str
@@ -67,7 +68,7 @@ class Defence:
     secret: bool = False
     """Whether the noise comes from the operating system, as on records of real people: whoever knows a seed can remove
     the noise that was drawn by it, and a run's seed stands in its report."""
-    trust: Callable[..., Weights] | None = field(default=None, repr=False, compare=False)
+    bounds: Callable[..., Bounds] | None = field(default=None, repr=False, compare=False)
     mixes: bool = False
     """Whether one record enters what is computed for another record. A bound per record no longer holds then."""
     exposed: bool = False
@@ -86,9 +87,9 @@ class Defence:
         """The guarantee for this exposure, or None if nothing is proven."""
         return self.promise(exposure, **self.params) if self.promise else None
 
-    def trusted(self, update: Mapping[str, Array]) -> Weights | None:
-        """The weight that an attacker who knows the defence gives each number of this update; None means all alike."""
-        return self.trust(update, **self.params) if self.trust else None
+    def before(self, update: Mapping[str, Array]) -> Bounds | None:
+        """Where each number can have been before this defence, given the update after it; None if nothing is known."""
+        return self.bounds(update, **self.params) if self.bounds else None
 
 
 def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guarantee | None]:
@@ -104,4 +105,18 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
         if guarantee is not None and guarantee.unit == "record" and one.where == "training" and mixed:
             guarantee = None
         found.append(guarantee)
+    return found
+
+
+def before(defences: tuple[Defence, ...], update: Mapping[str, Array]) -> Bounds | None:
+    """Where each number can have been before the last of these defences that tell bounds; None if the last tells none.
+
+    A rule keeps the order of numbers, so the bounds after an earlier defence give those before it.
+    """
+    found: Bounds | None = None
+    for one in reversed(defences):
+        ends = [one.before(part) for part in found or (update, update)]
+        if ends[0] is None or ends[1] is None:
+            break
+        found = ends[0][0], ends[1][1]
     return found

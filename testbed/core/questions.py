@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from testbed.core.defence import Defence
 from testbed.core.people import Array, Cohort, Column, People, Table
 
 
@@ -44,7 +45,8 @@ class Batch:
 
     `keys` are (round, client), `shape` is a record's, and [`low`, `high`] the range of its values. `sizes` are batch
     sizes, `labels` the classes in each batch, and `blocks` each table column's number of features: 1 for a number, k
-    for a category in one-hot coding. Each of these three is None if the threat does not grant it.
+    for a category in one-hot coding. Each of these three is None if the threat does not grant it, and so are the
+    `defences` under which the exchanges were made.
     """
 
     keys: tuple[tuple[int, int], ...]
@@ -55,6 +57,7 @@ class Batch:
     low: float = 0.0
     high: float = 1.0
     blocks: tuple[int, ...] | None = None
+    defences: tuple[Defence, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

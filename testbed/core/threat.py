@@ -19,6 +19,7 @@ KNOWLEDGE = frozenset(
         "architecture",  # the model's code, so that gradients can be computed
         "auxiliary",  # other people's records from the same population
         "batch_size",
+        "defence",  # the clients' and the server's defences with their parameters, but not their noise
         "generator",  # the synthesiser's code
         "hyper_parameters",  # learning rate, steps, optimiser
         "known_columns",  # a target's other attributes

@@ -91,5 +91,5 @@ def text_of(defences: tuple[Defence, ...]) -> str:
 
 
 def _text(one: Defence) -> str:
-    values = ",".join(f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in one.params.items())
+    values = ",".join(f"{k}={v}" for k, v in one.params.items())
     return f"{one.name}:{values}" if values else one.name

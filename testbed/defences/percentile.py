@@ -8,25 +8,28 @@ import numpy as np
 from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
+from testbed.core.defence import Bounds
 from testbed.defences.registry import defence
-from testbed.defences.updates import flat, on_update, shaped
+from testbed.defences.updates import flat, on_update, shaped, smallest
 
 AT_THE_LIMIT = 1 - 1e-5
 """Share of `gamma` from which a number counts as cut: new weights in single precision give it back with an error."""
-BELOW = 1e-3
-"""Weight of a number that was set to 0: it was small, but how small is not told."""
 
 
-def visible(update: Mapping[str, Array], *, percentile: float = 10.0, gamma: float = 0.01) -> dict[str, Array]:
-    """Numbers between the two bounds passed unchanged. Those at `gamma` were cut, and those at 0 may have been."""
-    seen: dict[str, Array] = {}
+def before(update: Mapping[str, Array], *, percentile: float = 10.0, gamma: float = 0.01) -> Bounds:
+    """Numbers between the two bounds passed unchanged. Those at `gamma` were as large or larger, those at 0 smaller."""
+    cut = smallest(update)
+    cut = cut if cut < gamma * AT_THE_LIMIT else np.inf  # if only limited numbers are left, it is not visible
+    low, high = {}, {}
     for name, values in update.items():
-        size = np.abs(np.asarray(values, np.float64))
-        seen[name] = np.where(size >= gamma * AT_THE_LIMIT, 0.0, np.where(size == 0, BELOW, 1.0))
-    return seen
+        sent = np.asarray(values, np.float64)
+        limited, gone = np.abs(sent) >= gamma * AT_THE_LIMIT, sent == 0
+        low[name] = np.where(gone, -cut, np.where(limited & (sent < 0), -np.inf, sent))
+        high[name] = np.where(gone, cut, np.where(limited & (sent > 0), np.inf, sent))
+    return low, high
 
 
-@defence(trust=visible)
+@defence(bounds=before)
 def percentile(*, seed: int, percentile: float = 10.0, gamma: float = 0.01) -> Mod:
     """Set the smallest `percentile` per cent of an update's numbers to 0, and limit all others to +-`gamma`.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.core import catalogue, parameters, user_code
-from testbed.core.defence import Defence, Guarantee, Weights, Where
+from testbed.core.defence import Bounds, Defence, Guarantee, Where
 from testbed.core.errors import UsageError
 
 _REGISTRY: dict[str, Registered] = {}
@@ -33,7 +33,7 @@ class Registered:
     summary: str
     promise: Callable[..., Guarantee | None] | None = None
     where: Where = "update"
-    trust: Callable[..., Weights] | None = None
+    bounds: Callable[..., Bounds] | None = None
     mixes: bool = False
     exposed: bool = False
 
@@ -63,7 +63,7 @@ class Registered:
             self.make,
             self.promise,
             self.where,
-            trust=self.trust,
+            bounds=self.bounds,
             mixes=self.mixes,
             exposed=self.exposed,
         )
@@ -73,7 +73,7 @@ def defence(
     *,
     guarantee: Callable[..., Guarantee | None] | None = None,
     where: Where = "update",
-    trust: Callable[..., Weights] | None = None,
+    bounds: Callable[..., Bounds] | None = None,
     mixes: bool = False,
 ) -> Callable[[Callable[..., Any]], Registered]:
     """A decorator that registers a function `(*, seed, **params)` as a defence.
@@ -87,7 +87,7 @@ def defence(
         defaults = {name: p.default for name, p in signature.parameters.items() if name not in GIVEN}
         exposed = "exposure" in signature.parameters
         summary = inspect.getdoc(make) or ""
-        made = Registered(make.__name__, make, defaults, summary, guarantee, where, trust, mixes, exposed)
+        made = Registered(make.__name__, make, defaults, summary, guarantee, where, bounds, mixes, exposed)
         known_ = _REGISTRY.get(made.name)
         if known_ is not None and known_.make.__module__ != make.__module__:
             raise ValueError(f"there are two defences called {made.name}; the second would replace the first")

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
+from testbed.core.defence import Bounds
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update
 
 
-@defence()
+def before(update: Mapping[str, Array], **_: float) -> Bounds:
+    """Each number had the sign that was sent."""
+    sent = {name: np.asarray(values) for name, values in update.items()}
+    low = {name: np.where(v < 0, -np.inf, 0.0) for name, v in sent.items()}
+    return low, {name: np.where(v > 0, np.inf, 0.0) for name, v in sent.items()}
+
+
+@defence(bounds=before)
 def sign_only(*, seed: int, size: float = 0.0) -> Mod:
     """Send the sign of each number of the update, times `size`; 0 takes the mean absolute value of each array.
 

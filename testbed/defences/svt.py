@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 from flwr.clientapp.typing import Mod
@@ -13,12 +12,7 @@ from testbed.defences.registry import defence
 from testbed.defences.updates import flat, on_update, shaped
 
 
-def visible(update: Mapping[str, Array], **_: float) -> dict[str, Array]:
-    """Only the numbers that were sent say something; all others are 0."""
-    return {name: (np.asarray(values) != 0).astype(float) for name, values in update.items()}
-
-
-@defence(trust=visible)
+@defence()
 def svt(
     *,
     seed: int,

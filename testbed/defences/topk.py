@@ -8,19 +8,20 @@ import numpy as np
 from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
+from testbed.core.defence import Bounds
 from testbed.defences.registry import defence
-from testbed.defences.updates import flat, on_update, shaped
-
-NOT_SENT = 1e-3
-"""Weight of a number that was not sent: it is nearer to 0 than every number that was, and no more is known."""
+from testbed.defences.updates import flat, on_update, shaped, smallest
 
 
-def visible(update: Mapping[str, Array], **_: float) -> dict[str, Array]:
-    """The numbers that were sent are unchanged."""
-    return {name: np.where(np.asarray(values) != 0, 1.0, NOT_SENT) for name, values in update.items()}
+def before(update: Mapping[str, Array], **_: float) -> Bounds:
+    """The numbers that were sent are unchanged, and all others are nearer to 0 than each of them."""
+    cut = smallest(update)
+    sent = {name: np.asarray(values, np.float64) for name, values in update.items()}
+    low = {name: np.where(v == 0, -cut, v) for name, v in sent.items()}
+    return low, {name: np.where(v == 0, cut, v) for name, v in sent.items()}
 
 
-@defence(trust=visible)
+@defence(bounds=before)
 def topk(*, seed: int, share: float = 0.1) -> Mod:
     """Send the `share` of an update's numbers that are largest in absolute value, and 0 for all others.
 

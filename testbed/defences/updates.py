@@ -58,6 +58,12 @@ def shaped(values: Array, like: Mapping[str, Array]) -> dict[str, Array]:
     return {k: p.reshape(v.shape).astype(np.float32) for (k, v), p in zip(like.items(), parts, strict=True)}
 
 
+def smallest(update: Mapping[str, Array]) -> float:
+    """The smallest absolute value that is not 0; 0 if there is none."""
+    sizes = np.abs(flat(update))
+    return float(sizes[sizes > 0].min(initial=np.inf)) if sizes.any() else 0.0
+
+
 def norm(update: Mapping[str, Array]) -> float:
     """The L2 norm of all arrays together."""
     return float(np.sqrt(sum(float((v.astype(np.float64) ** 2).sum()) for v in update.values())))

@@ -31,6 +31,8 @@ class Plan:
     fpr: float | None = None
     perceptual: bool = False
     """Whether reconstructed pictures are also compared by a perceptual distance, which needs a network's weights."""
+    unaware: bool = False
+    """Whether the attacker is not told which defence is used, for comparison with one who is."""
     variant: str = ""
 
     @property

@@ -245,6 +245,8 @@ class Defence(Model):
     name: str
     params: dict[str, bool | int | float | str | None]
     epsilon: Measure
+    adaptive: bool = False
+    """Whether the attack that decides was told of the defence and adapts to it."""
 
 
 class Utility(Model):

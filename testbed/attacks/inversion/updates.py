@@ -8,6 +8,7 @@ import numpy as np
 
 from testbed import models
 from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
+from testbed.core.defence import before
 
 
 def gradients(
@@ -42,6 +43,29 @@ def gradients(
         yield exchange.key, exchange, gradient
     if not used:
         raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+
+
+def bounds(
+    exchange: Exchange, protocol: Protocol, question: Batch, gradient: dict[str, Array]
+) -> tuple[dict[str, Array], dict[str, Array]] | None:
+    """Where each number of the gradient can have been before the defences, if the attacker knows them.
+
+    None if the defences are not known, or say nothing: then the numbers themselves are all there is.
+    """
+    sent, returned = exchange.sent, exchange.returned
+    if not question.defences or sent is None or returned is None:
+        return None
+    plain = protocol.kind == "fedsgd"
+    found = before(question.defences, {k: returned[k] if plain else returned[k] - sent[k] for k in gradient})
+    if found is None:
+        return None
+    low, high = ({k: np.asarray(v, float) for k, v in part.items()} for part in found)
+    if plain:
+        return low, high
+    # A gradient is minus the update, up to a factor that every number shares.
+    update = np.concatenate([(returned[k] - sent[k]).ravel() for k in gradient]).astype(float)
+    factor = float(np.concatenate([g.ravel() for g in gradient.values()]) @ update / max(update @ update, 1e-300))
+    return {k: factor * v for k, v in high.items()}, {k: factor * v for k, v in low.items()}
 
 
 def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -> list[str]:

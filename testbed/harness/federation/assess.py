@@ -96,11 +96,12 @@ def _asker(recorded: Recorded) -> Asker:
     claims: dict[tuple[str, str, Cell], Reconstruction] = {}
 
     def asked(plan: Plan, cell: Cell) -> Reconstruction:
-        key = plan.attack, repr(sorted(plan.params.items())), cell
+        key = plan.attack, repr((plan.unaware, sorted(plan.params.items()))), cell
         if key not in claims:
             question = _question(truth, truth.batches["positive" if cell == "positive" else "true"])
             view, params = recorded.views[cell], dict(plan.params)
-            claims[key] = find(plan.attack).run(view, question, truth.auxiliary, truth.seed, truth.threat, params)
+            threat = replace(truth.threat, knows=truth.threat.knows - ({"defence"} if plan.unaware else set()))
+            claims[key] = find(plan.attack).run(view, question, truth.auxiliary, truth.seed, threat, params)
         return claims[key]
 
     return asked
@@ -223,6 +224,7 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
         tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
         tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
         blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
+        defences=truth.defences,
     )
 
 

@@ -133,17 +133,18 @@ def _check_together(defences: tuple[Defence, ...]) -> None:
             )
 
 
-def described(federation: Federation, records: int, position: Position) -> list[schema.Defence]:
+def described(federation: Federation, records: int, position: Position, adaptive: bool = False) -> list[schema.Defence]:
     """Each defence for the report, with the proven epsilon of all rounds together, or unmeasured.
 
-    `records` is the number of records of the smallest client. `position` is the attacker's.
+    `records` is the number of records of the smallest client. `position` is the attacker's; `adaptive` says whether the
+    attack that decides knows the defence.
     """
     exposure = federation.exposure(max(records, 1), position)
     given = guarantees(federation.defences, exposure)
-    return [_described(d, g, exposure.rounds) for d, g in zip(federation.defences, given, strict=True)]
+    return [_described(d, g, exposure.rounds, adaptive) for d, g in zip(federation.defences, given, strict=True)]
 
 
-def _described(defence: Defence, guarantee: Guarantee | None, rounds: int) -> schema.Defence:
+def _described(defence: Defence, guarantee: Guarantee | None, rounds: int, adaptive: bool) -> schema.Defence:
     needs = "a defence with a proof of differential privacy against this attacker; this one is a heuristic"
     epsilon: schema.Measure = schema.Unmeasured(unmeasured="no_guarantee", needs=needs)
     if guarantee is not None:
@@ -157,7 +158,7 @@ def _described(defence: Defence, guarantee: Guarantee | None, rounds: int) -> sc
             unit=guarantee.unit,
             n=rounds,
         )
-    return schema.Defence(name=defence.name, params=dict(defence.params), epsilon=epsilon)
+    return schema.Defence(name=defence.name, params=dict(defence.params), epsilon=epsilon, adaptive=adaptive)
 
 
 def about(
@@ -186,6 +187,10 @@ def prepared(
     `decides` is the rule of a new finding on the best of the trial's membership attacks, which then decides alone.
     `beside` is the same federation seen from another position. Its findings inform and do not decide.
     """
+    trial = told_of_defences(trial)
+    adaptive = any(p.primary and adapts(find(p.attack)) for p in trial.plans)
+    if trial.federation.defences and not adaptive:
+        not_tested = [*not_tested, "an attack that adapts to the defence"]
     subject = about(source, f"{source.title} ({trial.federation.protocol.kind})", len(trial.split.members))
     threat = schema.ThreatModel(
         position=trial.threat.position,
@@ -211,7 +216,31 @@ def prepared(
             sheets(assessed.claims, recorded, subject),
         )
 
-    return Scenario(subject, threat, conduct, described(trial.federation, _fewest(trial.split), trial.threat.position))
+    return Scenario(
+        subject, threat, conduct, described(trial.federation, _fewest(trial.split), trial.threat.position, adaptive)
+    )
+
+
+def adapts(attack: Attack) -> bool:
+    """Does this attack use what it knows of a defence?"""
+    return "defence" in attack.needs | attack.uses
+
+
+def told_of_defences(trial: Trial) -> Trial:
+    """The trial with an attacker who knows the defences. An attack that adapts also runs without that knowledge.
+
+    The second one informs: its difference is what a reader who never heard of the defence would have missed.
+    """
+    if not trial.federation.defences:
+        return trial
+    threat = replace(trial.threat, knows=trial.threat.knows | {"defence"})
+    visible = any(d.bounds is not None for d in trial.federation.defences)
+    unaware = [
+        replace(p, primary=False, unaware=True, target="an attacker who does not know the defence", variant="unaware")
+        for p in trial.plans
+        if visible and p.primary and adapts(find(p.attack))
+    ]
+    return replace(trial, threat=threat, plans=(*trial.plans, *unaware))
 
 
 def _fewest(split: Split) -> int:

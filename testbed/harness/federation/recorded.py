@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from testbed.core import Array, Cell, Cohort, Recipe, Records, Threat, Transcript
+from testbed.core.defence import Defence
 from testbed.findings.plan import Plan
 
 Key = tuple[int, int]
@@ -43,6 +44,7 @@ class Truth:
     pooled: Mapping[str, Pooled] = field(default_factory=dict[str, "Pooled"])
     columns: tuple[tuple[str, int], ...] = ()
     """For tables: each column's name and its number of features."""
+    defences: tuple[Defence, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

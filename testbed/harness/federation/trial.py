@@ -176,7 +176,13 @@ class Trial:
         assert isinstance(self.split.auxiliary, Cohort)
         _, classes = models.input_of(self.federation.model)
         truth = Truth(
-            self.plans, self.threat, self.split.auxiliary, self.federation.seed, classes, columns=self.columns
+            self.plans,
+            self.threat,
+            self.split.auxiliary,
+            self.federation.seed,
+            classes,
+            columns=self.columns,
+            defences=self.federation.defences,
         )
         if find(self.plans[0].attack).claim in ABOUT_RECORDS:
             pooled = {"true": self._pool(partitions["true"], "true")}

@@ -20,6 +20,7 @@ import numpy as np
 
 from testbed.core import Array, Cell, Cohort, Threat
 from testbed.core.errors import InputError, UsageError
+from testbed.defences import named
 from testbed.findings.plan import Plan
 from testbed.harness.federation.recorded import Pooled, Recorded, Truth
 from testbed.subjects.federation import transcript
@@ -64,6 +65,7 @@ def to_bytes(truth: Truth, subject: Mapping[str, Any]) -> bytes:
         "plans": [asdict(replace(p, params=dict(p.params))) for p in truth.plans],
         "subject": dict(subject),
         "columns": [list(c) for c in truth.columns],
+        "defences": named.text_of(truth.defences),
     }
     arrays["header"] = np.array(json.dumps(header, sort_keys=True))
     buffer = io.BytesIO()
@@ -111,6 +113,7 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             people("decoys") if "decoys.x" in arrays else None,
             pooled,
             tuple((str(name), int(width)) for name, width in header.get("columns", [])),
+            named.configured(str(header.get("defences", named.NONE))),
         )
     except (OSError, LookupError, TypeError, ValueError, EOFError, AttributeError, RecursionError, *DAMAGED):
         raise InputError(
