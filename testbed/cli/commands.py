@@ -14,6 +14,7 @@ from testbed.cli import console
 from testbed.cli.audit_model import audit_model
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
+from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
 from testbed.core import catalogue as known_names
@@ -215,6 +216,9 @@ def run(
     if store:
         folders.forget(store)
     conclude(done.result, folder, json_)
+
+
+app.command()(sweep)
 
 
 @app.command()

@@ -18,7 +18,10 @@ from testbed.core import user_code
 from testbed.core.errors import Exit, RunError, TestbedError, UsageError, missing_extra
 from testbed.core.shown import shown
 
-INTERRUPTED = "interrupted; to continue a testbed run that had --out, give --resume and the same --out"
+INTERRUPTED = (
+    "interrupted; to continue a testbed run that had --out, give --resume and the same --out; "
+    "a sweep continues when the same command is given again"
+)
 UNHEARD = 141
 """The exit code if a pipe was closed during the work or a help text. It is the shell's own code, not a verdict."""
 
@@ -47,10 +50,7 @@ def run(app: typer.Typer) -> NoReturn:
             _leave(_told(missing), missing.exit_code)
         if os.environ.get("TESTBED_DEBUG"):
             raise
-        if where := user_code.where_it_broke(error):
-            what = f"Your own code stopped with {type(error).__name__}."
-            why = f"The error was raised in {where}, or in a function that this line calls."
-            told = RunError("TB-CODE-010", what, why, "Correct it; TESTBED_DEBUG=1 shows the whole traceback.")
+        if told := user_code.blamed(error):
             _leave(_told(told), told.exit_code)
         # A traceback may quote a record, so only the type of the error is shown.
         _leave(

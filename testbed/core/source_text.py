@@ -11,7 +11,7 @@ import ast
 import functools
 import importlib.util
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,11 @@ def _at_import(body: list[ast.stmt]) -> Iterator[ast.stmt]:
                 yield node
 
 
+def file(module: str) -> Path | None:
+    """The file of a module of this package, or None."""
+    return _file(module, Path()) if module.startswith("testbed.") else None
+
+
 def _file(module: str, near: Path) -> Path | None:
     """The file of a module of this package, or of one that lies beside a user's file."""
     if module.split(".")[0] == "testbed":
@@ -184,6 +189,47 @@ def _brought(path: str, module: str, stamp: int) -> tuple[frozenset[str], tuple[
 def _prefixes(module: str) -> list[str]:
     parts = module.split(".")
     return [".".join(parts[:n]) for n in range(1, len(parts) + 1)]
+
+
+FRONT = "testbed"
+IMPORT = re.compile(
+    r"^[ \t]*(?:from[ \t]+(?P<of>\.*[\w.]*)[ \t]+import[ \t]+(?P<names>\([^)]*\)|(?:[^\n\\#]|\\\n)+)"
+    r"|import[ \t]+(?P<modules>[^\n#]+))",
+    re.MULTILINE,
+)
+
+
+def closure(path: Path, module: str, apart: Sequence[str] = ()) -> dict[str, Path]:
+    """The files of a module and of all that it imports, at its top or within a function, from the testbed or from
+    beside a user's file. The packages in `apart`, and the package's front page, which lists what it can load, are
+    left out with what only they import."""
+    found: dict[str, Path] = {}
+    left = [(module, path)]
+    while left:
+        name, file = left.pop()
+        if name in found or name in (FRONT, *apart) or name.startswith(tuple(f"{package}." for package in apart)):
+            continue
+        found[name] = file
+        left += _imports(str(file), name, _stamp(file))
+    return found
+
+
+@functools.cache
+def _imports(path: str, module: str, stamp: int) -> tuple[tuple[str, Path], ...]:
+    """The modules that one imports anywhere, each with its file. A sentence that reads like an import counts too."""
+    names: list[str] = []
+    for match in IMPORT.finditer(Path(path).read_text(encoding="utf-8")):
+        if match["modules"]:
+            names += [part.split()[0] for part in match["modules"].split(",") if part.strip()]
+            continue
+        level = len(match["of"]) - len(match["of"].lstrip("."))
+        package = module.split(".")[: -level if level else None] if level else []
+        base = ".".join([*package, match["of"].lstrip(".")]).strip(".")
+        taken = [part.split()[0] for part in match["names"].strip("()").replace("\\", " ").split(",") if part.strip()]
+        names += [base, *(f"{base}.{name}".strip(".") for name in taken)]
+    every = dict.fromkeys(p for name in names if name.replace(".", "").isidentifier() for p in _prefixes(name))
+    files = {name: _file(name, Path(path)) for name in every}
+    return tuple((name, file) for name, file in files.items() if file is not None)
 
 
 def dotted(node: ast.expr, source: Source) -> str | None:

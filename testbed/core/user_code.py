@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from testbed.core.errors import TestbedError, UsageError, missing_extra
+from testbed.core.errors import RunError, TestbedError, UsageError, missing_extra
 
 FOLDERS = "TESTBED_CODE"
 HERE = Path(__file__).parents[1]
@@ -83,6 +83,16 @@ def where_it_broke(error: BaseException) -> str | None:
     """The line of the user's own code in which an error arose; None where it arose in the testbed alone."""
     own = [f for f in traceback.extract_tb(error.__traceback__) if f.filename in _FILES]
     return f"line {own[-1].lineno} of {Path(own[-1].filename).name}" if own else None
+
+
+def blamed(error: BaseException) -> RunError | None:
+    """The error that says where the user's own code stopped; None where the error arose in the testbed alone."""
+    where = where_it_broke(error)
+    if where is None:
+        return None
+    what = f"Your own code stopped with {type(error).__name__}."
+    why = f"The error was raised in {where}, or in a function that this line calls."
+    return RunError("TB-CODE-010", what, why, "Correct it; TESTBED_DEBUG=1 shows the whole traceback.")
 
 
 def value(name: str, fits: Callable[[Any], bool], what: str, id: str, fix: str) -> Any:

@@ -11,6 +11,9 @@ from testbed.core.rules import derived as derived
 from testbed.core.rules import numbered as numbered
 from testbed.findings.schema import Metric, Risk, Unit
 
+FEWEST_RUNS = 5
+"""Runs that an interval over runs needs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:

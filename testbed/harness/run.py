@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 from testbed.core import Unavailable, user_code
 from testbed.core.errors import UsageError
 from testbed.data import own_tables
+from testbed.findings.plan import FEWEST_RUNS
 from testbed.harness.outcome import Done, Outcome, Progress
 
 if TYPE_CHECKING:
     from testbed.findings.policy import Policy
 from testbed.findings.assemble import assemble
 from testbed.harness.scenario import Registered
-
-FEWEST_RUNS = 5
-"""Runs that an interval over runs needs."""
 
 
 def run(

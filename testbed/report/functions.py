@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from testbed.harness.scenario import Registered
+    from testbed.harness.sweep.conduct import Options, Seen, State
+    from testbed.harness.sweep.grid import Grid
     from testbed.subjects.predictors.subject import Subject
 
 Progress = Callable[[str], None]
@@ -148,6 +150,14 @@ def run(
         progress=progress,
     )
     return Finished(done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+
+
+def swept(grid: Grid, folder: Path, options: Options, seen: Seen = lambda _: None) -> State:
+    """Runs the cells of the grid that the folder does not hold. As `testbed sweep`, of which it is the work."""
+    from testbed.harness.sweep.conduct import sweep
+    from testbed.report.cells import run_cell
+
+    return sweep(grid, folder, run_cell, options, seen)
 
 
 def replay(

@@ -54,15 +54,23 @@ def write(
     refused (`UsageError`), unless it was `checked` before the work: files that others added since are then moved into
     the new folder or kept beside it, never deleted. Raises `DisclosureError` if the gate blocks.
     """
-    min_cell = result.disclosure.min_cell
-    share = {"result.json": to_json(result).encode(), "report.html": html.render(result).encode()}
-    gate.check(share, result, people, min_cell)
+    share = shared(result, people)
     if not checked:
         folder.check(out)
-    folder.put(
-        out, share, {f"{rule}.npz": _packed(rows) for rule, rows in (evidence or {}).items()} | dict(files or {})
-    )
+    folder.put(out, share, packed(evidence or {}) | dict(files or {}))
     return out
+
+
+def shared(result: Result, people: People | None = None) -> dict[str, bytes]:
+    """The files of `share/`, past the gate. Raises `DisclosureError` if it blocks."""
+    share = {"result.json": to_json(result).encode(), "report.html": html.render(result).encode()}
+    gate.check(share, result, people, result.disclosure.min_cell)
+    return share
+
+
+def packed(evidence: Mapping[str, Evidence]) -> dict[str, bytes]:
+    """The files of `evidence/`: one of each finding's rule."""
+    return {f"{rule}.npz": _packed(rows) for rule, rows in evidence.items()}
 
 
 def _packed(rows: Evidence) -> bytes:
