@@ -5,6 +5,8 @@
 >>> done = tb.audit_model(forest, members, controls, label="sick")  # what does this model give away?
 >>> done = tb.run("curious_server", {"clients": 4}, seed=1)  # a scenario of this testbed, or of your own file
 >>> done = tb.replay("true.transcript", "analytic_linear", truth="truth.npz")  # record once, attack many
+>>> tb.sweep("curious_server", {"noise": [0, 0.01, 0.1]}, replicates=5, out="runs/noise")  # resumable
+>>> tb.compare("runs/noise", policy="example-open-release")  # which level meets the policy, at what cost?
 >>> tap = tb.record(strategy)  # anybody's Flower federation
 >>> done.result.decision.verdict, done.to_frame(), done.write("runs/mine")
 """
@@ -18,21 +20,35 @@ if TYPE_CHECKING:
     from testbed.findings.policy import load as load_policy
     from testbed.harness.scenario import find as find_scenario
     from testbed.report.functions import audit_model as audit_model
+    from testbed.report.functions import compare as compare
     from testbed.report.functions import evaluate_release as evaluate_release
     from testbed.report.functions import replay as replay
     from testbed.report.functions import run as run
+    from testbed.report.functions import sweep as sweep
     from testbed.subjects.federation.tap import record as record
 
-__all__ = ["audit_model", "evaluate_release", "find_scenario", "load_policy", "record", "replay", "run"]
+__all__ = [
+    "audit_model",
+    "compare",
+    "evaluate_release",
+    "find_scenario",
+    "load_policy",
+    "record",
+    "replay",
+    "run",
+    "sweep",
+]
 
 _LAZY = {
     "audit_model": ("testbed.report.functions", "audit_model"),
+    "compare": ("testbed.report.functions", "compare"),
     "evaluate_release": ("testbed.report.functions", "evaluate_release"),
     "find_scenario": ("testbed.harness.scenario", "find"),
     "load_policy": ("testbed.findings.policy", "load"),
     "record": ("testbed.subjects.federation.tap", "record"),
     "replay": ("testbed.report.functions", "replay"),
     "run": ("testbed.report.functions", "run"),
+    "sweep": ("testbed.report.functions", "sweep"),
 }
 
 

@@ -12,6 +12,7 @@ import typer
 
 from testbed.cli import console
 from testbed.cli.audit_model import audit_model
+from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
 from testbed.cli.sweep import sweep
@@ -219,6 +220,7 @@ def run(
 
 
 app.command()(sweep)
+app.command()(compare)
 
 
 @app.command()

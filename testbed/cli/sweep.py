@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.terminal import Json, Seed, progress, say
+from testbed.cli.terminal import Json, PolicyOption, Seed, progress
 from testbed.core.errors import Exit
-from testbed.core.shown import shown
 
 if TYPE_CHECKING:
     from testbed.harness.sweep.conduct import Seen, State
@@ -36,11 +35,15 @@ def sweep(
     retry_failed: Annotated[bool, typer.Option(help="Run failed cells again.")] = False,
     accept_stale: Annotated[bool, typer.Option(help="Keep finished cells although code has changed since.")] = False,
     transcripts: Annotated[bool, typer.Option(help="Keep each cell's transcript and truth in its evidence/.")] = False,
+    policy: PolicyOption = None,
     yes: Annotated[bool, typer.Option("--yes", help="Run a grid of 1,000 cells or more without asking.")] = False,
     out: Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Folder of the sweep's cells.")] = None,
     json_: Json = False,
 ) -> None:
-    """Run a scenario at every combination of levels. The same command again goes on; more levels run only new cells."""
+    """Run a scenario at every combination of levels, and compare them.
+
+    The same command again goes on; more levels run only new cells. There is a verdict only with --policy.
+    """
     from testbed.cli.terminal import folder_for
     from testbed.harness.sweep import grid as grids
 
@@ -48,20 +51,25 @@ def sweep(
         name, grids.parse(grid or []), grids.parse_fixed(s or []), seed=seed, replicates=replicates, engine=engine
     )
 
+    from testbed.findings import policy as policy_
     from testbed.harness.sweep.conduct import Options
     from testbed.report import functions
 
+    decided_by = policy_.load(policy) if policy else None
     folder = folder_for(out)
-    options = Options(workers, ray, retry_failed, accept_stale, transcripts, yes)
     with _watched() as seen:
-        state = functions.swept(asked, folder, options, seen)
-    say(_told(state, folder))
-    raise typer.Exit(Exit.NOTHING_RAN if state.done == 0 else Exit.PASS)
+        state = functions.swept(
+            asked, folder, Options(workers, ray, retry_failed, accept_stale, transcripts, yes), seen
+        )
+    failed = f"{state.failed} of them failed: see cell.json; --retry-failed runs them again" if state.failed else ""
+    progress(f"{state.done + state.failed} of {state.cells} cells{'; ' if failed else ''}{failed}")
+    if not state.done:
+        raise typer.Exit(Exit.NOTHING_RAN)
 
+    from testbed.cli.compare import concluded
+    from testbed.report.comparison import compared
 
-def _told(state: State, folder: Path) -> str:
-    failed = f", {state.failed} failed (see cell.json; --retry-failed runs them again)" if state.failed else ""
-    return f"{state.done} of {state.cells} cells done{failed}\ncells     {shown(folder / 'cells')} (do not share)"
+    concluded(compared([folder], decided_by, accept_stale), folder, json_)
 
 
 @contextlib.contextmanager

@@ -27,9 +27,9 @@ def over_runs(runs: list[list[Finding]]) -> list[Finding]:
     for question in dict.fromkeys(q for findings in by_run for q in findings):
         same = [findings[question] for findings in by_run if question in findings]
         everywhere = len(same) == len(runs)
-        measures: dict[str, Measure] = {
-            name: _over_runs([getattr(f, name) for f in same]) if everywhere else NOT_IN_EVERY_RUN for name in MEASURES
-        }
+        measures: dict[str, Measure] = dict.fromkeys(MEASURES, NOT_IN_EVERY_RUN)
+        if everywhere:
+            measures = {name: mean_over_runs([getattr(f, name) for f in same]) for name in MEASURES}
         flags = sorted({flag for f in same for flag in f.validity.flags})
         attack = same[0].attack.model_copy(
             update={name: sum(getattr(f.attack, name) for f in same) for name in ("requested", "performed")}
@@ -85,7 +85,7 @@ def _pooled(runs: list[Estimate], over: Interval) -> Interval:
     return replace(over, low=low, high=high, method="t over runs, no narrower than the runs' own")
 
 
-def _over_runs(measures: list[Measure]) -> Measure:
+def mean_over_runs(measures: list[Measure]) -> Measure:
     """One measure over all runs; unmeasured as soon as it is unmeasured in one run."""
     estimates = [m for m in measures if isinstance(m, Estimate)]
     if len(estimates) < len(measures):

@@ -8,72 +8,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from markupsafe import Markup, escape
-
-from testbed.core.shown import shown
 from testbed.findings.numbers import interval, number
 from testbed.findings.schema import Estimate, Finding, Limit, Measure, Series
+from testbed.report.drawing import GRID, INK, MUTED, WIDTH
+from testbed.report.drawing import Chart as Chart
+from testbed.report.drawing import at as _at
+from testbed.report.drawing import clip as _clip
+from testbed.report.drawing import line as _line
+from testbed.report.drawing import mark as _mark
+from testbed.report.drawing import svg as _svg
+from testbed.report.drawing import text as _text
 
-WIDTH, LEFT, RIGHT, ROW = 760, 250, 24, 26
-INK, MUTED, GRID = "#1d2733", "#5b6773", "#dde2e7"
+LEFT, RIGHT, ROW = 250, 24, 26
 COLOURS = {"measure": "#a3333d", "control": "#1f5f8b", "baseline": "#6b6b6b", "positive control": "#8a6d00"}
 MARKS = {"measure": "circle", "control": "square", "baseline": "diamond", "positive control": "triangle"}
 MOST_ROWS = 14
 """Rows of the excess chart at most."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chart:
-    """A drawing, a caption that says how to read it, and a table (header, rows) of the numbers behind it."""
-
-    svg: Markup
-    caption: str
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-
-def _escape(text: str) -> Markup:
-    return escape(shown(text))
-
-
-def _svg(height: float, title: str, description: str, parts: Sequence[str]) -> Markup:
-    return Markup(
-        f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" xmlns="http://www.w3.org/2000/svg">'
-        f"<title>{_escape(title)}</title><desc>{_escape(description)}</desc>{''.join(parts)}</svg>"
-    )
-
-
-def _at(coordinate: float) -> str:
-    return f"{coordinate:.1f}" if abs(coordinate) < 999.95 else f"{coordinate:.0f}"
-
-
-def _text(x: float, y: float, text: str, anchor: str = "start", colour: str = INK, size: int = 12) -> str:
-    place = f'x="{_at(x)}" y="{_at(y)}" text-anchor="{anchor}"'
-    return f'<text {place} font-size="{size}" fill="{colour}">{_escape(text)}</text>'
-
-
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, width: float = 1, dash: str = "") -> str:
-    dashed = f' stroke-dasharray="{dash}"' if dash else ""
-    ends = f'x1="{_at(x1)}" y1="{_at(y1)}" x2="{_at(x2)}" y2="{_at(y2)}"'
-    return f'<line {ends} stroke="{colour}" stroke-width="{width:g}"{dashed}/>'
-
-
-def _mark(kind: str, x: float, y: float, colour: str, r: float = 5) -> str:
-    if kind == "circle":
-        return f'<circle cx="{_at(x)}" cy="{_at(y)}" r="{r:g}" fill="{colour}"/>'
-    corners = {
-        "square": [(-r, -r), (r, -r), (r, r), (-r, r)],
-        "diamond": [(0, -r - 1), (r + 1, 0), (0, r + 1), (-r - 1, 0)],
-        "triangle": [(0, -r - 1), (r + 1, r), (-r - 1, r)],
-    }[kind]
-    points = " ".join(f"{_at(x + dx)},{_at(y + dy)}" for dx, dy in corners)
-    return f'<polygon points="{points}" fill="{colour}"/>'
-
-
-def _clip(text: str, most: int = 36) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _axis(low: float, high: float, top: float, bottom: float, label: str, percent: bool) -> tuple[list[str], float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from testbed.harness.scenario import Registered
     from testbed.harness.sweep.conduct import Options, Seen, State
     from testbed.harness.sweep.grid import Grid
+    from testbed.report.comparison import Compared
     from testbed.subjects.predictors.subject import Subject
 
 Progress = Callable[[str], None]
@@ -33,13 +35,18 @@ def _known(options: Mapping[str, Any], function: Callable[..., Any], *more: str)
     taken = inspect.signature(function).parameters.values()
     possible = {p.name for p in taken if p.kind is inspect.Parameter.KEYWORD_ONLY} | set(more)
     for name in options:
-        if name not in possible:
-            raise UsageError(
-                "TB-API-001",
-                f"There is no option {name!r}.",
-                "A misspelt option would otherwise be ignored.",
-                f"{perhaps(name, possible)} Options are: {', '.join(sorted(possible))}.".strip(),
-            )
+        _refuse(name, possible)
+
+
+def _refuse(name: str, possible: set[str]) -> None:
+    """Raises `UsageError` for an option that there is not."""
+    if name not in possible:
+        raise UsageError(
+            "TB-API-001",
+            f"There is no option {name!r}.",
+            "A misspelt option would otherwise be ignored.",
+            f"{perhaps(name, possible)} Options are: {', '.join(sorted(possible))}.".strip(),
+        )
 
 
 def _policy(given: str | Policy | None) -> Policy | None:
@@ -152,8 +159,50 @@ def run(
     return Finished(done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
 
 
+def sweep(
+    scenario: str,
+    grid: Mapping[str, Sequence[Any]],
+    params: Mapping[str, Any] | None = None,
+    *,
+    out: str | Path,
+    seed: int = 0,
+    replicates: int = 1,
+    policy: str | Policy | None = None,
+    **options: Any,
+) -> Compared:
+    """Run a scenario at every combination of levels, and compare them. As `testbed sweep`.
+
+    `out` is the sweep's folder: the same call goes on there, and more levels run only what is new. `options` are
+    engine, and those of `harness.sweep.conduct.Options`: workers, ray, retry_failed, accept_stale, private, confirmed.
+    In a script, call it under `if __name__ == "__main__"`, since its processes load the script. Raises `UsageError` if
+    no cell could be finished. Its parameters are what a sweep asks, each named once.
+    """
+    from testbed.harness.sweep import grid as grids
+    from testbed.harness.sweep.conduct import Options
+    from testbed.report.comparison import compared
+
+    possible = {f.name for f in dataclasses.fields(Options)} | {"engine"}
+    for name in options:
+        _refuse(name, possible)
+    engine = options.pop("engine", None)
+    asked = grids.grid(scenario, grid, params, seed=seed, replicates=replicates, engine=engine)
+    given = Options(**options)
+    swept(asked, Path(out), given)
+    return compared([Path(out)], _policy(policy), given.accept_stale)
+
+
+def compare(*places: str | Path, policy: str | Policy | None = None, accept_stale: bool = False) -> Compared:
+    """Compare finished runs: of a sweep's folder, of runs' folders, or of files result.json. As `testbed compare`.
+
+    Without a policy nothing is recommended. With `accept_stale` cells count although code has changed since.
+    """
+    from testbed.report.comparison import compared
+
+    return compared([Path(place) for place in places], _policy(policy), accept_stale)
+
+
 def swept(grid: Grid, folder: Path, options: Options, seen: Seen = lambda _: None) -> State:
-    """Runs the cells of the grid that the folder does not hold. As `testbed sweep`, of which it is the work."""
+    """Runs the cells of the grid that the folder does not hold, and says how far the sweep is."""
     from testbed.harness.sweep.conduct import sweep
     from testbed.report.cells import run_cell
 

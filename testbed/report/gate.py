@@ -50,9 +50,19 @@ def check(artefacts: Mapping[str, bytes], result: Result, people: People | None,
 
     `people` holds the tables of real people to search for; without them only active and external content is searched.
     """
-    if result.subject.data_class == "real" and result.disclosure.pictures:
+    real = result.subject.data_class == "real"
+    if real and result.disclosure.pictures:
         raise _blocked("result.json", "holds pictures of real data")
-    exempt = _exempt(result)
+    search(artefacts, people if real else None, min_cell, _exempt(result), _exempt_numbers(result))
+
+
+def search(
+    artefacts: Mapping[str, bytes], people: People | None, min_cell: int, exempt: list[str], numbers: set[float]
+) -> None:
+    """Raises `DisclosureError` if an artefact holds active or external content, or tells of the people.
+
+    `exempt` are strings, the longest first, and `numbers` are numbers that are facts of the run.
+    """
     for name, content in artefacts.items():
         text = content.decode("utf-8")
         if name.endswith((".html", ".svg")):
@@ -62,11 +72,11 @@ def check(artefacts: Mapping[str, bytes], result: Result, people: People | None,
                 raise _blocked(name, "holds active content")
             if STYLE.search(text) or any(EXTERNAL.search(tag) for tag in tags):
                 raise _blocked(name, "refers to something outside itself")
-        if people is None or result.subject.data_class != "real":
+        if people is None:
             continue
         for layer in _layers(text):
             cleaned = _without(layer, exempt)
-            if column := _rare_value(cleaned, people, min_cell, _exempt_numbers(result)):
+            if column := _rare_value(cleaned, people, min_cell, numbers):
                 raise _blocked(name, f"holds a value of column {column!r} that fewer than {min_cell} people share")
 
 

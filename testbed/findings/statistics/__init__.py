@@ -1,5 +1,6 @@
 """Numbers with intervals: pure functions of counts, rates and scores."""
 
+from testbed.findings.statistics.differences import difference, paired_difference, upper_bound_of_many
 from testbed.findings.statistics.epsilon import epsilon_ceiling, epsilon_lower, epsilon_one_run
 from testbed.findings.statistics.intervals import (
     Interval,
@@ -15,6 +16,7 @@ from testbed.findings.statistics.intervals import (
     widened,
     wilson,
 )
+from testbed.findings.statistics.letters import letters
 from testbed.findings.statistics.scores import (
     FALSE_POSITIVE_RATES,
     RESOLVABLE_FALSE_POSITIVES,
@@ -36,6 +38,7 @@ __all__ = [
     "auc",
     "clopper_pearson",
     "correlation",
+    "difference",
     "effective_size",
     "epsilon_ceiling",
     "epsilon_lower",
@@ -44,8 +47,10 @@ __all__ = [
     "excess",
     "holm",
     "labels_by_chance",
+    "letters",
     "lower_bound_of_many",
     "operating",
+    "paired_difference",
     "ppv",
     "proportion",
     "residual",
@@ -55,6 +60,7 @@ __all__ = [
     "surely_negative",
     "t_interval",
     "threshold_at",
+    "upper_bound_of_many",
     "widened",
     "wilson",
 ]

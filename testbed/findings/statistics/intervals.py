@@ -7,6 +7,7 @@ most the variance of a proportion with the same mean, so these intervals stay va
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,6 +19,18 @@ from scipy import stats as _scipy_stats
 scipy_stats = cast(Any, _scipy_stats)  # SciPy ships no types
 
 Array = npt.NDArray[Any]
+
+
+@functools.cache
+def z_quantile(q: float) -> float:
+    """The quantile of the normal distribution."""
+    return float(scipy_stats.norm.ppf(q))
+
+
+@functools.cache
+def t_quantile(q: float, df: int) -> float:
+    """The quantile of Student's distribution."""
+    return float(scipy_stats.t.ppf(q, df))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,7 @@ def wilson(successes: float, n: int, level: float = 0.95) -> Interval:
     if n <= 0 or not 0 <= successes <= n * (1 + 1e-12):
         raise ValueError(f"successes must lie in [0, n] and n be positive. Got {successes} of {n} instead.")
     p = min(1.0, successes / n)
-    z = float(scipy_stats.norm.ppf((1 + level) / 2))
+    z = z_quantile((1 + level) / 2)
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     # At 0 and 1 the formula's bound equals the proportion, except for rounding.
@@ -83,7 +96,7 @@ def excess(
 
 def surely_negative(over: Interval, alpha: float = 0.001) -> bool:
     """Whether an excess is below zero with one-sided confidence 1 - `alpha`, by a normal approximation."""
-    own, strict = (float(scipy_stats.norm.ppf(q)) for q in ((1 + over.level) / 2, 1 - alpha))
+    own, strict = (z_quantile(q) for q in ((1 + over.level) / 2, 1 - alpha))
     return over.value + (over.high - over.value) * strict / own < 0
 
 
@@ -93,9 +106,9 @@ def operating(over: Interval, limit: float, power: float = 0.8) -> tuple[float, 
     A pass needs the upper bound below the limit; a failure needs the lower bound above it. The test's standard error is
     taken from the interval `over`.
     """
-    z = float(scipy_stats.norm.ppf((1 + over.level) / 2))
+    z = z_quantile((1 + over.level) / 2)
     error = (over.high - over.low) / (2 * z)
-    reach = (z + float(scipy_stats.norm.ppf(power))) * error
+    reach = (z + z_quantile(power)) * error
     return limit - reach, limit + reach
 
 
@@ -159,7 +172,7 @@ def t_interval(values: Array, level: float = 0.95, within: tuple[float, float] |
     """
     n = len(values)
     mean = float(values.mean())
-    half = float(scipy_stats.t.ppf((1 + level) / 2, n - 1)) * float(values.std(ddof=1)) / math.sqrt(n)
+    half = t_quantile((1 + level) / 2, n - 1) * float(values.std(ddof=1)) / math.sqrt(n)
     least, most = within or (-math.inf, math.inf)
     return Interval(
         mean, max(mean - half, min(least, mean)), min(mean + half, max(most, mean)), level, "t over runs", n

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from testbed.findings.statistics.intervals import Array, Interval, excess, scipy_stats
+from testbed.findings.statistics.intervals import Array, Interval, excess, scipy_stats, z_quantile
 
 
 def lower_bound_of_many(over: Interval, tests: int, alpha: float = 0.05) -> float:
     """One-sided lower bound of an excess that holds for `tests` intervals together (Bonferroni, normal tails)."""
-    own = float(scipy_stats.norm.ppf((1 + over.level) / 2))
-    together = float(scipy_stats.norm.ppf(1 - alpha / max(1, tests)))
+    own = z_quantile((1 + over.level) / 2)
+    together = z_quantile(1 - alpha / max(1, tests))
     return over.value - (over.value - over.low) * together / own
 
 

@@ -48,6 +48,8 @@ class Kept:
     seconds: float
     result: str
     """The SHA-256 of its result.json; empty if it failed."""
+    written: int = 0
+    """When cell.json was written, in nanoseconds."""
 
     def result_text(self) -> bytes | None:
         """The text of its result, or None if the file is gone or is not the one that was written."""
@@ -121,10 +123,12 @@ def cells(folder: Path) -> list[Kept]:
 def _read(path: Path) -> Kept | None:
     try:
         told: Any = json.loads((path / CELL).read_bytes())
+        written = (path / CELL).stat().st_mtime_ns
         given = told["inputs"]
         inputs = Inputs(**{name: given[name] for name in Inputs.__slots__})
         error, ran = cast("dict[str, str]", told.get("error") or {}), cast("dict[str, str]", told["ran"])
-        made = Kept(path, inputs, told["status"], error, ran, float(told["seconds"]), told.get("result", ""))
+        seconds, result = float(told["seconds"]), told.get("result", "")
+        made = Kept(path, inputs, told["status"], error, ran, seconds, result, written)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return made if told.get("schema") == SCHEMA and made.status in ("done", "failed") else None
@@ -139,7 +143,7 @@ def put(folder: Path, inputs: Inputs, files: Mapping[str, bytes], told: Mapping[
     staged = target.with_name(f"{STAGED[0]}{uuid.uuid4().hex[:12]}")
     try:
         staged.mkdir(mode=0o700)
-        for name, content in {**files, CELL: (json.dumps(cell, indent=1) + "\n").encode()}.items():
+        for name, content in {**files, CELL: _json(cell)}.items():
             (staged / name).parent.mkdir(exist_ok=True, mode=0o700)
             (staged / name).write_bytes(content)
         if target.exists():
@@ -159,7 +163,7 @@ def put_code(folder: Path, modules: Mapping[str, str]) -> None:
     """Write the modules behind a digest of code, once."""
     file = folder / CODE / f"{digest(dict(modules))}.json"
     if not file.exists():
-        _replace(file, json.dumps(dict(modules), indent=1) + "\n")
+        _replace(file, _json(modules))
 
 
 def code(folder: Path, name: str) -> dict[str, str]:
@@ -170,12 +174,26 @@ def code(folder: Path, name: str) -> dict[str, str]:
 def put_places(folder: Path, places: Mapping[str, str]) -> None:
     """Remember where the user's own files lie, beside those remembered before."""
     if places:
-        _replace(folder / PLACES, json.dumps({**read_places(folder), **places}, indent=1, sort_keys=True) + "\n")
+        _replace(folder / PLACES, _json({**read_places(folder), **places}))
 
 
 def read_places(folder: Path) -> dict[str, str]:
     """The paths of the user's own files, by module or by name."""
     return _mapping(folder / PLACES)
+
+
+def put_share(folder: Path, artefacts: Mapping[str, bytes]) -> None:
+    """Write files into `share/`, each whole or not at all."""
+    try:
+        (folder / SHARE).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(error) from None
+    for name, content in artefacts.items():
+        _replace(folder / SHARE / name, content)
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(dict(value), indent=1, sort_keys=True) + "\n").encode()
 
 
 def _mapping(file: Path) -> dict[str, str]:
@@ -186,10 +204,10 @@ def _mapping(file: Path) -> dict[str, str]:
     return cast("dict[str, str]", told) if isinstance(told, dict) else {}
 
 
-def _replace(file: Path, text: str) -> None:
+def _replace(file: Path, content: bytes) -> None:
     staged = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}")
     try:
-        staged.write_text(text, encoding="utf-8")
+        staged.write_bytes(content)
         staged.replace(file)
     except OSError as error:
         raise _unwritable(error) from None

@@ -14,7 +14,7 @@ from testbed.findings.schema import Defence, Subject, ThreatModel, Unmeasured, U
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
 
-LEAKS = {"none": 0.9, "weak": 0.6, "strong": 0.02}
+LEAKS = {"none": 0.9, "weak": 0.6, "strong": 0.05}
 USES = {"none": 0.9, "weak": 0.85, "strong": 0.7}
 SUBJECT = Subject(
     type="federation", name="made-up guesses", data_class="synthetic", licence="CC0", size_band="fewer than 1,000 rows"
