@@ -24,7 +24,7 @@ SECONDS_BETWEEN_LINES = 10.0
 def sweep(
     name: Annotated[str, typer.Argument(help="A scenario (see testbed list scenarios), or your own: file.py.")],
     grid: Annotated[
-        list[str] | None, typer.Option(help="A parameter and its levels, key=a,b,c. The option may be repeated.")
+        list[str] | None, typer.Option(help="A parameter and its levels, key=a,b,c, or key='a;b,c'. May be repeated.")
     ] = None,
     s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of all cells, key=value.")] = None,
     seed: Seed = 0,

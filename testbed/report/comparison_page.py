@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Sequence
 from importlib import resources
 from typing import Any
@@ -29,9 +28,8 @@ VERDICTS = {
     "none": ("NO VERDICT", "–", "No policy was applied: these are measurements only."),
 }
 ADAPTIVE = {
-    "yes": "tried by an attacker that knows it",
-    "no": "only tried by attackers that do not know it",
-    "unknown": "not recorded whether the attacker knows it",
+    True: "tried by an attacker that knows it",
+    False: "only tried by attackers that do not know it",
 }
 WHY = {
     "other_code": "of code that has changed since",
@@ -43,7 +41,7 @@ WHY = {
 
 def to_json(compared: Comparison) -> str:
     """The text of `comparison.json`."""
-    return json.dumps(compared.dump(), indent=2, ensure_ascii=False) + "\n"
+    return compared.model_dump_json(by_alias=True, exclude_none=True, indent=2) + "\n"
 
 
 def render(compared: Comparison) -> str:
@@ -161,7 +159,7 @@ def _of_leak(setting: Setting, leak: Leak, keys: Sequence[str]) -> list[Any]:
     row.append(
         " + ".join(f"{e.value:g}" if isinstance(e := p.epsilon, Estimate) else "none" for p in setting.protections)
     )
-    row.append(" + ".join(p.adaptive for p in setting.protections))
+    row.append(" + ".join("yes" if p.adaptive else "no" for p in setting.protections))
     return row
 
 

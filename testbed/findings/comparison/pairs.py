@@ -47,9 +47,10 @@ def subtracted(one: Point, other: Point) -> tuple[Measure, float | None]:
 
 def differences(risk: Risk, points: Sequence[Point], reference: str | None) -> list[Difference]:
     """The differences between all pairs, Holm-adjusted over them; of many settings only those with the reference."""
-    pairs = list(itertools.combinations(points, 2))
-    if len(points) > MOST_SETTINGS:
-        first = next((p for p in points if p.name == reference), None)
+    first = next((p for p in points if p.name == reference), None)
+    if len(points) <= MOST_SETTINGS:
+        pairs = list(itertools.combinations(points, 2))
+    else:
         pairs = [(p, first) for p in points if p is not first] if first is not None else []
     measured = [(one, other, *subtracted(one, other)) for one, other in pairs]
     known = [p for *_, p in measured if p is not None]

@@ -17,7 +17,6 @@ NAIVE = (
     "Only attackers that do not know the defence were run against it. An attacker that knows it may find more. "
     "What to do: run one that knows it."
 )
-UNKNOWN = "The results do not say whether an attacker that knows the defence was run."
 HEURISTIC = "It gives no formal guarantee. The result holds for the attackers that were run, and for no others."
 RULE = "TB-COMPARISON-001"
 
@@ -69,7 +68,7 @@ def _cheapest(
         better = [s for s in undecided if (u := utility_of(s, use)) is not None and u.value > own.value]
         if better:
             cautions.append(f"More useful, but it could not be decided whether they meet the policy: {_names(better)}.")
-    naive = any(p.adaptive == "no" for p in chosen.protections)
+    naive = not all(p.adaptive for p in chosen.protections)
     return ("review" if naive else "pass"), Recommendation(setting=chosen.name, text=text, cautions=cautions)
 
 
@@ -104,10 +103,8 @@ def _found(leak: Leak, tests: int) -> str:
 
 def _cautions(chosen: Setting) -> list[str]:
     found: list[str] = []
-    if any(p.adaptive == "no" for p in chosen.protections):
+    if not all(p.adaptive for p in chosen.protections):
         found.append(NAIVE)
-    elif any(p.adaptive == "unknown" for p in chosen.protections):
-        found.append(UNKNOWN)
     if chosen.protections and not any(p.guarantee == "formal" for p in chosen.protections):
         found.append(HEURISTIC)
     return found

@@ -25,7 +25,6 @@ from testbed.findings.schema import (
 
 SCHEMA = "testbed.comparison/1"
 Value = bool | int | float | str | None
-Adaptive = Literal["yes", "no", "unknown"]
 
 
 class Times(Environment):
@@ -57,7 +56,7 @@ class Protection(Model):
     params: dict[str, Value]
     guarantee: Literal["formal", "heuristic"]
     epsilon: Measure
-    adaptive: Adaptive
+    adaptive: bool
 
 
 class Leak(Model):

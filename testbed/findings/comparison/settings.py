@@ -12,7 +12,6 @@ from testbed.findings.comparison import pairs
 from testbed.findings.comparison.batches import Batch, Joined, interval, joined, question
 from testbed.findings.comparison.pairs import Point
 from testbed.findings.comparison.schema import (
-    Adaptive,
     Difference,
     Entry,
     Leak,
@@ -211,15 +210,12 @@ def _leak(risk: Risk, attacked: Sequence[Attacked], tests: int, marks: str) -> L
 
 
 def _protection(defence: Defence) -> Protection:
-    formal = isinstance(defence.epsilon, Estimate)
-    told, known = getattr(defence, "guarantee", None), getattr(defence, "adaptive", None)
-    adaptive: Adaptive = "unknown" if known is None else "yes" if known else "no"
     return Protection(
         name=defence.name,
         params=defence.params,
-        guarantee="heuristic" if told == "heuristic" or not formal else "formal",
+        guarantee="formal" if isinstance(defence.epsilon, Estimate) else "heuristic",
         epsilon=defence.epsilon,
-        adaptive=adaptive,
+        adaptive=defence.adaptive,
     )
 
 

@@ -115,20 +115,22 @@ def _unwritable(error: OSError) -> UsageError:
 def cells(folder: Path) -> list[Kept]:
     """The finished cells, ordered by name. A folder without a readable cell.json is no finished cell."""
     with contextlib.suppress(FileNotFoundError):
-        names = sorted(e.name for e in os.scandir(folder / CELLS) if not e.name.startswith("."))
-        return [kept for name in names if (kept := _read(folder / CELLS / name)) is not None]
+        entries = sorted(os.scandir(folder / CELLS), key=lambda entry: entry.name)
+        found = (_read(entry.path) for entry in entries if not entry.name.startswith("."))
+        return [kept for kept in found if kept is not None]
     return []
 
 
-def _read(path: Path) -> Kept | None:
+def _read(path: str) -> Kept | None:
     try:
-        told: Any = json.loads((path / CELL).read_bytes())
-        written = (path / CELL).stat().st_mtime_ns
+        with open(f"{path}/{CELL}", "rb") as file:  # noqa: PTH123 - thousands of cells are read
+            told: Any = json.loads(file.read())
+            written = os.fstat(file.fileno()).st_mtime_ns
         given = told["inputs"]
         inputs = Inputs(**{name: given[name] for name in Inputs.__slots__})
         error, ran = cast("dict[str, str]", told.get("error") or {}), cast("dict[str, str]", told["ran"])
         seconds, result = float(told["seconds"]), told.get("result", "")
-        made = Kept(path, inputs, told["status"], error, ran, seconds, result, written)
+        made = Kept(Path(path), inputs, told["status"], error, ran, seconds, result, written)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return made if told.get("schema") == SCHEMA and made.status in ("done", "failed") else None

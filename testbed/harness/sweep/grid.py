@@ -61,17 +61,20 @@ class Cell:
 
 
 def parse(texts: Sequence[str]) -> dict[str, list[str]]:
-    """The levels in `key=a,b,c` texts. A key that is given twice has the levels of both. Raises `UsageError`."""
+    """The levels in `key=a,b,c` texts, or in `key=a;b,c;d` where a level itself holds a comma.
+
+    A key that is given twice has the levels of both. Raises `UsageError`.
+    """
     levels: dict[str, list[str]] = {}
     for text in texts:
         key, separator, values = text.partition("=")
-        parts = [part.strip() for part in values.split(",")]
+        parts = [part.strip() for part in (values.rstrip(";").split(";") if ";" in values else values.split(","))]
         if not separator or not key or not all(parts):
             raise UsageError(
                 "TB-SWEEP-001",
                 f"{text!r} is not a parameter with its levels.",
                 "Every level must be there: an empty one would be run as something else.",
-                "Write --grid key=a,b,c; the option may be repeated.",
+                "Write --grid key=a,b,c, or key='a;b,c' where a level holds a comma; the option may be repeated.",
             )
         levels.setdefault(key, []).extend(parts)
     return levels

@@ -37,27 +37,28 @@ def standing(folder: Path, accept_stale: bool = False) -> tuple[list[Kept], list
     """
     snapshot = Snapshot(folders.read_places(folder))
     kept = folders.cells(folder)
-    agreed = _agreed(kept)
     current: dict[str, Kept] = {}
     exact: set[str] = set()
-    stale: list[Stale] = []
+    stale: dict[str, list[Stale]] = {}
     for cell in sorted(kept, key=lambda k: (k.written, k.path.name)):
+        asked = cell.inputs.asked
         try:
             now = snapshot.of(cell_of(cell.inputs))
         except UsageError:
-            if not (accept_stale and agreed):
+            if not (accept_stale and _agreed(kept)):
                 raise
             now = cell.inputs
         found = _stale(folder, cell, now, snapshot)
         if found is None:
-            current[cell.inputs.asked] = cell
-            exact.add(cell.inputs.asked)
+            current[asked] = cell
+            exact.add(asked)
         elif found.why == "other_code" and accept_stale:
-            if cell.inputs.asked not in exact:
-                current[cell.inputs.asked] = cell
+            if asked not in exact:
+                current[asked] = cell
         else:
-            stale.append(found)
-    return list(current.values()), [s for s in stale if s.cell.inputs.asked not in current], snapshot
+            stale.setdefault(asked, []).append(found)
+    left = [one for asked, of in stale.items() if asked not in current for one in of]
+    return list(current.values()), left, snapshot
 
 
 def _stale(folder: Path, cell: Kept, now: Inputs, snapshot: Snapshot) -> Stale | None:

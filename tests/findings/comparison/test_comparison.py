@@ -112,18 +112,14 @@ def test_a_bound_for_all_settings_together_is_needed_to_meet_the_policy() -> Non
 
 
 def test_a_defence_that_only_naive_attackers_tried_is_left_to_a_person() -> None:
-    class Told(Defence):
-        guarantee: str = "heuristic"
-        adaptive: bool | None = None
-
     none = Unmeasured(unmeasured="no_guarantee", needs="an accountant")
-    naive = altered(batch("strong"), defences=[Told(name="filter", params={}, epsilon=none, adaptive=False)])
+    naive = altered(batch("strong"), defences=[Defence(name="filter", params={}, epsilon=none, adaptive=False)])
     found = made(batch("none"), naive)
     assert (found.decision.verdict, found.recommendation.setting) == ("review", "protection=strong")
     assert any("An attacker that knows it may find more" in c for c in found.recommendation.cautions)
-    knowing = altered(batch("strong"), defences=[Told(name="filter", params={}, epsilon=none, adaptive=True)])
+    knowing = altered(batch("strong"), defences=[Defence(name="filter", params={}, epsilon=none, adaptive=True)])
     assert made(batch("none"), knowing).decision.verdict == "pass"
-    assert by_name(found)["protection=strong"].protections[0].adaptive == "no"
+    assert by_name(found)["protection=strong"].protections[0].adaptive is False
 
 
 def test_without_a_policy_nothing_is_recommended() -> None:

@@ -28,7 +28,7 @@ def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the scenario and a finished sweep of it; tests work on copies."""
     place = tmp_path_factory.mktemp("swept")
     shutil.copy(TINY, place / "mine.py")
-    (place / "people.csv").write_text("a\n1\n")
+    (place / "people.csv").write_text("a\n1\n2\n")
     ran(place)
     return place
 
@@ -111,16 +111,16 @@ def test_changed_code_makes_cells_stale_and_they_are_kept(place: Path) -> None:
 
 
 def test_changed_data_make_cells_stale_whatever_is_accepted(place: Path) -> None:
-    (place / "people.csv").write_text("a\n2\n")
+    (place / "people.csv").write_text("a\n1\n2\n2\n")
     state = ran(place, "none", Options(workers=1, accept_stale=True))
     assert (state.other_data, state.ran) == (1, 1)
 
 
 def test_data_that_change_while_a_sweep_runs_stop_it(place: Path) -> None:
-    (place / "people.csv").write_text("a\n3\n")
+    (place / "people.csv").write_text("a\n1\n2\n3\n")
 
     def seen(state: State) -> None:
-        (place / "people.csv").write_text("a\n4\n")
+        (place / "people.csv").write_text("a\n1\n2\n4\n")
 
     asked = grid(str(place / "mine.py"), {"protection": ["none"]}, {"table": str(place / "people.csv")})
     before = contents(place)
@@ -180,6 +180,14 @@ def test_an_attack_or_a_file_that_does_not_exist_is_refused_before_anything_runs
     with pytest.raises(UsageError, match="TB-SWEEP-005"):
         sweep(grid("mine.py", {}, {"table": "gone.csv"}), place / "new", run_cell, ONE)
     assert not any(folders.cells(place / "new"))
+
+
+def test_a_level_may_hold_a_comma_where_semicolons_part_the_levels() -> None:
+    assert parse(["defence=none;percentile:10,0.01"]) == {"defence": ["none", "percentile:10,0.01"]}
+    assert parse(["defence=none", "defence=percentile:10,0.01;"]) == {"defence": ["none", "percentile:10,0.01"]}
+    asked = grid("curious_server", parse(["defence=none;percentile:10,0.01+gaussian:1"]))
+    modules = [Snapshot().code(cell).modules for cell in asked.cells()]
+    assert set(modules[1]) - set(modules[0]) >= {"testbed.defences.percentile", "testbed.defences.gaussian"}
 
 
 def test_few_replicates_are_refused() -> None:

@@ -53,5 +53,5 @@ def tiny(
         return Outcome([finding], {finding.rule: rows}, utility=[useful])
 
     none = Unmeasured(unmeasured="no_guarantee", needs="an accountant")
-    defences = [] if protection == "none" else [Defence(name=protection, params={}, epsilon=none)]
+    defences = [] if protection == "none" else [Defence(name=protection, params={}, epsilon=none, adaptive=True)]
     return Scenario(SUBJECT, THREAT, conduct, defences)
