@@ -22,6 +22,7 @@ from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import about, defended, described, mlp, readers
 from testbed.harness.federation.trial import Trial
+from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
@@ -117,6 +118,7 @@ class Comparison:
             + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth_file.files(first[0], told),
+            utility=usefulness(self.known, self.federation),
         )
 
 

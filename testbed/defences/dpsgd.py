@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from testbed import models
 from testbed.core.defence import Exposure, Guarantee
 from testbed.core.errors import UsageError
 from testbed.defences.accounting import DELTA, gaussian_distance, told
 from testbed.defences.registry import defence
-from testbed.subjects.federation.local import Gradient, LocalRule
+from testbed.subjects.federation.local import Gradient, LocalRule, gradient
 
 
 def proven(exposure: Exposure, *, epsilon: float, clip: float = 1.0, delta: float = DELTA) -> Guarantee:
@@ -43,19 +44,29 @@ def dpsgd(*, seed: int, exposure: Exposure, epsilon: float, clip: float = 1.0, d
     def rule(inner: Gradient, rng: np.random.Generator) -> Gradient:
         def private(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
             _check(model)
-            total = {k: torch.zeros_like(p) for k, p in model.named_parameters()}
-            for i in range(len(x)):
-                one = inner(model, x[i : i + 1], y[i : i + 1])
-                length = float(torch.sqrt(torch.stack([(g.double() ** 2).sum() for g in one.values()]).sum()))
-                scale = min(1.0, clip / max(length, 1e-12))
-                for name, g in one.items():
-                    total[name] += scale * g
+            each = _each(inner, model, x, y)
+            lengths = torch.stack([g.double().flatten(1).square().sum(1) for g in each.values()]).sum(0).sqrt()
+            scale = (clip / lengths.clamp_min(1e-12)).clamp_max(1.0).float()
+            total = {k: torch.tensordot(scale, g, 1) for k, g in each.items()}
             drawn = {k: torch.from_numpy(rng.normal(0.0, noise * clip, tuple(t.shape))) for k, t in total.items()}
             return {k: ((t + drawn[k]) / len(x)).float() for k, t in total.items()}
 
         return private
 
     return rule
+
+
+def _each(inner: Gradient, model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]:
+    """The gradient of each record (n, ...) by parameter, all at once if nothing else changes the gradient."""
+    if inner is not gradient:
+        alone = [inner(model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))]
+        return {k: torch.stack([one[k] for one in alone]) for k in alone[0]}
+
+    def loss(parameters: dict[str, Tensor], record: Tensor, label: Tensor) -> Tensor:
+        return models.loss_of(model, parameters, record[None], label[None])
+
+    fixed = {k: p.detach() for k, p in model.named_parameters()}
+    return torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0, 0))(fixed, x, y)  # type: ignore[no-any-return]
 
 
 def _check(model: nn.Module) -> None:

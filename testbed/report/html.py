@@ -30,6 +30,7 @@ KNOWLEDGE = {
     "architecture": "the model's architecture",
     "auxiliary": "records of other people from the same population",
     "batch_size": "how many records a batch holds",
+    "defence": "which defences are used, with their parameters but without their noise",
     "generator": "the generator's code",
     "hyper_parameters": "learning rate and number of parties",
     "known_columns": "a person's other attributes",

@@ -24,6 +24,7 @@ from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, at_hand, best_of
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
+from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, is_own
 from testbed.subjects.federation.federation import Federation
@@ -187,7 +188,9 @@ def prepared(
     `decides` is the rule of a new finding on the best of the trial's membership attacks, which then decides alone.
     `beside` is the same federation seen from another position. Its findings inform and do not decide.
     """
+    protects, position = trial.federation, trial.threat.position
     trial = told_of_defences(trial)
+    beside = beside and told_of_defences(beside)
     adaptive = any(p.primary and adapts(find(p.attack)) for p in trial.plans)
     if trial.federation.defences and not adaptive:
         not_tested = [*not_tested, "an attack that adapts to the defence"]
@@ -214,11 +217,10 @@ def prepared(
             {**assessed.evidence, **(further.evidence if further else {})},
             truth_file.files(recorded, described),
             sheets(assessed.claims, recorded, subject),
+            usefulness(source, protects),
         )
 
-    return Scenario(
-        subject, threat, conduct, described(trial.federation, _fewest(trial.split), trial.threat.position, adaptive)
-    )
+    return Scenario(subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive))
 
 
 def adapts(attack: Attack) -> bool:
@@ -229,10 +231,14 @@ def adapts(attack: Attack) -> bool:
 def told_of_defences(trial: Trial) -> Trial:
     """The trial with an attacker who knows the defences. An attack that adapts also runs without that knowledge.
 
-    The second one informs: its difference is what a reader who never heard of the defence would have missed.
+    The second one informs: its difference is what a reader who never heard of the defence would have missed. Secure
+    aggregation is left out before a client: it changes nothing of the models that a client is sent.
     """
     if not trial.federation.defences:
         return trial
+    if trial.threat.position == "client":
+        acting = tuple(d for d in trial.federation.defences if d.where not in ("protocol", "message"))
+        trial = replace(trial, federation=replace(trial.federation, defences=acting))
     threat = replace(trial.threat, knows=trial.threat.knows | {"defence"})
     visible = any(d.bounds is not None for d in trial.federation.defences)
     unaware = [

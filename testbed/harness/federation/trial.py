@@ -68,6 +68,11 @@ class Trial:
     columns: tuple[tuple[str, int], ...] = ()
     sum_only: bool = False
 
+    @property
+    def sums(self) -> bool:
+        """Does the server see nothing but the clients' mean?"""
+        return self.sum_only or self.federation.secured is not None
+
     def record(
         self,
         engine: str,
@@ -146,7 +151,7 @@ class Trial:
         """
 
         def run(parties: Sequence[Cohort], rng: np.random.Generator, act: Act | None = None) -> Transcript:
-            if self.sum_only and len(parties) == 1:
+            if self.sums and len(parties) == 1:
                 dealt = np.arange(len(parties[0])) % clients
                 parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
             fresh = replace(federation, seed=int(rng.integers(2**31)))
@@ -163,7 +168,7 @@ class Trial:
             assert isinstance(self.split.controls, Cohort)
             positive = self.positive is not None and federation is self.positive.federation
             question = self._pool(partitions, "positive" if positive else "true").question()
-            question = Records(question.people) if self.sum_only else question
+            question = Records(question.people) if self.sums else question
         rng = keyed_rng(federation.seed, attack.name, "act")
         assert attack.act is not None
         granted = attack.granted(self.split.auxiliary, self.threat)
@@ -244,7 +249,7 @@ class Trial:
         if asked is None:
             asked = _as_members(holder, pooled.y[used], controls.y)
         suspected = np.concatenate([holder, asked])
-        if self.sum_only:
+        if self.sums:
             suspected = np.zeros_like(suspected)  # in a sum, client 0 stands for all clients
         order = keyed_rng(self.federation.seed, "pool", cell).permutation(len(pooled))
         return Pooled(pooled.take(order), used[order], suspected[order])
