@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from testbed.cli.own_output import others_to_stderr
 from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 from testbed.core.errors import UsageError
 
@@ -48,11 +49,11 @@ class Tables:
     reference: Path | None
     label: str
     person: str | None
+    weights: str | None = None
+    encoding: str | None = None
 
     def read(self) -> dict[str, pd.DataFrame]:
         """Each table by its role. Raises `UsageError` without members or controls."""
-        from testbed.data.tables import files
-
         if self.members is None or self.controls is None:
             raise UsageError(
                 "TB-SUBJECT-021",
@@ -62,7 +63,13 @@ class Tables:
             )
         paths = {"members": self.members, "controls": self.controls}
         paths |= {"reference": self.reference} if self.reference else {}
-        return {role: files.read_file(path, role, self.person) for role, path in paths.items()}
+        return {role: self.file(path, role) for role, path in paths.items()}
+
+    def file(self, path: Path, role: str) -> pd.DataFrame:
+        """One table. What its reader guessed or left out is printed."""
+        from testbed.data.tables import files
+
+        return files.read_file(path, role, self.person, encoding=self.encoding, say=progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +107,10 @@ def audit_model(
     ] = None,
     label: Annotated[str, typer.Option(help="The column with the class, or the number.")] = "label",
     person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
+    sample_weights: Annotated[
+        str | None, typer.Option(help="The column of the weights with which a scikit-learn estimator was trained.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="The encoding of text files, such as cp1250.")] = None,
     epochs: Annotated[
         int | None, typer.Option(min=1, help="Of a torch module: how it was trained, so that more can be.")
     ] = None,
@@ -131,27 +142,28 @@ def audit_model(
     from testbed.report import store
 
     way = Way(model, factory, weights, api, budget, outputs, predictions)
-    tables = Tables(members, controls, reference, label, person)
+    tables = Tables(members, controls, reference, label, person, sample_weights, encoding)
     training = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay, cache, ray)
     check(way, tables, training, secrets, shadows)
     folder = folder_for(out)
     store.writable(folder)
     chosen = policy_.load(policy or policy_.BUILT_IN)
     as_data_class(data_class)
-    subject, frames = subject_and_tables(way, tables, training)
-    result, evidence, people = audit.audit_model(
-        subject,
-        list(frames.values()),
-        name=name,
-        person="id" if predictions else person,
-        data_class=data_class,
-        shadows=shadows,
-        secrets=[s.strip() for s in secrets.split(",") if s.strip()],
-        attack=attack,
-        policy=chosen,
-        seed=seed,
-        progress=progress,
-    )
+    with others_to_stderr():
+        subject, frames = subject_and_tables(way, tables, training)
+        result, evidence, people = audit.audit_model(
+            subject,
+            list(frames.values()),
+            name=name,
+            person="id" if predictions else person,
+            data_class=data_class,
+            shadows=shadows,
+            secrets=[s.strip() for s in secrets.split(",") if s.strip()],
+            attack=attack,
+            policy=chosen,
+            seed=seed,
+            progress=progress,
+        )
     store.write(folder, result, evidence, people, checked=True)
     conclude(result, folder, json_)
 
@@ -187,17 +199,17 @@ def check(way: Way, tables: Tables, training: Training, secrets: str, shadows: i
 
 def subject_and_tables(way: Way, tables: Tables, training: Training) -> tuple[Subject, dict[str, pd.DataFrame]]:
     """The audited model with its people, and the tables behind them, which nothing may be quoted from."""
-    from testbed.data.tables import files
     from testbed.subjects.predictors import estimator, load
     from testbed.subjects.predictors.api import Api
     from testbed.subjects.predictors.api import function as api_function
 
     if way.predictions is not None:
-        frames = {"predictions": files.read_file(way.predictions, "predictions")}
+        frames = {"predictions": tables.file(way.predictions, "predictions")}
         return load.from_predictions(frames["predictions"]), frames
     frames = tables.read()
     if way.model is not None:
-        return load.from_estimator(estimator.estimator(way.model), frames, tables.label, tables.person), frames
+        made = estimator.estimator(way.model)
+        return load.from_estimator(made, frames, tables.label, tables.person, tables.weights), frames
     if way.api is not None:
         asked = Api(api_function(way.api), way.budget)
         return load.from_api(asked, way.outputs, frames, tables.label, tables.person), frames

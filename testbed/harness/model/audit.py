@@ -72,6 +72,7 @@ def audit_model(
             "reference": subject.others is not None,
             **({"queries": subject.asked()} if subject.asked else {}),
             **({"attack": attack} if attack else {}),
+            **subject.notes,
         },
         started=started,
         subject=Described(

@@ -40,7 +40,7 @@ def examine(
     structural: list[Finding] = []
     if options.attack is None:
         with suppress(Unavailable):  # if the budget of queries is spent
-            structural = structure.checks(*_bare(subject))
+            structural = structure.checks(*_bare(subject), subject.given)
     return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
 
 

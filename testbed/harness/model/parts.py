@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeAlias
 
 import numpy as np
+import pandas as pd
 
-from testbed.core import Array
 from testbed.subjects.predictors.estimator import named
 
 WRAPPED = ("best_estimator_", "regressor_", "base_estimator_", "estimator_", "estimator")
 """Attributes that hold the model inside another one, in the order in which they are tried."""
 DEEPEST = 8
 """Levels of models inside models that are searched."""
-Part: TypeAlias = tuple[Any, Array]
-"""A fitted model, and its inputs (n, features)."""
+Part: TypeAlias = tuple[Any, Any]
+"""A fitted model, and its inputs (n, features): a table or an array."""
 
 
-def parts(estimator: Any, x: Array) -> list[Part]:
+def parts(estimator: Any, x: Any) -> list[Part]:
     """The fitted models and transformers inside an estimator, each with its inputs for the records `x`.
 
     The search opens parameter searches, pipelines, column transformers, voting, stacking, bagging, calibrated and
@@ -28,7 +28,7 @@ def parts(estimator: Any, x: Array) -> list[Part]:
     return [*_within(estimator, x, 0)]
 
 
-def _within(estimator: Any, x: Array, deep: int) -> Iterator[Part]:
+def _within(estimator: Any, x: Any, deep: int) -> Iterator[Part]:
     if deep > DEEPEST or isinstance(estimator, str) or estimator is None:
         return
     if hasattr(estimator, "apply") or not hasattr(estimator, "get_params"):  # a forest, or no estimator at all
@@ -43,7 +43,7 @@ def _within(estimator: Any, x: Array, deep: int) -> Iterator[Part]:
         yield estimator, x
 
 
-def _steps(estimator: Any, x: Array) -> Iterator[Part]:
+def _steps(estimator: Any, x: Any) -> Iterator[Part]:
     """The parts of an estimator, one level down. Nothing if the estimator is itself a model without parts."""
     if hasattr(estimator, "named_steps"):
         for _, step in estimator.steps[:-1]:
@@ -51,29 +51,39 @@ def _steps(estimator: Any, x: Array) -> Iterator[Part]:
             x = _reached(step, x) if hasattr(step, "transform") else x
         yield estimator.steps[-1][1], x
     elif hasattr(estimator, "transformers_"):
-        places = {name: i for i, name in enumerate(getattr(estimator, "feature_names_in_", ()))}
+        names = list(getattr(estimator, "feature_names_in_", ()))
         for _, step, columns in estimator.transformers_:
-            listed = [] if isinstance(columns, slice) else np.ravel(columns).tolist()
-            by_name = any(isinstance(c, str) for c in listed)
-            yield step, x[:, [places[c] for c in listed] if by_name else columns]
+            yield step, chosen(x, columns, names)
     elif hasattr(estimator, "calibrated_classifiers_"):
         yield from ((c.estimator, x) for c in estimator.calibrated_classifiers_)
     elif hasattr(estimator, "estimators_"):
         several = estimator.estimators_
         features = getattr(estimator, "estimators_features_", None)
         for number, one in enumerate(several.ravel() if isinstance(several, np.ndarray) else several):
-            yield one, x if features is None else x[:, features[number]]
+            yield one, x if features is None else chosen(x, features[number])
         if hasattr(estimator, "final_estimator_"):
             yield estimator.final_estimator_, _reached(estimator, x)
     else:
         for name in WRAPPED:
             within = getattr(estimator, name, None)
             if hasattr(within, "get_params"):
-                chosen = getattr(estimator, "support_", None)  # the features that were selected
-                yield within, x if chosen is None else x[:, chosen]
+                support = getattr(estimator, "support_", None)  # the features that were selected
+                yield within, x if support is None else chosen(x, support)
                 return
 
 
-def _reached(step: Any, x: Array) -> Array:
-    made = step.transform(named(step, x))
+def chosen(x: Any, columns: Any, names: Sequence[str] = ()) -> Any:
+    """These columns of a table or an array, given by number, by mask, as a slice, or by name."""
+    listed = [] if isinstance(columns, slice) else np.ravel(columns).tolist()
+    if any(isinstance(c, str) for c in listed):
+        if isinstance(x, pd.DataFrame):
+            return x[listed]
+        columns = [list(names).index(c) for c in listed]
+    return x.iloc[:, columns] if isinstance(x, pd.DataFrame) else x[:, columns]
+
+
+def _reached(step: Any, x: Any) -> Any:
+    made = step.transform(x if isinstance(x, pd.DataFrame) else named(step, x))
+    if isinstance(made, pd.DataFrame):
+        return made
     return np.asarray(made.toarray() if hasattr(made, "toarray") else made)

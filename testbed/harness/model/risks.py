@@ -39,6 +39,7 @@ from testbed.harness.cells import Ask, Judged, planned, run, unmeasured
 from testbed.harness.model.model_audit import ModelAudit
 from testbed.harness.model.plans import chosen
 from testbed.harness.model.references import certain, ignorant, nearest_mean
+from testbed.subjects.predictors.columns import MISSING
 from testbed.subjects.predictors.subject import Subject
 
 MOST_SECRETS = 5
@@ -98,7 +99,9 @@ def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:
         )
     if named:
         return named
-    few = [j for j in np.argsort(values, kind="stable").tolist() if 2 <= values[j] <= FEW_VALUES]
+    # Whether a number is missing says less about a person than any other input.
+    told = [j for j, name in enumerate(subject.features) if not name.endswith(MISSING)]
+    few = [j for j in np.argsort(values, kind="stable").tolist() if j in told and 2 <= values[j] <= FEW_VALUES]
     return sorted(few[:MOST_SECRETS])
 
 

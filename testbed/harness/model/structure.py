@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import numpy as np
+import pandas as pd
 from scipy import spatial as _spatial
 
 from testbed.core import Array, Cohort, Predictor
@@ -28,14 +29,15 @@ ROUNDING = 1e-5
 """Relative difference that still counts as equal, because a model may store numbers in 32 bits."""
 
 
-def checks(model: Predictor, made: Any, members: Cohort) -> list[Finding]:
+def checks(model: Predictor, made: Any, members: Cohort, given: Callable[[Array], Any] | None = None) -> list[Finding]:
     """Findings on the structure of a model: does it store records, small groups, or more than it needs? They inform.
 
     The checks follow SACRO-ML's structural and ante-hoc checks (Preen and Smith 2025, arXiv 2502.09396): small groups
     with the same prediction, small leaves, stored records, parameters per record, and hyper-parameters. `made` is the
-    scikit-learn object itself, or a torch module, or None if only answers are available.
+    scikit-learn object itself, or a torch module, or None if only answers are available. It is `given` the members'
+    records, or by default their numbers.
     """
-    held = parts(made, members.x)
+    held = parts(made, members.x if given is None else given(members.x))
     said = np.round(np.asarray(model.ask(members), dtype=np.float64), 12)
     _, place = np.unique(said, axis=0, return_inverse=True)
     person = np.unique(members.persons, return_inverse=True)[1]
@@ -220,7 +222,9 @@ def _leaves(held: list[Part]) -> Array | None:
         # A torch module has another method `apply`, and a booster of linear models raises an error in it.
         if hasattr(estimator, "apply") and hasattr(estimator, "fit"):
             with suppress(Exception):
-                leaves = np.asarray(estimator.apply(named(estimator, x)), dtype=np.int64)
+                leaves = np.asarray(
+                    estimator.apply(x if isinstance(x, pd.DataFrame) else named(estimator, x)), dtype=np.int64
+                )
                 found.append(leaves.reshape(len(x), -1))
     return np.concatenate(found, 1) if found else None
 
@@ -237,7 +241,10 @@ def _stored(held: list[Part]) -> Array | None:
             table = getattr(estimator, name, None)
             table = cast(Any, table).toarray() if hasattr(table, "toarray") else table
             if isinstance(table, np.ndarray) and table.shape[1:] == x.shape[1:] and len(table):
-                there = _among(table.astype(float), x.astype(float))
+                try:
+                    there = _among(np.asarray(table, dtype=float), np.asarray(x, dtype=float))
+                except (ValueError, TypeError):  # a table of words
+                    continue
                 found = there if found is None else found | there
     return found
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable
 from testbed.core.errors import InputError, UsageError
+from testbed.subjects.predictors.columns import Given
+from testbed.subjects.predictors.copies import quiet, unstopped, untrained, weighted
 from testbed.subjects.predictors.people import probabilities
 from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
-
-if TYPE_CHECKING:
-    pass
 
 
 def estimator(path: Path) -> Any:
@@ -72,60 +72,94 @@ def _is_regressor(made: Any) -> bool:
         return False
 
 
-def sklearn_predictor(made: Any) -> Predictor:
-    """A fitted classifier as a predictor of class probabilities."""
-    return Predictor(lambda people: _asked(made, people.x), len(made.classes_))
+def input_names(made: Any, columns: Sequence[str]) -> list[str] | None:
+    """The names of the model's inputs, if it says so and a table with these columns has at least one of them.
+
+    CatBoost and LightGBM name the columns of arrays by numbers, so names are not believed that no table has.
+    """
+    for attribute in ("feature_names_in_", "feature_names_"):
+        try:
+            names = [str(n) for n in getattr(made, attribute)]
+        except Exception:  # boosters and pipelines may raise anything
+            continue
+        if names and set(names) & set(columns):
+            return names
+    return None
 
 
-def sklearn_numbers(made: Any) -> Predict:
+def native_categories(made: Any, names: Sequence[str]) -> set[str]:
+    """The inputs that a boosting model says it was given as `category` columns. LightGBM and XGBoost say so."""
+    try:
+        if hasattr(made, "booster_"):
+            text = made.booster_.model_to_string(num_iteration=1)
+            line = next(line for line in text.splitlines() if line.startswith("feature_infos="))
+            infos = line.partition("=")[2].split(" ")
+            found = [i[:1] not in ("[", "n") for i in infos] if made.booster_.pandas_categorical else []
+        else:
+            found = [t == "c" for t in made.get_booster().feature_types or ()]
+    except Exception:  # not such a booster, or not fitted
+        return set()
+    return {n for n, is_category in zip(names, found, strict=False) if is_category}
+
+
+def sklearn_predictor(made: Any, given: Given | None = None) -> Predictor:
+    """A fitted classifier as a predictor of class probabilities. `given` makes of records what the model takes."""
+    made = Asked(made, given or partial(named, made))
+    return Predictor(lambda people: made.probabilities(people.x), len(made.model.classes_))
+
+
+def sklearn_numbers(made: Any, given: Given | None = None) -> Predict:
     """A function from inputs (n, features) to a regressor's predictions (n,); raises `InputError` for wrong inputs."""
-    return lambda x: one_each(_answered(made, x, made.predict))
+    made = Asked(made, given or partial(named, made))
+    return lambda x: one_each(made.answered(x, made.model.predict))
 
 
 def named(made: Any, x: Array) -> Any:
     """Records in the form used in training: a pandas table with column names, if the estimator knows them."""
     names = getattr(made, "feature_names_in_", None)
-    return x if names is None else pd.DataFrame(x, columns=names)
+    return x if names is None or len(names) != x.shape[1] else pd.DataFrame(x, columns=names)
 
 
-def _asked(made: Any, x: Array) -> Array:
-    said = _answered(made, x, made.predict_proba)
-    probabilities(said)
-    return said
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A fitted model, and what it is given for coded records."""
 
+    model: Any
+    given: Given
 
-def _answered(made: Any, x: Array, ask: Callable[[Any], Any]) -> Array:
-    bad = InputError(
-        "TB-SUBJECT-013",
-        "The model does not take these records.",
-        "They have other columns, or other kinds of values, than in training.",
-        "Give the columns used in training, and name the label with --label.",
-    )
-    if getattr(made, "n_features_in_", x.shape[1]) != x.shape[1]:
-        raise bad
-    try:
-        return np.asarray(ask(named(made, x)), dtype=np.float64)
-    except Exception:  # an estimator of another version, or a step of a pipeline, may raise anything
-        raise bad from None
+    def probabilities(self, x: Array) -> Array:
+        """Class probabilities (n, classes). Raises `InputError` for wrong inputs, or if they are no probabilities."""
+        said = self.answered(x, self.model.predict_proba)
+        if said.shape != (len(x), len(self.model.classes_)):
+            raise InputError(
+                "TB-SUBJECT-040",
+                f"The model names {len(self.model.classes_)} classes, and its answers do not have one column for each.",
+                "The true class would be looked up in a wrong column.",
+                "Give a model whose classes_ belong to its predict_proba, or its --predictions.",
+            )
+        probabilities(said)
+        return said
 
+    def answered(self, x: Array, ask: Callable[[Any], Any]) -> Array:
+        """The answers of one of the model's methods. Raises `InputError` if it does not take these records."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                return np.asarray(ask(self.given(x)), dtype=np.float64)
+        except Exception as error:  # an estimator of another version, or a step of a pipeline, may raise anything
+            raise self._refused(x, error) from None
 
-def retrainable(made: Any) -> bool:
-    """Whether copies of this estimator start untrained. A frozen part keeps what it has learnt about its people."""
-    from sklearn.base import clone
-
-    held = [made, *made.get_params().values()] if hasattr(made, "get_params") else []
-    return not any(hasattr(part, "fit") and clone(part) is part for part in held if not isinstance(part, type))
-
-
-def _unstopped(fresh: Any, trained: Any) -> Any:
-    """A copy of a boosting model without early stopping, with as many rounds as the audited model was stopped at.
-
-    Early stopping needs held-out people, which a copy does not have. Other models are returned unchanged.
-    """
-    best = getattr(trained, "best_iteration", None) if hasattr(fresh, "early_stopping_rounds") else None
-    if best is None or fresh.early_stopping_rounds is None:
-        return fresh
-    return fresh.set_params(early_stopping_rounds=None, n_estimators=int(best) + 1)
+    def _refused(self, x: Array, error: Exception) -> InputError:
+        own = getattr(self.model, "n_features_in_", 0)
+        counted = isinstance(own, int | np.integer) and own > 0 and own != x.shape[1]
+        columns = f"It was trained on {own} columns, and these records have {x.shape[1]}. " if counted else ""
+        return InputError(
+            "TB-SUBJECT-013",
+            "The model does not take these records.",
+            f"{columns}It stopped with {type(error).__name__}: they may have other columns, or other kinds of values, "
+            "than in training.",
+            "Give the columns used in training, as they were given to fit, and name the label with --label.",
+        )
 
 
 NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that answer about all of them")
@@ -141,6 +175,10 @@ class SklearnRecipe:
     estimator: Any
     workers: int = 2
     scale: Scale | None = None
+    given: Given | None = None
+    """What the model is given for records; by default numbers, with the names of training."""
+    weighs: bool = False
+    """Whether each record's last number before the truth is its weight in training."""
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -151,14 +189,9 @@ class SklearnRecipe:
         Raises `Unavailable` if a model cannot be trained.
         """
         import joblib
-        from sklearn.base import clone
 
-        ready: list[Any] = []
-        for _ in included:
-            fresh: Any = _unstopped(clone(self.estimator), self.estimator)
-            seeds = [k for k in fresh.get_params() if k == "random_state" or k.endswith("__random_state")]
-            ready.append(fresh.set_params(**{k: int(rng.integers(2**31)) for k in seeds}))
-
+        given = self.given or partial(named, self.estimator)
+        ready = [unstopped(quiet(untrained(self.estimator), rng), self.estimator) for _ in included]
         if self.scale is None:
             x, y = people.x, np.asarray(self.estimator.classes_)[people.y]
         else:
@@ -171,7 +204,7 @@ class SklearnRecipe:
                 seen, labels = np.unique(labels, return_inverse=True)  # class numbers must have no gaps
                 if len(seen) == 2:
                     fresh.set_params(objective="binary:logistic")
-            return fresh.fit(named(self.estimator, x[rows]), labels)
+            return fresh.fit(given(x[rows]), labels, **(weighted(fresh, x[rows, -1]) if self.weighs else {}))
 
         try:
             with warnings.catch_warnings():
@@ -186,14 +219,15 @@ class SklearnRecipe:
     def _predictor(self, made: Any, seen: Array) -> Predictor:
         scale = self.scale
         if scale is not None:
-            known = as_regressor(sklearn_numbers(made), scale)
+            known = as_regressor(sklearn_numbers(made, self.given), scale)
             return Regressor(_or_no_answer(known.ask), CLASSES, _or_no_answer(known.errors))
         total = len(self.estimator.classes_)
+        answering = Asked(made, self.given or partial(named, made))
 
         def ask(asked: Cohort) -> Array:
             said = np.zeros((len(asked), total))
             try:
-                said[:, seen] = _asked(made, asked.x)  # a class without training records has probability 0
+                said[:, seen] = answering.probabilities(asked.x)  # a class without training records has probability 0
             except InputError:
                 raise NO_ANSWER from None
             return said

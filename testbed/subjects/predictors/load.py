@@ -11,9 +11,10 @@ import pandas as pd
 
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors import estimator
+from testbed.subjects.predictors import copies, estimator, forms
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
+from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
 from testbed.subjects.predictors.subject import Subject
 from testbed.subjects.predictors.torch_module import TorchRecipe, eta, materialised, torch_outputs, torch_predictor
@@ -30,31 +31,44 @@ def from_predictions(frame: pd.DataFrame) -> Subject:
     return Subject(*subjects.predictions(frame), described=False)
 
 
-def from_estimator(made: Any, frames: Frames, label: str, person: str | None) -> Subject:
+def from_estimator(made: Any, frames: Frames, label: str, person: str | None, weights: str | None = None) -> Subject:
     """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
 
-    Raises `InputError` if the label or the person column is one of the model's inputs.
+    It is asked about tables as it was trained on them, in the form that fits it (`forms.fitted`). `weights` is the
+    column of the weights that training gave to records. Raises `InputError` if the label, the weight or the person
+    column is one of the model's inputs.
     """
-    trained_on = [str(c) for c in getattr(made, "feature_names_in_", ())] or None
-    features = tuple(trained_on or _inputs(frames, label, person))
-    if {label, person} & set(trained_on or ()):
+    trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
+    beside = {label, person, weights}
+    features = trained_on or [n for n in _inputs(frames, label, person) if n not in beside]
+    if beside & set(trained_on or ()):
         raise InputError(
             "TB-SUBJECT-031",
-            "The label, or the person's column, is one of the model's inputs.",
+            "The label, the weight, or the person's column is one of the model's inputs.",
             "The label is what the model predicts. With another column, every score would be wrong.",
-            f"Name with --label a column that is not an input: {_left(frames['members'], features)}.",
+            f"Name with --label a column that is not an input: {_left(frames['members'], tuple(features))}.",
         )
-    again = estimator.retrainable(made)
-    if estimator.classifies(made):
-        people = subjects.cohorts(frames, label, list(made.classes_), person, trained_on)
-        return _subject(
-            estimator.sklearn_predictor(made), people, estimator.SklearnRecipe(made) if again else None, made, features
-        )
-    people, scale = subjects.numeric_cohorts(frames, label, person, trained_on)
-    predict = estimator.sklearn_numbers(made)
-    scale = _measured(scale, predict, people)
-    recipe = estimator.SklearnRecipe(made, scale=scale) if again else None
-    return _subject(as_regressor(predict, scale), people, recipe, made, features)
+    wanted = [*features, label, *([person] if person else []), *([weights] if weights else [])]
+    for role, frame in frames.items():
+        subjects.exist(frame, role, wanted)
+    coding = Coding.of(frames, features, estimator.native_categories(made, features)).weighing(weights)
+    classes = list(made.classes_) if estimator.classifies(made) else None
+    fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
+    again, weighs = copies.searched(made), weights is not None
+    start = fitted.given(coding.encoded(frames["members"][:1]))
+    trains = copies.retrainable(made) and copies.retrainable(again, start)
+    notes = {"given_as": str(fitted.form)} if not fitted.plain else {}
+    if classes is not None:
+        people = subjects.cohorts(frames, label, classes, person, coding)
+        recipe = estimator.SklearnRecipe(again, given=fitted.given, weighs=weighs) if trains else None
+        model = estimator.sklearn_predictor(made, fitted.given)
+    else:
+        people, scale = subjects.numeric_cohorts(frames, label, person, coding)
+        predict = estimator.sklearn_numbers(made, fitted.given)
+        scale = _measured(scale, predict, people)
+        recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, weighs=weighs) if trains else None
+        model = as_regressor(predict, scale)
+    return Subject(model, people, recipe, made, coding.features, given=fitted.given, notes=notes)
 
 
 def from_factory(

@@ -13,6 +13,7 @@ from testbed.core import Array, Cohort, Predictor, Split
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import as_numbers
+from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.regression import Scale, as_regressor
 
 ARMS = ("member", "control")
@@ -144,9 +145,9 @@ def cohorts(
     label: str,
     known: list[Any],
     person: str | None,
-    features: list[str] | None = None,
+    coding: Coding | None = None,
 ) -> Split:
-    """The people of the tables as a classifier's input: the columns `features`, or all except `label` and `person`.
+    """The people of the tables as a classifier's input: as `coding` says, or all columns except `label` and `person`.
 
     `known` are the model's classes in the order of its outputs. Raises `InputError` for unknown labels, missing
     columns, values that are not numbers, or people in two tables.
@@ -155,7 +156,7 @@ def cohorts(
     spelt = {_spelt(v): i for i, v in enumerate(known)}
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
-        x, persons = _inputs(frames, role, label, person, features)
+        x, persons = _inputs(frames, role, label, person, coding)
         y = np.array([place.get(v, spelt.get(_spelt(v), -1)) for v in frame[label].tolist()])
         if (y < 0).any():
             raise InputError(
@@ -181,10 +182,10 @@ def _spelt(label: Any) -> str:
 
 
 def numeric_cohorts(
-    frames: dict[str, pd.DataFrame], label: str, person: str | None, features: list[str] | None = None
+    frames: dict[str, pd.DataFrame], label: str, person: str | None, coding: Coding | None = None
 ) -> tuple[Split, Scale]:
     """The people of the tables as a regressor's input, and the scale of the number; it is each record's last value."""
-    inputs = {role: _inputs(frames, role, label, person, features) for role in frames}
+    inputs = {role: _inputs(frames, role, label, person, coding) for role in frames}
     truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
     scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
     made: dict[str, Cohort] = {}
@@ -194,11 +195,16 @@ def numeric_cohorts(
 
 
 def _inputs(
-    frames: dict[str, pd.DataFrame], role: str, label: str, person: str | None, features: list[str] | None
+    frames: dict[str, pd.DataFrame], role: str, label: str, person: str | None, coding: Coding | None
 ) -> tuple[Array, Array]:
     frame = frames[role]
-    names = features or [c for c in frames["members"].columns if c not in (label, person)]
-    x = numbers(frame, role, [*names], [label, *([person] if person else [])])
+    beside = [label, *([person] if person else [])]
+    if coding is None:
+        names = [c for c in frames["members"].columns if c not in (label, person)]
+        x = numbers(frame, role, names, beside)
+    else:
+        exist(frame, role, [*coding.names, *beside])
+        x = coding.encoded(frame)
     if person:
         whose(frame[person], role)
     persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
@@ -236,8 +242,9 @@ def numbers(frame: pd.DataFrame, role: str, names: list[str], beside: list[str])
     return _columns(frame, names, role, beside)
 
 
-def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
-    if missing := [c for c in [*names, *(beside or [])] if c not in frame.columns]:
+def exist(frame: pd.DataFrame, role: str, names: list[str]) -> None:
+    """Raises `InputError` if a table lacks one of these columns."""
+    if missing := [c for c in names if c not in frame.columns]:
         # If none of the names occurs, the first line may be a record instead of a header, so it is not quoted.
         headed = any(c in frame.columns for c in names)
         others = ", ".join(str(c) for c in frame.columns if c not in names)[:200] if headed else ""
@@ -248,6 +255,10 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
             "Write all tables by the same export; name the label with --label."
             + (f" Columns that are not inputs: {others}." if others else ""),
         )
+
+
+def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str] | None = None) -> Array:
+    exist(frame, role, [*names, *(beside or [])])
     x = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
     if not np.isfinite(x).all():
         raise InputError(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.core import Cohort, Predictor, Recipe, Split, Table
@@ -26,6 +26,10 @@ class Subject:
     """For a model behind a query counter: the number of records asked about so far."""
     described: bool = True
     """Whether records hold people's attributes; those of a table of predictions are only row numbers."""
+    given: Callable[[Any], Any] | None = None
+    """What the model is given for records (n, features), if it is not these numbers themselves."""
+    notes: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What was guessed about the model, for the report."""
 
     @property
     def members(self) -> Cohort:

@@ -32,6 +32,7 @@ from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
 from testbed.subjects.predictors import estimator
 from testbed.subjects.predictors import people as subjects
+from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.outputs import as_probabilities
 from testbed.subjects.predictors.subject import Subject
 from testbed.subjects.predictors.torch_module import torch_factory, torch_predictor
@@ -297,7 +298,8 @@ def test_members_as_controls_and_files_that_are_no_model_are_refused(
 def test_columns_are_found_by_the_names_of_training(patients: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     names = [c for c in patients[0].columns if c != "label"]
     turned = [p[["label", *names[::-1]]].assign(note="x") for p in patients]
-    groups = subjects.cohorts(dict(zip(("members", "controls"), turned, strict=True)), "label", [0, 1], None, names)
+    frames = dict(zip(("members", "controls"), turned, strict=True))
+    groups = subjects.cohorts(frames, "label", [0, 1], None, Coding.of(frames, names))
     assert groups.members.x == pytest.approx(patients[0][names].to_numpy(np.float32))
 
 
@@ -309,7 +311,7 @@ def test_a_pipeline_hides_nothing_and_is_trained_again(patients: tuple[pd.DataFr
     steps = ColumnTransformer([("scaled", StandardScaler(), list(x.columns[:10]))])
     made = make_pipeline(steps, KNeighborsClassifier(1)).fit(x, y)
     frames = {r: p.assign(label=p.label.map({0: "ill", 1: "well"})) for r, p in zip(ROLES, patients, strict=True)}
-    groups = subjects.cohorts(frames, "label", list(made.classes_), None, list(made.feature_names_in_))
+    groups = subjects.cohorts(frames, "label", list(made.classes_), None, Coding.of(frames, [*x.columns]))
     whole = Subject(estimator.sklearn_predictor(made), groups, estimator.SklearnRecipe(made), made)
     found, _ = examine(whole, Options(shadows=4))
     assert isinstance(found[0].measure, Estimate)

@@ -28,7 +28,7 @@ from testbed.harness.model.audit import audit_model
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training
-from testbed.subjects.predictors import estimator, load
+from testbed.subjects.predictors import copies, estimator, load
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api
 from testbed.subjects.predictors.outputs import kind_of
@@ -132,9 +132,9 @@ def test_a_frozen_part_is_not_taken_for_a_model_of_other_people() -> None:
     )
     forest = RandomForestClassifier(50, random_state=0).fit(members[list("abcde")], members.label)
     made = CalibratedClassifierCV(FrozenEstimator(forest)).fit(members[list("abcde")], members.label)
-    assert not estimator.retrainable(made)
-    assert not estimator.retrainable(FrozenEstimator(forest))
-    assert estimator.retrainable(CalibratedClassifierCV(forest))
+    assert not copies.retrainable(made)
+    assert not copies.retrainable(FrozenEstimator(forest))
+    assert copies.retrainable(CalibratedClassifierCV(forest))
     result, _, _ = audit_model(subject(made, members, controls), [members, controls])
     first = next(f for f in result.findings if f.primary)
     assert "membership_classifier" in (first.target or "")
