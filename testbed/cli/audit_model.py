@@ -1,13 +1,14 @@
-"""The command `testbed audit-model`: its options, and which files make which subject."""
+"""The command `testbed audit-model`: which files make which subject."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from testbed.cli import model_options as options
 from testbed.cli.own_output import others_to_stderr
 from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 from testbed.core.errors import UsageError
@@ -17,117 +18,87 @@ if TYPE_CHECKING:
 
     from testbed.subjects.predictors.subject import Subject
 
-ApiOption = Annotated[
-    str | None,
-    typer.Option(help="module:function, or file.py:function, that answers an array of records with a number a class."),
-]
-PredictionsOption = Annotated[
-    Path | None,
-    typer.Option(help="CSV or Parquet: id, arm (member or control), label, and p_0, p_1, ... or prediction."),
-]
+SHADOWS, QUICK_SHADOWS = 16, 4
+PATHS = ("model", "weights", "predictions", "shadow_predictions", "members", "controls", "reference", "cache")
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """Which model is meant, in one of four ways, and what it says when it is asked."""
+class Asked:
+    """What was asked for: the value of each option, and the names of those that stood on the command line."""
 
-    model: Path | None
-    factory: str | None
-    weights: Path | None
-    api: str | None
-    budget: int | None
-    outputs: str
-    predictions: Path | None
+    value: dict[str, Any]
+    given: tuple[str, ...]
 
+    @staticmethod
+    def of(context: typer.Context) -> Asked:
+        given = [k for k in context.params if getattr(context.get_parameter_source(k), "name", "") == "COMMANDLINE"]
+        paths = {k: Path(v) for k, v in context.params.items() if k in PATHS and v is not None}
+        return Asked({**context.params, **paths}, tuple(given))
 
-@dataclass(frozen=True, slots=True)
-class Tables:
-    """The files of the people, and the columns that are no inputs of the model."""
+    @property
+    def shadows(self) -> int:
+        return self.value["shadows"] or (QUICK_SHADOWS if self.value["quick"] else SHADOWS)
 
-    members: Path | None
-    controls: Path | None
-    reference: Path | None
-    label: str
-    person: str | None
-    weights: str | None = None
-    encoding: str | None = None
+    def file(self, name: str, role: str) -> pd.DataFrame:
+        """One table. What its reader guessed or left out is printed."""
+        from testbed.data.tables import files
 
-    def read(self) -> dict[str, pd.DataFrame]:
+        told: dict[str, Any] = {"encoding": self.value["encoding"], "say": progress}
+        return files.read_file(self.value[name], role, self.value["person"], **told)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
         """Each table by its role. Raises `UsageError` without members or controls."""
-        if self.members is None or self.controls is None:
+        if self.value["members"] is None or self.value["controls"] is None:
             raise UsageError(
                 "TB-SUBJECT-021",
                 "--members and --controls are both needed with a model.",
                 "An attack counts only for what it does better on people who were used than on others.",
                 "Hold people out before training (testbed split does it by person).",
             )
-        paths = {"members": self.members, "controls": self.controls}
-        paths |= {"reference": self.reference} if self.reference else {}
-        return {role: self.file(path, role) for role, path in paths.items()}
+        roles = [role for role in ("members", "controls", "reference") if self.value[role] is not None]
+        return {role: self.file(role, role) for role in roles}
 
-    def file(self, path: Path, role: str) -> pd.DataFrame:
-        """One table. What its reader guessed or left out is printed."""
-        from testbed.data.tables import files
+    def rules(self) -> dict[str, Any]:
+        """How more torch modules like the audited one are trained, as the last arguments of `load.from_factory`."""
+        from testbed.core.executor import OnRay
+        from testbed.models import ensemble
 
-        return files.read_file(path, role, self.person, encoding=self.encoding, say=progress)
-
-
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a torch module was trained, if `epochs` say so, and where more such modules are trained and kept."""
-
-    epochs: int | None
-    batch_size: int
-    learning_rate: float
-    optimizer: str
-    momentum: float
-    weight_decay: float
-    cache: Path | None
-    ray: str | None
+        options.check_training(self.given)
+        names = ("epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay")
+        rules = ensemble.Training(*(self.value[n] for n in names)) if self.value["epochs"] else None
+        spread = OnRay(self.value["ray"]) if self.value["ray"] else None
+        return {"training": rules, "cache": self.value["cache"], "progress": progress, "spread": spread}
 
 
 def audit_model(
-    model: Annotated[
-        Path | None, typer.Option(help="A scikit-learn estimator (joblib). Loading it runs its code: only your own.")
-    ] = None,
-    factory: Annotated[
-        str | None, typer.Option(help="module:function, or file.py:function, that returns a torch module.")
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="That module's state_dict, written by torch.save.")] = None,
-    api: ApiOption = None,
-    budget: Annotated[int | None, typer.Option(min=1, help="Of an API: how many records may be asked about.")] = None,
-    outputs: Annotated[
-        str, typer.Option(help="Of a torch module or API: logits, probabilities, number, or auto.")
-    ] = "auto",
-    predictions: PredictionsOption = None,
-    members: Annotated[Path | None, typer.Option(help="The people it was trained on, CSV or Parquet.")] = None,
-    controls: Annotated[Path | None, typer.Option(help="People like them whom it was not trained on.")] = None,
-    reference: Annotated[
-        Path | None, typer.Option(help="Further people, the attacker's own; with them a blind cell is possible.")
-    ] = None,
-    label: Annotated[str, typer.Option(help="The column with the class, or the number.")] = "label",
-    person: Annotated[str | None, typer.Option(help="The column that identifies people.")] = None,
-    sample_weights: Annotated[
-        str | None, typer.Option(help="The column of the weights with which a scikit-learn estimator was trained.")
-    ] = None,
-    encoding: Annotated[str | None, typer.Option(help="The encoding of text files, such as cp1250.")] = None,
-    epochs: Annotated[
-        int | None, typer.Option(min=1, help="Of a torch module: how it was trained, so that more can be.")
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="The training's batch size.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="Its learning rate.")] = 0.1,
-    optimizer: Annotated[str, typer.Option(help="Its optimiser: sgd, adam or adamw.")] = "sgd",
-    momentum: Annotated[float, typer.Option(help="Its momentum, of sgd.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(help="Its weight decay.")] = 0.0,
-    cache: Annotated[Path | None, typer.Option(help="A folder that keeps shadow models, to go on later.")] = None,
-    ray: Annotated[
-        str | None, typer.Option(help="Train them on the Ray cluster at this host:port, or on a local one.")
-    ] = None,
-    secrets: Annotated[
-        str, typer.Option(help="Inputs that are secret, by commas; else those with the fewest values.")
-    ] = "",
+    context: typer.Context,
+    model: options.ModelFile = None,
+    trusted: options.Trusted = False,
+    factory: options.Factory = None,
+    weights: options.Weights = None,
+    api: options.ApiOption = None,
+    budget: options.Budget = None,
+    outputs: options.Outputs = "auto",
+    predictions: options.Predictions = None,
+    members: options.Members = None,
+    controls: options.Controls = None,
+    reference: options.Reference = None,
+    label: options.Label = "label",
+    person: options.Person = None,
+    sample_weights: options.SampleWeights = None,
+    encoding: options.Encoding = None,
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = 32,
+    learning_rate: options.LearningRate = 0.1,
+    optimizer: options.Optimizer = "sgd",
+    momentum: options.Momentum = 0.0,
+    weight_decay: options.WeightDecay = 0.0,
+    cache: options.Cache = None,
+    ray: options.RayOption = None,
+    secrets: options.Secrets = "",
     attack: AttackOption = None,
-    shadows: Annotated[int, typer.Option(min=4, help="Models that the attacker trains, an even number.")] = 16,
+    shadows: options.Shadows = None,
+    quick: options.Quick = False,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
     data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
     policy: PolicyOption = None,
@@ -141,23 +112,22 @@ def audit_model(
     from testbed.harness.model import audit
     from testbed.report import store
 
-    way = Way(model, factory, weights, api, budget, outputs, predictions)
-    tables = Tables(members, controls, reference, label, person, sample_weights, encoding)
-    training = Training(epochs, batch_size, learning_rate, optimizer, momentum, weight_decay, cache, ray)
-    check(way, tables, training, secrets, shadows)
+    asked = Asked.of(context)
+    check(asked)
     folder = folder_for(out)
     store.writable(folder)
     chosen = policy_.load(policy or policy_.BUILT_IN)
     as_data_class(data_class)
     with others_to_stderr():
-        subject, frames = subject_and_tables(way, tables, training)
+        subject, frames = subject_and_tables(asked)
         result, evidence, people = audit.audit_model(
             subject,
             list(frames.values()),
             name=name,
             person="id" if predictions else person,
             data_class=data_class,
-            shadows=shadows,
+            shadows=asked.shadows,
+            quick=quick,
             secrets=[s.strip() for s in secrets.split(",") if s.strip()],
             attack=attack,
             policy=chosen,
@@ -168,27 +138,19 @@ def audit_model(
     conclude(result, folder, json_)
 
 
-def check(way: Way, tables: Tables, training: Training, secrets: str, shadows: int) -> None:
+def check(asked: Asked) -> None:
     """Raises `UsageError` for options that do not go together."""
-    if sum(given is not None for given in (way.model, way.factory, way.api, way.predictions)) != 1:
+    ways = [way for way in ("model", "factory", "api", "predictions") if asked.value[way] is not None]
+    if len(ways) != 1:
         raise UsageError(
             "TB-SUBJECT-020",
             "There must be exactly one of --model, --factory, --api and --predictions.",
             "Each is a way to say which model is meant.",
             "Leave the others out.",
         )
-    told: dict[str, object] = {"members": tables.members, "controls": tables.controls, "reference": tables.reference}
-    told |= {"person": tables.person, "weights": way.weights, "epochs": training.epochs, "cache": training.cache}
-    told |= {"ray": training.ray, "budget": way.budget, "secrets": secrets or None}
-    told["label"] = tables.label if tables.label != "label" else None
-    if way.predictions is not None and (idle := [f"--{name}" for name, value in told.items() if value is not None]):
-        raise UsageError(
-            "TB-SUBJECT-035",
-            f"{' and '.join(idle)} {'say' if len(idle) > 1 else 'says'} nothing beside --predictions.",
-            "That table holds all there is: who was used, the label, and what the model said.",
-            "Leave out what does not concern it; name its columns id, arm, label and p_0, p_1, ... or prediction.",
-        )
-    if shadows % 2:
+    if ways != ["model"]:  # which options act on a file depends on what it holds
+        options.check_idle(f"--{ways[0]}", asked.given)
+    if asked.shadows % 2:
         raise UsageError(
             "TB-SUBJECT-023",
             "--shadows must be even.",
@@ -197,51 +159,30 @@ def check(way: Way, tables: Tables, training: Training, secrets: str, shadows: i
         )
 
 
-def subject_and_tables(way: Way, tables: Tables, training: Training) -> tuple[Subject, dict[str, pd.DataFrame]]:
+def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
     """The audited model with its people, and the tables behind them, which nothing may be quoted from."""
-    from testbed.subjects.predictors import estimator, load
+    from testbed.subjects.predictors import load
     from testbed.subjects.predictors.api import Api
     from testbed.subjects.predictors.api import function as api_function
 
-    if way.predictions is not None:
-        frames = {"predictions": tables.file(way.predictions, "predictions")}
+    value = asked.value
+    if value["predictions"] is not None:
+        frames = {"predictions": asked.file("predictions", "predictions")}
         return load.from_predictions(frames["predictions"]), frames
-    frames = tables.read()
-    if way.model is not None:
-        made = estimator.estimator(way.model)
-        return load.from_estimator(made, frames, tables.label, tables.person, tables.weights), frames
-    if way.api is not None:
-        asked = Api(api_function(way.api), way.budget)
-        return load.from_api(asked, way.outputs, frames, tables.label, tables.person), frames
-    return _torch_subject(way, tables, training, frames), frames
+    named = (value["label"], value["person"])
+    if value["model"] is not None:
+        from testbed.subjects.predictors import model_files
 
+        loaded = model_files.read(value["model"], value["trusted"], progress)
+        options.check_idle(f"a file of {'a network' if loaded.network else 'an estimator'}", asked.given)
+        rules = asked.rules() if loaded.network and loaded.trains else None
+        frames = asked.tables()
+        return load.from_file(loaded, value["outputs"], frames, *named, value["sample_weights"], rules), frames
+    frames = asked.tables()
+    if value["api"] is not None:
+        function = Api(api_function(value["api"]), value["budget"])
+        return load.from_api(function, value["outputs"], frames, *named), frames
+    from testbed.subjects.predictors.torch_module import torch_factory  # needs torch, as do these models
 
-def _torch_subject(way: Way, tables: Tables, training: Training, frames: dict[str, pd.DataFrame]) -> Subject:
-    from testbed.core.executor import OnRay
-    from testbed.models import ensemble  # needs torch, as do these models
-    from testbed.subjects.predictors import load
-    from testbed.subjects.predictors.torch_module import torch_factory
-
-    assert way.factory is not None
-    rules = None
-    if training.epochs:
-        rules = ensemble.Training(
-            training.epochs,
-            training.batch_size,
-            training.learning_rate,
-            training.optimizer,
-            training.momentum,
-            training.weight_decay,
-        )
-    return load.from_factory(
-        torch_factory(way.factory),
-        way.weights,
-        way.outputs,
-        frames,
-        tables.label,
-        tables.person,
-        rules,
-        training.cache,
-        progress,
-        OnRay(training.ray) if training.ray else None,
-    )
+    build, rules = torch_factory(value["factory"]), asked.rules()
+    return load.from_factory(build, value["weights"], value["outputs"], frames, *named, **rules), frames

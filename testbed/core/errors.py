@@ -72,7 +72,10 @@ def perhaps(name: str, known: Iterable[str]) -> str:
 
 EXTRA_OF = {
     "anonymeter": "anonymeter",
+    "catboost": "models",
     "flwr": "federated",
+    "lightgbm": "models",
+    "onnxruntime": "models",
     "opacus": "federated",
     "opendp": "private",
     "openpyxl": "files",
@@ -80,6 +83,7 @@ EXTRA_OF = {
     "ray": "federated",
     "safetensors": "federated",
     "sdv": "synthesis",
+    "skops": "models",
     "torch": "federated",
     "weasyprint": "pdf",
 }

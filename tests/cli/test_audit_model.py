@@ -15,6 +15,8 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
+from testbed.cli import main
+
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -45,3 +47,48 @@ def test_json_stays_json_whatever_a_model_prints(files: Path) -> None:
     assert done.returncode in (0, 1, 3), done.stderr
     assert json.loads(done.stdout)["subject"]["type"] == "model"
     assert "loss" in done.stderr
+
+
+IDLE = [
+    (["--model", "loud.joblib", "--budget", "5"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--cache", "kept"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--optimizer", "adam"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--outputs", "number"], "TB-SUBJECT-035"),
+    (["--factory", "nowhere:make", "--budget", "5"], "TB-SUBJECT-035"),
+    (["--api", "nowhere:ask", "--shadows", "8"], "TB-SUBJECT-035"),
+    (["--api", "nowhere:ask", "--weights", "w.pt"], "TB-SUBJECT-035"),
+    (["--factory", "net.py:make", "--cache", "kept"], "TB-SUBJECT-053"),
+    (["--model", "loud.joblib", "--shadows", "5"], "TB-SUBJECT-023"),
+    (["--factory", "net.py:make", "--optimizer", "lbfgs"], "Invalid value"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), IDLE)
+def test_an_option_that_does_not_act_is_refused(
+    options: list[str], told: str, files: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    (files / "net.py").write_text("from torch import nn\nnet = nn.Linear(3, 2)\ndef make():\n    return net\n")
+    tables = ["--members", "m.csv", "--controls", "c.csv", "--out", "out2"]
+    monkeypatch.setattr("sys.argv", ["testbed", "audit-model", *tables, *options])
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 2
+    assert told in capfd.readouterr().err
+
+
+def test_a_quick_audit_decides_and_says_what_it_left_out(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    options = ["--model", "loud.joblib", "--members", "m.csv", "--controls", "c.csv", "--quick", "--json", "--out", "q"]
+    monkeypatch.setattr("sys.argv", ["testbed", "audit-model", *options])
+    with pytest.raises(SystemExit):
+        main()
+    out, err = capfd.readouterr()
+    result = json.loads(out)
+    assert "can run any code" in err
+    assert result["run"]["params"]["shadows"] == 4
+    assert any("--quick" in line for line in result["threat"]["not_tested"])
+    assert [u["name"] for u in result["utility"]] == ["accuracy, members", "accuracy, controls"]
+    assert {f["risk"] for f in result["findings"]} == {"membership"}

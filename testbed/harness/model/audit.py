@@ -8,11 +8,12 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Regressor, Threat
+from testbed.core import Evidence, Regressor, Threat, Unavailable
 from testbed.core.disclosure import People
+from testbed.findings import measures, statistics
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
-from testbed.findings.schema import Result, ThreatModel
+from testbed.findings.schema import Result, ThreatModel, Utility
 from testbed.findings.schema import Subject as Described
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options, knowledge
@@ -27,8 +28,27 @@ NOT_OF_NUMBERS = [
     "a stolen copy of the model",
     "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
+NOT_QUICKLY = "all attacks and checks that only inform, because of --quick"
 OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
+
+
+def accuracies(subject: Subject) -> list[Utility]:
+    """How often the model is right about members and about controls: a model that knows nothing gives nobody away.
+
+    For a model that predicts a number: how often its error is at most its usual one.
+    """
+    numeric = isinstance(subject.model, Regressor)
+    made: list[Utility] = []
+    for name, group in (("members", subject.members), ("controls", subject.controls)):
+        try:
+            right = subject.model.ask(group).argmax(1) == group.y
+        except Unavailable:  # if the budget of queries is spent
+            continue
+        share = statistics.proportion(right.astype(float), group.persons)
+        what = "predictions within the usual error" if numeric else "accuracy"
+        made.append(Utility(name=f"{what}, {name}", measure=measures.estimate("rate", share, "record")))
+    return made
 
 
 def audit_model(
@@ -40,6 +60,7 @@ def audit_model(
     data_class: str = "real",
     licence: str = "not stated",
     shadows: int = 16,
+    quick: bool = False,
     secrets: Sequence[str] = (),
     attack: str | None = None,
     policy: policy_.Policy | None = None,
@@ -56,11 +77,12 @@ def audit_model(
     numeric = isinstance(subject.model, Regressor)
     if attack is not None:
         attack = fitting("model", knowledge(subject), attack)[0].name
-    options = Options(shadows, secrets, chosen.min_cell, seed, attack=attack)
+    options = Options(shadows, secrets, chosen.min_cell, seed, deciding_only=quick, quick=quick, attack=attack)
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     threat = Threat("recipient", knows=knowledge(subject), access="score")
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
+    untested += [NOT_QUICKLY] if quick else []
     result = assemble(
         command="audit-model",
         scenario="audit-model",
@@ -92,5 +114,6 @@ def audit_model(
         ),
         findings=found,
         policy=chosen,
+        utility=accuracies(subject),
     )
     return result, evidence, People(list(frames), person)

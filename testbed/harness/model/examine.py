@@ -38,7 +38,7 @@ def examine(
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
     structural: list[Finding] = []
-    if options.attack is None:
+    if options.attack is None and not options.quick:
         with suppress(Unavailable):  # if the budget of queries is spent
             structural = structure.checks(*_bare(subject), subject.given)
     return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
@@ -46,7 +46,7 @@ def examine(
 
 def _checks(audit: ModelAudit) -> Iterator[Judged]:
     yield from membership(audit)
-    if audit.subject.described:
+    if audit.subject.described and not audit.options.quick:
         yield from risks.further(audit)
 
 

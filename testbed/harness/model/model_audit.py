@@ -31,6 +31,8 @@ class Options:
     seed: int = 0
     deciding_only: bool = False
     """True if only membership attacks that may decide are run."""
+    quick: bool = False
+    """True if, beside that, no further risk is asked about and no structure is checked."""
     attack: str | None = None
     """The name of one attack to run alone. Nothing then decides."""
 

@@ -1,4 +1,4 @@
-"""scikit-learn estimators under audit: read from files, asked for predictions, and trained again."""
+"""scikit-learn estimators under audit: asked for predictions, and trained again."""
 
 from __future__ import annotations
 
@@ -20,35 +20,6 @@ from testbed.subjects.predictors.people import probabilities
 from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
 
 
-def estimator(path: Path) -> Any:
-    """A fitted scikit-learn estimator from a joblib or pickle file. Loading runs its code: only for trusted files.
-
-    Raises `UsageError` if there is no file, `InputError` if it cannot be loaded or holds another kind of object.
-    """
-    import joblib
-
-    existing(path, "model")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            made = joblib.load(path)
-    except Exception:
-        raise InputError(
-            "TB-SUBJECT-011",
-            f"The model file {path.name} cannot be loaded.",
-            "It must be a fitted scikit-learn estimator written by joblib or pickle, with this version or a near one.",
-            "Write it again with joblib.dump, or give its predictions with --predictions.",
-        ) from None
-    if not classifies(made) and not _is_regressor(made):
-        raise InputError(
-            "TB-SUBJECT-012",
-            "The model gives no class probabilities, and it is not a regressor.",
-            "Membership is inferred from its confidence (predict_proba), or from the error of its predicted number.",
-            "Use a classifier with predict_proba; for an SVC that is probability=True.",
-        )
-    return made
-
-
 def existing(path: Path, what: str) -> None:
     """Raises `UsageError` if there is no file at this path."""
     if not path.is_file():
@@ -63,7 +34,8 @@ def classifies(made: Any) -> bool:
     return hasattr(made, "predict_proba") and known is not None and not any(np.ndim(c) for c in known)
 
 
-def _is_regressor(made: Any) -> bool:
+def regresses(made: Any) -> bool:
+    """Whether it predicts a number, as scikit-learn's regressors do."""
     from sklearn.base import is_regressor
 
     try:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +17,18 @@ from testbed.subjects.predictors import copies, estimator, forms
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
+from testbed.subjects.predictors.foreign import OnnxModel
+from testbed.subjects.predictors.model_files import Loaded
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
 from testbed.subjects.predictors.subject import Subject
-from testbed.subjects.predictors.torch_module import TorchRecipe, eta, materialised, torch_outputs, torch_predictor
+from testbed.subjects.predictors.torch_module import (
+    TorchRecipe,
+    eta,
+    materialised,
+    torch_outputs,
+    torch_predictor,
+    trained,
+)
 
 if TYPE_CHECKING:
     from testbed.core.executor import Spread
@@ -31,12 +42,14 @@ def from_predictions(frame: pd.DataFrame) -> Subject:
     return Subject(*subjects.predictions(frame), described=False)
 
 
-def from_estimator(made: Any, frames: Frames, label: str, person: str | None, weights: str | None = None) -> Subject:
+def from_estimator(
+    made: Any, frames: Frames, label: str, person: str | None, weights: str | None = None, trains: bool = True
+) -> Subject:
     """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
 
     It is asked about tables as it was trained on them, in the form that fits it (`forms.fitted`). `weights` is the
-    column of the weights that training gave to records. Raises `InputError` if the label, the weight or the person
-    column is one of the model's inputs.
+    column of the weights that training gave to records. `trains` is False for a file that does not say how such a model
+    is trained. Raises `InputError` if the label, the weight or the person column is one of the model's inputs.
     """
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
     beside = {label, person, weights}
@@ -51,12 +64,14 @@ def from_estimator(made: Any, frames: Frames, label: str, person: str | None, we
     wanted = [*features, label, *([person] if person else []), *([weights] if weights else [])]
     for role, frame in frames.items():
         subjects.exist(frame, role, wanted)
+    if isinstance(made, OnnxModel):
+        made.learn_classes(frames["members"][features])
     coding = Coding.of(frames, features, estimator.native_categories(made, features)).weighing(weights)
     classes = list(made.classes_) if estimator.classifies(made) else None
     fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
     again, weighs = copies.searched(made), weights is not None
     start = fitted.given(coding.encoded(frames["members"][:1]))
-    trains = copies.retrainable(made) and copies.retrainable(again, start)
+    trains = trains and copies.retrainable(made) and copies.retrainable(again, start)
     notes = {"given_as": str(fitted.form)} if not fitted.plain else {}
     if classes is not None:
         people = subjects.cohorts(frames, label, classes, person, coding)
@@ -90,6 +105,8 @@ def from_factory(
     """
     features = _inputs(frames, label, person)
     build = materialised(build, len(features))
+    if weights is None:
+        trained(build)
     scale: Scale | None = None
     if outputs == "number":
         people, scale = subjects.numeric_cohorts(frames, label, person)
@@ -108,6 +125,24 @@ def from_factory(
     if training is not None:
         recipe = TorchRecipe(build, training, kind, model.classes, cache, eta(progress), scale, spread)
     return _subject(model, people, recipe, build(), features)
+
+
+def from_file(
+    loaded: Loaded,
+    outputs: str,
+    frames: Frames,
+    label: str,
+    person: str | None,
+    weights: str | None = None,
+    training: dict[str, Any] | None = None,
+) -> Subject:
+    """A model from a file (`model_files.read`). `training` are the last arguments of `from_factory`."""
+    if not loaded.network:
+        return from_estimator(loaded.made, frames, label, person, weights, loaded.trains)
+    if isinstance(loaded.made, OnnxModel):
+        return replace(from_api(Api(loaded.made), outputs, frames, label, person), asked=None)
+    told = training if loaded.trains else None
+    return from_factory(lambda: copy.deepcopy(loaded.made), None, outputs, frames, label, person, **(told or {}))
 
 
 def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:

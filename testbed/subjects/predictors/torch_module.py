@@ -14,13 +14,13 @@ import numpy as np
 
 from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable, user_code
 from testbed.core.errors import InputError, UsageError
+from testbed.subjects.predictors import torch_weights
 from testbed.subjects.predictors.outputs import Outputs, as_probabilities, check_outputs, kind_of
 from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
 
 if TYPE_CHECKING:
     from testbed.core.executor import Spread
     from testbed.models.ensemble import Training
-from testbed.subjects.predictors.estimator import existing
 
 
 def torch_factory(factory: str) -> Callable[[], Any]:
@@ -59,6 +59,20 @@ def materialised(build: Callable[[], Any], features: int) -> Callable[[], Any]:
     return ready
 
 
+def trained(build: Callable[[], Any]) -> None:
+    """Raises `UsageError` if a factory gives other parameters each time: such a module was not trained."""
+    import torch
+
+    one, other = build().state_dict(), build().state_dict()
+    if any(isinstance(v, torch.Tensor) and not torch.equal(v, other[k]) for k, v in one.items()):
+        raise UsageError(
+            "TB-SUBJECT-051",
+            "The module has no trained weights.",
+            "The factory draws other parameters each time it is called. An untrained module gives nobody away.",
+            "Give its weights with --weights, or load them in the factory.",
+        )
+
+
 def torch_predictor(
     build: Callable[[], Any], weights: Path | None, members: Array, outputs: str = "auto"
 ) -> tuple[Predictor, Outputs]:
@@ -83,16 +97,7 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
 
     network = build()
     if weights is not None:
-        existing(weights, "weights")
-        try:
-            network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        except Exception:
-            raise InputError(
-                "TB-SUBJECT-015",
-                f"The weights {weights.name} do not fit the model.",
-                "They must be a state_dict of the same architecture, written by torch.save.",
-                "Write them with torch.save(model.state_dict(), path).",
-            ) from None
+        torch_weights.put(network, weights)
     network.eval()
     kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
@@ -100,7 +105,7 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
         try:
             with torch.no_grad():
                 asked = torch.tensor(x, dtype=kind).split(1024)
-                parts = [network(part).double().numpy() for part in asked]
+                parts = [_tensor(network(part)).double().numpy() for part in asked]
             out = np.concatenate(parts)
             assert out.ndim in (1, 2)
         except Exception:
@@ -113,6 +118,14 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
         return out.reshape(len(x), -1)
 
     return said
+
+
+def _tensor(out: Any) -> Any:
+    """The outputs in what a module returns: a tensor, the first of several, or the logits of a named answer."""
+    if isinstance(out, dict):
+        out = out["logits"] if "logits" in out else next(iter(out.values()))
+    out = getattr(out, "logits", out)
+    return out[0] if isinstance(out, tuple | list) else out
 
 
 DIVERGED = Unavailable("diverged", "training rules under which more such models give finite answers")

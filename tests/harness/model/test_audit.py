@@ -30,7 +30,7 @@ from testbed.findings import statistics
 from testbed.findings.schema import Estimate
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
-from testbed.subjects.predictors import estimator
+from testbed.subjects.predictors import estimator, model_files
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.outputs import as_probabilities
@@ -283,11 +283,11 @@ def test_members_as_controls_and_files_that_are_no_model_are_refused(
     with pytest.raises(InputError, match="lack columns"):
         subjects.cohorts({"members": patients[0], "controls": patients[1].drop(columns="label")}, "label", [0, 1], None)
     (tmp_path / "no.joblib").write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot be loaded"):
-        estimator.estimator(tmp_path / "no.joblib")
+    with pytest.raises(InputError, match="TB-SUBJECT-043"):
+        model_files.read(tmp_path / "no.joblib")
     joblib.dump(SVC(), tmp_path / "svc.joblib")
     with pytest.raises(InputError, match="no class probabilities"):
-        estimator.estimator(tmp_path / "svc.joblib")
+        model_files.read(tmp_path / "svc.joblib")
     with pytest.raises(UsageError):
         torch_predictor(torch_factory("nowhere:make"), None, patients[0].to_numpy(np.float32))[0]
     made = RandomForestClassifier(3).fit(patients[0].drop(columns="label").iloc[:, :5], patients[0].label)

@@ -28,7 +28,7 @@ from testbed.harness.model.audit import audit_model
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training
-from testbed.subjects.predictors import copies, estimator, load
+from testbed.subjects.predictors import copies, estimator, load, model_files
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api
 from testbed.subjects.predictors.outputs import kind_of
@@ -102,7 +102,7 @@ def test_a_booster_of_lines_is_audited_and_several_labels_at_once_are_refused(tm
     several = RandomForestClassifier(3).fit(members[["a", "b"]], members[["c", "label"]])
     joblib.dump(several, tmp_path / "m.joblib")
     with pytest.raises(InputError, match="TB-SUBJECT-012"):
-        estimator.estimator(tmp_path / "m.joblib")
+        model_files.read(tmp_path / "m.joblib")
 
 
 def test_boosters_are_trained_again_without_a_rare_class_and_without_people_to_stop_on() -> None:

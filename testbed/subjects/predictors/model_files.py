@@ -1,0 +1,303 @@
+"""Files of models: of which format is a file, and what can be made of it? A refusal names the format and a way out."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from testbed.core.errors import InputError, TestbedError, UsageError, missing_extra
+from testbed.subjects.predictors import foreign
+from testbed.subjects.predictors.estimator import classifies, existing, regresses
+
+Say = Callable[[str], None]
+TRUST = "Loading {} can run any code in it. Load only files that you trust (--trusted says so)."
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x5d\x00", b"x\x01", b"x\x5e", b"x\x9c", b"x\xda", b"\x04\x22\x4d\x18")
+"""How files start that joblib packs, by gzip, bz2, xz, lzma, zlib and lz4."""
+IN_ZIP = (
+    ("schema.json", "skops"),
+    ("constants.pkl", "TorchScript"),
+    ("serialized_exported_program.json", "torch.export"),
+    ("models/model.json", "torch.export"),
+    ("data.pkl", "torch.save"),
+    ("model.weights.h5", "Keras"),
+    ("model.ini", "H2O MOJO"),
+)
+"""A file within a zip archive, and the format that it tells."""
+WAY_OUT = {
+    "Keras": "Export it as ONNX (tf2onnx.convert), or wrap it in a function for --api.",
+    "TensorFlow SavedModel": "Export it as ONNX (tf2onnx.convert), or wrap it in a function for --api.",
+    "R": "Write its answers from R as a table for --predictions, or shadow models' answers for --shadow-predictions.",
+    "PMML": "Write its answers as a table for --predictions, or wrap it in a function for --api.",
+    "H2O MOJO": "Write its answers as a table for --predictions, or wrap it in a function for --api.",
+    "safetensors": "These are weights alone. Give --factory module:function beside --weights.",
+    "torch weights": "These are weights alone. Give --factory module:function beside --weights.",
+    "a table": "A table of a model's answers is given with --predictions.",
+    "unknown": "Write it with joblib.dump, skops.io.dump or as ONNX; or give its --predictions.",
+}
+HARMLESS = (
+    "sklearn._loss.",
+    "sklearn.ensemble._hist_gradient_boosting.",
+    "sklearn.linear_model._",
+    "sklearn.metrics._dist_metrics.",
+    "sklearn.neighbors._",
+    "sklearn.svm._",
+    "sklearn.tree._tree.",
+)
+"""Compiled parts of scikit-learn's models, which skops asks about and which hold numbers alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model from a file. `network` marks torch modules and ONNX networks, whose outputs may be of several kinds.
+
+    `trains` says whether the file holds all that is needed to train such a model again.
+    """
+
+    made: Any
+    format: str
+    network: bool = False
+    trains: bool = True
+
+
+def format_of(path: Path) -> str:
+    """The format of a file, by its contents and not by its name."""
+    if path.is_dir():
+        return "TensorFlow SavedModel" if (path / "saved_model.pb").exists() else "a folder"
+    with path.open("rb") as file:
+        start = file.read(4096)
+    if start.startswith(b"PK"):
+        return _of_zip(path)
+    if start[:1] == b"\x80" or start.startswith(PACKED):
+        return "R" if _unpacked(path).startswith((b"X\n", b"RDX", b"RDA")) else "pickle"
+    for begins, name in (
+        (b"CBM1", "CatBoost"),
+        (b"tree\n", "LightGBM text"),
+        (b"\x89HDF", "Keras"),
+        (b"{L", "XGBoost"),
+        (b"binf", "XGBoost"),
+    ):
+        if start.startswith(begins):
+            return name
+    if start.lstrip()[:1] == b"{" and b'"learner"' in start:
+        return "XGBoost"
+    if len(start) > 9 and start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
+        return "safetensors"
+    if b"<PMML" in start:
+        return "PMML"
+    if start[:1] == b"\x08" and path.suffix.lower() in (".onnx", ".ort", ".pb"):
+        return "ONNX"
+    return "a table" if path.suffix.lower() in (".csv", ".parquet", ".xlsx") else "unknown"
+
+
+def _of_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return "unknown"
+    return next((found for inner, found in IN_ZIP if any(n.endswith(inner) for n in names)), "unknown")
+
+
+def _unpacked(path: Path) -> bytes:
+    import gzip
+
+    try:
+        with gzip.open(path) as file:
+            return file.read(8)
+    except (OSError, EOFError):
+        return b""
+
+
+def read(path: Path, trusted: bool = False, say: Say = lambda _: None) -> Loaded:
+    """The model in a file. What can be read without running code from the file is read so.
+
+    Raises `UsageError` without a file or without the library that reads it, `InputError` for other contents.
+    """
+    if not path.is_dir():
+        existing(path, "model")
+    kind = format_of(path)
+    readers: dict[str, Callable[[Path, bool, Say], Loaded]] = {
+        "pickle": _pickled,
+        "skops": _skops,
+        "torch.save": _whole_module,
+        "TorchScript": _scripted,
+        "torch.export": _exported,
+        "ONNX": _onnx,
+        "XGBoost": _xgboost,
+        "LightGBM text": _lightgbm,
+        "CatBoost": _catboost,
+    }
+    if kind not in readers:
+        raise refused(path, kind)
+    try:
+        loaded = readers[kind](path, trusted, say)
+    except TestbedError:
+        raise
+    except ModuleNotFoundError as error:
+        raise missing(path, kind, error) from None
+    except Exception as error:  # a damaged file, or one of another version, may raise anything
+        raise unreadable(path, kind, error) from None
+    return loaded if loaded.network else _checked(loaded)
+
+
+def refused(path: Path, kind: str) -> InputError:
+    """The error for a file of a format that is not read."""
+    known = "It is no format of a model that is known here." if kind == "unknown" else f"Its format is {kind}."
+    return InputError(
+        "TB-SUBJECT-043",
+        f"The model file {path.name} is not read.",
+        known,
+        WAY_OUT.get(kind, WAY_OUT["unknown"]),
+    )
+
+
+def missing(path: Path, kind: str, error: ModuleNotFoundError) -> UsageError:
+    """The error for a model whose library, or whose own code, is not installed."""
+    name = (error.name or "").split(".")[0]
+    return missing_extra(error) or UsageError(
+        "TB-SUBJECT-044",
+        f"The model file {path.name} ({kind}) needs the Python module {name!r}.",
+        "It is not installed here, or is code of your own that is not on the path.",
+        f"Install it (pip install {name}), or add the folder of your own code to PYTHONPATH.",
+    )
+
+
+def unreadable(path: Path, kind: str, error: Exception) -> InputError:
+    """The error for a file of a known format that its library does not read. Only names of code are quoted."""
+    own = f" {error}." if isinstance(error, AttributeError) and "Can't get attribute" in str(error) else ""
+    return InputError(
+        "TB-SUBJECT-011",
+        f"The model file {path.name} cannot be loaded.",
+        f"Its format is {kind}, and its library stopped with {type(error).__name__}.{own}",
+        "Write it again with the versions installed here. Functions of your own must be importable, not part of a "
+        "notebook. Or give its predictions with --predictions.",
+    )
+
+
+def _checked(loaded: Loaded) -> Loaded:
+    made = loaded.made
+    if classifies(made) or regresses(made):
+        return loaded
+    kind = f"{type(made).__module__.split('.')[0]}.{type(made).__name__}"
+    raise InputError(
+        "TB-SUBJECT-012",
+        f"The model gives no class probabilities, and it is not a regressor: it is {kind}.",
+        "Membership is inferred from its confidence (predict_proba), or from the error of its predicted number.",
+        _instead(made),
+    )
+
+
+def _instead(made: Any) -> str:
+    module, name = type(made).__module__, type(made).__name__
+    if module.startswith("sksurv"):
+        return "Survival times are not audited. Audit the risk score: --api with --outputs number."
+    if hasattr(made, "estimators_") and any(hasattr(c, "__len__") for c in getattr(made, "classes_", ())):
+        return "It predicts several labels at once. Audit one of them: --api, or a table for --predictions."
+    if name.endswith("SVC"):
+        return "Train it with probability=True, or inside CalibratedClassifierCV."
+    if isinstance(made, dict):
+        return "Save the estimator itself: joblib.dump(model, path)."
+    return "Use a classifier with predict_proba, or wrap the model in a function for --api."
+
+
+def _pickled(path: Path, trusted: bool, say: Say) -> Loaded:
+    import joblib
+
+    if not trusted:
+        say(f"warning: {TRUST.format(path.name)}")
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        made: Any = joblib.load(path)
+    for version in {str(getattr(w.message, "original_sklearn_version", "")) for w in told} - {""}:
+        say(f"warning: the model was written by scikit-learn {version}, and may answer otherwise with the version here")
+    return Loaded(*_unwrapped(made))
+
+
+def _unwrapped(made: Any) -> tuple[Any, str]:
+    """The estimator in what a pickle held: itself, the only model of a dictionary, or a booster."""
+    if isinstance(made, dict):
+        models = [v for v in made.values() if classifies(v) or regresses(v)]
+        made = models[0] if len(models) == 1 else made
+    kind = f"{type(made).__module__}.{type(made).__name__}"
+    if kind == "lightgbm.basic.Booster":
+        return foreign.LightgbmBooster.of(made), "pickle"
+    if kind == "xgboost.core.Booster":
+        return foreign.xgboost_estimator(made), "pickle"
+    return made, "pickle"
+
+
+def _skops(path: Path, trusted: bool, say: Say) -> Loaded:
+    import skops.io
+
+    asked: list[str] = skops.io.get_untrusted_types(file=path)
+    unknown = [name for name in asked if not name.startswith(HARMLESS)]
+    if unknown and not trusted:
+        raise InputError(
+            "TB-SUBJECT-045",
+            f"The model file {path.name} (skops) holds types that skops does not know.",
+            f"They are {', '.join(unknown[:10])}. Loading them runs their code.",
+            "If you trust the file, add --trusted.",
+        )
+    return Loaded(skops.io.load(path, trusted=asked), "skops")
+
+
+def _whole_module(path: Path, trusted: bool, say: Say) -> Loaded:
+    """A torch module written whole, or a refusal for weights alone."""
+    import torch
+
+    try:
+        torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError:
+        if not trusted:
+            say(f"warning: {TRUST.format(path.name)}")
+        made: Any = torch.load(path, weights_only=False, map_location="cpu")
+        if isinstance(made, torch.nn.Module):
+            return Loaded(made, "torch module", network=True)
+        return Loaded(made, "torch.save")
+    raise refused(path, "torch weights")
+
+
+def _scripted(path: Path, trusted: bool, say: Say) -> Loaded:
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the format deprecated
+        return Loaded(torch.jit.load(str(path), map_location="cpu"), "TorchScript", network=True, trains=False)
+
+
+def _exported(path: Path, trusted: bool, say: Say) -> Loaded:
+    import torch
+
+    exported = torch.export.load(io.BytesIO(path.read_bytes()))
+    return Loaded(foreign.as_module(exported.module()), "torch.export", network=True, trains=False)
+
+
+def _onnx(path: Path, trusted: bool, say: Say) -> Loaded:
+    made = foreign.OnnxModel(path)
+    if not made.labels and hasattr(made, "feature_names_"):
+        return Loaded(foreign.OnnxNumber(made), "ONNX", trains=False)
+    return Loaded(made, "ONNX", network=not made.labels, trains=False)
+
+
+def _xgboost(path: Path, trusted: bool, say: Say) -> Loaded:
+    import xgboost
+
+    booster = xgboost.Booster()
+    booster.load_model(path)
+    return Loaded(foreign.xgboost_estimator(booster), "XGBoost", trains=False)
+
+
+def _lightgbm(path: Path, trusted: bool, say: Say) -> Loaded:
+    import lightgbm
+
+    return Loaded(foreign.LightgbmBooster.of(lightgbm.Booster(model_file=str(path))), "LightGBM text")
+
+
+def _catboost(path: Path, trusted: bool, say: Say) -> Loaded:
+    return Loaded(foreign.catboost_estimator(path), "CatBoost")
