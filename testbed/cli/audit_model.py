@@ -80,6 +80,7 @@ def audit_model(
     budget: options.Budget = None,
     outputs: options.Outputs = "auto",
     predictions: options.Predictions = None,
+    shadow_predictions: options.ShadowPredictions = None,
     members: options.Members = None,
     controls: options.Controls = None,
     reference: options.Reference = None,
@@ -168,7 +169,8 @@ def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
     value = asked.value
     if value["predictions"] is not None:
         frames = {"predictions": asked.file("predictions", "predictions")}
-        return load.from_predictions(frames["predictions"]), frames
+        shadows = asked.file("shadow_predictions", "shadow predictions") if value["shadow_predictions"] else None
+        return load.from_predictions(frames["predictions"], shadows), frames
     named = (value["label"], value["person"])
     if value["model"] is not None:
         from testbed.subjects.predictors import model_files

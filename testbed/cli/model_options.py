@@ -61,6 +61,13 @@ Predictions = Annotated[
         rich_help_panel=MODEL,
     ),
 ]
+ShadowPredictions = Annotated[
+    Path | None,
+    typer.Option(
+        help="Beside --predictions: answers of shadow models trained elsewhere: id, shadow, used, and p_0, p_1, ...",
+        rich_help_panel=MODEL,
+    ),
+]
 Members = Annotated[
     Path | None, typer.Option(help="The people it was trained on, CSV or Parquet.", rich_help_panel=PEOPLE)
 ]
@@ -128,7 +135,7 @@ ACTS = {
     "a file of a network": PEOPLE_OF | RULES | {"model", "trusted", "outputs", "shadows"},
     "--factory": PEOPLE_OF | RULES | {"factory", "weights", "outputs", "shadows"},
     "--api": PEOPLE_OF | {"api", "budget", "outputs"},
-    "--predictions": {"predictions"},
+    "--predictions": {"predictions", "shadow_predictions"},
 }
 """The options that act on each kind of model, beside those that always act."""
 WHY = {

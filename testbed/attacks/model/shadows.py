@@ -47,23 +47,24 @@ class Shadows:
     ) -> Shadows:
         """Trains `count` shadows, each pair on two random halves of the people: everybody is in exactly half of them.
 
-        Raises `Unavailable` without a recipe, or for a `count` that is odd or below 4.
+        A recipe whose shadows were trained elsewhere gives them, whatever the count (`given`). Raises `Unavailable`
+        without a recipe, or for a `count` that is odd or below 4.
         """
         if recipe is None:
             raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
-        if count < FEWEST or count % 2:
+        given = getattr(recipe, "given", None)
+        if given is None and (count < FEWEST or count % 2):
             raise Unavailable("few_shadows", f"an even number of shadow models, {FEWEST} or more")
         assert isinstance(question.people, Cohort)
         order = np.lexsort((question.people.y, *question.people.x.reshape(len(question.people), -1).T))
         targets = question.people.take(order)
-        _, first, place = np.unique(targets.persons, return_index=True, return_inverse=True)
-        person, people = np.argsort(np.argsort(first))[place], len(first)
-        included = np.zeros((count, len(targets)), bool)
         answers = [asked(view, Records(targets))[1]]
         beside: list[Array] = []
-        for i in range(count):
-            included[i] = ~included[i - 1] if i % 2 else (rng.permutation(people) < people / 2)[person]
-        models = trained(recipe, targets, included, rng)
+        if given is not None:
+            models, included = given(targets)
+        else:
+            included = in_pairs(targets, count, rng)
+            models = trained(recipe, targets, included, rng)
         for model in models:
             answers.append(asked(model, Records(targets))[1])
             beside.append(_of(model, auxiliary))
@@ -89,6 +90,16 @@ class Shadows:
         degrees = chosen.sum(0) - 1
         variance = squares / degrees if per_example else np.full(len(squares), squares.sum() / degrees.sum())
         return np.sqrt(np.maximum(variance, 1e-12))
+
+
+def in_pairs(people: Cohort, count: int, rng: np.random.Generator) -> Array:
+    """Which people (count, n) bool each shadow is trained on: two halves by person for each pair of shadows."""
+    _, first, place = np.unique(people.persons, return_index=True, return_inverse=True)
+    person, different = np.argsort(np.argsort(first))[place], len(first)
+    included = np.zeros((count, len(people)), bool)
+    for i in range(count):
+        included[i] = ~included[i - 1] if i % 2 else (rng.permutation(different) < different / 2)[person]
+    return included
 
 
 def trained(recipe: Recipe, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:

@@ -28,9 +28,16 @@ NOT_OF_NUMBERS = [
     "a stolen copy of the model",
     "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
+ELSEWHERE = "whether the shadow models, which were trained elsewhere, were trained as the audited model was"
 NOT_QUICKLY = "all attacks and checks that only inform, because of --quick"
 OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
+
+
+def _shadows(subject: Subject, shadows: int) -> int | None:
+    if subject.recipe is None:
+        return None
+    return len(getattr(subject.recipe, "included", ())) or shadows
 
 
 def accuracies(subject: Subject) -> list[Utility]:
@@ -83,6 +90,7 @@ def audit_model(
     threat = Threat("recipient", knows=knowledge(subject), access="score")
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
     untested += [NOT_QUICKLY] if quick else []
+    untested += [ELSEWHERE] if hasattr(subject.recipe, "given") else []
     result = assemble(
         command="audit-model",
         scenario="audit-model",
@@ -90,7 +98,7 @@ def audit_model(
         engine="none",
         seed=seed,
         params={
-            "shadows": shadows if subject.recipe is not None else None,
+            "shadows": _shadows(subject, shadows),
             "reference": subject.others is not None,
             **({"queries": subject.asked()} if subject.asked else {}),
             **({"attack": attack} if attack else {}),

@@ -126,6 +126,8 @@ def recognised(audit: ModelAudit) -> Judged:
     recipe, view = audit.recipes["true"], audit.views["true"]
     try:
         made = Shadows.trained(view, Records(audit.pooled), audit.population, rng, recipe, audit.options.shadows)
+        if len(made.included) % 2 or not (made.included[::2] ^ made.included[1::2]).all():
+            raise Unavailable("unpaired_shadows", "shadow models in pairs, each pair on two halves of all people")
         return records_at_risk.records_at_risk(made, audit.pooled, audit.used, audit.seed)
     except Unavailable as why:
         return unmeasured(records_at_risk.OFTEN_PLAN, why)

@@ -13,7 +13,7 @@ import pandas as pd
 
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors import copies, estimator, forms
+from testbed.subjects.predictors import copies, elsewhere, estimator, forms
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
@@ -37,9 +37,14 @@ if TYPE_CHECKING:
 Frames = dict[str, pd.DataFrame]
 
 
-def from_predictions(frame: pd.DataFrame) -> Subject:
-    """A model known only by a table of predictions; see `testbed.subjects.predictors.people.predictions`."""
-    return Subject(*subjects.predictions(frame), described=False)
+def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -> Subject:
+    """A model known only by a table of predictions; see `testbed.subjects.predictors.people.predictions`.
+
+    `shadows` are the answers of shadow models that were trained elsewhere (`elsewhere.shadow_predictions`).
+    """
+    model, people = subjects.predictions(frame)
+    recipe = None if shadows is None else elsewhere.of_predictions(frame, people, shadows)
+    return Subject(model, people, recipe, described=False)
 
 
 def from_estimator(
