@@ -238,13 +238,26 @@ def _interval(estimate: Estimate) -> statistics.Interval:
     return statistics.Interval(e.value, e.low, e.high, e.level, e.method, e.n)
 
 
-def _operating(excess: Estimate, limit: float) -> str:
-    """Which true excess a test of this precision fails, and which it passes, in 4 of 5 cases."""
+def _power(finding: Finding, excess: Estimate, limit: float) -> str:
+    """What this test would have failed, and what it would have passed, in 4 of 5 cases."""
+    fails, passes = _found_and_passed(finding, excess, limit)
+    if fails is None:
+        text = "No leak, however large, would have failed this test in 4 of 5 cases. "
+    else:
+        text = f"This test would have caught a leak of {100 * fails:.1f} points or more in 4 of 5 cases. "
+    if passes is None:
+        return text + "With so few guesses no release is sure to pass."
+    return text + f"It would have passed a leak of {100 * passes:.1f} points or less in 4 of 5 cases."
+
+
+def _found_and_passed(finding: Finding, excess: Estimate, limit: float) -> tuple[float | None, float | None]:
+    """The smallest true excess that fails and the largest that passes in 4 of 5 cases; None where there is none."""
+    rates = [m for m in (finding.measure, finding.control) if isinstance(m, Estimate) and m.method.startswith("wilson")]
+    if len(rates) == 2:
+        test = statistics.precision(_interval(rates[0]), _interval(rates[1]), _interval(excess))
+        return statistics.caught(test, limit), statistics.passed(test, limit)
     passes, fails = statistics.operating(_interval(excess), limit)
-    caught = f"This test would have failed a true excess of {100 * fails:.1f} points or more in 4 of 5 cases. "
-    if passes > 0:
-        return caught + f"It would have passed one of {100 * passes:.1f} points or less in 4 of 5 cases."
-    return caught + "With so few guesses no true excess is sure to pass."
+    return fails, passes if passes > 0 else None
 
 
 def _text(finding: Finding) -> str:
@@ -268,7 +281,7 @@ def _text(finding: Finding) -> str:
     )
     if isinstance(finding.limit, Unmeasured):
         return text + "The policy sets no limit for it. What to do: leave the risk to a person."
-    text += f"The limit is {100 * finding.limit.excess:g} points. {_operating(excess, finding.limit.excess)}"
+    text += f"The limit is {100 * finding.limit.excess:g} points. {_power(finding, excess, finding.limit.excess)}"
     if finding.verdict == "fail":
         return text + STOPPED
     if finding.verdict == "review" and not flags:

@@ -179,5 +179,6 @@ def test_reasons_say_what_so_many_guesses_can_tell() -> None:
     # At 500 guesses a limit of .09 is far weaker beside a control rate of one half than beside .02.
     _, weak = policy.decide([finding(270, 250, n=500)], LIMITS)
     _, strong = policy.decide([finding(15, 10, n=500)], LIMITS)
-    assert "It would have passed one of 1.2 points or less" in weak.reasons[0].text
-    assert "It would have passed one of 6." in strong.reasons[0].text
+    assert "It would have passed a leak of 1.2 points or less" in weak.reasons[0].text
+    assert "It would have passed a leak of 5." in strong.reasons[0].text
+    assert "would have caught a leak of 16.7 points or more in 4 of 5 cases" in weak.reasons[0].text

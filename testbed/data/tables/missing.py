@@ -6,6 +6,7 @@ correct guess. If a real value is taken for a code by mistake, little is lost: i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,13 +17,19 @@ RECURS, SHARE = 3, 0.002
 """The smallest number and the smallest share of cells, over all tables, in which a code must stand."""
 FAR, APART = 3.0, 1.0
 """The smallest distances of a code from the column's median and from the nearest other number, in column widths."""
-NINES_APART = 0.25
-"""The smallest distance from the nearest other number, in widths, for values that look like codes (99, 888, 99.9) and
-for dates. They need no distance from the median."""
+CODE_APART = 0.25
+"""The smallest distance from the nearest other number, in widths, for values that look like codes (99, 888, 0) and for
+dates. They need no distance from the median."""
+LOOKS_LIKE_A_CODE = re.compile(r"9+[6-9]|88+|77+")
+"""The digits of numbers that are often codes, such as 99, 998 or 888.8."""
 OUTERMOST = 64
 """The number of cells at each end of a column that are searched: a recurring code is among them."""
+TOGETHER = 4
+"""The largest number of codes that may lie close to each other, such as 997, 998 and 999."""
 MOST_NEGATIVE, VARIED = 3, 5
-"""Negative codes: at most so many distinct negative numbers, in a column with at least so many distinct others."""
+"""Negative codes: at most so many distinct negative numbers, in a column with at least so many distinct others.
+`VARIED` is also the fewest other numbers of a table with a code, if another table has as many: a table that was rounded
+to tens holds few."""
 
 
 def without_codes(column: Column, values: dict[str, Array]) -> bool:
@@ -46,10 +53,36 @@ def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:
         return np.empty(0)
     codes = [] if dates else _negative(cells, recurring)
     middle = float(np.median(cells))
-    for value in sorted(set(recurring) - set(codes), key=lambda v: -abs(v - middle)):
-        if _is_far(value, cells[~np.isin(cells, [*codes, value])], dates):
-            codes.append(value)
-    return np.array(codes)
+    for outwards in (1, -1):
+        side = [v for v in recurring if outwards * (v - middle) > 0 and v not in codes]
+        codes += _at_one_end(sorted(side, key=lambda v: -abs(v - middle)), cells, codes, dates)
+    return np.array([v for v in codes if not _is_coarse(v, codes, parts, dates)])
+
+
+def _at_one_end(recurring: list[float], cells: Array, known: list[float], dates: bool) -> list[float]:
+    """The codes among the recurring values at one end of a column, the outermost first. `known` are codes already."""
+    found: list[float] = []
+    start = 0
+    while start < len(recurring):
+        for stop in range(start + 1, min(start + TOGETHER, len(recurring)) + 1):
+            group = recurring[start:stop]  # 998 and 999 are codes together, although they are close to each other
+            if _is_far(group[-1], cells[~np.isin(cells, [*known, *found, *group])], dates):
+                found += group
+                start = stop
+                break
+        else:
+            start += 1
+    return found
+
+
+def _is_coarse(value: float, codes: list[float], parts: Sequence[Array], dates: bool) -> bool:
+    """Whether a value is a number of a coarsely written table, as 10 is where all numbers were rounded to tens."""
+    rest = [own[~np.isnan(own) & ~np.isin(own, codes)] for own in parts]
+    different = [len(np.unique(others)) for others in rest]
+    return max(different) >= VARIED and any(
+        n < VARIED and (own == value).any() and not _is_far(value, others, dates)
+        for own, others, n in zip(parts, rest, different, strict=True)
+    )
 
 
 def _outermost(cells: Array) -> Array:
@@ -79,8 +112,22 @@ def _is_far(value: float, rest: Array, dates: bool) -> bool:
             return False
         inside = rest[np.abs(rest - middle) < abs(value - middle)]
         nearest = np.abs(inside - value).min() if len(inside) else 0.0
-    text = f"{value:.12g}".replace(".", "")
-    nines = value > high and len(text) > 1 and set(text) in ({"9"}, {"8"}, {"7"})
-    if (nines or dates) and len(inside) == len(rest):
-        return nearest >= NINES_APART * width
-    return nearest >= APART * width and abs(value - middle) >= FAR * width
+    if dates and len(inside) == len(rest):
+        return bool(nearest >= CODE_APART * width)
+    if nearest >= APART * width and abs(value - middle) >= FAR * width:
+        return True
+    if dates or not ((_like_a_code(value) and value > high) or _zero_below(value, rest)):
+        return False
+    beyond = rest >= value if value > middle else rest <= value
+    # Single odd cells may lie beyond a code.
+    return beyond.sum() < RECURS and bool(np.abs(rest[~beyond] - value).min() >= CODE_APART * width)
+
+
+def _like_a_code(value: float) -> bool:
+    return LOOKS_LIKE_A_CODE.fullmatch(f"{value:.12g}".replace(".", "")) is not None
+
+
+def _zero_below(value: float, rest: Array) -> bool:
+    """Whether a value is zero, below a column of many positive numbers."""
+    positive = rest[rest > 0]
+    return value == 0 and len(rest) - len(positive) < RECURS and len(np.unique(positive[:1000])) >= VARIED

@@ -17,6 +17,14 @@ from testbed.findings.statistics.intervals import (
     wilson,
 )
 from testbed.findings.statistics.letters import letters
+from testbed.findings.statistics.power import (
+    Precision,
+    caught,
+    copied_people,
+    nearest_people,
+    passed,
+    precision,
+)
 from testbed.findings.statistics.scores import (
     FALSE_POSITIVE_RATES,
     RESOLVABLE_FALSE_POSITIVES,
@@ -34,9 +42,12 @@ __all__ = [
     "FALSE_POSITIVE_RATES",
     "RESOLVABLE_FALSE_POSITIVES",
     "Interval",
+    "Precision",
     "accuser",
     "auc",
+    "caught",
     "clopper_pearson",
+    "copied_people",
     "correlation",
     "difference",
     "effective_size",
@@ -49,9 +60,12 @@ __all__ = [
     "labels_by_chance",
     "letters",
     "lower_bound_of_many",
+    "nearest_people",
     "operating",
     "paired_difference",
+    "passed",
     "ppv",
+    "precision",
     "proportion",
     "residual",
     "resolvable_fpr",

@@ -33,6 +33,8 @@ class Copies:
     """The same bound for unique controls."""
     text: str = ""
     """The column of free text that was compared alone; "" if whole rows were compared."""
+    comparisons: int = 1
+    """How many comparisons were made; the p-value is multiplied by their number."""
 
 
 DISTINCT_ROWS = 20
@@ -63,7 +65,8 @@ def copies(release: Table, members: Table, controls: Table | None) -> Copies:
     texts = _free_text(members, names) if len(every) > 1 else []
     found = rows + [replace(_compared(release, members, controls, columns=(name,)), text=name) for name in texts]
     best = min(found, key=lambda c: (c.p_value, -c.members_reproduced))
-    return replace(best, p_value=min(1.0, len(found) * best.p_value), whole_table=any(c.whole_table for c in rows))
+    p = min(1.0, len(found) * best.p_value)
+    return replace(best, p_value=p, whole_table=any(c.whole_table for c in rows), comparisons=len(found))
 
 
 def _compared(release: Table, members: Table, controls: Table | None, columns: tuple[str, ...]) -> Copies:

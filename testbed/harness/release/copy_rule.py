@@ -96,4 +96,10 @@ def _told(found: Copies, flags: list[str], controlled: bool, members: int, other
         return f"The release holds {whose}, {how}, more of them than it would hold by chance."
     if not controlled and found.members_reproduced:
         return f"The release holds {whose}, {how}. Without a control nobody can say how many of them are chance."
-    return "The release holds no more unique people of the original, row for row, than chance explains."
+    text = "The release holds no more unique people of the original, row for row, than chance explains."
+    if not controlled:
+        return text
+    caught = statistics.copied_people((members, others), found.controls_reproduced, COPY_P, found.comparisons)
+    if caught is None:
+        return f"{text} The groups are too small, or too alike, for the test to catch any number of copies."
+    return f"{text} This test would have caught {caught:,} copied people or more in 4 of 5 cases."
