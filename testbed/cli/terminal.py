@@ -89,6 +89,7 @@ def _table(result: Any) -> str:
     from rich.table import Table
     from rich.text import Text
 
+    from testbed.findings import remedies
     from testbed.findings.numbers import short
 
     printed, colours = io.StringIO(), sys.stdout.isatty()
@@ -108,7 +109,11 @@ def _table(result: Any) -> str:
         name = f"{finding.attack.name}: {finding.target}" if several and finding.target else finding.attack.name
         table.add_row(shown(finding.risk.replace("_", " ")), shown(name), *map(shown, cells), judged)
     lines = [] if result.decision.reasons else [f"  {f.plain}" for f in primary]
-    lines += [f"  {reason.verdict}: {reason.text}" for reason in result.decision.reasons]
+    for reason in result.decision.reasons:
+        told = remedies.parts(reason.text)
+        lines.append(f"  {reason.verdict}: {told.found}")
+        steps = zip((remedies.DO, remedies.COLUMNS, remedies.TRY), told[1:], strict=True)
+        lines += [f"    {begin.strip()} {text}" for begin, text in steps if text]
     if more := len(result.findings) - len(primary):
         lines.insert(0, f"{more} further findings inform; see the report.")
     console.print(Text.assemble((verdict, "bold"), shown(f"  {result.subject.name}  ({policy})")))

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
 from testbed.findings.policy import Policy, decide
+from testbed.findings.remedies import advised
 from testbed.findings.schema import (
     DataClass,
     Defence,
@@ -94,6 +95,8 @@ def assemble(
     Its parameters are the parts of a result, each named once, where all commands meet.
     """
     judged, decision = decide(findings, policy)
+    if subject.type == "synthetic_table":
+        decision = advised(decision, judged, subject.table)
     return Result(
         schema="testbed.result/1",
         run=Run(

@@ -217,6 +217,8 @@ class TableColumn(Model):
     """Whether it was read as a category although it has many different values and most of them hold digits."""
     notes: list[str] = []
     """What was done so that the tables can be compared (units, bands, mapped values), or what speaks against it."""
+    flags: list[str] = []
+    """The flags that this column raises, such as `kind_in_doubt` or `units_differ`."""
 
 
 class Subject(Model):

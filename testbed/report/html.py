@@ -12,6 +12,7 @@ from markupsafe import Markup
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
 from testbed.findings.numbers import interval, short, units, what
+from testbed.findings.remedies import Parts, parts
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
 from testbed.findings.validity import FLAGS, NEXT
 from testbed.harness.release.evaluations import MANY
@@ -93,11 +94,12 @@ def _visible(value: object) -> object:
     return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _buckets(result: Result) -> list[tuple[str, list[str]]]:
-    """The texts of the decision's reasons under a title for each verdict, the gravest first."""
+def _buckets(result: Result) -> list[tuple[str, list[Parts]]]:
+    """The decision's reasons, each in its parts, under a title for each verdict, the gravest first."""
     titles = {"fail": "Reasons to stop", "review": "A person must decide", "pass": "No reason found to stop"}
     buckets = [
-        (title, [r.text for r in result.decision.reasons if r.verdict == verdict]) for verdict, title in titles.items()
+        (title, [parts(r.text) for r in result.decision.reasons if r.verdict == verdict])
+        for verdict, title in titles.items()
     ]
     return [(title, texts) for title, texts in buckets if texts]
 

@@ -84,6 +84,7 @@ def _column(told: Described) -> TableColumn:
         coded_gaps=told.coded_gaps,
         doubtful=told.doubtful,
         notes=list(told.notes),
+        flags=sorted(told.flags),
     )
 
 

@@ -88,7 +88,15 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
     measure = statistics.wilson(len(members), people)
     beside = statistics.wilson(len(controls), others) if setting.controls is not None else None
-    plan = Plan(rule=RULE, risk="copying", attack="direct_identifiers", metric="rate", unit="person", primary=True)
+    plan = Plan(
+        rule=RULE,
+        risk="copying",
+        attack="direct_identifiers",
+        metric="rate",
+        unit="person",
+        primary=True,
+        target=", ".join(kinds),
+    )
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds values that look like direct identifiers: {listed}. "
     plain += (

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from testbed.core import Array, Release
+from testbed.attacks.registry import Attack
+from testbed.core import Array, Claim, Predicates, Release
 from testbed.data import load_table
 from testbed.data.tables.encode import encode
 from testbed.findings.schema import Estimate
@@ -80,9 +81,16 @@ def with_codes(tables: Tables, share: float, codes: Callable[[int, int], float],
     return coded[0], coded[1], coded[2]
 
 
+class Deciding(Setting):
+    """A setting in which only the attacks that may decide are run."""
+
+    def attacks(self, claim: type[Claim]) -> list[Attack]:
+        return Setting.attacks(self, claim)[: 2 if claim is Predicates else 1]
+
+
 def excesses(tables: Tables) -> dict[str, Estimate]:
     frames = encode(*tables)
-    setting = Setting(frames.original, frames.control, Release(frames.synthetic), None, 0, lambda _: None)
+    setting = Deciding(frames.original, frames.control, Release(frames.synthetic), None, 0, lambda _: None)
     judged = [
         *singling_out.singling_out(setting),
         *linkability(setting, ())[:1],

@@ -1,0 +1,89 @@
+"""Each reason of a decision on a release says what to do, names the columns, and one small change worth trying."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.findings import policy, remedies
+from testbed.findings.measures import flagged
+from testbed.findings.remedies import advised, parts
+from testbed.findings.schema import Decision, Finding, TableColumn
+from testbed.findings.validity import FLAGS
+from tests.findings.test_policy import finding
+
+LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09, "attribute_inference": 0.09})
+TABLE = [
+    TableColumn(name="age", kind="number", declared=False, gaps=0.0),
+    TableColumn(name="dose", kind="category", declared=False, gaps=0.0, flags=["kind_in_doubt"]),
+]
+
+
+def secret(name: str | None, measure: int, primary: bool = False) -> Finding:
+    """A finding on attribute inference of one column, with 1,000 guesses and 200 correct ones about others."""
+    told = {
+        "risk": "attribute_inference",
+        "target": name,
+        "primary": primary,
+        "rule": f"TB-ATTRIBUTE_INFERENCE-{measure}",
+    }
+    made = finding(measure, 200)
+    return made.model_copy(update={**told, "attack": made.attack.model_copy(update={"name": "attribute_inference"})})
+
+
+def decided(*findings: Finding) -> Decision:
+    judged, decision = policy.decide(list(findings), LIMITS)
+    return advised(decision, judged, TABLE)
+
+
+def test_a_failed_secret_names_the_columns_above_the_limit_and_no_other() -> None:
+    decision = decided(secret("age or dose", 601, primary=True), secret("age", 600), secret("dose", 210))
+    told = parts(decision.reasons[0].text)
+    assert told.columns == "age."
+    assert told.worth_trying.startswith("leave these columns out")
+
+
+def test_copies_are_to_be_stopped_before_any_other_risk() -> None:
+    copying = flagged(finding(500, 0), "copied").model_copy(update={"risk": "copying", "rule": "TB-COPYING-001"})
+    decision = decided(copying, finding(600, 20))
+    told = {r.rule: parts(r.text).worth_trying for r in decision.reasons}
+    assert told["TB-COPYING-001"].startswith("stop the generator from repeating its input")
+    assert told["TB-LINKABILITY-001"].startswith("stop the copies first")
+
+
+def test_an_open_question_says_how_many_more_people_would_settle_it() -> None:
+    # 60 of 1,000 more than for others: the interval holds the limit of 9 points.
+    told = parts(decided(finding(360, 300)).reasons[0].text)
+    assert told.found.endswith("The limit lies within the interval.")
+    assert told.worth_trying.startswith("3.")
+    assert "an excess of 6.0 points would then pass in 4 of 5 cases" in told.worth_trying
+    near = parts(decided(finding(385, 300)).reasons[0].text)
+    assert near.worth_trying.startswith("more people will hardly settle it")
+    above = parts(decided(finding(400, 300)).reasons[0].text)
+    assert above.worth_trying.startswith("treat it as a FAIL")
+
+
+def test_a_column_in_doubt_is_named_with_the_line_that_settles_it() -> None:
+    told = parts(decided(flagged(finding(20, 20), "kind_in_doubt")).reasons[0].text)
+    assert told.columns == "dose."
+    assert "columns: {dose: numeric}" in told.worth_trying
+
+
+@pytest.mark.parametrize("flag", sorted(remedies.BY_FLAG))
+def test_each_flag_has_one_small_change(flag: str) -> None:
+    assert flag in FLAGS or flag == "copied"
+    told = parts(decided(flagged(finding(20, 20), flag)).reasons[0].text)
+    assert told.to_do
+    assert told.worth_trying
+    assert "{" not in told.worth_trying.replace("{dose: numeric}", "").replace("{: numeric}", "")
+
+
+def test_a_reason_that_passes_needs_nothing_done() -> None:
+    told = parts(decided(finding(20, 20)).reasons[0].text)
+    assert (told.to_do, told.columns, told.worth_trying) == ("", "", "")
+
+
+def test_a_leak_that_only_informs_names_its_own_column() -> None:
+    decision = decided(finding(20, 20), secret("age", 600), secret("age or dose", 205, primary=True))
+    told = next(parts(r.text) for r in decision.reasons if "informs" in r.text)
+    assert told.columns == "age."
+    assert told.worth_trying
