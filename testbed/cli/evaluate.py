@@ -9,11 +9,15 @@ from typing import Annotated, Any
 
 import typer
 
+from testbed.cli.planned import print_plan
 from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
 from testbed.harness.release.meta_file import MetaFile
 
-Original = Annotated[Path, typer.Option(help="The original table, a file or a folder (docs/evaluate.md).")]
-Synthetic = Annotated[Path, typer.Option(help="The synthetic table to be released.")]
+Original = Annotated[
+    Path | None,
+    typer.Option(show_default="needed", help="The original table, a file or a folder (docs/evaluate.md)."),
+]
+Synthetic = Annotated[Path | None, typer.Option(show_default="needed", help="The synthetic table to be released.")]
 Control = Annotated[
     Path | None, typer.Option(help="People like the original's, held out before synthesising (testbed split).")
 ]
@@ -35,11 +39,18 @@ Attacks = Annotated[int | None, typer.Option(show_default="2000 people, 6000 pre
 RayOption = Annotated[
     str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
 ]
+PlanOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N,M,K",
+        help="Run nothing; print what N people in the original, M released rows and K held out would catch.",
+    ),
+]
 
 
 def evaluate(
-    original: Original,
-    synthetic: Synthetic,
+    original: Original = None,
+    synthetic: Synthetic = None,
     control: Control = None,
     secrets: Secrets = None,
     link: Link = None,
@@ -51,11 +62,17 @@ def evaluate(
     attacks: Attacks = None,
     ray: RayOption = None,
     policy: PolicyOption = None,
+    plan: PlanOption = None,
     seed: Seed = 0,
     out: Out = None,
     json_: Json = False,
 ) -> None:
     """May this synthetic table be released? All risks are measured against a control."""
+    if plan is not None:
+        print_plan(plan, policy, json_)
+        return
+    if original is None or synthetic is None:
+        raise typer.BadParameter("It is missing.", param_hint="--original" if original is None else "--synthetic")
     from testbed.core.executor import over
     from testbed.data.datasets import load
     from testbed.findings import policy as policy_

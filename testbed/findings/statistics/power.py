@@ -17,6 +17,8 @@ from testbed.findings.statistics.significance import labels_by_chance
 
 POWER = 0.8
 """4 of 5 cases."""
+REACH = float(scipy_stats.norm.ppf(POWER))
+"""Standard deviations from the mean within which `POWER` of all cases lie on one side."""
 HALVINGS = 20
 
 
@@ -65,13 +67,13 @@ def effective(rate: Interval) -> int:
 
 def caught(test: Precision, limit: float) -> float | None:
     """The smallest true excess whose lower bound is above the limit with chance `POWER`; None if there is none."""
-    reach = float(scipy_stats.norm.ppf(POWER))
+    reach = REACH
     return _first(lambda x: test.bounds(x - reach * test.error(x))[0] > limit, limit, 1 - test.control)
 
 
 def passed(test: Precision, limit: float) -> float | None:
     """The largest true excess whose upper bound is below the limit with chance `POWER`; None if not even zero is."""
-    reach = float(scipy_stats.norm.ppf(POWER))
+    reach = REACH
 
     def too_large(x: float) -> bool:
         return test.bounds(x + reach * test.error(x))[1] >= limit
@@ -139,12 +141,20 @@ def nearest_people(sizes: list[int], people: tuple[int, int], level: float) -> i
     """
     members, controls = people
     share = members / (members + controls)
-    for sure in range(1, max(sizes, default=0) + 1):
+
+    def found(sure: int) -> bool:
         for n in sizes:
             inside = np.arange(max(0, n - sure) + 1)
-            found = np.minimum(sure, n) + inside
+            p = scipy_stats.hypergeom.sf(np.minimum(sure, n) + inside - 1, members + controls, members, n)
             chances = scipy_stats.binom.pmf(inside, inside[-1], share)
-            p = scipy_stats.hypergeom.sf(found - 1, members + controls, members, n)
             if float(chances[len(sizes) * p < level].sum()) >= POWER:
-                return sure
-    return None
+                return True
+        return False
+
+    low, high = 0, max(sizes, default=0)
+    if not found(high):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if found(middle) else (middle, high)
+    return high

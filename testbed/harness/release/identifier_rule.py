@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from testbed.harness.release.identifiers import (
 from testbed.harness.release.setting import Setting
 
 RULE = "TB-COPYING-002"
+PLAN = Plan(rule=RULE, risk="copying", attack="direct_identifiers", metric="rate", unit="person", primary=True)
 CHANCE = 0.05
 """Level at which chance is ruled out for values that are seldom invented."""
 RECORDS = "the original's own record numbers"
@@ -88,15 +90,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     members, controls = (set[str]().union(*own) for own in zip(*exposed.values(), strict=True))
     measure = statistics.wilson(len(members), people)
     beside = statistics.wilson(len(controls), others) if setting.controls is not None else None
-    plan = Plan(
-        rule=RULE,
-        risk="copying",
-        attack="direct_identifiers",
-        metric="rate",
-        unit="person",
-        primary=True,
-        target=", ".join(kinds),
-    )
+    plan = replace(PLAN, target=", ".join(kinds))
     listed = ", ".join(f"{kind} in {name!r}" for name, kind in kinds.items())
     plain = f"The release holds values that look like direct identifiers: {listed}. "
     plain += (

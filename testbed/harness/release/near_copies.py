@@ -118,7 +118,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     extreme = [_extreme_p(released, ordinary, group) for group in (used, ~used)]
     lone = _lone(asked, released, fresh, ordinary, pool, person, used)
     count = int(used.sum()), int((~used).sum())
-    caught = statistics.nearest_people(_sizes(len(order), count[0], len(used)), count, NEAR_P)
+    caught = statistics.nearest_people(tested_sizes(len(order), count[0], len(used)), count, NEAR_P)
     return NearCopies(top, inside, float(used.mean()), p, least, extreme[0], extreme[1], *lone, caught)
 
 
@@ -157,7 +157,7 @@ def _nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, a
     return Search(found[:, 0], who[:, 0], np.log(second + SAME) - np.log(first + SAME))
 
 
-def _sizes(scored: int, members: int, people: int) -> list[int]:
+def tested_sizes(scored: int, members: int, people: int) -> list[int]:
     """The numbers of people that are tested, of so many who have a score."""
     most = min(scored, EXPECTED_CONTROLS * people / max(1, people - members))
     return [n for n in SIZES if n <= most]
@@ -169,7 +169,7 @@ def _tops(used: Array, members: int, people: int) -> tuple[int, int, float, floa
     People with the highest scores are tested in groups of several sizes. The smallest p-value counts, multiplied by
     the number of sizes.
     """
-    sizes = _sizes(len(used), members, people)
+    sizes = tested_sizes(len(used), members, people)
     if not sizes:
         return 0, 0, 1.0, 1.0
 
