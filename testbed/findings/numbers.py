@@ -39,3 +39,8 @@ def interval(measure: Measure) -> str:
         return f"({measure.unmeasured})"
     low, high = (number(v, measure.metric).partition(" ")[0] for v in (measure.low, measure.high))
     return f"{number(measure.value, measure.metric)} ({low} to {high}), n = {measure.n}"
+
+
+def range_(measure: Measure) -> str:
+    """'value (low to high)', or in brackets the code that says why there is no value."""
+    return interval(measure).partition(", n = ")[0]

@@ -219,6 +219,12 @@ class TableColumn(Model):
     """What was done so that the tables can be compared (units, bands, mapped values), or what speaks against it."""
     flags: list[str] = []
     """The flags that this column raises, such as `kind_in_doubt` or `units_differ`."""
+    likeness: Measure | None = None
+    """1 minus the distance between released and real values; 1 is best."""
+    copies: Measure | None = None
+    """The share of values of a single person of the original that stand in the release."""
+    control_copies: Measure | None = None
+    """The same share for people of the control."""
 
 
 class Subject(Model):

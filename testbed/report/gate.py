@@ -147,6 +147,9 @@ def _exempt_numbers(result: Result) -> set[float]:
         ):
             numbers.add(float(getattr(measure, "n", 0)))
         numbers |= {float(v) for v in finding.attack.params.values() if isinstance(v, int | float)}
+    for column in result.subject.table:
+        for measure in (column.likeness, column.copies, column.control_copies):
+            numbers.add(float(getattr(measure, "n", 0)))
     return numbers
 
 

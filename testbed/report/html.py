@@ -11,12 +11,12 @@ from markupsafe import Markup
 
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
-from testbed.findings.numbers import interval, short, units, what
+from testbed.findings.numbers import interval, range_, short, units, what
 from testbed.findings.remedies import Parts, parts
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
 from testbed.findings.validity import FLAGS, NEXT
 from testbed.harness.release.evaluations import MANY
-from testbed.report import charts
+from testbed.report import charts, columns
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
 """A string that every report holds, and the number of first bytes in which it is searched."""
@@ -49,7 +49,7 @@ def render(result: Result) -> str:
     loader = PackageLoader("testbed", "report")
     environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"interval": interval, "short": short, "units": units, "what": what}
+    environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
     template = environment.get_template("report.html.j2")
     css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
     primary = [f for f in result.findings if f.primary]
@@ -61,6 +61,7 @@ def render(result: Result) -> str:
         others=[f for f in result.findings if not f.primary],
         buckets=_buckets(result),
         charts=_charts(result, primary),
+        columns=columns.rows(result),
         unmeasured=_unmeasured(result),
         looped=(result.disclosure.evaluations or 0) >= MANY,
         flags=FLAGS,

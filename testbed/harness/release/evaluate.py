@@ -21,7 +21,7 @@ from testbed.data.tables.free_text import free_text
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, Subject, TableColumn, ThreatModel
-from testbed.harness.release import evaluations, membership, utility
+from testbed.harness.release import by_column, evaluations, membership, utility
 from testbed.harness.release.column_names import no_link
 from testbed.harness.release.examine import examine
 from testbed.harness.release.setting import RECIPIENT, Options
@@ -74,7 +74,7 @@ def recipient(linked: bool = False, decided: bool = True, attack: str | None = N
     )
 
 
-def _column(told: Described) -> TableColumn:
+def _column(told: Described, view: by_column.ByColumn | None) -> TableColumn:
     return TableColumn(
         name=told.name,
         kind=told.kind,
@@ -85,10 +85,21 @@ def _column(told: Described) -> TableColumn:
         doubtful=told.doubtful,
         notes=list(told.notes),
         flags=sorted(told.flags),
+        likeness=None if view is None else view.likeness,
+        copies=None if view is None else view.copies,
+        control_copies=None if view is None else view.control_copies,
     )
 
 
-def _subject(encoded: encode.Frames, notes: Sequence[str], *, name: str, data_class: str, licence: str) -> Subject:
+def _subject(
+    encoded: encode.Frames,
+    views: Mapping[str, by_column.ByColumn],
+    notes: Sequence[str],
+    *,
+    name: str,
+    data_class: str,
+    licence: str,
+) -> Subject:
     return Subject(
         type="synthetic_table",
         name=name,
@@ -96,7 +107,7 @@ def _subject(encoded: encode.Frames, notes: Sequence[str], *, name: str, data_cl
         licence=licence,
         size_band=size_band(len(encoded.original)),
         columns=len(encoded.original.columns),
-        table=[_column(d) for d in encoded.described],
+        table=[_column(d, views.get(d.name)) for d in encoded.described],
         notes=list(notes),
     )
 
@@ -195,6 +206,7 @@ def evaluate(
     progress("utility")
     real = encoded.original if encoded.control is None else encoded.control
     useful = utility.utility(encoded.synthetic, real, seed, tuple(secrets))
+    views = by_column.by_column(split, Release(encoded.synthetic), decides.min_cell)
     decided = any(f.primary and f.risk == "membership" for f in examined.findings)
     result = assemble(
         command=command,
@@ -204,7 +216,7 @@ def evaluate(
         seed=seed,
         params=_told(options, person, control is not None) if params is None else params,
         started=started,
-        subject=_subject(encoded, notes, name=name, data_class=data_class, licence=licence),
+        subject=_subject(encoded, views, notes, name=name, data_class=data_class, licence=licence),
         threat=recipient(bool(raw), decided, attack),
         findings=examined.findings,
         policy=decides,

@@ -35,10 +35,11 @@ def utility(release: Table, real: Table, seed: int, targets: tuple[str, ...] = (
     return [Utility(name=name, measure=measure) for name, measure in measures.items()]
 
 
-def _over(values: list[float], metric: Metric, unit: Unit) -> Measure:
+def _over(values: list[float], metric: Metric, unit: Unit, within: tuple[float, float]) -> Measure:
+    """The mean over columns with its interval, whose bounds stay among the possible values."""
     if len(values) < 2:
         return Unmeasured(unmeasured="too_few_columns", needs="two columns or more")
-    found = statistics.t_interval(np.array(values))
+    found = statistics.t_interval(np.array(values), within=within)
     return Estimate(
         metric=metric,
         value=found.value,
@@ -53,18 +54,27 @@ def _over(values: list[float], metric: Metric, unit: Unit) -> Measure:
 
 def _marginals(release: Table, real: Table) -> Measure:
     """1 minus Kolmogorov-Smirnov's distance (numbers) or total variation (categories). A missing value is a value."""
-    scores: list[float] = []
-    for column, mine, other in zip(release.columns, release.values, real.values, strict=True):
-        if column.kind == "numeric":
-            filled = [np.where(np.isnan(v), np.inf, v) for v in (mine, other)]
-            grid = np.unique(np.concatenate(filled))
-            below = [np.searchsorted(np.sort(v), grid, "right") / len(v) for v in filled]
-            scores.append(1 - float(np.abs(below[0] - below[1]).max()))
-        else:
-            size = 2 + int(max(mine.max(), other.max()))
-            shares = [np.bincount(v + 1, minlength=size) / len(v) for v in (mine, other)]
-            scores.append(1 - float(np.abs(shares[0] - shares[1]).sum() / 2))
-    return _over(scores, "fidelity", "column_set")
+    scores = [
+        likeness(column.kind, mine, other)
+        for column, mine, other in zip(release.columns, release.values, real.values, strict=True)
+    ]
+    return _over(scores, "fidelity", "column_set", (0.0, 1.0))
+
+
+def likeness(kind: str, released: Array, real: Array) -> float:
+    """1 minus the distance between two samples of a column: 1 if they are alike, 0 if they share nothing.
+
+    The distance is Kolmogorov and Smirnov's for numbers, and the total variation for categories. A missing value is a
+    value.
+    """
+    if kind == "numeric":
+        filled = [np.where(np.isnan(v), np.inf, v) for v in (released, real)]
+        grid = np.unique(np.concatenate(filled))
+        below = [np.searchsorted(np.sort(v), grid, "right") / len(v) for v in filled]
+        return 1 - float(np.abs(below[0] - below[1]).max())
+    size = 2 + int(max(released.max(), real.max()))
+    shares = [np.bincount(v + 1, minlength=size) / len(v) for v in (released, real)]
+    return 1 - float(np.abs(shares[0] - shares[1]).sum() / 2)
 
 
 def _correlations(release: Table, real: Table) -> Measure:
@@ -74,7 +84,8 @@ def _correlations(release: Table, real: Table) -> Measure:
         x = x + keyed_rng(0, "no column is constant").normal(0, 1e-9, x.shape)
         matrices.append(np.atleast_2d(np.corrcoef(x, rowvar=False)))
     upper = np.triu_indices(len(release.columns), 1)
-    return _over((1 - np.abs(matrices[0] - matrices[1])[upper] / 2).tolist(), "fidelity", "column_set")
+    scores = (1 - np.abs(matrices[0] - matrices[1])[upper] / 2).tolist()
+    return _over(scores, "fidelity", "column_set", (0.0, 1.0))
 
 
 def _trained(release: Table, real: Table, seed: int, targets: tuple[str, ...]) -> Measure:
@@ -83,7 +94,7 @@ def _trained(release: Table, real: Table, seed: int, targets: tuple[str, ...]) -
         return Unmeasured(unmeasured="too_few_columns", needs="two columns or more")
     names = [c.name for c in release.columns]
     chosen = targets or tuple(names[:: max(1, len(names) // PREDICTED)][:PREDICTED])
-    return _over([_skill(release, real, n, seed) for n in chosen], "fidelity", "column_set")
+    return _over([_skill(release, real, n, seed) for n in chosen], "fidelity", "column_set", (-1.0, 1.0))
 
 
 def _skill(release: Table, real: Table, target: str, seed: int) -> float:
