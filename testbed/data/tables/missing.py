@@ -26,6 +26,9 @@ OUTERMOST = 64
 """The number of cells at each end of a column that are searched: a recurring code is among them."""
 TOGETHER = 4
 """The largest number of codes that may lie close to each other, such as 997, 998 and 999."""
+EXPECTED, AS_VARIED = 20, 0.5
+"""A code of one table alone: cells of another table that should have it, but do not; and the smallest number of
+distinct values of the first table, as a share of the second's."""
 MOST_NEGATIVE, VARIED = 3, 5
 """Negative codes: at most so many distinct negative numbers, in a column with at least so many distinct others.
 `VARIED` is also the fewest other numbers of a table with a code, if another table has as many: a table that was rounded
@@ -56,6 +59,8 @@ def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:
     for outwards in (1, -1):
         side = [v for v in recurring if outwards * (v - middle) > 0 and v not in codes]
         codes += _at_one_end(sorted(side, key=lambda v: -abs(v - middle)), cells, codes, dates)
+    if not dates:
+        codes += [v for v in recurring if v not in codes and _in_one_table_alone(v, cells, parts)]
     return np.array([v for v in codes if not _is_coarse(v, codes, parts, dates)])
 
 
@@ -75,14 +80,35 @@ def _at_one_end(recurring: list[float], cells: Array, known: list[float], dates:
     return found
 
 
+def _in_one_table_alone(value: float, cells: Array, parts: Sequence[Array]) -> bool:
+    """Whether a value is the code of one table: zero below all numbers, or nines above, that another table never has.
+
+    The other table's people would have it too, if it were a measurement. A table that was rounded has far fewer
+    different numbers than the other.
+    """
+    if not ((value == 0 and cells.min() == 0) or (_like_a_code(value) and cells.max() == value)):
+        return False
+    known = [own[~np.isnan(own)] for own in parts]
+    held = [own for own in known if (own == value).sum() >= RECURS]
+    lacking = [own for own in known if not (own == value).any()]
+    return any(
+        (one == value).mean() * len(other) >= EXPECTED
+        and len(np.unique(one)) >= AS_VARIED * len(np.unique(other[: len(one)])) >= AS_VARIED * VARIED
+        for one in held
+        for other in lacking
+    )
+
+
 def _is_coarse(value: float, codes: list[float], parts: Sequence[Array], dates: bool) -> bool:
     """Whether a value is a number of a coarsely written table, as 10 is where all numbers were rounded to tens."""
-    rest = [own[~np.isnan(own) & ~np.isin(own, codes)] for own in parts]
-    different = [len(np.unique(others)) for others in rest]
-    return max(different) >= VARIED and any(
-        n < VARIED and (own == value).any() and not _is_far(value, others, dates)
-        for own, others, n in zip(parts, rest, different, strict=True)
-    )
+    different = max(len(np.unique(own[~np.isnan(own) & ~np.isin(own, codes)])) for own in parts)
+    for own in parts if different >= VARIED else ():
+        others = own[~np.isnan(own) & (own != value)]
+        n = len(np.unique(others))
+        rare = n == 1 and len(others) > (own == value).sum()  # a code beside a column of one number
+        if (own == value).any() and n < VARIED and not rare and not _is_far(value, others, dates):
+            return True
+    return False
 
 
 def _outermost(cells: Array) -> Array:

@@ -93,3 +93,28 @@ def test_codes_become_gaps_in_every_table_and_the_report_is_told() -> None:
         assert not np.isnan(table.values[1]).any()
     assert [d.coded_gaps for d in frames.described] == [True, False]
     assert frames.described[0].gaps == pytest.approx(0.05)
+
+
+def test_codes_that_lie_close_to_each_other_are_found_together() -> None:
+    values = np.r_[lab(), [998.0] * 20, [999.0] * 20, 5e6]
+    assert sorted(codes_for_missing([values]).tolist()) == [998.0, 999.0]
+
+
+def test_zero_far_below_positive_numbers_is_a_code() -> None:
+    assert codes_for_missing([np.r_[lab(), [0.0] * 40]]).tolist() == [0.0]
+
+
+def test_zero_that_one_table_alone_has_is_its_code() -> None:
+    rng = np.random.default_rng(0)
+    one, other = rng.exponential(10, (2, 1000)).round(2) + 0.01
+    assert codes_for_missing([np.r_[one, [0.0] * 70], other]).tolist() == [0.0]
+    # Where both tables have it, it is a measurement; so it is where all numbers of one table were rounded.
+    assert not len(codes_for_missing([np.r_[one, [0.0] * 70], np.r_[other, [0.0] * 70]]))
+    assert not len(codes_for_missing([one.round(-1), other]))
+
+
+def test_a_table_rounded_to_one_number_has_no_code() -> None:
+    rng = np.random.default_rng(0)
+    ph = rng.normal(7.4, 0.05, 1000).round(2)
+    assert not len(codes_for_missing([ph, ph.round(-1)]))
+    assert codes_for_missing([np.r_[ph, [99999.0] * 70], np.r_[ph.round(-1), [99999.0] * 70]]).tolist() == [99999.0]
