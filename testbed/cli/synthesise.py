@@ -43,6 +43,7 @@ def synthesise(
 
     from testbed.data.splits import check_person
     from testbed.data.tables import files
+    from testbed.data.tables.plain_cells import plain_cells
     from testbed.subjects.synthesis import PRIVATE, check
     from testbed.subjects.synthesis import planted as planting
     from testbed.subjects.synthesis import synthesise as make
@@ -67,10 +68,10 @@ def synthesise(
             "Bins made from the original's own people reveal them, whatever epsilon is.",
             "Name a published table, or people outside the original.",
         )
-    frame = files.read_file(original, "original", say=progress)
+    frame = plain_cells(files.read_file(original, "original", say=progress), person, progress)
     check_person(frame, person)
     rng = np.random.default_rng()  # without a seed: nobody may repeat a release's randomness
-    known = None if public is None else files.read_file(public, "public")
+    known = None if public is None else plain_cells(files.read_file(public, "public"), person, progress)
     options = {"epochs": epochs, "person": person, "epsilon": epsilon, "public": known}
     made = make(generator, frame, rows or len(frame), rng, **options)
     if planted:

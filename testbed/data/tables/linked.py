@@ -15,6 +15,7 @@ from testbed.core.errors import UsageError
 from testbed.data import splits
 from testbed.data.tables import spellings
 from testbed.data.tables.files import PARQUET, SUFFIXES, TEXTS, is_text, read_file, read_text, writable, write_table
+from testbed.data.tables.one_column import as_quantity
 from testbed.data.tables.refusals import refuse
 
 FEWEST = 20
@@ -136,10 +137,10 @@ def joined(frames: Frames, person: str) -> Joined:
     """One row a person from all tables, by role, with columns `table.column`; the link; and the record numbers.
 
     A table with one row a person in every role is used as it is. Another table is summarised: each person's number of
-    rows; for a number the mean, the least and the greatest value; for other columns the most common value and the
-    number of distinct values; for record numbers the least one. A person who is absent from a table has missing values
-    there, and zero rows. The first table is the first by name among those with one row a person, or among all if there
-    are none. Raises `InputError` if the tables differ between roles or lack the person.
+    rows; for a number or date the mean, the least and the greatest value; for other columns the most common value and
+    the number of distinct values; for record numbers the least one. A person who is absent from a table has missing
+    values there, and zero rows. The first table is the first by name among those with one row a person, or among all if
+    there are none. Raises `InputError` if the tables differ between roles or lack the person.
     """
     names = sorted(frames["original"])
     for role, tables in frames.items():
@@ -153,6 +154,7 @@ def joined(frames: Frames, person: str) -> Joined:
         for name, table in tables.items():
             _check_person(table, name, role, person)
     single = [n for n in names if not any(tables[n][person].duplicated().any() for tables in frames.values())]
+    frames = _read(frames, person, [n for n in names if n not in single])
     first = (single or names)[0]
     order = [first, *(n for n in names if n != first)]
     numeric = {
@@ -181,6 +183,27 @@ def joined(frames: Frames, person: str) -> Joined:
     columns = [str(c) for c in whole_by_role["original"].columns if c != person and c not in numbers]
     link = tuple(c for c in left if c not in numbers), tuple(c for c in columns if c not in left)
     return whole_by_role, link, numbers
+
+
+def _read(frames: Frames, person: str, names: Sequence[str]) -> dict[str, dict[str, pd.DataFrame]]:
+    """All tables, those of these `names` with numbers and dates in place of their spellings.
+
+    The cells of all roles decide together. A person's rows are summarised afterwards: `1.234,5 mg` has a mean, and
+    words among numbers are gaps. Text that only numbers rows stays as it is.
+    """
+    read = {role: {name: table.copy() for name, table in tables.items()} for role, tables in frames.items()}
+    for name in names:
+        for column in frames["original"][name].columns:
+            series: dict[str, Any] = {role: t[name][column] for role, t in frames.items() if column in t[name]}
+            if column == person or len(series) < len(frames) or numbers_rows(series["original"]):
+                continue
+            if (found := as_quantity(column, series)) is None:
+                continue
+            for role, values in found.values.items():
+                index = read[role][name].index
+                cells: Any = pd.Series(pd.to_datetime(values, unit="D") if found.column.date else values, index)
+                read[role][name][column] = cells.dt.round("s") if found.column.date else cells
+    return read
 
 
 def _check_person(table: pd.DataFrame, name: str, role: str, person: str) -> None:
@@ -246,6 +269,10 @@ def _gathered(
         if (name, column) in records:
             own = table[column] if (name, column) in numeric else table[column].map(str, na_action="ignore")
             made[f"{name}.{column}.least"] = own.groupby(table[person]).min()
+        elif pd.api.types.is_datetime64_any_dtype(table[column]):
+            made[f"{name}.{column}.mean"] = by_person.mean().dt.floor("D")
+            made[f"{name}.{column}.least"] = by_person.min()
+            made[f"{name}.{column}.greatest"] = by_person.max()
         elif (name, column) in numeric:
             # The order in which a person's rows are added up must not show in the last digits.
             made[f"{name}.{column}.mean"] = by_person.mean().map(lambda mean: float(f"{mean:.{DIGITS}g}"))

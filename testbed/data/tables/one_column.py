@@ -16,6 +16,7 @@ import pandas as pd
 from testbed.core import Array, Column
 from testbed.data.tables import codings, columns, compact_dates, dates, spellings
 from testbed.data.tables.cells import Reading, Series, factored, texts_of
+from testbed.data.tables.missing import without_codes
 from testbed.data.tables.refusals import refuse
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
@@ -71,6 +72,24 @@ def encode_column(name: str, series: dict[str, Series], kind: str | None) -> lis
                 "Write both the same way. The meta file can map the values of one to those of the other (map).",
             )
     return [categories(name, series)]
+
+
+def as_quantity(name: str, series: dict[str, Series]) -> Encoded | None:
+    """The column as numbers or as dates in days, if its cells hold one each; None for categories and several numbers.
+
+    Codes for missing values are gaps. The tables may lack values altogether.
+    """
+    series = {role: plain(values) for role, values in series.items()}
+    dtypes: dict[str, Dtype] = {role: found for role, values in series.items() if (found := _dtype(values)) is not None}
+    if "date" in dtypes.values() and set(dtypes.values()) != {"date"}:
+        series = {r: _written_dates(values) if dtypes.get(r) == "date" else values for r, values in series.items()}
+        dtypes = {role: "text" if dtype == "date" else dtype for role, dtype in dtypes.items()}
+    found = _found(name, series, dtypes, None) if dtypes else None
+    if found is None or len(found) != 1:
+        return None
+    read = _as_columns(name, found)[0]
+    without_codes(read.column, read.values)
+    return read
 
 
 def _found(name: str, series: dict[str, Series], dtypes: Mapping[str, Dtype], kind: str | None) -> list[Reading] | None:

@@ -85,6 +85,33 @@ def test_people_planted_across_two_tables_are_found(monkeypatch: pytest.MonkeyPa
     assert by_rule["TB-MEMBERSHIP-001"]["excess"]["low"] > 0
 
 
+SPELLINGS = {
+    "comma and unit": lambda v: f"{v:.2f} mmHg".replace(".", ","),
+    "words among numbers": lambda v: "not done" if int(100 * v) % 7 == 0 else f"{v:.2f}",
+    "a code for missing": lambda v: 99999.0 if int(100 * v) % 7 == 0 else v,
+}
+
+
+@pytest.mark.parametrize("name", SPELLINGS)
+def test_cells_of_several_rows_a_person_are_read_before_they_are_summarised(name: str) -> None:
+    tables = hospital(50, 1, "o")
+    pressure = tables["visits"]["pressure"]
+    gaps = (100 * pressure).astype(int) % 7 == 0 if "comma" not in name else pressure < 0
+    plain = {**tables, "visits": tables["visits"].assign(pressure=pressure.mask(gaps))}
+    spelt = {**tables, "visits": tables["visits"].assign(pressure=pressure.map(SPELLINGS[name]))}
+    frames = [joined({"original": one, "synthetic": one}, "id")[0]["original"] for one in (plain, spelt)]
+    pd.testing.assert_frame_equal(frames[0], frames[1])
+
+
+def test_dates_of_several_rows_a_person_have_a_first_and_a_last_one() -> None:
+    visits = pd.DataFrame({"id": ["x", "x", "y"], "seen": ["03.05.2019", "13.06.2019", "02.05.2020"]})
+    tables = {"visits": visits}
+    made = joined({"original": tables, "synthetic": tables}, "id")[0]["original"].set_index("id")
+    assert made.loc["x", "visits.seen.least"] == pd.Timestamp("2019-05-03")
+    assert made.loc["x", "visits.seen.greatest"] == pd.Timestamp("2019-06-13")
+    assert made.loc["y", "visits.seen.mean"] == pd.Timestamp("2020-05-02")
+
+
 def numbered(tables: dict[str, pd.DataFrame], start: int) -> dict[str, pd.DataFrame]:
     """The tables with a number for each visit, and a lab table that refers to visits, twice to each."""
     visits = tables["visits"].assign(visit_id=start + np.arange(len(tables["visits"])))
