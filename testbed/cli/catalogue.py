@@ -11,8 +11,8 @@ from testbed.core import catalogue, user_code
 from testbed.core.errors import UsageError, perhaps
 from testbed.core.parameters import MEANING
 
-KINDS = ("attacks", "scenarios", "defences", "data")
-DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence")
+KINDS = ("attacks", "scenarios", "defences", "guards", "data")
+DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence", "guard")
 
 
 def entries(kind: str | None, wanted: Mapping[str, str | None] | None = None) -> list[dict[str, Any]]:
@@ -57,6 +57,10 @@ def _row(entry: catalogue.Entry) -> dict[str, Any]:
     elif entry.kind == "scenario":
         row |= {"position": given.get("position", "server"), "malicious": given.get("malicious", False)}
         row |= {"summary": given["question"], "params": _shown(_params(entry))}
+    elif entry.kind == "guard":
+        row |= {"position": given["side"], "malicious": False, "reference": given["reference"]}
+        row |= {"threshold": given["threshold"], "notices": sorted(given.get("notices", ()))}
+        row |= {"summary": entry.summary.split("\n")[0]}
     else:
         row |= {"position": "client", "malicious": False, "summary": entry.summary.split("\n")[0]}
     return row | {"needs_extra": list(entry.extras)}
@@ -98,7 +102,8 @@ def _data() -> list[dict[str, Any]]:
 def one_line(entry: Mapping[str, Any]) -> str:
     who = f"{'malicious' if entry['malicious'] else 'curious'} {entry['position']}: " if entry["position"] else ""
     missing = _missing(entry["needs_extra"])
-    return ("" if entry["kind"] == "defence" else who) + entry["summary"] + (f" [{missing}]" if missing else "")
+    who = {"defence": "", "guard": f"{entry['position']}: "}.get(entry["kind"], who)
+    return who + entry["summary"] + (f" [{missing}]" if missing else "")
 
 
 def _missing(extras: Sequence[str]) -> str:
@@ -114,7 +119,9 @@ def describe(name: str) -> str:
     """
     if user_code.named(name):
         return "\n\n".join(_described(e) for e in _of_file(name))
-    named = [e for kind in ("scenario", "attack", "defence") for e in catalogue.entries(kind) if e.name == name]
+    named = [
+        e for kind in ("scenario", "attack", "defence", "guard") for e in catalogue.entries(kind) if e.name == name
+    ]
     pages = [_described(e) for e in named] + [_facts(e) for e in _data() if e["name"] == name]
     if not pages:
         listed = [e["name"] for e in entries(None)]
@@ -135,8 +142,8 @@ def _of_file(name: str) -> list[catalogue.Entry]:
     if not found:
         raise UsageError(
             "TB-CLI-010",
-            f"{path.name} defines no attack, defence or scenario" + (f" called {one!r}." if one else "."),
-            "One is recognised by its decorator, @attack, @defence or @scenario.",
+            f"{path.name} defines no attack, defence, guard or scenario" + (f" called {one!r}." if one else "."),
+            "One is recognised by its decorator, @attack, @defence, @guard or @scenario.",
             "See docs/extending.md.",
         )
     return found

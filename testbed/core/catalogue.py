@@ -1,5 +1,5 @@
 # pyright: strict
-"""What there is, read from source text: attacks, scenarios and defences, without importing what they import.
+"""What there is, read from source text: attacks, scenarios, defences and guards, without importing what they import.
 
 A listing and a usage error need no torch, and say also what there would be with an extra that is not installed.
 """
@@ -35,12 +35,18 @@ __all__ = [
     "within",
 ]
 
-Kind = Literal["attack", "scenario", "defence"]
-ROOMS: dict[Kind, str] = {"attack": "testbed.attacks", "scenario": "testbed.scenarios", "defence": "testbed.defences"}
+Kind = Literal["attack", "scenario", "defence", "guard"]
+ROOMS: dict[Kind, str] = {
+    "attack": "testbed.attacks",
+    "scenario": "testbed.scenarios",
+    "defence": "testbed.defences",
+    "guard": "testbed.defences.guards",
+}
 DECORATORS: dict[str, Kind] = {
     "testbed.attacks.registry.attack": "attack",
     "testbed.harness.scenario.scenario": "scenario",
     "testbed.defences.registry.defence": "defence",
+    "testbed.defences.guards.registry.guard": "guard",
 }
 REQUIRED = inspect.Parameter.empty
 """The default of a parameter that has none."""
@@ -48,8 +54,10 @@ REQUIRED = inspect.Parameter.empty
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An attack, a scenario or a defence as its file says it. `arguments` are the decorator's; a class or a function
-    among them is given by its name."""
+    """An attack, a scenario, a defence or a guard as its file says it.
+
+    `arguments` are the decorator's; a class or a function among them is given by its name.
+    """
 
     kind: Kind
     name: str
@@ -104,6 +112,7 @@ UNKNOWN: dict[Kind, tuple[str, str]] = {
     "attack": ("TB-ATTACK-001", "Names are exact, so that a misspelt one cannot pass as having found nothing."),
     "scenario": ("TB-SCENARIO-001", "Names are exact."),
     "defence": ("TB-DEFENCE-001", "A misspelt one would protect nothing."),
+    "guard": ("TB-GUARD-001", "A misspelt one would notice nothing."),
 }
 
 
@@ -153,7 +162,7 @@ def _entry(node: ast.FunctionDef, call: ast.Call, kind: Kind, source: Source) ->
     written: list[tuple[str, ast.expr | None]] = [
         (a.arg, d) for a, d in zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
     ]
-    if kind != "attack":
+    if kind not in ("attack", "guard"):
         positional = [*node.args.posonlyargs, *node.args.args]
         missing: list[ast.expr | None] = [None] * (len(positional) - len(node.args.defaults))
         written = [*zip((a.arg for a in positional), [*missing, *node.args.defaults], strict=True), *written]

@@ -11,8 +11,18 @@ import numpy as np
 from testbed.core import Act, Array, Cohort, ModelSpec, Position, Protocol, Transcript
 from testbed.core.defence import Defence, Exposure, Where
 from testbed.core.errors import UsageError
+from testbed.core.guard import Guard
 from testbed.subjects.federation import compat, secure
-from testbed.subjects.federation.apps import Ordered, adversary, client_app, server_app, strategy_for, uses
+from testbed.subjects.federation.apps import (
+    PARTITION,
+    Ordered,
+    adversary,
+    client_app,
+    server_app,
+    strategy_for,
+    uses,
+)
+from testbed.subjects.federation.guarding import Watching, guarded
 from testbed.subjects.federation.local import Rule
 from testbed.subjects.federation.secure import SecureAggregation
 from testbed.subjects.federation.tap import record
@@ -20,7 +30,10 @@ from testbed.subjects.federation.tap import record
 
 @dataclass(frozen=True, slots=True)
 class Federation:
-    """A recipe: the model, the rules of training, and the defences of a federation."""
+    """A recipe: the model, the rules of training, and the defences and guards of a federation.
+
+    A client whose guard refuses does not stop the federation. A server's guards do not work on sums.
+    """
 
     model: ModelSpec
     protocol: Protocol
@@ -31,6 +44,7 @@ class Federation:
     secure: SecureAggregation | None = None
     start: Mapping[str, Array] | None = field(default=None, repr=False)
     """Parameters of an already trained model to begin with; otherwise they are drawn by `seed`."""
+    guards: tuple[Guard, ...] = ()
 
     @property
     def secured(self) -> SecureAggregation | None:
@@ -70,15 +84,20 @@ class Federation:
         built: dict[Where, list[tuple[Defence, Any]]] = {where: [] for where in get_args(Where)}
         for one in self.defences:
             built[one.where].append((one, one.build(self.seed, exposure)))
+        ours = [g for g in self.guards if g.side == "client"]
+        tolerate = self.tolerate or any(g.action == "refuse" for g in ours)
         with compat.quiet():
             strategy = strategy_for(protocol)
             for _, wrap in built["server"]:
                 strategy = wrap(strategy, protocol)
-            ordered = Ordered(strategy, act and act.craft, self.tolerate, act and act.observe)
-        tap = record(ordered, model, protocol)
+            ordered = Ordered(strategy, act and act.craft, tolerate, act and act.observe)
+        watching = Watching(ordered, [g for g in self.guards if g.side == "server"], protocol.kind == "fedsgd")
+        tap = record(watching if watching.guards else ordered, model, protocol)
         tap.partition_of = ordered.partition_of
         rules = [Rule(d.name, d.drawn(self.seed), change) for d, change in built["training"]]
         mods = [mod for _, mod in reversed(built["update"])]  # Flower applies the first one last
+        if ours:
+            mods.insert(0, guarded(ours, lambda context: partitions[int(context.node_config[PARTITION])]))
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
         if secured := self.secured:

@@ -15,6 +15,9 @@ from testbed.core import Exchange, ModelSpec, Parameters, Protocol, Status, Thre
 from testbed.core.errors import RunError
 from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters
 
+REFUSED = 6
+"""Flower's code of an error by which a client's mod says that it will not train (a failed precondition)."""
+
 
 def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protocol | None = None) -> Tap:
     """A wrapper around any Flower strategy; after `start(...)`, its `.transcript()` is what the server saw.
@@ -53,7 +56,8 @@ class Tap(Strategy):
             if PARTITION_METRIC in reported:
                 self.partition_of[node] = int(reported[PARTITION_METRIC])
             returned = None if failed else to_parameters(message.content)
-            status: Status = "error" if failed else "ok"
+            refused = failed and message.error.code == REFUSED
+            status: Status = "refused" if refused else "error" if failed else "ok"
             self._raw.append((server_round, node, Exchange(server_round, -1, sent, returned, reported, config, status)))
         for node, (sent, config) in self._pending.items():
             self._raw.append((server_round, node, Exchange(server_round, -1, sent, None, {}, config, "dropped")))
