@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from testbed.models.vision import VisionTransformer
+
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
 
 
@@ -125,6 +127,6 @@ class Imprinted(nn.Module):
 
 def imprinted(bins: int, inner: Mapping[str, Any], window: float = 0.0) -> nn.Module:
     """An `Imprinted` network around another factory's: `inner` holds its `factory` and `arguments`."""
-    factories = {"mlp": mlp, "cnn": cnn}
+    factories = {"mlp": mlp, "cnn": cnn, "lenet": lenet, "resnet20": resnet20, "vit": VisionTransformer}
     arguments = dict(inner["arguments"])
     return Imprinted(arguments["shape"], bins, factories[inner["factory"]](**arguments), window)

@@ -154,9 +154,11 @@ def moved(by: Mapping[str, float]) -> Received:
 
 def test_drift_is_told_in_orders_of_magnitude_either_way() -> None:
     assert signal("layer_drift", moved({})) == pytest.approx(0, abs=1e-3)
-    assert signal("layer_drift", moved({"1.bias": 100})) == pytest.approx(2, abs=1e-3)
-    assert signal("layer_drift", moved({"1.weight": 0.01})) == pytest.approx(2, abs=1e-2)
-    assert signal("layer_drift", moved({"1.weight": 0})) > 3
+    both = ("1.weight", "1.bias")  # of one layer
+    assert signal("layer_drift", moved(dict.fromkeys(both, 100.0))) == pytest.approx(2, abs=1e-3)
+    assert signal("layer_drift", moved(dict.fromkeys(both, 0.01))) == pytest.approx(2, abs=1e-2)
+    assert signal("layer_drift", moved(dict.fromkeys(both, 0.0))) > 3
+    assert signal("layer_drift", moved({"1.bias": 0})) < 0.1
     assert math.isnan(signal("layer_drift", received()))
 
 
@@ -207,10 +209,12 @@ def updates(*clients: list[float]) -> dict[int, Parameters]:
     return {i: {"0.weight": np.array([c])} for i, c in enumerate(clients)}
 
 
-def test_a_client_against_the_median_of_the_others_has_cosine_minus_one() -> None:
+def test_a_step_against_the_median_of_the_others_is_told_in_typical_lengths() -> None:
     guard = find("opposed_update")()
-    seen = Gathered(1, {}, updates([1, 0], [2, 0], [3, 0], [-1, 0]))
-    assert guard.check(seen, {}) == {0: -1, 1: -1, 2: -1, 3: 1}
+    seen = Gathered(1, {}, updates([1, 0], [2, 0], [4, 0], [-6, 0]))  # the median length is 3
+    told = guard.check(seen, {})
+    assert isinstance(told, Mapping)
+    assert [told[c] for c in range(4)] == pytest.approx([-1 / 3, -2 / 3, -4 / 3, 2])
     few = guard.check(Gathered(1, {}, updates([1, 0], [-1, 0])), {})
     assert isinstance(few, Mapping)
     assert all(math.isnan(v) for v in few.values())

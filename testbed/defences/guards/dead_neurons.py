@@ -11,7 +11,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=0.75,
+    threshold=0.5,
     reference="https://arxiv.org/abs/2111.07380",
     notices={"loki", "model_inconsistency"},
 )

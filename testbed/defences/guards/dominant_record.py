@@ -15,7 +15,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=1.0,
+    threshold=2.0,
     reference="https://arxiv.org/abs/2306.03013",
     notices={"fishing"},
 )
@@ -24,6 +24,7 @@ def dominant_record(seen: Received, memory: Memory) -> float:
 
     It is the length of the largest gradient of a single record over the root of the sum of squares of all others'. If
     one record dominates the sum, a batch is no longer an aggregate. It is computed over all own records. It needs 20.
+    Limit: it rises in long honest training, where few records still have a loss.
     """
     if len(seen.records) < FEWEST:
         return CANNOT_TELL

@@ -11,7 +11,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=0.25,
+    threshold=0.48,
     reference="https://arxiv.org/abs/2302.12685",
     notices={"loki", "crafted_neurons"},
 )

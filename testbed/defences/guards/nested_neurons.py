@@ -15,7 +15,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=9,
+    threshold=12,
     reference="https://arxiv.org/abs/2110.13057",
     notices={"imprint"},
 )

@@ -14,7 +14,7 @@ from testbed.defences.guards.updates import FEWEST, flat, summed
 
 @guard(
     side="server",
-    threshold=3.0,
+    threshold=6.0,
     reference="https://arxiv.org/abs/2207.01982",
     notices={"client_mislabelling", "client_gradient_ascent"},
 )

@@ -11,7 +11,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=0.32,
+    threshold=0.42,
     reference="https://arxiv.org/abs/2112.02918",
     notices={"trap_weights", "crafted_neurons"},
 )

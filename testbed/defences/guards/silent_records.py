@@ -11,7 +11,7 @@ FEWEST = 20
 
 @guard(
     side="client",
-    threshold=0.5,
+    threshold=0.2,
     reference="https://arxiv.org/abs/2306.03013",
     notices={"fishing", "crafted_neurons", "model_inconsistency"},
 )
