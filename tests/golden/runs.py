@@ -26,7 +26,6 @@ SCENARIOS: dict[str, str] = {
     "federated_audit": "clients=4 canaries=40 guesses=10 rounds=2",
     "federated_membership": "members=100 controls=100 rounds=2 epochs=1 clients=2 runs=2 hidden=16",
     "federated_synthesizer": "people=300 rounds=2 epochs=1 clients=2 hidden=16",
-    "guards": "federations=2 attacked=1 rounds=2",
     "hospital_release": "generator=independent_marginals attacks=200",
     "hospital_tables": "clients=2 rounds=2 iterations=30 restarts=1 hidden=16",
     "known_generator": "generator=independent_marginals people=200 targets=60 shadows=4",
