@@ -15,7 +15,6 @@ from typing import Any
 
 from testbed.core.errors import RunError, UsageError
 from testbed.harness.sweep import folder as folders
-from testbed.harness.sweep import inputs as known_inputs
 from testbed.harness.sweep import workers as workers_
 from testbed.harness.sweep.folder import Kept
 from testbed.harness.sweep.grid import MANY, MOST, Cell, Grid
@@ -85,7 +84,7 @@ def sweep(grid: Grid, folder: Path, work: Work, options: Options = Options(), se
         with contextlib.closing(workers_.over(options.ray, min(workers, len(pending)), work, orders)) as products:
             for number, product in products:
                 _check(product, snapshot)
-                _put(folder, pending[number][1], product)
+                _put(folder, pending[number][1], product, snapshot)
                 ran = state.ran + 1
                 state = replace(
                     state,
@@ -184,10 +183,10 @@ def _check(product: Product, snapshot: Snapshot) -> None:
     )
 
 
-def _put(folder: Path, inputs: Inputs, product: Product) -> None:
+def _put(folder: Path, inputs: Inputs, product: Product, snapshot: Snapshot) -> None:
     told = {
         "status": "failed" if product.error else "done",
-        "ran": known_inputs.ran(product.attacks),
+        "ran": snapshot.ran(product.attacks),
         "seconds": round(product.seconds, 3),
     }
     folders.put(folder, inputs, product.files, {**told, "error": dict(product.error)} if product.error else told)

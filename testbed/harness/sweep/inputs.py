@@ -89,6 +89,7 @@ class Snapshot:
     _roots: dict[str, Module | None] = field(default_factory=dict[str, Module | None])
     _data: dict[tuple[bool, str], str | None] = field(default_factory=dict[tuple[bool, str], str | None])
     _named: dict[str, Module] = field(default_factory=dict[str, Module])
+    _attacks: dict[str, Module] = field(default_factory=dict[str, Module])
     _modules: dict[str, str | None] = field(default_factory=dict[str, str | None])
 
     def of(self, cell: Cell) -> Inputs:
@@ -154,6 +155,13 @@ class Snapshot:
         """Those of the modules whose files have another digest by now, or are gone."""
         return sorted(m for m, before in modules.items() if self._module(m) != before)
 
+    def ran(self, attacks: Iterable[str]) -> dict[str, str]:
+        """The digest of each module that holds an attack of these names."""
+        if not self._attacks:
+            self._attacks.update({e.name: (e.module, e.path) for e in catalogue.entries("attack")})
+        found = [self._attacks[name] for name in sorted(set(attacks)) if name in self._attacks]
+        return {module: self._content(path)[:SHORT] for module, path in found}
+
     def _module(self, module: str) -> str | None:
         if module not in self._modules:
             file = Path(self.places[module]) if module in self.places else source_text.file(module)
@@ -206,12 +214,6 @@ class Snapshot:
         if spec is not None and spec.origin is not None:
             return place, Path(spec.origin)
         return (place, Path(self.places[place])) if place in self.places else None
-
-
-def ran(attacks: Iterable[str]) -> dict[str, str]:
-    """The digest of each module that holds an attack of these names."""
-    listed = {e.name: e for e in catalogue.entries("attack")}
-    return {listed[n].module: _content(listed[n].path)[:SHORT] for n in sorted(set(attacks)) if n in listed}
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -138,14 +138,16 @@ def _environment(values: Mapping[str, str]) -> Generator[None]:
 def _here(workers: int, work: Work, orders: Iterator[tuple[int, Order]]) -> Generator[tuple[int, Product]]:
     running: dict[futures.Future[Product], tuple[int, _Slot]] = {}
     idle: list[_Slot] = []
+    finished: list[tuple[int, Product]] = []
     try:
-        for number, order in orders:
-            slot = idle.pop() if idle else _Slot()
-            running[slot.submit(work, order)] = number, slot
-            if len(running) == workers:
-                yield from _finished(running, idle)
-        while running:
-            yield from _finished(running, idle)
+        while True:
+            while len(running) < workers and (following := next(orders, None)) is not None:
+                slot = idle.pop() if idle else _Slot()
+                running[slot.submit(work, following[1])] = following[0], slot
+            yield from finished  # while they are written, the next ones already run
+            if not running:
+                return
+            finished = _finished(running, idle)
     finally:
         for slot in [*idle, *(slot for _, slot in running.values())]:
             slot.kill()
@@ -153,10 +155,10 @@ def _here(workers: int, work: Work, orders: Iterator[tuple[int, Order]]) -> Gene
 
 def _finished(
     running: dict[futures.Future[Product], tuple[int, _Slot]], idle: list[_Slot]
-) -> Iterator[tuple[int, Product]]:
+) -> list[tuple[int, Product]]:
     """Waits until a cell is finished, and gives back all that are. Their processes are idle, or replaced if worn."""
-    finished, _ = futures.wait(running, return_when=futures.FIRST_COMPLETED)
-    for future in finished:
+    products: list[tuple[int, Product]] = []
+    for future in futures.wait(running, return_when=futures.FIRST_COMPLETED).done:
         number, slot = running.pop(future)
         try:
             product = future.result()
@@ -167,7 +169,8 @@ def _finished(
             slot.pool.shutdown(wait=True)
         else:
             idle.append(slot)
-        yield number, product
+        products.append((number, product))
+    return products
 
 
 def _on_ray(address: str, work: Work, orders: Iterator[tuple[int, Order]]) -> Generator[tuple[int, Product]]:
