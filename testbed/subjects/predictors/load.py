@@ -13,7 +13,7 @@ import pandas as pd
 
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors import copies, elsewhere, estimator, forms
+from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
@@ -42,9 +42,12 @@ def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -
 
     `shadows` are the answers of shadow models that were trained elsewhere (`elsewhere.shadow_predictions`).
     """
+    frame, notes = answers.completed(frame)
+    if shadows is not None:
+        shadows, _ = answers.completed(shadows)
     model, people = subjects.predictions(frame)
     recipe = None if shadows is None else elsewhere.of_predictions(frame, people, shadows)
-    return Subject(model, people, recipe, described=False)
+    return Subject(model, people, recipe, described=False, notes=notes)
 
 
 def from_estimator(

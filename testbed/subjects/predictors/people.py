@@ -30,22 +30,23 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
     """
     names = sorted((c for c in frame.columns if re.fullmatch(r"p_\d+", str(c))), key=lambda c: int(c[2:]))
     numeric = not names and "prediction" in frame.columns
-    if not {"id", "arm", "label"} <= set(frame.columns) or not (
-        numeric or (len(names) > 1 and names == [f"p_{i}" for i in range(len(names))])
-    ):
+    absent = [c for c in ("id", "arm", "label") if c not in frame.columns]
+    answered = numeric or (len(names) > 1 and names == [f"p_{i}" for i in range(len(names))])
+    if absent or not answered:
+        absent += [] if answered else ["p_0, p_1, ..., predicted_class, or prediction"]
         raise InputError(
             "TB-SUBJECT-001",
-            "The predictions have other columns than needed.",
+            f"The predictions have other columns than needed: there is no {', no '.join(absent)}.",
             "Columns are read by name: id, arm, label, and p_0, p_1, ... for class probabilities, or prediction.",
             "Rename them. If the model has one output p, p_0 is 1 - p and p_1 is p; a predicted number is prediction.",
         )
-    arm = frame["arm"].astype(str).str.strip()
+    arm = frame["arm"].astype(str).str.strip().str.lower()
     if set(arm) != set(ARMS):
         raise InputError(
             "TB-SUBJECT-002",
             "The column arm must say member or control, and both must occur.",
-            "Membership is found by comparing the two.",
-            "Add predictions for similar people who were not in the training data, as arm control.",
+            "Membership is found by comparing the two: members were in the training data, and controls were not.",
+            "Write these two words (not train and test). Add predictions for similar people if there are no controls.",
         )
     whose(frame["id"], "predictions")
     persons = frame["id"].astype(str).to_numpy()
@@ -94,6 +95,13 @@ def probabilities(values: Array) -> None:
             "Some predictions are missing or not finite.",
             "They have no score, and leaving records out would change the result.",
             "Give a probability for every class of every record.",
+        )
+    if (values >= 0).all() and np.allclose(values.sum(1), 100, atol=100 * ROUNDED):
+        raise InputError(
+            "TB-SUBJECT-061",
+            "The predictions sum to 100 in each row: they are percentages.",
+            "Probabilities sum to one. A softmax of percentages would mean far too much confidence.",
+            "Divide them by 100.",
         )
     if (values < 0).any() or (values > 1).any() or (np.abs(values.sum(1) - 1) > 1e-3).any():
         raise InputError(
