@@ -122,6 +122,33 @@ def test_one_moved_person_in_five_hundred_is_seen_among_thirty_thousand(share: f
     assert asked(original, pd.concat([some, fresh.iloc[len(some) :]]), control).p_value < NEAR_P
 
 
+@pytest.mark.parametrize("size", [5000, 10_000])
+def test_sixty_moved_people_are_found_however_few_rows_of_a_large_release_can_be_compared(
+    size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with a million rows: of the released rows, a twentieth can be compared with all people."""
+    monkeypatch.setattr("testbed.harness.release.near_copies.PAIRS", 2 * size * size // 20)
+    rng = np.random.default_rng(size)
+    original, control, fresh = (hospital(size, rng) for _ in range(3))
+    release = pd.concat([moved(original.head(60), 0.05, rng), fresh.iloc[60:]], ignore_index=True)
+    found = asked(original, release, control)
+    assert found.members >= 58
+    assert found.p_value < 1e-9
+
+
+@pytest.mark.slow
+def test_promising_rows_of_fresh_people_are_rejected_as_often_as_the_level_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("testbed.harness.release.near_copies.PAIRS", 2 * 1000 * 200)
+    values = []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        values.append(asked(*(hospital(1000, rng) for _ in range(3))).p_value)
+    assert np.sum(np.array(values) < 0.05) <= 11  # of 100: exceeded 1 time in 230
+    assert np.sum(np.array(values) < 0.001) <= 1
+
+
 def test_the_people_with_the_highest_scores_are_counted_by_hand() -> None:
     """Twenty people on a line at 0, 10, ..., 190, of whom the first ten are members; a released row by each."""
     place = np.arange(20) * 10.0
