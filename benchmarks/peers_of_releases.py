@@ -112,11 +112,11 @@ def sdmetrics(original: pd.DataFrame, release: pd.DataFrame, control: pd.DataFra
     numbers = list(original.select_dtypes("number").columns)
     kinds: dict[str, Any] = {c: {"sdtype": "numerical" if c in numbers else "categorical"} for c in original.columns}
     metadata = {"tables": {"release": {"columns": kinds}}}
-    near = DCRBaselineProtection.compute_breakdown(original, release, metadata, "release", num_rows_subsample=ROWS)
-    halves = DCROverfittingProtection.compute_breakdown(
+    near: Any = DCRBaselineProtection.compute_breakdown(original, release, metadata, "release", num_rows_subsample=ROWS)
+    halves: Any = DCROverfittingProtection.compute_breakdown(
         original, release, control, metadata, "release", num_rows_subsample=min(ROWS, len(release))
     )
-    told = DisclosureProtection.compute_breakdown(
+    told: Any = DisclosureProtection.compute_breakdown(
         original,
         release,
         known_column_names=list(original.columns[:3]),
