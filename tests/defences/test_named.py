@@ -61,7 +61,7 @@ def test_a_users_own_defence_is_named_by_its_file_and_takes_values(tmp_path: Pat
         ("clip", 1, "TB-SCENARIO-016"),
         ("gaussian:1", 1, "TB-SCENARIO-016"),
         ("consistent_unmasking", 0, "TB-SCENARIO-019"),
-        ("secagg+krum", 0, "TB-SCENARIO-034"),
+        ("secagg+krum", 0, "TB-SCENARIO-036"),
         ("topk:1.5", 0, "TB-DEFENCE-004"),
         ("", 0, "TB-DEFENCE-001"),
     ],

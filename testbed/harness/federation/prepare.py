@@ -127,7 +127,7 @@ def _check_together(defences: tuple[Defence, ...]) -> None:
             )
         if one.where == "server" and sums:
             raise UsageError(
-                "TB-SCENARIO-034",
+                "TB-SCENARIO-036",
                 f"The defences {one.name} and {sums[0]} do not go together.",
                 f"{one.name} works on single updates. Under {sums[0]} the server has their sum alone.",
                 "Use one of the two; clients themselves can clip and add noise (defence=secagg+gaussian:0.5).",
