@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,10 @@ from testbed.findings.statistics import Interval
 
 FEW_RUNS = Unmeasured(unmeasured="few_runs", needs=f"1 run, or {FEWEST_RUNS} or more, of the setting")
 Question = tuple[str, str, str | None]
+
+
+OWN = re.compile(r"(?P<what>.+?), (?P<how>without a defence|with .+)")
+"""The name of a figure that a result gives with its defence and without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,17 @@ class Joined:
     first: Result = field(repr=False)
 
 
+def own_utility(told: Sequence[Utility]) -> list[Utility]:
+    """The figures of utility of a result's own setting: with its defence where it has one. Names are without it."""
+    found: dict[str, Utility] = {}
+    for use in told:
+        match = OWN.fullmatch(use.name)
+        name = match["what"] if match else use.name
+        if match is None or match["how"] != "without a defence" or name not in found:
+            found[name] = use.model_copy(update={"name": name})
+    return list(found.values())
+
+
 def question(finding: Finding) -> Question:
     """What a finding answers, over all runs: a deciding one's target may differ between them."""
     return (finding.rule, finding.attack.name, None if finding.primary else finding.target)
@@ -82,7 +98,7 @@ def joined(loaded: Sequence[Loaded], policy: Policy | None) -> Joined:
         for finding in result.findings:
             if (found := interval(finding.excess)) is not None:
                 excesses.setdefault(question(finding), {})[seed] = found
-        for use in result.utility:
+        for use in own_utility(result.utility):
             if (found := interval(use.measure)) is not None:
                 uses.setdefault(use.name, {})[seed] = found
     return Joined(
@@ -90,7 +106,7 @@ def joined(loaded: Sequence[Loaded], policy: Policy | None) -> Joined:
         decision.verdict,
         [r.text for r in decision.reasons if r.verdict != "pass"],
         results[0].defences,
-        _utility([r.utility for r in results]),
+        _utility([own_utility(r.utility) for r in results]),
         excesses,
         uses,
         list(by_seed),

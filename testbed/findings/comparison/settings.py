@@ -30,8 +30,8 @@ OF_DEFENCES = ("defence", "noise", "clip")
 NO_LIMIT = Unmeasured(unmeasured="no_policy", needs="a policy (--policy) that limits this risk")
 NO_REFERENCE = Unmeasured(unmeasured="no_reference", needs="the same setting without a defence")
 GRAVITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
-BEST_IS_A_HALF = "0.5 is best"
-"""A part of the name of a figure of utility of which more is not better."""
+NOT_RANKED = ("0.5 is best", "commonest class")
+"""Parts of the names of figures of utility that rank no settings: more is not better, or all settings have the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +261,7 @@ def main_utility(made: Sequence[Group]) -> str | None:
     counts: dict[str, int] = {}
     for group in made:
         for name, measure in group.batches[0].utility.items():
-            if isinstance(measure, Estimate) and BEST_IS_A_HALF not in name:
+            if isinstance(measure, Estimate) and not any(part in name for part in NOT_RANKED):
                 counts[name] = counts.get(name, 0) + 1
     return max(counts, key=counts.__getitem__) if counts else None
 

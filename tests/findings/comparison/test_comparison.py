@@ -15,11 +15,11 @@ from scipy import stats
 from testbed.core.errors import UsageError
 from testbed.findings import statistics
 from testbed.findings.comparison import pairs
-from testbed.findings.comparison.batches import Batch, Loaded
+from testbed.findings.comparison.batches import Batch, Loaded, own_utility
 from testbed.findings.comparison.compare import compare
 from testbed.findings.comparison.schema import Comparison, Setting
 from testbed.findings.policy import Policy
-from testbed.findings.schema import Defence, Estimate, Result, Unmeasured
+from testbed.findings.schema import Defence, Estimate, Result, Unmeasured, Utility
 from testbed.findings.statistics import Interval
 from testbed.harness.run import run
 from testbed.harness.scenario import find
@@ -74,7 +74,6 @@ def test_the_cheapest_setting_that_meets_the_policy_is_recommended() -> None:
 def test_of_two_that_meet_the_policy_the_more_useful_is_recommended() -> None:
     useful = statistics.wilson(280, 300)
     from testbed.findings.measures import estimate
-    from testbed.findings.schema import Utility
 
     name = "accuracy on people of nobody's training data"
     better = altered(
@@ -83,6 +82,15 @@ def test_of_two_that_meet_the_policy_the_more_useful_is_recommended() -> None:
     found = made(batch("strong", kind="a"), better)
     assert found.recommendation.setting == "kind=b"
     assert {s.name: s.leaks[0].dominated for s in found.settings} == {"kind=a": True, "kind=b": False}
+
+
+def test_a_settings_utility_is_that_with_its_defence() -> None:
+    measure = Unmeasured(unmeasured="diverged", needs="x")
+    told = ("accuracy, without a defence", "accuracy, with gaussian:1, epsilon 3", "accuracy, if everybody is ill")
+    uses = [Utility(name=name, measure=measure.model_copy(update={"needs": name})) for name in told]
+    own = {u.name: getattr(u.measure, "needs", "") for u in own_utility(uses)}
+    assert own == {"accuracy": told[1], told[2]: told[2]}
+    assert {u.name for u in own_utility(uses[:1])} == {"accuracy"}
 
 
 def test_that_no_setting_meets_the_policy_is_said_with_the_nearest() -> None:
