@@ -47,12 +47,12 @@ class Shadows:
     ) -> Shadows:
         """Trains `count` shadows, each pair on two random halves of the people: everybody is in exactly half of them.
 
-        A recipe whose shadows were trained elsewhere gives them, whatever the count (`given`). Raises `Unavailable`
-        without a recipe, or for a `count` that is odd or below 4.
+        A recipe whose shadows were trained elsewhere gives them, whatever the count (`shadows_of`). Raises
+        `Unavailable` without a recipe, or for a `count` that is odd or below 4.
         """
         if recipe is None:
             raise Unavailable("no_recipe", "a way to train such models again (a scikit-learn estimator has one)")
-        given = getattr(recipe, "given", None)
+        given = getattr(recipe, "shadows_of", None)
         if given is None and (count < FEWEST or count % 2):
             raise Unavailable("few_shadows", f"an even number of shadow models, {FEWEST} or more")
         assert isinstance(question.people, Cohort)

@@ -90,7 +90,7 @@ def audit_model(
     threat = Threat("recipient", knows=knowledge(subject), access="score")
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
     untested += [NOT_QUICKLY] if quick else []
-    untested += [ELSEWHERE] if hasattr(subject.recipe, "given") else []
+    untested += [ELSEWHERE] if hasattr(subject.recipe, "shadows_of") else []
     result = assemble(
         command="audit-model",
         scenario="audit-model",

@@ -73,7 +73,7 @@ class ModelAudit:
         population = subject.others
         recipes: dict[Cell, Recipe | None] = {"true": None, "blind": None, "positive": None}
         if subject.recipe is not None:
-            kept = subject.recipe if hasattr(subject.recipe, "given") else Remembered(subject.recipe, seed)
+            kept = subject.recipe if hasattr(subject.recipe, "shadows_of") else Remembered(subject.recipe, seed)
             recipes["true"] = recipes["blind"] = kept
             if subject.others is not None and len(subject.others) >= len(subject.members):
                 progress("a model of other people")

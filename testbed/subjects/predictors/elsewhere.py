@@ -37,7 +37,7 @@ class GivenShadows:
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         raise Unavailable("cannot_retrain", "models of other people: shadow models were trained elsewhere")
 
-    def given(self, people: Cohort) -> tuple[list[Predictor], Array]:
+    def shadows_of(self, people: Cohort) -> tuple[list[Predictor], Array]:
         """The models, and which of them were trained on which of these people (models, n)."""
         return [self._model(said) for said in self.answers], self.included[:, _numbers(people)]
 

@@ -103,7 +103,7 @@ def test_tables_that_do_not_hold_each_answer_once_are_refused() -> None:
         (shadows.assign(used="perhaps"), "TB-SUBJECT-056"),
         (shadows.assign(used=shadows.used | (shadows.id == "p1")), "TB-SUBJECT-057"),
         (shadows[shadows.shadow.isin(["0a", "0b"])], "TB-SUBJECT-057"),
-        (shadows.assign(p_0=97.0, p_1=3.0), "TB-SUBJECT-004"),
+        (shadows.assign(p_0=9.0, p_1=4.9), "TB-SUBJECT-004"),
     ):
         with pytest.raises(InputError, match=told):
             load.from_predictions(audited, broken)
