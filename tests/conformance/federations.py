@@ -255,7 +255,7 @@ def membership(attack: Attack) -> World:
         # What leaks of membership is over-fitting: the dial is how long clients train on few records.
         epochs = max(1, round(20 * leak))
         protocol = Protocol("fedavg", 4, local_epochs=epochs, learning_rate=0.1, rounds=4, clients=clients)
-        return Trial(split, Federation(WIDE, protocol, 2, None if leak else _noise(0)), threat, (plan,)).record(ENGINE)
+        return Trial(split, Federation(WIDE, protocol, 2, () if leak else _noise(0)), threat, (plan,)).record(ENGINE)
 
     def asked(leak: float) -> Any:
         return recorded(leak).truth.pooled["true"]

@@ -21,7 +21,7 @@ from testbed.report.finished import LARGEST_HTML, Finished
 from tests.conftest import Thirds
 from tests.report import examples
 
-OFFERED = {"audit_model", "evaluate_release", "find_scenario", "load_policy", "record", "replay", "run"}
+OFFERED = {"audit_model", "compare", "evaluate_release", "find_scenario", "load_policy", "record", "replay", "run", "sweep"}
 CANARY = "Zanzibarwort"
 
 

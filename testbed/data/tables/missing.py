@@ -139,7 +139,8 @@ def _is_far(value: float, rest: Array, dates: bool) -> bool:
         inside = rest[np.abs(rest - middle) < abs(value - middle)]
         nearest = np.abs(inside - value).min() if len(inside) else 0.0
     if dates and len(inside) == len(rest):
-        return bool(nearest >= CODE_APART * width)
+        # One of three dates is a date, and no code: the others must be many.
+        return bool(nearest >= CODE_APART * width) and len(np.unique(rest[:1000])) >= VARIED
     if nearest >= APART * width and abs(value - middle) >= FAR * width:
         return True
     if dates or not ((_like_a_code(value) and value > high) or _zero_below(value, rest)):
