@@ -16,12 +16,13 @@ from scipy import stats
 from testbed.core import Array
 from testbed.core.defence import Defence, Exposure, Guarantee
 from testbed.defences.accounting import gaussian_mechanism
+from testbed.defences.named import text_of
 from testbed.defences.registry import Registered, defences
 from testbed.defences.updates import on_update
 from testbed.findings.schema import Estimate
 from testbed.harness.run import Done, run
 from testbed.harness.scenario import find
-from tests.conformance.defences import STRENGTH, changed, configured, sends, some_update, update_of
+from tests.conformance.defences import changed, configured, sends, some_update, update_of
 
 ALL = defences()
 CHANGING = [d for d in ALL if d.where == "update"]
@@ -149,17 +150,15 @@ def test_a_defence_reveals_no_more_than_none(d: Registered) -> None:
         assert isinstance(found, Estimate)
         return found
 
-    noise = {"noise": STRENGTH} if "noise" in d.defaults else {}
     without = excess()
     assert without.high < 0.5
-    assert excess(defence=d.name, **noise).low <= without.high
+    assert excess(defence=text_of((configured(d),))).low <= without.high
 
 
 @pytest.mark.slow
 @changing
 def test_a_defence_draws_the_same_noise_on_both_engines(d: Registered) -> None:
-    noise = {"noise": STRENGTH} if "noise" in d.defaults else {}
-    params = {"clients": 2, "rounds": 2, "defence": d.name, **noise}
+    params = {"clients": 2, "rounds": 2, "defence": text_of((configured(d),))}
     one, other = (run(find("curious_server"), params, engine=engine) for engine in ("in-process", "simulation"))
     assert [f.measure for f in one.result.findings] == [f.measure for f in other.result.findings]
 

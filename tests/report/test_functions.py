@@ -21,7 +21,17 @@ from testbed.report.finished import LARGEST_HTML, Finished
 from tests.conftest import Thirds
 from tests.report import examples
 
-OFFERED = {"audit_model", "compare", "evaluate_release", "find_scenario", "load_policy", "record", "replay", "run", "sweep"}
+OFFERED = {
+    "audit_model",
+    "compare",
+    "evaluate_release",
+    "find_scenario",
+    "load_policy",
+    "record",
+    "replay",
+    "run",
+    "sweep",
+}
 CANARY = "Zanzibarwort"
 
 

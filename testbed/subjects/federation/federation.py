@@ -100,10 +100,10 @@ class Federation:
             mods.insert(0, guarded(ours, lambda context: partitions[int(context.node_config[PARTITION])]))
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
+        checks = [mod for _, mod in built["message"]]
         if secured := self.secured:
             # Updates are changed before they are masked. A defence that checks messages does so before the protocol.
             sizes = [len(p) for p in partitions]
-            checks = [mod for _, mod in built["message"]]
             seen = secure.Seen([], {})
             compat.ENGINES[engine](
                 secure.server_app(ordered, model, protocol, self.seed, secured, sizes, act, seen, self.start),
@@ -114,7 +114,7 @@ class Federation:
             return transcript if act is None else replace(transcript, act=actor, memory=act.remember)
         compat.ENGINES[engine](
             server_app(tap, ordered, model, protocol, self.seed, self.start),
-            client_app(partitions, protocol, self.seed, mods, rules),
+            client_app(partitions, protocol, self.seed, [*checks, *mods], rules),
             len(partitions),
         )
         seen = tap.transcript()

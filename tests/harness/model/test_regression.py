@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,7 +31,7 @@ from testbed.harness.model import structure
 from testbed.harness.model.examine import comparable, examine
 from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training, train
-from testbed.subjects.predictors import estimator, load
+from testbed.subjects.predictors import load, model_files
 from testbed.subjects.predictors.people import numeric_cohorts, predictions
 from testbed.subjects.predictors.regression import Scale, as_regressor, inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
@@ -165,6 +167,7 @@ def test_a_network_is_trained_again_on_squared_error(patients: Patients) -> None
     scaled = {role: (f - f.mean()) / f.std() for role, f in patients.items()}
 
     def build() -> torch.nn.Module:
+        torch.manual_seed(0)  # other weights at each call would be those of an untrained module
         return torch.nn.Sequential(torch.nn.Linear(10, 64), torch.nn.ReLU(), torch.nn.Linear(64, 1))
 
     torch.manual_seed(0)
@@ -251,10 +254,11 @@ def test_a_module_may_leave_out_the_axis_of_its_one_number(patients: Patients, n
 def test_what_is_no_estimator_and_what_diverges_is_said_in_words(patients: Patients, tmp_path: Path) -> None:
     joblib.dump({"a": 1}, tmp_path / "dict.joblib")
     with pytest.raises(InputError) as refused:
-        estimator.estimator(tmp_path / "dict.joblib")
+        model_files.read(tmp_path / "dict.joblib")
     assert refused.value.id == "TB-SUBJECT-012"
     frames = {r: patients[r] for r in ("members", "controls")}
-    wild = load.from_factory(lambda: Squeezed(False), None, "number", frames, "label", None, Training(20, 16, 1e6))
+    module = partial(copy.deepcopy, Squeezed(False))
+    wild = load.from_factory(module, None, "number", frames, "label", None, Training(20, 16, 1e6))
     found, _ = examine(wild, Options(shadows=4))
     deciding = of(found, "TB-MEMBERSHIP-301").measure
     assert isinstance(deciding, Unmeasured)
@@ -296,4 +300,4 @@ def test_the_label_is_no_input_and_a_missing_model_is_called_missing(patients: P
         load.from_estimator(made, headless, "label", None)
     assert "63.2" not in str(told.value) + told.value.fix
     with pytest.raises(UsageError, match="TB-SUBJECT-032"):
-        estimator.estimator(tmp_path / "none.joblib")
+        model_files.read(tmp_path / "none.joblib")
