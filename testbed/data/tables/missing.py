@@ -22,6 +22,10 @@ CODE_APART = 0.25
 dates. They need no distance from the median."""
 LOOKS_LIKE_A_CODE = re.compile(r"9+[6-9]|88+|77+")
 """The digits of numbers that are often codes, such as 99, 998 or 888.8."""
+STEPS = 3.0
+"""The smallest distance of a code of zero from the smallest other number, in steps between neighbouring numbers."""
+MOST_ZEROS = 0.25
+"""The largest share of cells in which zero may be a code that is not far out: a beginning (day 0) stands in more."""
 OUTERMOST = 64
 """The number of cells at each end of a column that are searched: a recurring code is among them."""
 TOGETHER = 4
@@ -71,7 +75,7 @@ def _at_one_end(recurring: list[float], cells: Array, known: list[float], dates:
     while start < len(recurring):
         for stop in range(start + 1, min(start + TOGETHER, len(recurring)) + 1):
             group = recurring[start:stop]  # 998 and 999 are codes together, although they are close to each other
-            if _is_far(group[-1], cells[~np.isin(cells, [*known, *found, *group])], dates):
+            if _is_far(group[-1], cells[~np.isin(cells, [*known, *found, *group])], dates, int((cells == 0).sum())):
                 found += group
                 start = stop
                 break
@@ -127,8 +131,11 @@ def _negative(cells: Array, recurring: list[float]) -> list[float]:
     return below.tolist() if set(below.tolist()) <= set(recurring) and (below == np.round(below)).all() else []
 
 
-def _is_far(value: float, rest: Array, dates: bool) -> bool:
-    """Whether a value lies far outside the rest of its column, with no ordinary number near it."""
+def _is_far(value: float, rest: Array, dates: bool, zeros: int = 0) -> bool:
+    """Whether a value lies far outside the rest of its column, with no ordinary number near it.
+
+    `zeros` is the number of cells with the value, if it is zero.
+    """
     if len(rest) < RECURS:
         return False
     low, middle, high = (float(q) for q in np.quantile(rest, [0.05, 0.5, 0.95]))
@@ -143,7 +150,8 @@ def _is_far(value: float, rest: Array, dates: bool) -> bool:
         return bool(nearest >= CODE_APART * width) and len(np.unique(rest[:1000])) >= VARIED
     if nearest >= APART * width and abs(value - middle) >= FAR * width:
         return True
-    if dates or not ((_like_a_code(value) and value > high) or _zero_below(value, rest)):
+    rare_zero = zeros <= MOST_ZEROS * (len(rest) + zeros) and _zero_below(value, rest)
+    if dates or not ((_like_a_code(value) and value > high) or rare_zero):
         return False
     beyond = rest >= value if value > middle else rest <= value
     # Single odd cells may lie beyond a code.
@@ -155,6 +163,12 @@ def _like_a_code(value: float) -> bool:
 
 
 def _zero_below(value: float, rest: Array) -> bool:
-    """Whether a value is zero, below a column of many positive numbers."""
+    """Whether a value is zero, below a column of many positive numbers and apart from them.
+
+    A count begins at zero: there the distance to the next number is that of any two neighbours.
+    """
     positive = rest[rest > 0]
-    return value == 0 and len(rest) - len(positive) < RECURS and len(np.unique(positive[:1000])) >= VARIED
+    if value != 0 or len(rest) - len(positive) >= RECURS:
+        return False
+    different = np.unique(positive[:1000])
+    return len(different) >= VARIED and bool(positive.min() >= STEPS * np.median(np.diff(different)))

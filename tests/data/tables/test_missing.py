@@ -118,3 +118,14 @@ def test_a_table_rounded_to_one_number_has_no_code() -> None:
     ph = rng.normal(7.4, 0.05, 1000).round(2)
     assert not len(codes_for_missing([ph, ph.round(-1)]))
     assert codes_for_missing([np.r_[ph, [99999.0] * 70], np.r_[ph.round(-1), [99999.0] * 70]]).tolist() == [99999.0]
+
+
+def test_a_count_begins_at_zero_and_a_day_zero_is_a_beginning() -> None:
+    rng = np.random.default_rng(3)
+    illnesses = rng.poisson(2.0, 900).clip(0, 9).astype(float)  # 14 % have none
+    assert codes_for_missing([illnesses]).tolist() == []
+    later = rng.choice([2200, 4400], 900) + rng.normal(0, 60, 900).round()
+    visits = np.where(rng.random(900) < 0.38, 0.0, later)  # days since the first examination
+    assert codes_for_missing([visits]).tolist() == []
+    cholesterol = np.where(rng.random(900) < 0.18, 0.0, rng.normal(240, 50, 900).round().clip(100))
+    assert codes_for_missing([cholesterol]).tolist() == [0.0]
