@@ -111,10 +111,13 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
 def before(defences: tuple[Defence, ...], update: Mapping[str, Array]) -> Bounds | None:
     """Where each number can have been before the last of these defences that tell bounds; None if the last tells none.
 
-    A rule keeps the order of numbers, so the bounds after an earlier defence give those before it.
+    A rule keeps the order of numbers, so the bounds after an earlier defence give those before it. A sum of several
+    clients' updates has no bounds. What the server does later changes nothing of an update that it was sent.
     """
     found: Bounds | None = None
-    for one in reversed(defences):
+    if any(one.where == "protocol" for one in defences):
+        return None
+    for one in reversed([d for d in defences if d.where == "update"]):
         ends = [one.before(part) for part in found or (update, update)]
         if ends[0] is None or ends[1] is None:
             break

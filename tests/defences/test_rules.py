@@ -77,6 +77,8 @@ def test_bounds_of_several_are_the_widest_and_noise_ends_them() -> None:
     assert (update["w"] <= told[1]["w"] + 1e-6).all()
     assert before(named.configured("topk:0.5+gaussian:1"), seen) is None
     assert before(named.configured("gaussian:1+topk:0.5"), seen) is not None  # bounds of the noisy update
+    assert before(named.configured("topk:0.5+median"), seen) is not None  # the server sees updates before its own rule
+    assert before(named.configured("secagg+topk:0.5"), seen) is None  # a sum of filtered updates is not filtered
 
 
 MODEL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
