@@ -7,10 +7,12 @@ from typing import Any
 
 from testbed.core.errors import UsageError
 
-POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature"}
+POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature", "gamma"}
 """Parameters that must be above 0."""
 SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction"}
 """Parameters that must be at most 1."""
+PER_CENT = {"percentile"}
+"""Parameters that must be at most 100."""
 SWITCHED_OFF = {"momentum", "noise", "weight_decay", "jitter"}
 """Parameters that may be 0, which switches them off, even if their default is a whole number of 1 or more."""
 MEANING = {
@@ -76,6 +78,8 @@ def check(key: str, value: Any, default: Any, id: str) -> None:
         raise _out(key, "above 0" if key in POSITIVE else "0 or more", id)
     if key in SHARES and value > 1:
         raise _out(key, "at most 1", id)
+    if key in PER_CENT and value > 100:
+        raise _out(key, "at most 100", id)
 
 
 def _out(key: str, range: str, id: str) -> UsageError:

@@ -63,6 +63,9 @@ def test_a_users_own_defence_is_named_by_its_file_and_takes_values(tmp_path: Pat
         ("consistent_unmasking", 0, "TB-SCENARIO-019"),
         ("secagg+krum", 0, "TB-SCENARIO-036"),
         ("topk:1.5", 0, "TB-DEFENCE-004"),
+        ("percentile:101", 0, "TB-DEFENCE-004"),
+        ("percentile:gamma=0", 0, "TB-DEFENCE-004"),
+        ("dpsgd:0", 0, "TB-DEFENCE-004"),
         ("", 0, "TB-DEFENCE-001"),
     ],
 )
