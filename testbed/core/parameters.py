@@ -9,7 +9,7 @@ from testbed.core.errors import UsageError
 
 POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature", "gamma"}
 """Parameters that must be above 0."""
-SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction"}
+SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction", "quantile"}
 """Parameters that must be at most 1."""
 PER_CENT = {"percentile"}
 """Parameters that must be at most 100."""
