@@ -36,6 +36,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_of_a_test_stays_registered() -> Iterator[None]:
     """Attacks, defences and scenarios that a test defines are gone after it; those of the package stay."""
+    yield from _registered_meanwhile()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_of_a_file_stays_registered() -> Iterator[None]:
+    """The same for what the fixtures of a whole file define."""
+    yield from _registered_meanwhile()
+
+
+def _registered_meanwhile() -> Iterator[None]:
     before = [set(registry) for registry in REGISTRIES]
     yield
     for registry, known in zip(REGISTRIES, before, strict=True):

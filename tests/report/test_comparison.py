@@ -33,9 +33,9 @@ LEVELS = ["none", "weak", "strong"]
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a scenario, a policy, and a finished sweep of five replicates; tests work on copies."""
     place = tmp_path_factory.mktemp("swept")
-    shutil.copy(TINY, place / "mine.py")
+    shutil.copy(TINY, place / "tiny_scenario.py")
     (place / "policy.yaml").write_text(POLICY)
-    tb.sweep(str(place / "mine.py"), {"protection": LEVELS}, replicates=5, out=place / "out", workers=1)
+    tb.sweep(str(place / "tiny_scenario.py"), {"protection": LEVELS}, replicates=5, out=place / "out", workers=1)
     return place
 
 
@@ -143,7 +143,7 @@ def test_stale_failed_and_damaged_cells_are_left_out_and_named(place: Path) -> N
         ("protection=weak", "damaged", 1),
     ]
     assert found.run.runs == 13
-    (place / "mine.py").write_text(TINY.read_text() + "# changed\n")
+    (place / "tiny_scenario.py").write_text(TINY.read_text() + "# changed\n")
     with pytest.raises(UsageError, match="TB-COMPARE-001"):
         compared([place / "out"])
     accepted = compared([place / "out"], accept_stale=True).comparison
@@ -151,16 +151,16 @@ def test_stale_failed_and_damaged_cells_are_left_out_and_named(place: Path) -> N
 
 
 def test_cells_of_changed_code_are_named_with_the_module(place: Path) -> None:
-    (place / "mine.py").write_text(TINY.read_text() + "# changed\n")
-    tb.sweep("mine.py", {"protection": ["none", "strong"]}, replicates=5, out="out", workers=1)
+    (place / "tiny_scenario.py").write_text(TINY.read_text() + "# changed\n")
+    tb.sweep("tiny_scenario.py", {"protection": ["none", "strong"]}, replicates=5, out="out", workers=1)
     found = compared([place / "out"]).comparison
     assert [(one.setting, one.why, one.runs) for one in found.left_out] == [("protection=weak", "other_code", 5)]
-    assert found.left_out[0].detail == "Changed: mine.py."
+    assert found.left_out[0].detail == "Changed: tiny_scenario.py."
 
 
 def test_single_runs_are_compared_by_their_parameters(place: Path) -> None:
     for protection in LEVELS:
-        tb.run("mine.py", {"protection": protection}, seed=1).write(place / protection)
+        tb.run("tiny_scenario.py", {"protection": protection}, seed=1).write(place / protection)
     found = tb.compare(*(place / p for p in LEVELS), policy=str(place / "policy.yaml"))
     assert [s.name for s in found.comparison.settings] == [f"protection={p}" for p in ("none", "strong", "weak")]
     assert found.comparison.differences[0].adjusted_p is not None
@@ -179,7 +179,7 @@ def test_a_comparison_of_the_same_cells_is_the_same(place: Path) -> None:
 
 @pytest.mark.slow
 def test_a_sweep_killed_three_times_gives_the_same_comparison_as_an_unbroken_one(place: Path) -> None:
-    command = [sys.executable, "-m", "testbed", "sweep", "mine.py", "--grid", "protection=none,weak,strong"]
+    command = [sys.executable, "-m", "testbed", "sweep", "tiny_scenario.py", "--grid", "protection=none,weak,strong"]
     command += ["-s", "pause=0.3", "--replicates", "5", "--workers", "2", "--policy", "policy.yaml", "--out"]
     assert subprocess.run([*command, "whole"], check=False, capture_output=True).returncode == 0
     for kill in range(3):
@@ -204,7 +204,15 @@ def test_ray_gives_the_same_comparison_as_local_processes(place: Path) -> None:
     try:
         with executor.swept():
             cluster.add_node(num_cpus=1)
-        command = [sys.executable, "-m", "testbed", "sweep", "mine.py", "--grid", "protection=none,weak,strong"]
+        command = [
+            sys.executable,
+            "-m",
+            "testbed",
+            "sweep",
+            "tiny_scenario.py",
+            "--grid",
+            "protection=none,weak,strong",
+        ]
         command += ["--replicates", "5", "--ray", cluster.address, "--out", "ray"]
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr

@@ -27,7 +27,7 @@ ONE = Options(workers=1)
 def swept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the scenario and a finished sweep of it; tests work on copies."""
     place = tmp_path_factory.mktemp("swept")
-    shutil.copy(TINY, place / "mine.py")
+    shutil.copy(TINY, place / "tiny_scenario.py")
     (place / "people.csv").write_text("a\n1\n2\n")
     ran(place)
     return place
@@ -47,7 +47,7 @@ def ran(
 ) -> State:
     levels = parse([f"protection={protection}"])
     given = {"people": "50", "table": str(place / "people.csv"), **given}
-    asked = grid(str(place / "mine.py"), levels, given, replicates=replicates)
+    asked = grid(str(place / "tiny_scenario.py"), levels, given, replicates=replicates)
     return sweep(asked, place / "out", run_cell, options)
 
 
@@ -59,11 +59,11 @@ def test_a_cell_says_its_inputs_and_is_a_run_of_its_own(place: Path) -> None:
     cells = folders.cells(place / "out")
     assert len(cells) == 2
     told = json.loads((cells[0].path / "cell.json").read_text())
-    assert told["inputs"]["scenario"] == "mine.py"
+    assert told["inputs"]["scenario"] == "tiny_scenario.py"
     assert told["inputs"]["params"]["people"] == 50
     assert set(told["inputs"]["data"]) == {"people.csv"}
     modules = folders.code(place / "out", told["inputs"]["code"])
-    assert {"mine.py", "testbed.findings.measures", "testbed.harness.run"} <= set(modules)
+    assert {"tiny_scenario.py", "testbed.findings.measures", "testbed.harness.run"} <= set(modules)
     assert not any(name.startswith(("testbed.cli", "testbed.report")) for name in modules)
     assert {p.name for p in (cells[0].path / "share").iterdir()} == {"result.json", "report.html"}
     assert str(place) not in (cells[0].path / "cell.json").read_text()
@@ -102,7 +102,7 @@ def test_a_cell_whose_process_is_killed_fails_and_the_others_go_on(place: Path) 
 
 def test_changed_code_makes_cells_stale_and_they_are_kept(place: Path) -> None:
     before = contents(place)
-    (place / "mine.py").write_text(TINY.read_text() + "\n# another line\n")
+    (place / "tiny_scenario.py").write_text(TINY.read_text() + "\n# another line\n")
     accepted = ran(place, options=Options(workers=1, accept_stale=True))
     assert (accepted.done, accepted.ran) == (2, 0)
     state = ran(place, "none")
@@ -122,7 +122,7 @@ def test_data_that_change_while_a_sweep_runs_stop_it(place: Path) -> None:
     def seen(state: State) -> None:
         (place / "people.csv").write_text("a\n1\n2\n4\n")
 
-    asked = grid(str(place / "mine.py"), {"protection": ["none"]}, {"table": str(place / "people.csv")})
+    asked = grid(str(place / "tiny_scenario.py"), {"protection": ["none"]}, {"table": str(place / "people.csv")})
     before = contents(place)
     with pytest.raises(RunError, match=r"TB-SWEEP-013.*people\.csv"):
         sweep(asked, place / "out", run_cell, ONE, seen)
@@ -130,8 +130,8 @@ def test_data_that_change_while_a_sweep_runs_stop_it(place: Path) -> None:
 
 
 def test_a_file_that_only_moved_is_the_same_input(place: Path) -> None:
-    asked = grid(str(place / "mine.py"), {"protection": ["none"]}, {"table": "people.csv"})
-    other = grid("mine.py", {"protection": ["none"]}, {"table": str(place / "people.csv")})
+    asked = grid(str(place / "tiny_scenario.py"), {"protection": ["none"]}, {"table": "people.csv"})
+    other = grid("tiny_scenario.py", {"protection": ["none"]}, {"table": str(place / "people.csv")})
     one, two = (Snapshot().of(next(g.cells())) for g in (asked, other))
     assert one.name == two.name
 
@@ -153,7 +153,7 @@ def test_two_sweeps_do_not_share_a_folder_at_the_same_time(place: Path) -> None:
 def test_a_folder_of_other_files_is_refused(place: Path) -> None:
     (place / "others").mkdir()
     (place / "others" / "thesis.txt").touch()
-    asked = grid(str(place / "mine.py"), {"protection": ["none"]})
+    asked = grid(str(place / "tiny_scenario.py"), {"protection": ["none"]})
     with pytest.raises(UsageError, match="TB-SWEEP-007"):
         sweep(asked, place / "others", run_cell, ONE)
 
@@ -171,14 +171,14 @@ def test_a_folder_of_other_files_is_refused(place: Path) -> None:
 )
 def test_a_level_that_cannot_be_is_refused_before_anything_runs(place: Path, texts: list[str], error: str) -> None:
     with pytest.raises(UsageError, match=error):
-        grid("mine.py", parse(texts), {"table": "people.csv"})
+        grid("tiny_scenario.py", parse(texts), {"table": "people.csv"})
 
 
 def test_an_attack_or_a_file_that_does_not_exist_is_refused_before_anything_runs(place: Path) -> None:
     with pytest.raises(UsageError, match="TB-ATTACK-001"):
         grid("curious_server", {"attack": ["analytic_linear", "analytic_lin"]})
     with pytest.raises(UsageError, match="TB-SWEEP-005"):
-        sweep(grid("mine.py", {}, {"table": "gone.csv"}), place / "new", run_cell, ONE)
+        sweep(grid("tiny_scenario.py", {}, {"table": "gone.csv"}), place / "new", run_cell, ONE)
     assert not any(folders.cells(place / "new"))
 
 
@@ -196,22 +196,22 @@ def test_few_replicates_are_refused() -> None:
 
 
 def test_a_grid_of_a_million_cells_says_so_before_it_starts(place: Path) -> None:
-    asked = grid("mine.py", {"people": range(1, 1001), "pause": [n / 10 for n in range(1000)]})
+    asked = grid("tiny_scenario.py", {"people": range(1, 1001), "pause": [n / 10 for n in range(1000)]})
     with pytest.raises(UsageError, match=r"TB-SWEEP-012.*1,000,000 cells.*They would take about"):
         sweep(asked, place / "out", run_cell, Options(confirmed=True))
-    some = grid("mine.py", {"people": range(1, 1001)})
+    some = grid("tiny_scenario.py", {"people": range(1, 1001)})
     with pytest.raises(UsageError, match="--yes"):
         sweep(some, place / "out", run_cell, ONE)
 
 
 def test_all_levels_have_the_same_seeds_and_a_replicate_is_whole_before_the_next(place: Path) -> None:
-    cells = list(grid("mine.py", {"protection": ["none", "weak"]}, replicates=5, seed=3).cells())
+    cells = list(grid("tiny_scenario.py", {"protection": ["none", "weak"]}, replicates=5, seed=3).cells())
     assert [(c.params["protection"], c.seed) for c in cells[:4]] == [("none", 3), ("weak", 3), ("none", 4), ("weak", 4)]
     assert [c.seed for c in cells[1::2]] == [3, 4, 5, 6, 7]
 
 
 def test_sigterm_ends_a_sweep_as_ctrl_c_does_and_it_goes_on_later(place: Path) -> None:
-    command = [sys.executable, "-m", "testbed", "sweep", "mine.py", "--grid", "protection=none,weak,strong"]
+    command = [sys.executable, "-m", "testbed", "sweep", "tiny_scenario.py", "--grid", "protection=none,weak,strong"]
     command += ["-s", "pause=0.5", "--workers", "1", "--out", "out"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     waited(lambda: len(folders.cells(place / "out")) == 3)
@@ -235,7 +235,19 @@ def waited(true: object, seconds: float = 120.0) -> None:
 
 
 def test_a_killed_sweep_leaves_no_process_behind(place: Path) -> None:
-    command = [sys.executable, "-m", "testbed", "sweep", "mine.py", "-s", "pause=600", "--workers", "1", "--out", "out"]
+    command = [
+        sys.executable,
+        "-m",
+        "testbed",
+        "sweep",
+        "tiny_scenario.py",
+        "-s",
+        "pause=600",
+        "--workers",
+        "1",
+        "--out",
+        "out",
+    ]
     running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     waited(lambda: children(running.pid))
     time.sleep(1)
