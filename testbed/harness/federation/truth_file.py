@@ -19,6 +19,7 @@ from typing import Any, cast
 import numpy as np
 
 from testbed.core import Array, Cell, Cohort, Threat
+from testbed.core.defence import Defence
 from testbed.core.errors import InputError, UsageError
 from testbed.defences import named
 from testbed.findings.plan import Plan
@@ -113,7 +114,7 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             people("decoys") if "decoys.x" in arrays else None,
             pooled,
             tuple((str(name), int(width)) for name, width in header.get("columns", [])),
-            named.configured(str(header.get("defences", named.NONE))),
+            _defences(str(header.get("defences", named.NONE))),
         )
     except (OSError, LookupError, TypeError, ValueError, EOFError, AttributeError, RecursionError, *DAMAGED):
         raise InputError(
@@ -123,6 +124,19 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             "Use the truth.npz that the run left in evidence/, or see docs/transcript.md to make one.",
         ) from None
     return truth, told
+
+
+def _defences(text: str) -> tuple[Defence, ...]:
+    """The defences of the run. Raises `UsageError` if one is a user's own that is not loaded here."""
+    try:
+        return named.configured(text)
+    except UsageError:
+        raise UsageError(
+            "TB-TRUTH-004",
+            "A defence of this run is not known here.",
+            "The attacker of the run knows its defences, and the file holds their names without their code.",
+            "Name the folder or file with your own code: testbed --code PATH replay ..., or set TESTBED_CODE.",
+        ) from None
 
 
 def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Cell, transcript.Transcript]:
