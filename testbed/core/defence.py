@@ -96,13 +96,16 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
     """The guarantee of each of several defences, which are applied in this order.
 
     What works later on an update alone cannot weaken a guarantee. A later training rule that mixes records voids a
-    bound per record: one record then enters several bounded parts.
+    bound per record: one record then enters several bounded parts. A second rule of the server voids the noise of a
+    first one: that noise is scaled for a mean, and a median or a single chosen update moves further.
     """
     found: list[Guarantee | None] = []
     for place, one in enumerate(defences):
         guarantee = one.guarantee(exposure)
         mixed = any(later.mixes for later in defences[place + 1 :])
         if guarantee is not None and guarantee.unit == "record" and one.where == "training" and mixed:
+            guarantee = None
+        if one.where == "server" and sum(other.where == "server" for other in defences) > 1:
             guarantee = None
         found.append(guarantee)
     return found

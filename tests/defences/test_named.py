@@ -98,6 +98,8 @@ def test_a_rule_that_mixes_records_after_a_bound_per_record_voids_it() -> None:
 def test_noise_of_the_server_protects_nobody_from_the_server() -> None:
     seen_by = {p: epsilons("central_dp:4", Exposure(3, 3, 4, p)) for p in ("server", "client", "recipient")}
     assert seen_by["server"] == [None]
+    for text in ("central_dp:4+median", "median+central_dp:4", "krum+adaptive_clipping:4"):
+        assert epsilons(text, Exposure(3, 3, 4, "client")) == [None, None]  # scaled for a mean, not for these
     assert seen_by["client"] == seen_by["recipient"] == epsilons("gaussian:4", Exposure(3))
 
 
@@ -116,3 +118,12 @@ def test_dp_sgd_has_noise_for_its_epsilon_over_all_uses_of_a_record() -> None:
 
 def test_a_defence_says_what_a_value_is_for() -> None:
     assert all(isinstance(d, Defence) and d.params for d in named.configured("topk+percentile+svt+quantise"))
+
+
+def test_a_truth_file_of_a_run_with_somebody_elses_defence_says_what_to_do() -> None:
+    from testbed.harness.federation.truth_file import _defences
+
+    assert [d.name for d in _defences("topk:0.1+gaussian:1")] == ["topk", "gaussian"]
+    with pytest.raises(UsageError, match="not known here") as told:
+        _defences("their_defence:times=2")
+    assert "--code" in told.value.fix

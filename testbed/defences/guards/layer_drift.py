@@ -25,7 +25,7 @@ ROUNDING = 1e-7
 def layer_drift(seen: Received, memory: Memory) -> float:
     """How many orders of magnitude a layer moved since the last round beside this client's own update of it.
 
-    Of all layers (a weight with its bias) the largest, in either direction. An honest average moves each layer about as
+    The largest over all layers (weight with bias), in either direction. An honest average moves each layer about as
     far as one client does. A layer that is sent anew each round does not move at all, and one that is crafted anew
     moves far. Wang and Li 2025 compare rounds in this way before training. It can tell nothing in a client's first
     round. Limit: servers with momentum or adaptive steps move further than clients do.

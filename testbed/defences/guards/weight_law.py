@@ -26,7 +26,7 @@ LEAST = 64
 def weight_law(seen: Received, memory: Memory) -> float:
     """How many standard deviations a layer's weights of a client's first round lie from fresh initialisations of it.
 
-    Of all layers and six statistics, the largest: size, mean and kurtosis of the weights, spread of the rows' lengths
+    The largest over all layers and six statistics: size, mean and kurtosis of the weights, spread of the rows' lengths
     and of their numbers of negative weights, and the mean of the biases. Trap weights have as many negative as positive
     weights in every neuron, and negative biases (Boenisch et al. 2021). It can tell nothing after the first round.
     Limit: a federation that begins with a trained model gives false alarms.

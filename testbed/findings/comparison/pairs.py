@@ -78,7 +78,7 @@ def letters(points: Sequence[Point], found: Sequence[Difference]) -> dict[str, s
 
 
 def dominated(points: Sequence[tuple[str, float, float]]) -> set[str]:
-    """Of (name, excess, utility): those to which another is no worse in both and better in one."""
+    """The names among (name, excess, utility) to which another is no worse in both and better in one."""
     worse: set[str] = set()
     best_below = float("-inf")  # the highest utility among those that leak less
     for _, same in itertools.groupby(sorted(points, key=lambda p: (p[1], -p[2])), key=lambda p: p[1]):
