@@ -7,6 +7,7 @@ epsilon here is made smaller by sampling.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import Any, cast
 
 from scipy import optimize as _optimize
@@ -60,6 +61,7 @@ def gaussian_epsilon(distance: float, delta: float) -> float:
     return float(optimize.brentq(over, 0.0, high))
 
 
+@lru_cache
 def gaussian_distance(epsilon: float, delta: float) -> float:
     """The largest distance between two unit Gaussians that are (epsilon, delta) indistinguishable.
 
