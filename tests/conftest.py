@@ -19,10 +19,11 @@ import pytest
 from testbed.attacks import registry as attacks
 from testbed.cli.doctor import population
 from testbed.defences import registry as defences
+from testbed.defences.guards import registry as guards
 from testbed.harness import scenario as scenarios
 
 ROOT = Path(__file__).parents[1]
-REGISTRIES: tuple[dict[str, Any], ...] = (attacks._REGISTRY, defences._REGISTRY, scenarios._REGISTRY)
+REGISTRIES = tuple(room.REGISTRY for room in (attacks, defences, guards, scenarios))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,17 +47,16 @@ def nothing_of_a_file_stays_registered() -> Iterator[None]:
 
 
 def _registered_meanwhile() -> Iterator[None]:
-    before = [set(registry) for registry in REGISTRIES]
+    before = [set(registry.known) for registry in REGISTRIES]
     yield
     for registry, known in zip(REGISTRIES, before, strict=True):
-        for name in set(registry) - known:
-            if not _shipped(registry[name]):
-                del registry[name]
+        for name in set(registry.known) - known:
+            if not _shipped(registry.behind(registry.known[name])):
+                del registry.known[name]
 
 
-def _shipped(registered: Any) -> bool:
-    behind = next(getattr(registered, part) for part in ("read", "make") if hasattr(registered, part))
-    file = Path(behind.__code__.co_filename)
+def _shipped(function: Any) -> bool:
+    file = Path(function.__code__.co_filename)
     return any(file.is_relative_to(ROOT / room) for room in ("testbed", "scenarios"))
 
 

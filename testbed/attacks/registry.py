@@ -26,14 +26,13 @@ from testbed.core import (
     Substitutes,
     Threat,
     Transcript,
-    catalogue,
     parameters,
     rules,
     unnamed,
-    user_code,
 )
-from testbed.core.errors import ThreatError, UsageError, missing_extra
+from testbed.core.errors import ThreatError, UsageError
 from testbed.core.randomness import keyed_rng
+from testbed.core.registry import Registry
 
 TRAITS = {
     "decides": "it may decide on membership, where the best of several attacks does",
@@ -57,7 +56,6 @@ CLAIMS: dict[Subject, tuple[type[Any], ...]] = {
     "model": (Scores, Guesses, Representatives, Substitutes),
 }
 """The claims about each subject that a command judges."""
-_REGISTRY: dict[str, Attack] = {}
 _ACCESS_ORDER: dict[Access, int] = {"label": 0, "score": 1, "white": 2}
 
 
@@ -228,22 +226,20 @@ def attack(
             metric,
             traits,
         )
-        for other in _REGISTRY.values():
-            if other.read.__module__ == read.__module__ and other.name == made.name:
-                continue
-            if other.name == made.name:
-                raise ValueError(f"there are two attacks called {made.name}; the second would replace the first")
-            if shared := _rules(other) & _rules(made):
+        for other in REGISTRY.known.values():
+            if other.name != made.name and (shared := _rules(other) & _rules(made)):
                 taken = ", ".join(sorted(shared))
                 raise ValueError(f"{made.name} and {other.name} have one rule, {taken}; a rule names one attack")
         if rules.RESERVED & _rules(made):
             raise ValueError(f"{made.rule} is the rule of a finding that the best of several attacks decides")
         if missing := [k for k, v in defaults.items() if v is inspect.Parameter.empty]:
             raise ValueError(f"the parameter {', '.join(missing)} of {made.name} must have a default")
-        _REGISTRY[made.name] = made
-        return made
+        return REGISTRY.add(made)
 
     return register
+
+
+REGISTRY = Registry("attack", Attack, lambda a: a.read, "TB-ATTACK-005")
 
 
 def _check_words(subject: Subject, rule: str, risk: str, claim: type[Claim], words: Mapping[str, set[str]]) -> None:
@@ -279,19 +275,9 @@ def _rules(attack_: Attack) -> set[str]:
 def attacks(subject: Subject | None = None) -> Iterator[Attack]:
     """Every attack whose libraries are installed, and those of the user's own folders, by name; of one `subject`,
     without loading the files of others."""
-    for entry in catalogue.entries("attack"):
-        if subject is None or entry.arguments.get("subject") == subject:
-            _load(entry)
-    yield from (_REGISTRY[n] for n in sorted(_REGISTRY) if subject is None or _REGISTRY[n].subject == subject)
-
-
-def _load(entry: catalogue.Entry) -> None:
-    """Registers a module's attacks, unless it needs a library of an extra that is not installed."""
-    try:
-        catalogue.load(entry)
-    except ModuleNotFoundError as missing:
-        if missing_extra(missing) is None:
-            raise
+    for found in REGISTRY.load(lambda entry: subject in (None, entry.arguments.get("subject"))):
+        if subject in (None, found.subject):
+            yield found
 
 
 def fitting(
@@ -336,13 +322,4 @@ def find(name: str) -> Attack:
 
     Raises `UsageError` where there is none, and `ModuleNotFoundError` where its libraries are not installed.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if user_code.named(name):
-        found = user_code.value(
-            name, lambda v: isinstance(v, Attack), "attack", "TB-ATTACK-005", "See docs/extending.md."
-        )
-        catalogue.check_name("attack", found.name, found.read.__module__)
-        return found
-    catalogue.load(catalogue.known("attack", name))
-    return _REGISTRY[name]
+    return REGISTRY.find(name)

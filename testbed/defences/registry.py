@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.core import catalogue, parameters, user_code
+from testbed.core import parameters
 from testbed.core.defence import Bounds, Defence, Guarantee, Where
 from testbed.core.errors import UsageError
+from testbed.core.registry import Registry
 
-_REGISTRY: dict[str, Registered] = {}
 REQUIRED = inspect.Parameter.empty
 GIVEN = ("seed", "exposure")
 """What a federation gives a defence: these are no parameters of it."""
@@ -88,20 +88,17 @@ def defence(
         exposed = "exposure" in signature.parameters
         summary = inspect.getdoc(make) or ""
         made = Registered(make.__name__, make, defaults, summary, guarantee, where, bounds, mixes, exposed)
-        known_ = _REGISTRY.get(made.name)
-        if known_ is not None and known_.make.__module__ != make.__module__:
-            raise ValueError(f"there are two defences called {made.name}; the second would replace the first")
-        _REGISTRY[made.name] = made
-        return made
+        return REGISTRY.add(made)
 
     return register
 
 
+REGISTRY = Registry("defence", Registered, lambda d: d.make, "TB-DEFENCE-005")
+
+
 def defences() -> list[Registered]:
     """All defences of the package and of the user's own folders, sorted by name."""
-    for entry in catalogue.entries("defence"):
-        catalogue.load(entry)
-    return [_REGISTRY[name] for name in sorted(_REGISTRY)]
+    return list(REGISTRY.load())
 
 
 def find(name: str) -> Registered:
@@ -109,13 +106,4 @@ def find(name: str) -> Registered:
 
     Raises `UsageError` if it does not exist, and `ModuleNotFoundError` if its libraries are not installed.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if user_code.named(name):
-        found = user_code.value(
-            name, lambda v: isinstance(v, Registered), "defence", "TB-DEFENCE-005", "See docs/extending.md."
-        )
-        catalogue.check_name("defence", found.name, found.make.__module__)
-        return found
-    catalogue.load(catalogue.known("defence", name))
-    return _REGISTRY[name]
+    return REGISTRY.find(name)

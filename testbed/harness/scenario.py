@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from testbed.core import catalogue, parameters, user_code
-from testbed.core.errors import UsageError, missing_extra
+from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
+from testbed.core.registry import Registry
 from testbed.defences import named
 from testbed.findings.schema import Defence, Subject, ThreatModel
 from testbed.harness.outcome import Outcome, Progress
@@ -118,7 +119,7 @@ def _parsed(name: str, defaults: Mapping[str, Any], pairs: Sequence[str]) -> dic
     return given
 
 
-_REGISTRY: dict[str, Registered] = {}
+REGISTRY = Registry("scenario", Registered, lambda s: s.make, "TB-SCENARIO-022")
 
 
 def scenario(
@@ -132,21 +133,14 @@ def scenario(
     def register(make: Callable[..., Scenario]) -> Registered:
         defaults = {name: p.default for name, p in inspect.signature(make).parameters.items()}
         made = Registered(make.__name__, question, make, defaults, inspect.getdoc(make) or "", position, malicious)
-        _REGISTRY[made.name] = made
-        return made
+        return REGISTRY.add(made)
 
     return register
 
 
 def scenarios() -> list[Registered]:
     """All scenarios whose libraries are installed, with those of the user's own folders, sorted by name."""
-    for entry in catalogue.entries("scenario"):
-        try:
-            catalogue.load(entry)
-        except ModuleNotFoundError as missing:
-            if missing_extra(missing) is None:
-                raise
-    return [_REGISTRY[name] for name in sorted(_REGISTRY)]
+    return list(REGISTRY.load())
 
 
 def find(name: str) -> Registered:
@@ -154,13 +148,4 @@ def find(name: str) -> Registered:
 
     Raises `UsageError` if it does not exist, and `ModuleNotFoundError` if its libraries are not installed.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if user_code.named(name):
-        found = user_code.value(
-            name, lambda v: isinstance(v, Registered), "scenario", "TB-SCENARIO-022", "See docs/extending.md."
-        )
-        catalogue.check_name("scenario", found.name, found.make.__module__)
-        return found
-    catalogue.load(catalogue.known("scenario", name))
-    return _REGISTRY[name]
+    return REGISTRY.find(name)

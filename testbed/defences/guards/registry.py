@@ -7,11 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from testbed.core import catalogue, parameters, user_code
+from testbed.core import parameters
 from testbed.core.errors import UsageError
 from testbed.core.guard import Action, Guard, Side, Signal
-
-_REGISTRY: dict[str, Registered] = {}
+from testbed.core.registry import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +63,17 @@ def guard(
         defaults = {p.name: p.default for p in found if p.kind is inspect.Parameter.KEYWORD_ONLY}
         summary = inspect.getdoc(read) or ""
         made = Registered(read.__name__, side, read, threshold, defaults, reference, frozenset(notices), summary)
-        known = _REGISTRY.get(made.name)
-        if known is not None and known.read.__module__ != read.__module__:
-            raise ValueError(f"there are two guards called {made.name}; the second would replace the first")
-        _REGISTRY[made.name] = made
-        return made
+        return REGISTRY.add(made)
 
     return register
 
 
+REGISTRY = Registry("guard", Registered, lambda g: g.read, "TB-GUARD-005", "docs/guards.md")
+
+
 def guards(side: Side | None = None) -> list[Registered]:
     """All guards of the package and of the user's own folders, of one side or of both, sorted by name."""
-    for entry in catalogue.entries("guard"):
-        catalogue.load(entry)
-    return [_REGISTRY[name] for name in sorted(_REGISTRY) if side in (None, _REGISTRY[name].side)]
+    return [g for g in REGISTRY.load() if side in (None, g.side)]
 
 
 def find(name: str) -> Registered:
@@ -85,13 +81,4 @@ def find(name: str) -> Registered:
 
     Raises `UsageError` if it does not exist, and `ModuleNotFoundError` if its libraries are not installed.
     """
-    if name in _REGISTRY:
-        return _REGISTRY[name]
-    if user_code.named(name):
-        found = user_code.value(
-            name, lambda v: isinstance(v, Registered), "guard", "TB-GUARD-005", "See docs/guards.md."
-        )
-        catalogue.check_name("guard", found.name, found.read.__module__)
-        return found
-    catalogue.load(catalogue.known("guard", name))
-    return _REGISTRY[name]
+    return REGISTRY.find(name)
