@@ -233,16 +233,42 @@ def replay(
         str | None, typer.Option(help="The model of a foreign transcript: module:factory or file.py:factory.")
     ] = None,
     shape: Annotated[str | None, typer.Option(help="A record's shape, such as 3,32,32, for a foreign model.")] = None,
+    loss: Annotated[
+        str | None,
+        typer.Option(
+            help="A foreign app's loss: cross_entropy (usual), nll, bce, bce_with_logits, mse, or file.py:function."
+        ),
+    ] = None,
+    range_: Annotated[
+        str | None, typer.Option("--range", help="The range of a foreign app's records, such as --range=-1,1.")
+    ] = None,
+    records: Annotated[
+        list[str] | None,
+        typer.Option(help="Records of a foreign app: CLIENT=FILE, or ROUND.CLIENT=FILE; see docs/transcript.md."),
+    ] = None,
+    controls: Annotated[
+        Path | None, typer.Option(help="Records of people on whom no client trained. Goes with --records.")
+    ] = None,
+    auxiliary: Annotated[
+        Path | None, typer.Option(help="Records of still other people, which the attacker may hold.")
+    ] = None,
+    knows: Annotated[
+        list[str] | None, typer.Option(help="What the attacker knows besides, such as labels. Goes with --records.")
+    ] = None,
     policy: PolicyOption = None,
     seed: Seed = 0,
     out: Out = None,
     json_: Json = False,
 ) -> None:
-    """Attack a recorded federation. Without --truth the claim goes to evidence/ and the exit code is 3."""
+    """Attack a recorded federation. Without a truth the claim goes to evidence/ and the exit code is 3.
+
+    A run of the testbed has its truth in a file (--truth). Of your own app, give the records (--records, --controls).
+    """
     if not user_code.named(attack):
         known_names.known("attack", attack)  # a misspelt name is an error before anything is loaded
 
     from testbed.findings import policy as policy_
+    from testbed.harness.federation import foreign, owned
     from testbed.harness.federation import replay as replay_
     from testbed.report import store as results
 
@@ -253,8 +279,10 @@ def replay(
         attack,
         pairs=s or [],
         truth_path=truth,
-        model=model,
-        shape=replay_.shape_of(shape) if shape else (),
+        owned=owned.given(records or [], controls, auxiliary, knows or []),
+        foreign=foreign.Foreign(
+            model, foreign.shape_of(shape) if shape else (), loss, foreign.range_of(range_) if range_ else None
+        ),
         policy=policy_.load(policy) if policy else None,
         seed=seed,
         progress=progress,

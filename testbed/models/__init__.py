@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.core.errors import InputError, UsageError
 from testbed.models import generative, networks, text, vision
+from testbed.models.losses import Loss
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
     "mlp": networks.mlp,
@@ -30,9 +31,22 @@ DEVICE = os.environ.get("TESTBED_DEVICE", "cpu")
 """The device on which gradient matching computes; by default the CPU, where sums are exactly repeatable."""
 
 
-def register(name: str, factory: Callable[..., nn.Module]) -> None:
-    """Registers a user's own factory under a name, which transcripts may then use."""
-    FACTORIES[name] = factory
+def register(name: str, factory: Callable[..., nn.Module], loss: Loss | None = None) -> None:
+    """Registers a user's own factory under a name, which transcripts may then use, with the loss that its app trains.
+
+    Without one, the loss is the cross-entropy of the class.
+    """
+
+    def made(**arguments: Any) -> nn.Module:
+        network = factory(**arguments)
+        setattr(network, OWN_LOSS, loss)
+        return network
+
+    FACTORIES[name] = factory if loss is None else made
+
+
+OWN_LOSS = "_testbed_loss"
+"""The attribute of a network that holds the loss of its app."""
 
 
 def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
@@ -156,6 +170,9 @@ def record_losses(model: nn.Module, outputs: Tensor, x: Tensor, y: Tensor) -> Te
         return model.losses(outputs, x)
     if isinstance(model, text.Transformer):
         return model.losses(outputs, x, y)
+    own: Loss | None = getattr(model, OWN_LOSS, None)
+    if own is not None:
+        return own(outputs, y)
     return nn.functional.cross_entropy(outputs, y, reduction="none")
 
 

@@ -217,14 +217,24 @@ def replay(
     truth: str | Path | None = None,
     model: str | None = None,
     shape: Sequence[int] = (),
+    loss: str | None = None,
+    within: tuple[float, float] | None = None,
+    records: Mapping[int | str, str | Path] | None = None,
+    controls: str | Path | None = None,
+    auxiliary: str | Path | None = None,
+    knows: Sequence[str] = (),
     policy: str | Policy | None = None,
     seed: int = 0,
 ) -> Finished:
     """Attack a recorded federation, by an attack's name or your own file's path. As `testbed replay`.
 
-    `truth` is the truth.npz of the run, without which nothing is judged. For a foreign transcript `model` names the
-    factory of its network, `module:function`, and `shape` is that of a record.
+    `truth` is the truth.npz of a run of the testbed. A foreign app is judged with its owner's records: files by client
+    (`records={0: "hospital.npz"}`, or "round.client"), and those of others (`controls`, `auxiliary`). Without a truth
+    nothing is judged. For a foreign transcript `model` names the factory of its network, `module:function`, `loss` what
+    its clients minimise, `shape` is that of a record and `within` the range of its values. Its parameters are the
+    options of the command.
     """
+    from testbed.harness.federation import foreign, owned
     from testbed.harness.federation import replay as replays
 
     done = replays.replay(
@@ -232,8 +242,13 @@ def replay(
         attack,
         pairs=[f"{key}={value}" for key, value in (params or {}).items()],
         truth_path=None if truth is None else Path(truth),
-        model=model,
-        shape=shape,
+        owned=owned.given(
+            [f"{place}={file}" for place, file in (records or {}).items()],
+            None if controls is None else Path(controls),
+            None if auxiliary is None else Path(auxiliary),
+            knows,
+        ),
+        foreign=foreign.Foreign(model, tuple(shape), loss, within),
         policy=_policy(policy),
         seed=seed,
     )

@@ -110,10 +110,13 @@ def _asker(recorded: Recorded) -> Asker:
 def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Finding, Reconstruction]:
     truth = recorded.truth
     assert truth.decoys is not None
+    if len(truth.decoys) + 1 < SMALLEST_LINE_UP:
+        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {len(truth.decoys) + 1}")
+    rebuilt: dict[Cell, Reconstruction] = {cell: asked(plan, cell) for cell in recorded.views}
+    recorded, claims = _in_unit_range(recorded, rebuilt)
+    truth = recorded.truth
+    assert truth.decoys is not None
     line_up = judge.LineUp(truth.decoys)
-    if line_up.size < SMALLEST_LINE_UP:
-        raise Unavailable("line_up_too_small", f"{SMALLEST_LINE_UP} look-alikes; there are {line_up.size}")
-    claims = {cell: asked(plan, cell) for cell in recorded.views}
 
     def judged(cell: Cell, people: Mapping[Key, Cohort], group: Group, by: Similarities) -> Evidence:
         rows = judge.reconstruction(claims[cell], people, line_up, cell, group, by)
@@ -127,14 +130,40 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
             parts.append(judged(cell, held, "used", choice.of(held)))
             parts.append(judged(cell, control, "unused", choice.of(control)))
     known, told = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
-    parts.append(known or replace(parts[0], view=np.full(len(parts[0]), "positive")))
+    if known is not None:
+        parts.append(known)
+    elif "positive" not in truth.batches:  # the federation itself is known to leak
+        parts.append(replace(parts[0], view=np.full(len(parts[0]), "positive")))
     evidence = Evidence.join(*parts)
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
     finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice, told)
     series = [quality(evidence), choice.series]
     if len(truth.decoys.x.shape) == 4:
         series += likeness_of_pictures(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
-    return evidence, finding.model_copy(update={"series": series}), claims["true"]
+    return evidence, finding.model_copy(update={"series": series}), rebuilt["true"]
+
+
+def _in_unit_range(
+    recorded: Recorded, claims: Mapping[Cell, Reconstruction]
+) -> tuple[Recorded, Mapping[Cell, Reconstruction]]:
+    """Records and claims with the range of their values mapped to [0, 1], in which pictures are compared."""
+    low, high = recorded.truth.within
+    if (low, high) == (0.0, 1.0):
+        return recorded, claims
+
+    def mapped(x: Array) -> Array:
+        return ((x - low) / (high - low)).astype(np.float32)
+
+    def people(cohort: Cohort) -> Cohort:
+        return Cohort(mapped(cohort.x), cohort.y, cohort.persons)
+
+    truth = recorded.truth
+    batches = {name: {key: people(c) for key, c in held.items()} for name, held in truth.batches.items()}
+    decoys = None if truth.decoys is None else people(truth.decoys)
+    within: dict[Cell, Reconstruction] = {
+        cell: Reconstruction({k: mapped(b) for k, b in c.batches.items()}) for cell, c in claims.items()
+    }
+    return replace(recorded, truth=replace(truth, batches=batches, decoys=decoys)), within
 
 
 def _positive(
@@ -223,6 +252,8 @@ def _question(truth: Truth, held: Mapping[Key, Cohort]) -> Batch:
         truth.classes,
         tuple(len(p) for p in held.values()) if "batch_size" in knows else None,
         tuple(np.sort(p.y) for p in held.values()) if "labels" in knows else None,
+        low=truth.within[0],
+        high=truth.within[1],
         blocks=tuple(w for _, w in truth.columns) if truth.columns and "known_columns" in knows else None,
         defences=truth.defences,
     )

@@ -21,6 +21,9 @@ class Pooled:
     used: Array
     suspected: Array
 
+    def __len__(self) -> int:
+        return len(self.people)
+
     def question(self) -> Records:
         """The question about these people, without the truth."""
         return Records(self.people, self.suspected)
@@ -45,6 +48,8 @@ class Truth:
     columns: tuple[tuple[str, int], ...] = ()
     """For tables: each column's name and its number of features."""
     defences: tuple[Defence, ...] = ()
+    within: tuple[float, float] = (0.0, 1.0)
+    """The range of a record's values, as the attacker knows it."""
 
 
 @dataclass(frozen=True, slots=True)

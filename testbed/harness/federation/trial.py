@@ -247,7 +247,7 @@ class Trial:
         used = np.arange(len(pooled)) < len(pooled) - len(controls)
         holder = np.repeat(kept, [len(p) for p in partitions])
         if asked is None:
-            asked = _as_members(holder, pooled.y[used], controls.y)
+            asked = as_members(holder, pooled.y[used], controls.y)
         suspected = np.concatenate([holder, asked])
         if self.sums:
             suspected = np.zeros_like(suspected)  # in a sum, client 0 stands for all clients
@@ -265,7 +265,7 @@ def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: 
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
 
 
-def _as_members(holder: Array, members: Array, controls: Array) -> Array:
+def as_members(holder: Array, members: Array, controls: Array) -> Array:
     """A client for each control. Within a class, clients get controls in proportion to their members of this class."""
     asked = np.zeros(len(controls), np.int64)
     for label in np.unique(controls):

@@ -21,7 +21,8 @@ from testbed.cli.terminal import conclude
 from testbed.core import Batch, Cohort, Exchange, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.core.errors import Exit, InputError, UsageError
 from testbed.harness.federation import truth_file as truths
-from testbed.harness.federation.replay import replay, shape_of
+from testbed.harness.federation.foreign import Foreign, shape_of
+from testbed.harness.federation.replay import replay
 from testbed.harness.run import run
 from testbed.harness.scenario import find as find_scenario
 from testbed.subjects.federation import compat, transcript
@@ -118,7 +119,7 @@ def test_replays_refuse_what_they_cannot_do(folder: Path) -> None:
     with pytest.raises(UsageError, match="TB-REPLAY-002"):
         replay(folder / "true.transcript", "loss_threshold", truth_path=folder / "truth.npz")
     with pytest.raises(UsageError, match="TB-REPLAY-004"):
-        replay(folder / "true.transcript", "analytic_linear", model="nowhere:nothing")
+        replay(folder / "true.transcript", "analytic_linear", foreign=Foreign("nowhere:nothing"))
     with pytest.raises(UsageError, match="TB-REPLAY-005"):
         replay(folder / "true.transcript", "update_product")
 
@@ -144,7 +145,9 @@ def test_a_foreign_app_is_recorded_by_wrapping_its_strategy_and_read_exactly() -
 
 def test_a_foreign_transcript_is_replayed_with_its_own_model(tmp_path: Path) -> None:
     transcript.write(tmp_path / "t", foreign())
-    done = replay(tmp_path / "t", "analytic_linear", model="tests.subjects.federation.foreign_app:make_triage")
+    done = replay(
+        tmp_path / "t", "analytic_linear", foreign=Foreign("tests.subjects.federation.foreign_app:make_triage")
+    )
     assert "claim.npz" in done.outcome.files
     models.FACTORIES.pop("tests.subjects.federation.foreign_app:make_triage")
 
@@ -204,13 +207,13 @@ def test_a_foreign_model_of_pictures_is_told_its_records_shape(tmp_path: Path) -
     )
     models.FACTORIES.pop("pictures")
     transcript.write(tmp_path / "t", replace(seen, model=None))
-    asked = {"pairs": ["iterations=2"], "model": "tests.subjects.federation.test_transcript:make_pictures"}
+    model, few = "tests.subjects.federation.test_transcript:make_pictures", ["iterations=2"]
     with pytest.raises(UsageError, match="TB-REPLAY-006"):
-        replay(tmp_path / "t", "cosine_tv", **asked)  # type: ignore[arg-type]
-    done = replay(tmp_path / "t", "cosine_tv", shape=shape_of("1,6,6"), **asked)  # type: ignore[arg-type]
+        replay(tmp_path / "t", "cosine_tv", pairs=few, foreign=Foreign(model))
+    done = replay(tmp_path / "t", "cosine_tv", pairs=few, foreign=Foreign(model, shape_of("1,6,6")))
     with np.load(io.BytesIO(done.outcome.files["claim.npz"])) as claim:
         assert claim["round1.client0"].shape == (2, 1, 6, 6)
-    models.FACTORIES.pop(asked["model"])  # type: ignore[arg-type]
+    models.FACTORIES.pop(model)
     with pytest.raises(UsageError, match="TB-REPLAY-007"):
         shape_of("1,x")
 

@@ -1,0 +1,269 @@
+"""A foreign federation judged with its owner's records: who was behind an exchange, and who was not.
+
+The transcript of a foreign app says nothing about people. Its owner has the records: those that a client trained on,
+and others of the same population that nobody trained on. They are the truth and the control of every attack. A positive
+control is a federation of our own on the same model, undefended, one record at a time. What a server would see of other
+people is not known of a foreign app, so the blind cell stays empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from testbed import models
+from testbed.attacks.registry import Attack
+from testbed.core import KNOWLEDGE, Cell, Cohort, Exchange, Protocol, Reconstruction, Threat, Transcript, Unavailable
+from testbed.core.errors import InputError, TestbedError, UsageError, perhaps
+from testbed.core.randomness import keyed_rng
+from testbed.data import own_records
+from testbed.findings.plan import Plan
+from testbed.harness.federation.foreign import used
+from testbed.harness.federation.recorded import Key, Pooled, Recorded, Truth
+from testbed.harness.federation.trial import LARGEST_LINE_UP, as_members
+from testbed.subjects.federation.federation import Federation
+
+LOOK_ALIKES = 99
+"""Fewest controls that stand in a line-up beside a record."""
+POSITIVE = 20
+"""Records of the positive control."""
+GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
+"""What an attacker on a foreign federation knows: the app's code, and about whom it asks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """What the owner of a federation adds to its transcript.
+
+    `records` are texts `CLIENT=FILE`, for all rounds of a client, or `ROUND.CLIENT=FILE` for one exchange. `controls`
+    are people of the same population that no client trained on, `auxiliary` others that the attacker may hold. `knows`
+    is further knowledge that the threat grants, such as `labels`. `within` is the range of a record's values, if it is
+    not that of the controls.
+    """
+
+    records: Sequence[str]
+    controls: Path
+    auxiliary: Path | None = None
+    knows: frozenset[str] = frozenset()
+    within: tuple[float, float] | None = None
+
+
+def given(
+    records: Sequence[str], controls: Path | None, auxiliary: Path | None = None, knows: Sequence[str] = ()
+) -> Owned | None:
+    """What the owner gave, or None if nothing. Raises `UsageError` if a part of it is missing."""
+    if not records and controls is None and auxiliary is None and not knows:
+        return None
+    if not records or controls is None:
+        raise UsageError(
+            "TB-REPLAY-020",
+            f"{'--controls' if records else '--records'} is missing.",
+            "A claim about people who were used is compared with one about people who were not.",
+            "Give both: --records CLIENT=FILE for each client, and --controls FILE.",
+        )
+    if unknown := sorted(set(knows) - KNOWLEDGE):
+        raise UsageError(
+            "TB-REPLAY-021",
+            f"There is no kind of knowledge {unknown[0]!r}.",
+            perhaps(unknown[0], KNOWLEDGE),
+            "Correct it.",
+        )
+    return Owned(records, controls, auxiliary, frozenset(knows))
+
+
+def recorded(
+    view: Transcript,
+    attack: Attack,
+    plan: Plan,
+    owned: Owned,
+    classes: Callable[[], tuple[tuple[int, ...], int]],
+    seed: int,
+) -> Recorded:
+    """The transcript with its truth. `classes` gives a record's shape and the number of classes, by the model.
+
+    Raises `UsageError` and `InputError` for records that cannot judge the attack.
+    """
+    controls = own_records.read(owned.controls, "controls")
+    others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
+    held = _held(view, owned.records)
+    _check_alike(held, controls, others)
+    controls = controls.take(keyed_rng(seed, "controls").permutation(len(controls)))
+    knows = GRANTED | attack.needs | owned.knows | (frozenset({"auxiliary"}) if others is not None else frozenset())
+    if "auxiliary" in attack.needs and others is None:
+        raise UsageError(
+            "TB-REPLAY-011",
+            f"The attack {attack.name} needs other people's records.",
+            "Its attacker holds records of the same population; controls are the judge's and may not be given away.",
+            "Give them with --auxiliary FILE, of people who are in no other file.",
+        )
+    if "recipe" in attack.needs:
+        raise UsageError(
+            "TB-REPLAY-012",
+            f"The attack {attack.name} runs the federation again, and a foreign app cannot be run from here.",
+            "A transcript holds messages, not the app.",
+            "Choose an attack that only reads: testbed list attacks --subject transcript.",
+        )
+    threat = Threat(view.position, attack.malicious, frozenset(knows), attack.access)
+    low, high = owned.within or (float(controls.x.min()), float(controls.x.max()))
+    empty = controls.take(np.arange(0))
+    number = _number(classes, controls)
+    if view.model is not None:
+        _check_classes(number, [*held.values(), controls, *([] if others is None else [others])])
+    truth = Truth((plan,), threat, others if others is not None else empty, seed, number, within=(low, high))
+    if attack.claim is not Reconstruction:
+        people = {key: own for key, own in held.items() if any(e.key == key for e in view.exchanges)}
+        return Recorded({"true": view}, replace(truth, pooled={"true": _pool(people, controls, seed)}))
+    return _rebuilding(view, held, controls, truth, seed)
+
+
+def _number(classes: Callable[[], tuple[tuple[int, ...], int]], controls: Cohort) -> int:
+    """The number of classes, by the model, else by the controls."""
+    try:
+        return classes()[1]
+    except Unavailable:
+        return int(controls.y.max()) + 1
+
+
+def _check_classes(number: int, groups: Sequence[Cohort]) -> None:
+    """Raises `InputError` for classes that the model has no value for."""
+    largest = max(int(people.y.max()) for people in groups)
+    if largest >= number and all(people.y.dtype.kind == "i" for people in groups):
+        raise InputError(
+            "TB-REPLAY-022",
+            f"The records' classes go up to {largest}, and the model gives {number} value{'s' * (number != 1)}.",
+            "The cross-entropy of a class needs a value for each class, numbered from 0.",
+            "Say what the app minimises: --loss bce (one probability), bce_with_logits or mse. Or renumber y.",
+        )
+
+
+def _held(view: Transcript, texts: Sequence[str]) -> dict[Key, Cohort]:
+    """The records behind each exchange, as the owner knows them. Raises `UsageError` for texts that say nothing."""
+    clients = sorted({e.client for e in view.exchanges})
+    held: dict[Key, Cohort] = {}
+    for text in texts:
+        place, separator, file = text.partition("=")
+        numbers = place.split(".")
+        if not separator or not file or len(numbers) > 2 or not all(n.strip().isdecimal() for n in numbers):
+            raise UsageError(
+                "TB-REPLAY-009",
+                "This does not say whose records a file holds.",
+                "It must be a client's number, or a round's and a client's.",
+                "Write --records 0=hospital.npz for client 0, or --records 3.0=batch.npz for its round 3.",
+            )
+        people = own_records.read(Path(file).expanduser(), f"records of client {int(numbers[-1])}")
+        keys = [
+            e.key
+            for e in view.exchanges
+            if e.client == int(numbers[-1]) and (len(numbers) == 1 or e.round == int(numbers[0]))
+        ]
+        if not keys:
+            raise UsageError(
+                "TB-REPLAY-013",
+                f"The transcript has no answer of client {place}.",
+                f"Clients that answered: {', '.join(map(str, clients)) or 'none'}.",
+                "Clients are numbered by the partition-id that they report, else by ascending node id.",
+            )
+        held |= dict.fromkeys(keys, people)
+    return held
+
+
+def _check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | None) -> None:
+    """Raises `InputError` for files whose records differ in shape, or that hold the same people."""
+    shapes = {c.x.shape[1:] for c in (*held.values(), controls, *([] if others is None else [others]))}
+    if len(shapes) > 1:
+        raise InputError(
+            "TB-REPLAY-014",
+            "The files hold records of different shapes.",
+            f"They are {', '.join(' x '.join(map(str, s)) for s in sorted(shapes))}.",
+            "Save all of them as the network is fed them.",
+        )
+    members = {row.tobytes() for own in held.values() for row in own.x}
+    for people, name in ((controls, "controls"), (others, "auxiliary records")):
+        if people is not None and np.mean([row.tobytes() in members for row in people.x]) > 0.5:
+            raise InputError(
+                "TB-REPLAY-015",
+                f"Most of the {name} are also among the clients' records.",
+                "They must be people on whom nobody trained: what is found about them is what chance explains.",
+                "Give records that were held out of the training.",
+            )
+
+
+def _rebuilding(view: Transcript, held: dict[Key, Cohort], controls: Cohort, truth: Truth, seed: int) -> Recorded:
+    """The truth about reconstructions: as many controls as records for each client, and look-alikes."""
+    answers = {e.key: e for e in view.exchanges if e.returned is not None and e.key in held}
+    for key, exchange in answers.items():
+        _check_count(view.protocol, exchange, len(held[key]))
+    held = {key: held[key] for key in answers}
+    sizes = {key[1]: max(len(p) for k, p in held.items() if k[1] == key[1]) for key in held}
+    positive = min(POSITIVE, max(len(controls) - sum(sizes.values()) - LOOK_ALIKES, 0)) if view.model else 0
+    needed = sum(sizes.values()) + LOOK_ALIKES
+    if len(controls) < needed:
+        raise InputError(
+            "TB-REPLAY-016",
+            f"There are {len(controls)} controls, and {needed} are needed.",
+            f"Each record of a client is compared with one control, and stands in a line-up with {LOOK_ALIKES} others.",
+            "Give more controls, or fewer exchanges (--records ROUND.CLIENT=FILE).",
+        )
+    of: dict[int, Cohort] = {}
+    start = 0
+    for client, size in sizes.items():
+        of[client] = controls.take(np.arange(start, start + size))
+        start += size
+    control = {key: of[key[1]].take(np.arange(len(people))) for key, people in held.items()}
+    known = controls.take(np.arange(start, start + positive))
+    crowd = controls.take(np.arange(start + positive, min(len(controls), start + positive + LARGEST_LINE_UP - 1)))
+    shown = _shown(view, known, seed)
+    views: dict[Cell, Transcript] = {"true": replace(view, exchanges=tuple(answers.values()))}
+    batches: dict[str, Mapping[Key, Cohort]] = {"true": held, "control": control, "positive": {}}
+    if shown is not None:
+        views["positive"] = shown
+        batches["positive"] = {e.key: known.take([e.client]) for e in shown.exchanges}
+    return Recorded(views, replace(truth, batches=batches, decoys=crowd))
+
+
+def _check_count(protocol: Protocol, exchange: Exchange, given: int) -> None:
+    """Raises `InputError` if the file cannot be the records of this exchange: the number is another one."""
+    count = used(protocol, exchange)
+    if count is not None and count != given:
+        raise InputError(
+            "TB-REPLAY-010",
+            f"Client {exchange.client} used {count} records in round {exchange.round}, and its file holds {given}.",
+            "A reconstruction can only be judged against the records of that exchange.",
+            f"Give just these: --records {exchange.round}.{exchange.client}=FILE. An attack on membership takes all.",
+        )
+
+
+def _shown(view: Transcript, people: Cohort, seed: int) -> Transcript | None:
+    """What the server would see of these people, one each client, without a defence; None if it cannot be made."""
+    first = next((e.sent for e in view.exchanges if e.sent), None)
+    if view.model is None or first is None or len(people) == 0:
+        return None
+    kind = "fedavg" if view.protocol.kind == "fedavg" else "fedsgd"
+    rules = Protocol(kind, 1, local_epochs=1, learning_rate=0.1, rounds=1, clients=len(people))
+    try:
+        names = models.trained_by(view.model)
+        start = {name: first[name] for name in names}
+        alone = [people.take([i]) for i in range(len(people))]
+        return Federation(view.model, rules, seed, start=start).run(alone)
+    except (KeyError, TestbedError):
+        return None
+
+
+def _pool(held: Mapping[Key, Cohort], controls: Cohort, seed: int) -> Pooled:
+    """All clients' people, each once, and all controls, in random order; a control is asked of some client."""
+    parts: dict[int, list[Cohort]] = {}
+    for (_, client), people in held.items():
+        seen = np.concatenate([p.persons for p in parts.get(client, [])]) if client in parts else np.array([], str)
+        fresh = people.take(np.flatnonzero(~np.isin(people.persons, seen)))
+        if len(fresh):
+            parts.setdefault(client, []).append(fresh)
+    members = [p for own in parts.values() for p in own]
+    holder = np.concatenate([np.full(len(p), client) for client, own in parts.items() for p in own])
+    pooled = Cohort(*(np.concatenate([getattr(p, f) for p in (*members, controls)]) for f in ("x", "y", "persons")))
+    used = np.arange(len(pooled)) < len(holder)
+    suspected = np.concatenate([holder, as_members(holder, pooled.y[used], controls.y)])
+    order = keyed_rng(seed, "pool").permutation(len(pooled))
+    return Pooled(pooled.take(order), used[order], suspected[order])

@@ -1,0 +1,164 @@
+"""A foreign app is judged with the records of its owner, in the loss and the range that its clients use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+import testbed
+from testbed.core import Array, Protocol
+from testbed.core.errors import InputError, UsageError
+from testbed.findings.schema import Estimate, Finding, Unmeasured
+from testbed.subjects.federation import compat, transcript
+
+COLUMNS = 16
+HERE = "tests.harness.federation.test_owned"
+
+
+def people(count: int, seed: int) -> tuple[Array, Array]:
+    """Standardised measurements, and a coin that can only be learnt by heart."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(count, COLUMNS)).astype(np.float32), rng.integers(0, 2, count)
+
+
+def make_risk() -> torch.nn.Module:
+    """One probability, as risk models give it."""
+    return torch.nn.Sequential(
+        torch.nn.Linear(COLUMNS, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1), torch.nn.Sigmoid()
+    )
+
+
+def run_app(folder: Path, each: int, epochs: int, rounds: int = 1, clients: int = 3) -> Path:
+    """Somebody's app, recorded: each client trains its own records by binary cross-entropy, all in one batch."""
+    client, app = ClientApp(), ServerApp()
+    for number in range(clients):
+        x, y = people(each, number)
+        np.savez(folder / f"client{number}.npz", x=x, y=y)
+    np.savez(folder / "controls.npz", **dict(zip("xy", people(400, 100), strict=True)))
+
+    @client.train()
+    def train(message: Message, context: Context) -> Message:
+        model = make_risk()
+        model.load_state_dict(message.content["arrays"].to_torch_state_dict())
+        x, y = (torch.tensor(v) for v in people(each, int(context.node_config["partition-id"])))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        for _ in range(epochs):
+            optimizer.zero_grad()
+            torch.nn.functional.binary_cross_entropy(model(x)[:, 0], y.float()).backward()
+            optimizer.step()
+        told = MetricRecord({"num-examples": each, "partition-id": int(context.node_config["partition-id"])})
+        return Message(RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": told}), reply_to=message)
+
+    rules = Protocol("fedavg", batch_size=each, local_epochs=epochs, learning_rate=0.5)
+    strategy = testbed.record(
+        FedAvg(fraction_evaluate=0.0, min_train_nodes=clients, min_available_nodes=clients), protocol=rules
+    )
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        torch.manual_seed(0)
+        first = ArrayRecord(make_risk().state_dict())
+        strategy.start(grid, first, num_rounds=rounds, train_config=ConfigRecord({}))
+
+    compat.run_in_process(app, client, clients)
+    transcript.write(folder / "t.transcript", strategy.transcript())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One record a client, one step."""
+    return run_app(tmp_path_factory.mktemp("alone"), each=1, epochs=1)
+
+
+def own(folder: Path, clients: int = 3) -> dict[int | str, Path]:
+    return {number: folder / f"client{number}.npz" for number in range(clients)}
+
+
+def judged(folder: Path, attack: str, **more: object) -> Finding:
+    asked: dict[str, object] = {"records": own(folder), "controls": folder / "controls.npz", **more}
+    return testbed.replay(folder / "t.transcript", attack, **asked).result.findings[0]  # type: ignore[arg-type]
+
+
+def test_records_of_an_app_are_rebuilt_and_told_from_those_of_others(alone: Path) -> None:
+    found = judged(alone, "analytic_linear", model=f"{HERE}:make_risk", loss="bce")
+    assert isinstance(found.measure, Estimate)
+    assert isinstance(found.excess, Estimate)
+    assert isinstance(found.positive_control, Estimate)
+    assert (found.measure.value, found.positive_control.value) == (1.0, 1.0)
+    assert found.excess.value == 1.0
+    assert isinstance(found.baseline, Unmeasured)  # other people's federation cannot be run
+
+
+def test_the_attackers_gradient_is_that_of_the_loss_the_app_trains(alone: Path) -> None:
+    """The cross-entropy of one output is zero for every record, so that nothing could be matched."""
+    asked = {"model": f"{HERE}:make_risk", "knows": ["labels"], "shape": (COLUMNS,), "params": {"iterations": 60}}
+    right = judged(alone, "deep_leakage", loss="bce", **asked)
+    assert isinstance(right.measure, Estimate)
+    assert right.measure.value == 1.0
+    with pytest.raises(InputError, match="TB-REPLAY-022"):
+        judged(alone, "deep_leakage", **asked)
+
+
+def test_membership_in_an_app_is_judged_with_the_owners_records(tmp_path: Path) -> None:
+    folder = run_app(tmp_path, each=40, epochs=60, rounds=4)
+    found = judged(folder, "loss_threshold", model=f"{HERE}:make_risk", loss="bce")
+    assert isinstance(found.measure, Estimate)
+    assert isinstance(found.excess, Estimate)
+    assert found.excess.low > 0.05
+
+
+def test_people_of_an_app_that_learnt_nothing_are_not_told_from_others(tmp_path: Path) -> None:
+    folder = run_app(tmp_path, each=40, epochs=0)
+    found = judged(folder, "loss_threshold", model=f"{HERE}:make_risk", loss="bce")
+    assert isinstance(found.excess, Estimate)
+    assert found.excess.low <= 0 <= found.excess.high
+
+
+def test_an_app_that_is_not_described_is_asked_about_and_not_guessed(alone: Path, tmp_path: Path) -> None:
+    found = judged(alone, "analytic_linear")  # the arrays alone: names of layers, and no model
+    assert isinstance(found.measure, Estimate)
+    assert isinstance(found.positive_control, Unmeasured)
+    assert "positive_control_missing" in found.validity.flags
+
+
+@pytest.mark.parametrize(
+    ("given", "error"),
+    [
+        ({"records": {}}, "TB-REPLAY-020"),
+        ({"controls": None}, "TB-REPLAY-020"),
+        ({"records": {"first": "client0.npz"}}, "TB-REPLAY-009"),
+        ({"records": {7: "client0.npz"}}, "TB-REPLAY-013"),
+        ({"records": {"9.0": "client0.npz"}}, "TB-REPLAY-013"),
+        ({"records": {0: "nothing.npz"}}, "TB-DATA-084"),
+        ({"records": {0: "client0.pt"}}, "TB-DATA-085"),
+        ({"records": {0: "damaged.npz"}}, "TB-DATA-086"),
+        ({"records": {0: "controls.npz"}}, "TB-REPLAY-015"),
+        ({"controls": "few.npz"}, "TB-REPLAY-016"),
+        ({"controls": "pictures.npz"}, "TB-REPLAY-014"),
+        ({"records": {0: "few.npz"}}, "TB-REPLAY-010"),
+        ({"knows": ["everything"]}, "TB-REPLAY-021"),
+        ({"attack": "see_through"}, "TB-REPLAY-011"),
+        ({"loss": "bce"}, "TB-REPLAY-017"),
+        ({"loss": "entropy", "model": f"{HERE}:make_risk"}, "TB-MODEL-008"),
+        ({"truth": "truth.npz"}, "TB-REPLAY-018"),
+    ],
+)
+def test_what_cannot_judge_is_refused(
+    alone: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, object], error: str
+) -> None:
+    monkeypatch.chdir(alone)
+    np.savez("few.npz", x=people(5, 55)[0])
+    np.savez("pictures.npz", x=np.zeros((300, 1, 4, 4)))
+    Path("client0.pt").write_bytes(b"")
+    Path("damaged.npz").write_bytes(b"PK")
+    asked: dict[str, object] = {"records": own(Path()), "controls": "controls.npz", "attack": "analytic_linear"}
+    with pytest.raises((UsageError, InputError), match=error):
+        testbed.replay("t.transcript", **(asked | given))  # type: ignore[arg-type]
