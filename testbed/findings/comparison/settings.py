@@ -179,7 +179,7 @@ def _setting(group: Group, reference: Group | None, tests: int, marks: Mapping[R
         params=dict(group.key),
         runs=group.runs,
         reference=None if reference is None else reference.name,
-        protections=[_protection(d) for d in group.batches[0].defences],
+        protections=[_protection(d, _naive(group)) for d in group.batches[0].defences],
         leaks=[_leak(risk, of, tests, marks[risk].get(group.name, "")) for risk, of in group.attacked().items()],
         utility=_uses(group, reference),
         verdict=group.verdict,
@@ -209,13 +209,18 @@ def _leak(risk: Risk, attacked: Sequence[Attacked], tests: int, marks: str) -> L
     )
 
 
-def _protection(defence: Defence) -> Protection:
+def _naive(group: Group) -> bool:
+    """Was any finding of these runs by attacks that may be blind to the defence?"""
+    return any("naive_attacker" in f.validity.flags for b in group.batches for f in b.findings if f.primary)
+
+
+def _protection(defence: Defence, naive: bool) -> Protection:
     return Protection(
         name=defence.name,
         params=defence.params,
         guarantee="formal" if isinstance(defence.epsilon, Estimate) else "heuristic",
         epsilon=defence.epsilon,
-        adaptive=defence.adaptive,
+        adaptive=defence.adaptive and not naive,
     )
 
 

@@ -15,7 +15,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Validity
 from testbed.harness import cells
 from testbed.harness.cells import Ask, Judged
-from testbed.harness.federation import repeated
+from testbed.harness.federation import naive, repeated
 from testbed.harness.federation.chosen import decide
 from testbed.harness.federation.recorded import Key, Recorded, Truth
 from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
@@ -84,7 +84,8 @@ def _about_records(recorded: Recorded, plan: Plan) -> Judged:
             return judge.sources(claim, people.suspected, people.used, cell, people.people.persons)
         return judge.scores(claim, people.used, cell, people.people.persons)
 
-    return cells.run(plan, asks, judged, truth.seed, truth.threat)
+    found = cells.run(plan, asks, judged, truth.seed, truth.threat)
+    return replace(found, finding=naive.marked(found.finding, find(plan.attack), truth))
 
 
 Asker = Callable[[Plan, Cell], Reconstruction]
@@ -129,7 +130,7 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
         if cell != "positive":
             parts.append(judged(cell, held, "used", choice.of(held)))
             parts.append(judged(cell, control, "unused", choice.of(control)))
-    known, told = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
+    known, told, succeeds = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
     if known is not None:
         parts.append(known)
     elif "positive" not in truth.batches:  # the federation itself is known to leak
@@ -137,6 +138,7 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
     evidence = Evidence.join(*parts)
     aimed = replace(plan, target=f"line-up of {line_up.size}" + (f", {plan.target}" if plan.target else ""))
     finding = _told(findings_.rates(aimed, evidence, design=choice.design), choice, told)
+    finding = finding if plan.unaware else naive.marked(finding, find(plan.attack), truth, succeeds)
     series = [quality(evidence), choice.series]
     if len(truth.decoys.x.shape) == 4:
         series += likeness_of_pictures(claims["true"], truth.batches["true"], truth.batches["control"], plan.perceptual)
@@ -168,15 +170,18 @@ def _in_unit_range(
 
 def _positive(
     recorded: Recorded, judged: Callable[[Mapping[Key, Cohort]], Evidence], control: Evidence
-) -> tuple[Evidence | None, str]:
-    """The positive control's evidence and a sentence on it. Under the same defence, if the attack succeeds there."""
+) -> tuple[Evidence | None, str, bool | None]:
+    """The positive control's evidence and a sentence on it. Under the same defence, if the attack succeeds there.
+
+    The third says whether it succeeds there, and None if that was not tried.
+    """
     if "positive" not in recorded.views:
-        return None, ""
+        return None, "", None
     known = recorded.truth.batches["positive"]
     again = repeated.under_defence(recorded.views["positive"])
     plain = judged({key: p for key, p in known.items() if key not in again})
     if not again:
-        return plain, ""
+        return plain, "", None
     return repeated.decided({True: judged({key: known[key] for key in again}), False: plain}, control)
 
 
@@ -215,13 +220,14 @@ def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
     guessed, by_guess = judged(blind, held, "blind", "used")
     parts = [used, guessed, judged(claim, control, "true", "unused")[0]]
     leaked = asked(plan, "positive") if "positive" in recorded.views else claim
-    known, told = _positive(recorded, lambda people: judged(leaked, people, "positive", "used")[0], parts[2])
+    known, told, succeeds = _positive(recorded, lambda people: judged(leaked, people, "positive", "used")[0], parts[2])
     parts.append(known or judged(claim, held, "positive", "used")[0])
     evidence = Evidence.join(*parts)
     names = [name for name, _ in truth.columns] or [f"word {i + 1}" for i in range(len(by_part))]
     finding = findings_.rates(plan, evidence, design=choice.design if choice else 1.0)
     update = {"series": [by_parts(names, by_part, by_guess)], "plain": finding.plain + told}
-    return evidence, finding.model_copy(update=update), claim
+    finding = finding.model_copy(update=update)
+    return evidence, finding if plan.unaware else naive.marked(finding, find(plan.attack), truth, succeeds), claim
 
 
 def _usual(truth: Truth, plan: Plan) -> Array:

@@ -56,8 +56,10 @@ def under_defence(view: Transcript | None) -> list[tuple[int, int]]:
     return [e.key for e in view.exchanges if AVERAGED in e.config] if view is not None else []
 
 
-def decided(rows: Mapping[bool, Evidence], control: Evidence) -> tuple[Evidence, str]:
-    """The positive control and a sentence about it, from the rows with (True) and without (False) the defence.
+def decided(rows: Mapping[bool, Evidence], control: Evidence) -> tuple[Evidence, str, bool]:
+    """The positive control, a sentence about it, and whether the attack succeeds there under the defence.
+
+    `rows` are those with (True) and without (False) the defence.
 
     It is the control with the defence, if the attack succeeds there more often than on the `control`. Else, for example
     because the defence leaves nothing of an update, it is the one without the defence, and the sentence says so.
@@ -66,5 +68,5 @@ def decided(rows: Mapping[bool, Evidence], control: Evidence) -> tuple[Evidence,
     others = statistics.proportion(control.success, control.cluster) if len(control) else statistics.wilson(0, found.n)
     told = f"one record that is sent {REPEATS} times under the same defence, the answers averaged"
     if statistics.excess(found, others).low > 0:
-        return rows[True], f" The positive control is {told}."
-    return rows[False], f" The attack does not find {told}. So the positive control has no defence."
+        return rows[True], f" The positive control is {told}.", True
+    return rows[False], f" The attack does not find {told}. So the positive control has no defence.", False
