@@ -74,6 +74,7 @@ def _share(hit: Array, min_cell: int) -> Measure:
 
 
 def _estimate(value: float, margin: float, n: int) -> Estimate:
+    value = min(max(value, 0.0), 1.0)  # a difference of two rounded sums may leave the range by its last digit
     low, high = max(0.0, value - margin), min(1.0, value + margin)
     return Estimate(
         metric="fidelity", value=value, low=low, high=high, level=LEVEL, method="uniform band", unit="row", n=n

@@ -13,7 +13,7 @@ import numpy as np
 from testbed.core import Array, Release, Table
 from testbed.findings.schema import Finding
 from testbed.findings.statistics.intervals import scipy_stats
-from testbed.harness.release import near_copies
+from testbed.harness.release import near_copies, within_rows
 from testbed.harness.release.setting import Setting
 
 MOVED = 0.1
@@ -26,18 +26,24 @@ SAMPLE = 20_000
 
 
 def near_copied(setting: Setting) -> Finding:
-    """The near-copy rule's finding; where numbers have moved, the more severe one of the two scales.
+    """The near-copy rule's finding: the most severe one of its looks at the cells, at numbers brought back to the real
+    scale where they have moved, and at differences within rows where columns allow it.
 
-    Each is an exact test at the rule's own levels.
+    Each look is an exact test at the rule's own levels.
     """
-    finding, scaled = near_copies.near_copied(setting), on_the_real_scale(setting)
-    if scaled is None:
-        return finding
-    again = near_copies.near_copied(scaled)
-    severity = [("near_copies" in f.validity.flags, len(f.validity.flags)) for f in (finding, again)]
-    if severity[1] <= severity[0]:
-        return finding
-    return again.model_copy(update={"plain": again.plain + TOLD})
+    scaled = on_the_real_scale(setting)
+    looks = {} if scaled is None else {TOLD: scaled}
+    looks |= {within_rows.TOLD[name]: look for name, look in within_rows.looks(setting).items()}
+    finding = near_copies.near_copied(setting)
+    for told, look in looks.items():
+        again = near_copies.near_copied(look)
+        if _severity(again) > _severity(finding):
+            finding = again.model_copy(update={"plain": again.plain + told})
+    return finding
+
+
+def _severity(finding: Finding) -> tuple[bool, int]:
+    return "near_copies" in finding.validity.flags, len(finding.validity.flags)
 
 
 def on_the_real_scale(setting: Setting) -> Setting | None:
