@@ -23,12 +23,23 @@ Answer = Callable[[int, int, Parameters, Parameters], Parameters]
 """`(round, client, sent, returned) -> parameters` to return instead."""
 
 
-def to_parameters(content: RecordDict) -> Parameters | None:
-    """The arrays of a message by name, or None if it has none."""
+READABLE = "fiub"
+"""Kinds of arrays that a transcript's file takes: floats, integers and switches."""
+
+
+def to_parameters(content: RecordDict, main: str | None = None) -> Parameters | None:
+    """The arrays of a message by name, or None if it has none.
+
+    Of several records, the arrays of the one called `main` keep their names; those of others are named after it too, as
+    `control.weight`. Raises `TypeError` for arrays that are no plain numbers.
+    """
     arrays: dict[str, Any] = {}
+    alone = len(content.array_records) == 1
     for name, entry in content.array_records.items():
-        prefix = "" if len(content.array_records) == 1 else f"{name}."
+        prefix = "" if alone or name == main else f"{name}."
         arrays |= {f"{prefix}{k}": frozen(v.numpy()) for k, v in entry.items()}
+    if odd := [v.dtype for v in arrays.values() if v.dtype.kind not in READABLE or v.dtype.itemsize > 8]:
+        raise TypeError(f"arrays of {odd[0]}")
     return arrays or None
 
 
