@@ -71,11 +71,12 @@ def bounds(
 def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -> list[str]:
     """Names of the parameters that an answer informs about: the trained ones, or if these were not sent, all sent ones.
 
-    Empty if the client returned other names or shapes than it was sent.
+    Empty if one of them did not come back in the shape in which it was sent. What an answer holds besides, such as
+    control variates, is left aside.
     """
     names = list(trained) if trained and sent.keys() >= set(trained) else list(sent)
     same = all(k in returned and np.shape(returned[k]) == np.shape(sent[k]) for k in names)
-    return names if same and returned.keys() <= sent.keys() else []
+    return names if same else []
 
 
 def steps(protocol: Protocol, records: int | None) -> int:

@@ -20,7 +20,7 @@ from testbed.core.errors import UsageError
 from testbed.subjects.federation import compat
 
 CLIENTS = 3
-SENT = {"w": np.ones((2, 3), np.float32), "b": np.zeros(2, np.float32)}
+SENT = {"0.weight": np.ones((2, 3), np.float32), "0.bias": np.zeros(2, np.float32)}
 Change = Callable[[int, int, RecordDict], None]
 """What a client does to its reply: (client, round, content)."""
 
@@ -28,7 +28,10 @@ Change = Callable[[int, int, RecordDict], None]
 def moved(client: int) -> dict[str, np.ndarray[Any, Any]]:
     """One step of one record whose values are the client's number + 1."""
     bias = np.array([0.1, -0.2], np.float32)
-    return {"w": SENT["w"] - np.outer(bias, np.full(3, client + 1.0)).astype(np.float32), "b": SENT["b"] - bias}
+    return {
+        "0.weight": SENT["0.weight"] - np.outer(bias, np.full(3, client + 1.0)).astype(np.float32),
+        "0.bias": SENT["0.bias"] - bias,
+    }
 
 
 def run(strategy: Any, change: Change = lambda *_: None, starts: int = 1, rounds: int = 1) -> list[Any]:
@@ -172,7 +175,7 @@ def test_weights_beside_control_variates_are_paired_with_what_was_sent() -> None
     seen = recorded(both, Scaffold)
     returned = seen.exchanges[0].returned
     assert returned is not None
-    assert {"w", "b", "control.w", "control.b"} == set(returned)
+    assert {"0.weight", "0.bias", "control.0.weight", "control.0.bias"} == set(returned)
     keys = tuple(e.key for e in seen.exchanges)
     threat = Threat("server", knows=frozenset({"architecture", "hyper_parameters", "batch_size"}))
     claim = find("analytic_linear").run(seen, Batch(keys, (3,), 2, (1,) * CLIENTS), None, 0, threat)
