@@ -56,8 +56,8 @@ class Defence:
     """A defence with its parameters. `make(seed=..., **params)` gives what it puts into the federation (`Where`).
 
     `promise(exposure, **params)` gives its guarantee, or None for a heuristic. `bounds(update, **params)` is what a
-    defended update says about the update before it, to an attacker who knows the defence. None means that it says no
-    more than the numbers themselves: noise, or a common factor.
+    defended update says about the update before it, to an attacker who knows the defence, up to a factor that all
+    numbers share. None means that it says no more than the numbers themselves: noise.
     """
 
     name: str
@@ -114,13 +114,14 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
 def before(defences: tuple[Defence, ...], update: Mapping[str, Array]) -> Bounds | None:
     """Where each number can have been before the last of these defences that tell bounds; None if the last tells none.
 
-    A rule keeps the order of numbers, so the bounds after an earlier defence give those before it. A sum of several
-    clients' updates has no bounds. What the server does later changes nothing of an update that it was sent.
+    A rule keeps the order of numbers, so the bounds after an earlier defence give those before it, up to a factor that
+    all numbers share. What changes the training works before what changes the update. A sum of several clients'
+    updates has no bounds. What the server does later changes nothing of an update that it was sent.
     """
     found: Bounds | None = None
     if any(one.where == "protocol" for one in defences):
         return None
-    for one in reversed([d for d in defences if d.where == "update"]):
+    for one in reversed([d for where in ("training", "update") for d in defences if d.where == where]):
         ends = [one.before(part) for part in found or (update, update)]
         if ends[0] is None or ends[1] is None:
             break

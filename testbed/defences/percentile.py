@@ -17,7 +17,14 @@ AT_THE_LIMIT = 1 - 1e-5
 
 
 def before(update: Mapping[str, Array], *, percentile: float = 10.0, gamma: float = 0.01) -> Bounds:
-    """Numbers between the two bounds passed unchanged. Those at `gamma` were as large or larger, those at 0 smaller."""
+    """Numbers between the two bounds passed unchanged. Those at `gamma` were as large or larger, those at 0 smaller.
+
+    If a later defence shrank the update, the limit is the largest size that several numbers share.
+    """
+    sizes = np.abs(flat(update))
+    largest = float(sizes.max(initial=0.0))
+    if largest < gamma and (sizes >= largest * AT_THE_LIMIT).sum() > 1:
+        gamma = largest
     cut = smallest(update)
     cut = cut if cut < gamma * AT_THE_LIMIT else np.inf  # if only limited numbers are left, it is not visible
     low, high = {}, {}

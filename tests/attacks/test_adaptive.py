@@ -74,7 +74,7 @@ def test_the_percentile_filter_is_read_by_who_knows_it_and_the_report_shows_both
 
 def test_where_no_attack_adapts_the_report_says_what_was_not_tested() -> None:
     matching = find("curious_server")
-    chosen = matching.parse(["attack=cosine_tv", "iterations=2", "defence=topk", "clients=2", "rounds=1"])
+    chosen = matching.parse(["attack=spear", "defence=topk", "clients=2", "rounds=1"])
     prepared = matching(**chosen)
     assert not prepared.defences[0].adaptive
     assert "an attack that adapts to the defence" in prepared.threat.not_tested

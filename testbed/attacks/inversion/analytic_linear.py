@@ -44,11 +44,11 @@ def consistent(sent: Array, low: Array, high: Array) -> Array | None:
     Finds u v^T within the bounds by alternating least squares. Each number counts with its nearest possible value,
     and not at all while the fit lies within its bounds (censored regression; Tobin 1958). It begins at the best fit of
     the numbers as they were `sent`, and at the neuron with most numbers that are known exactly; the fit that violates
-    the bounds least is returned. If fewer numbers are known exactly than there are neurons, it is `solve`.
+    the bounds least is returned. If all numbers are known exactly, or fewer than there are neurons, it is `solve`.
     """
     largest = float(np.abs(sent).max(initial=0.0))
     exact = low == high
-    if largest == 0 or (exact & (sent != 0)).sum() < min(sent.shape):
+    if largest == 0 or exact.all() or (exact & (sent != 0)).sum() < min(sent.shape):
         return solve(sent[:, :-1], sent[:, -1])
     sent, low, high = sent / largest, low / largest, high / largest
     starts = [np.linalg.svd(sent, full_matrices=False)[2][0], sent[int((exact & (sent != 0)).sum(1).argmax())]]

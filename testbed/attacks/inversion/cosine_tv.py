@@ -21,7 +21,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/2003.14053",
-    uses={"auxiliary"},
+    uses={"auxiliary", "defence"},
     quick={"iterations": 60},
 )
 def cosine_tv(
@@ -39,7 +39,8 @@ def cosine_tv(
 
     Threat model: a curious server that knows the architecture and the batch size. Labels are used if the threat grants
     them; otherwise their counts are computed from the last bias gradient. The restart with the smallest objective is
-    returned, because an attacker knows no other criterion. The result is not exact.
+    returned, because an attacker knows no other criterion. If the attacker knows the defences, a gradient is compared
+    only with what they leave possible (`Possible`). The result is not exact.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     labels: dict[tuple[int, int], Array] = {}

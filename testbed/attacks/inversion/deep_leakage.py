@@ -21,7 +21,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/1906.08935",
-    uses={"auxiliary"},
+    uses={"auxiliary", "defence"},
     quick={"iterations": 40, "restarts": 1},
 )
 def deep_leakage(
@@ -38,7 +38,8 @@ def deep_leakage(
     Threat model: a curious server that knows the architecture and the batch size. In contrast to DLG, labels are not
     searched together with the records: their counts are computed before (after Zhao et al. 2020, iDLG). The restart
     with the smallest distance is returned. The squared distance needs second derivatives that are not zero, so the
-    attack fails on ReLU networks. The result is not exact.
+    attack fails on ReLU networks. If the attacker knows the defences, a gradient is scaled and compared only with what
+    they leave possible (`Possible`). The result is not exact.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
     labels: dict[tuple[int, int], Array] = {}
@@ -59,11 +60,17 @@ def _searched(task: Task, start: Tensor, iterations: int) -> tuple[Tensor, float
     x = start.to(models.DEVICE).requires_grad_()
     optimizer = torch.optim.LBFGS([x], max_iter=iterations, history_size=50, line_search_fn="strong_wolfe")
 
+    # A known defence may have made the gradient very short; the search must not stop for that.
+    length = 1.0 if task.possible is None else float(sum(t.square().sum() for t in task.target))
+
     def distance() -> Tensor:
         optimizer.zero_grad()
         loss = models.loss_of(task.model, task.parameters, x, task.y)
         own = gradient(loss, list(task.parameters.values()), create_graph=True)
-        value = torch.stack([((a - b) ** 2).sum() for a, b in zip(own, task.target, strict=True)]).sum()
+        value = (
+            torch.stack([((a - b) ** 2).sum() for a, b in zip(task.compared(own), task.target, strict=True)]).sum()
+            / length
+        )
         (x.grad,) = torch.autograd.grad(value, [x])
         return value.detach()
 

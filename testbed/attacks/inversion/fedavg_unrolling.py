@@ -26,7 +26,7 @@ from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcr
     needs={"architecture", "batch_size", "hyper_parameters"},
     position="server",
     reference="https://arxiv.org/abs/2206.12395",
-    uses={"auxiliary"},
+    uses={"auxiliary", "defence"},
     quick={"iterations": 40},
 )
 def fedavg_unrolling(
@@ -47,7 +47,7 @@ def fedavg_unrolling(
     records, but not their order. Each epoch has its own copies of the records. A prior on their mean, which does not
     depend on order, keeps the copies similar; at the end they are matched and averaged. Labels are used if the threat
     grants them; otherwise their counts are computed. Each restart guesses which labels share a batch, and the restart
-    with the smallest objective is returned. The result is not exact.
+    with the smallest objective is returned. Known defences are met as in `cosine_tv`. The result is not exact.
     """
     if view.protocol.kind != "fedavg" or not view.protocol.learning_rate or view.protocol.optimizer != "sgd":
         raise Unavailable("no_local_training", "FedAvg with local SGD at a learning rate that the server knows")
@@ -97,7 +97,7 @@ def _retraining(
                     velocity[name] = protocol.momentum * velocity[name] + part
                     weights[name] = weights[name] - rate * velocity[name]
         made = [parameters[k] - weights[k] for k in parameters]
-        value = cosine_distance(made, task.target)
+        value = cosine_distance(task.compared(made), task.target)
         if tv:
             value = value + tv * total_variation(copies.flatten(0, 1))
         if len(plan) > 1 and epoch_prior:

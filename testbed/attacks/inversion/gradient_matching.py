@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from testbed import models
 from testbed.attacks.inversion.labels import label_counts
+from testbed.attacks.inversion.possible import Possible, possible
 from testbed.attacks.inversion.updates import gradients
 from testbed.attacks.own_gradient import gradient as gradient_of
 from testbed.attacks.own_gradient import tried
@@ -24,6 +25,7 @@ class Task:
     """One update to match: the model with the parameters that were sent, and the returned gradient `target`.
 
     `y` (size,) are the batch's classes, granted or computed. `rng` depends on the exchange, not on the order of keys.
+    `possible` are the values of the gradient before the clients' defences, if the attacker knows these.
     """
 
     key: tuple[int, int]
@@ -33,12 +35,17 @@ class Task:
     y: Tensor
     size: int
     rng: np.random.Generator
+    possible: Possible | None = None
+
+    def compared(self, own: Sequence[Tensor]) -> list[Tensor]:
+        """What is compared with the target: the gradient itself, or to one who knows the defence, what it rules out."""
+        return list(own) if self.possible is None else self.possible.compared(own, self.target)
 
     def distance(self, x: Tensor) -> Tensor:
         """1 minus the cosine between the gradient on records `x` and the target."""
         loss = models.loss_of(self.model, self.parameters, x, self.y)
         own = gradient_of(loss, list(self.parameters.values()), create_graph=True)
-        return cosine_distance(own, self.target)
+        return cosine_distance(self.compared(own), self.target)
 
     def distances(self, x: Tensor) -> Tensor:
         """The same distance (runs,) for several batches (runs, size, ...)."""
@@ -49,7 +56,7 @@ class Task:
                 return models.loss_of(self.model, parameters, records, self.y)
 
             own = cast(dict[str, Tensor], torch.func.grad(loss)(fixed))
-            return cosine_distance([own[k] for k in fixed], self.target)
+            return cosine_distance(self.compared([own[k] for k in fixed]), self.target)
 
         return torch.func.vmap(one)(x)
 
@@ -79,11 +86,12 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
         target = [torch.from_numpy(gradient[k].astype(np.float32)).to(models.DEVICE) for k in parameters]
         if not any(bool(t.any()) for t in target):
             continue
+        known = possible(exchange, view.protocol, question, gradient, list(parameters))
         own = keyed_rng(seed, *key)
         if key in given:
             y = torch.from_numpy(np.array(given[key]))
         else:
-            y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own)
+            y = _labels(model, parameters, gradient, sizes[key], auxiliary, question, own, known is not None)
         y = y.to(models.DEVICE)
         draws = keyed_rng(seed, *key, "own gradient")
         others = None if auxiliary is None else auxiliary.x
@@ -92,7 +100,7 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
             why = nothing
             continue
         found += 1
-        yield Task(key, model, parameters, target, y, sizes[key], own)
+        yield Task(key, model, parameters, target, y, sizes[key], own, known)
     if not found:
         raise Unavailable(why.code, why.needs)
 
@@ -105,10 +113,12 @@ def _labels(
     auxiliary: Cohort | None,
     question: Batch,
     rng: np.random.Generator,
+    bounded: bool,
 ) -> Tensor:
     """The batch's classes (size,) in ascending order, computed from the last bias gradient.
 
-    Raises `Unavailable` if the last layer has no bias for each class, or is not trained.
+    If its numbers are `bounded` by what a known defence leaves, they may have been made smaller. Raises `Unavailable`
+    if the last layer has no bias for each class, or is not trained.
     """
     name = [k for k, _ in model.named_parameters() if k.endswith("bias")][-1:]
     if not name or name[0] not in gradient or gradient[name[0]].shape != (question.classes,):
@@ -117,7 +127,7 @@ def _labels(
     inputs = noise if auxiliary is None else auxiliary.x[:256]
     fixed = {k: v.detach() for k, v in parameters.items()}
     asked = torch.tensor(inputs, dtype=torch.float32, device=models.DEVICE)
-    counts = label_counts(model, fixed, gradient[name[0]], size, asked)
+    counts = label_counts(model, fixed, gradient[name[0]], size, asked, shrunken=bounded)
     return torch.from_numpy(np.repeat(np.arange(question.classes), counts))
 
 

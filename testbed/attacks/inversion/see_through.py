@@ -27,6 +27,7 @@ NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)
     needs={"architecture", "batch_size", "auxiliary"},
     position="server",
     reference="https://arxiv.org/abs/2104.07586",
+    uses={"defence"},
     quick={"iterations": 60, "seeds": 2},
 )
 def see_through(
@@ -49,7 +50,8 @@ def see_through(
     are not among the parameters here. After a normalisation, the gradient does not depend on brightness and contrast,
     so only this hint determines them; a network without normalisation has no such hint. After half of the iterations,
     the records of all searches are matched to those of the first (least squared distance) and drawn towards their mean.
-    The search that matches the gradient best is returned. The result is not exact.
+    The search that matches the gradient best is returned. Known defences are met as in `cosine_tv`. The result is not
+    exact.
     """
     if auxiliary is None or not len(auxiliary):
         raise Unavailable("no_auxiliary", "records of other people")

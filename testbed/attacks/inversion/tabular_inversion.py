@@ -23,7 +23,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
     needs={"architecture", "batch_size"},
     position="server",
     reference="https://arxiv.org/abs/2210.01785",
-    uses={"auxiliary"},
+    uses={"auxiliary", "defence"},
     suits="table",
     quick={"iterations": 150, "restarts": 1},
 )
@@ -42,7 +42,8 @@ def tabular_inversion(
     Threat model: a curious server that knows the architecture, the batch size and, if the threat grants it, which
     features belong to one category (`blocks`); otherwise all features are numbers. Runs are matched to the one with the
     smallest objective. In the better half of the runs, a number is their median, a category the most probable one. The
-    certificate is the mean share of runs that agree on a cell, as the attacker's own measure of certainty.
+    certificate is the mean share of runs that agree on a cell, as the attacker's own measure of certainty. Known
+    defences are met as in `cosine_tv`.
     """
     blocks = question.blocks or (1,) * int(np.prod(question.shape))
     rebuilt: dict[tuple[int, int], Array] = {}

@@ -1,0 +1,121 @@
+"""Gradient matching by an attacker who knows the defence, beside the same attacker who does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from flwr.clientapp.typing import Mod
+
+from testbed import judge, models
+from testbed.attacks.inversion.gradient_matching import tasks
+from testbed.attacks.inversion.possible import BETWEEN, Possible
+from testbed.attacks.registry import find
+from testbed.core import Array, Batch, ModelSpec, Threat
+from testbed.core.defence import Bounds, Defence
+from testbed.defences import named
+from testbed.defences.registry import defence
+from testbed.defences.updates import on_update
+from tests.attacks.test_inversion import digits, gradient_of
+from tests.conformance.defences import sends, update_of
+
+CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [8, 16]})
+KNOWS = Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary", "defence"}))
+INF = np.inf
+
+
+def test_what_is_possible_agrees_and_what_is_not_differs_by_its_distance() -> None:
+    # Twelve numbers are known exactly, and show that the attacker's own gradient is half as long as the one sent.
+    low = torch.cat([torch.full((12,), 2.0), torch.tensor([1.0, 1.0, -0.5, -0.5, -INF])])
+    high = torch.cat([torch.full((12,), 2.0), torch.tensor([INF, INF, 0.5, 0.5, INF])])
+    sent = torch.cat([torch.full((12,), 2.0), torch.tensor([1.0, 1.0, 0.0, 0.0, 0.0])])
+    own = torch.cat([torch.full((12,), 1.0), torch.tensor([7.0, 0.25, 0.1, 0.75, 9.0])])
+    (found,) = Possible([low], [high]).compared([own], [sent])
+    assert found[:12].tolist() == pytest.approx([2.0] * 12)
+    # 14 is beyond 1, so possible; 0.5 is not: it lacks 0.5. 0.2 is possible; 1.5 exceeds its end 0.5 by 1.
+    assert (found - sent)[12:].tolist() == pytest.approx([0.0, -0.5, BETWEEN * 0.2, 1.0 + BETWEEN * 0.5, 0.0])
+
+
+def test_if_nothing_is_known_exactly_the_numbers_sent_are_compared_without_those_that_say_nothing() -> None:
+    sent, own = torch.tensor([3.0, -4.0, 0.0]), torch.tensor([0.6, 0.8, 5.0])
+    (found,) = Possible([torch.tensor([0.0, -INF, -INF])], [torch.tensor([INF, 0.0, INF])]).compared([own], [sent])
+    assert found.tolist() == pytest.approx([3.0, 4.0, 0.0])
+
+
+def alike(
+    defences: tuple[Defence, ...],
+    attack: str = "cosine_tv",
+    spec: ModelSpec = CNN,
+    people: int = 2,
+    labels: bool = False,
+    **params: int,
+) -> dict[bool, float]:
+    """The mean correlation of each record with its reconstruction, by whether the attacker knows the defences."""
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(people):
+        person, others = digits(60).take(np.arange(i, i + 1)), digits(60).take(np.arange(40, 60))
+        view = gradient_of(spec, person)
+        (exchange,) = view.exchanges
+        update = dict(exchange.returned or {})
+        for one in defences:
+            update = update_of(sends(one, update))
+        seen = replace(view, exchanges=(replace(exchange, returned=update),))
+        question = Batch(((1, 0),), (1, 8, 8), 10, (1,), (person.y,) if labels else None, defences=defences)
+        for knows in found:
+            threat = KNOWS if knows else replace(KNOWS, knows=KNOWS.knows - {"defence"})
+            claim = find(attack).run(seen, question, others, 0, threat, dict(params))
+            for record, guess in judge.pairs(claim.batches[1, 0], person):
+                found[knows].append(float(np.corrcoef(record.ravel(), guess.ravel())[0, 1]))
+    return {knows: float(np.mean(values)) for knows, values in found.items()}
+
+
+def test_a_clipped_percentile_filter_hides_no_picture_from_one_who_knows_both() -> None:
+    by = alike(named.configured("percentile+clip:0.05"), iterations=60)
+    assert by[True] > 0.97
+    assert by[True] > by[False] + 0.05
+
+
+@defence(bounds=lambda update, **_: _unknown_where_nothing_was_sent(update))
+def own_mask(*, seed: int, every: int = 2) -> Mod:
+    """A user's own defence in a file of its own: it sends one of `every` numbers."""
+
+    def change(update: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:
+        return {k: np.where(np.arange(v.size).reshape(v.shape) % every == 0, v, 0.0) for k, v in update.items()}
+
+    return on_update(change, seed, "own_mask")
+
+
+def _unknown_where_nothing_was_sent(update: Mapping[str, Array]) -> Bounds:
+    low = {k: np.where(v == 0, -np.inf, v) for k, v in update.items()}
+    return low, {k: np.where(v == 0, np.inf, v) for k, v in update.items()}
+
+
+def test_a_users_own_defence_is_met_by_its_bounds_alone() -> None:
+    by = alike((own_mask(every=5),), labels=True, iterations=60)
+    assert by[True] > 0.97
+    assert by[True] > by[False] + 0.05
+
+
+def test_a_clipped_gradient_has_its_length_and_its_labels_back() -> None:
+    people, (clip,) = digits(60).take(np.arange(3)), named.configured("clip:0.001")
+    view = gradient_of(CNN, people)
+    (exchange,) = view.exchanges
+    sent = update_of(sends(clip, exchange.returned or {}))
+    seen = replace(view, exchanges=(replace(exchange, returned=sent),))
+    question = Batch(((1, 0),), (1, 8, 8), 10, (3,), defences=(clip,))
+    (knows,) = tasks(seen, question, None, np.random.default_rng(0))
+    (naive,) = tasks(seen, replace(question, defences=None), None, np.random.default_rng(0))
+    assert knows.y.tolist() == sorted(people.y.tolist())
+    assert naive.y.tolist() != knows.y.tolist()
+    order = np.argsort(people.y, kind="stable")
+    loss = models.loss_of(knows.model, knows.parameters, torch.tensor(people.x[order]), knows.y)
+    own = torch.autograd.grad(loss, list(knows.parameters.values()))
+    lengths = [
+        float(torch.cat([(a - b).flatten() for a, b in zip(task.compared(own), task.target, strict=True)]).norm())
+        for task in (knows, naive)
+    ]
+    assert lengths[0] < 1e-5
+    assert lengths[1] > 0.1
