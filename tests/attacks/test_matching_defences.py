@@ -14,14 +14,19 @@ from testbed import judge, models
 from testbed.attacks.inversion.gradient_matching import tasks
 from testbed.attacks.inversion.possible import BETWEEN, Possible
 from testbed.attacks.registry import find
-from testbed.core import Array, Batch, ModelSpec, Threat
+from testbed.core import Array, Batch, ModelSpec, Protocol, Threat
 from testbed.core.defence import Bounds, Defence
 from testbed.defences import named
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update
+from testbed.harness.federation.prepare import adapts, told
+from testbed.subjects.federation.apps import batches
+from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import seen_by
 from tests.attacks.test_inversion import digits, gradient_of
 from tests.conformance.defences import sends, update_of
 
+MLP = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [32]})
 CNN = ModelSpec("cnn", {"shape": [1, 8, 8], "classes": 10, "channels": [8, 16]})
 KNOWS = Threat("server", knows=frozenset({"architecture", "batch_size", "auxiliary", "defence"}))
 INF = np.inf
@@ -119,3 +124,40 @@ def test_a_clipped_gradient_has_its_length_and_its_labels_back() -> None:
     ]
     assert lengths[0] < 1e-5
     assert lengths[1] > 0.1
+
+
+def left_by_a_client(text: str, clients: int, knows: bool) -> float:
+    """The mean correlation of what client 0 reads of the last client's records, one a round; all others collude."""
+    people = digits(40)
+    defences = named.configured(text)
+    protocol = Protocol("fedsgd", 1, learning_rate=0.1, rounds=4, clients=2)
+    parties = [people.take(np.arange(4 * i, 4 * i + 4)) for i in range(clients)]
+    seen = Federation(MLP, protocol, 0, defences).run(parties)
+    threat = Threat("client", knows=frozenset({"architecture", "hyper_parameters", "defence"}), nodes=(0,))
+    threat = threat if knows else replace(threat, knows=threat.knows - {"defence"})
+    keys = tuple((r, clients - 1) for r in range(1, 5))
+    question = Batch(keys, (1, 8, 8), 10, defences=defences)
+    claim = find("aggregate_difference").run(seen_by(seen, threat), question, None, 0, threat)
+    found: list[float] = []
+    for round_, client in claim.batches:
+        (rows,) = batches(protocol, 0, client, round_, 4)
+        record = parties[client].x[rows].ravel()
+        found.append(float(np.corrcoef(record, claim.batches[round_, client].ravel())[0, 1]))
+    return float(np.mean(found))
+
+
+def test_a_client_that_is_left_with_one_other_knows_its_filter() -> None:
+    assert left_by_a_client("percentile", 2, True) > 0.95
+    assert left_by_a_client("percentile", 2, True) > left_by_a_client("percentile", 2, False) + 0.05
+    assert left_by_a_client("topk:0.1", 2, True) > 0.95
+
+
+def test_a_mean_of_several_filtered_updates_and_one_that_the_server_changed_have_no_bounds() -> None:
+    for text, clients in (("percentile", 3), ("percentile+median", 2)):
+        assert left_by_a_client(text, clients, True) == left_by_a_client(text, clients, False)
+
+
+def test_an_attack_that_learns_on_the_defended_federation_adapts_without_being_told() -> None:
+    assert adapts(find("white_box"))
+    assert not told(find("white_box"))
+    assert not adapts(find("update_product"))

@@ -9,6 +9,10 @@ import numpy as np
 
 from testbed.attacks.registry import attack, find
 from testbed.core import Array, Batch, Cohort, Exchange, Parameters, Reconstruction, Transcript, Unavailable
+from testbed.core.defence import Defence
+
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Rounding error of the difference of two global models, as a share of their largest number."""
 
 
 def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Parameters, dict[str, Array]]]:
@@ -55,7 +59,7 @@ def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Paramete
     needs={"architecture", "hyper_parameters"},
     position="client",
     reference="https://arxiv.org/abs/1805.04049",
-    uses={"auxiliary"},
+    uses={"auxiliary", "defence"},
 )
 def aggregate_difference(
     view: Transcript,
@@ -71,7 +75,9 @@ def aggregate_difference(
     Threat model: a curious client, or several that collude. They see successive global models, and know the protocol,
     the server's learning rate and the number of clients. If clients hold unequal numbers of records, they also know the
     total, `examples` (Melis et al. 2019 observe the same difference). If only one client does not collude, the rest is
-    that client's update; otherwise it is the mean of the others' updates. `reader` names the server's attack.
+    that client's update; otherwise it is the mean of the others' updates. `reader` names the server's attack. If only
+    one client does not collude and the server changes nothing, known defences are told to the reader: bounds hold for a
+    client's update, but not for a mean of several.
 
     Limits: float32 rounding of the global model (divided by the learning rate in FedSGD); if another client dropped
     out, the rest is too large. Raises `Unavailable` if the attackers hold unequal numbers of records themselves and
@@ -81,18 +87,40 @@ def aggregate_difference(
         raise Unavailable("unequal_examples", "how many records all clients hold together (examples)")
     rest = left_over(view, examples)
     own = {e.client for e in view.exchanges}
+    question = replace(question, defences=_of_one_client(view, question))
     exchanges = [
-        Exchange(round_, client, rest[round_][0], rest[round_][1])
+        Exchange(
+            round_, client, rest[round_][0], _rounded(view, *rest[round_]) if question.defences else rest[round_][1]
+        )
         for round_, client in question.keys
         if round_ in rest and client not in own
     ]
     if not exchanges:
         raise Unavailable("no_aggregate", "two successive global models and one's own update between them")
     reads = find(reader)
-    known = {"architecture", "hyper_parameters"}
+    known = {"architecture", "hyper_parameters"} | ({"defence"} if question.defences else set())
     known |= {"batch_size"} if question.sizes is not None else set()
     known |= {"auxiliary"} if auxiliary is not None else set()
     if lacking := sorted(reads.needs - known):
         raise Unavailable("reader_needs", f"a threat that knows {', '.join(lacking)}, for {reader}")
     seen = replace(view, exchanges=tuple(exchanges), position="server")
     return reads.read(seen, question, auxiliary, rng, **reads.defaults)
+
+
+def _of_one_client(view: Transcript, question: Batch) -> tuple[Defence, ...] | None:
+    """The known defences, if what is left over is one client's update and no rule of the server changed it."""
+    others = view.protocol.clients - len({e.client for e in view.exchanges})
+    known = question.defences or ()
+    return known if others == 1 and not any(d.where == "server" for d in known) else None
+
+
+def _rounded(view: Transcript, sent: Parameters, left: Parameters) -> dict[str, Array]:
+    """What is left over, with 0 where the update is smaller than the rounding errors of global models in 32 bits."""
+    plain = view.protocol.kind == "fedsgd"
+    lost = ROUNDING * view.protocol.clients / (view.protocol.learning_rate or 1.0 if plain else 1.0)
+    made: dict[str, Array] = {}
+    for name, values in left.items():
+        start = np.asarray(sent[name], np.float64)
+        nothing = np.zeros_like(start) if plain else start
+        made[name] = np.where(np.abs(values - nothing) <= lost * np.abs(start).max(initial=0.0), nothing, values)
+    return made

@@ -224,7 +224,12 @@ def prepared(
 
 
 def adapts(attack: Attack) -> bool:
-    """Does this attack use what it knows of a defence?"""
+    """Does this attack use what it knows of a defence, or learn on federations that have the same defence?"""
+    return "recipe" in attack.needs or told(attack)
+
+
+def told(attack: Attack) -> bool:
+    """Is this attack told the defences?"""
     return "defence" in attack.needs | attack.uses
 
 
@@ -244,7 +249,7 @@ def told_of_defences(trial: Trial) -> Trial:
     unaware = [
         replace(p, primary=False, unaware=True, target="an attacker who does not know the defence", variant="unaware")
         for p in trial.plans
-        if visible and p.primary and adapts(find(p.attack))
+        if visible and p.primary and told(find(p.attack))
     ]
     return replace(trial, threat=threat, plans=(*trial.plans, *unaware))
 
