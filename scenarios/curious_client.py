@@ -15,7 +15,7 @@ from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
-from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.federation import Federation, ruled
 
 NOT_TESTED = ["a client that poisons the training", "secure aggregation, which does not hide the sum"]
 SEES = "the global models that it receives and its own updates; nothing of another client's messages"
@@ -59,11 +59,13 @@ def curious_client(
             "Use more clients, or fewer colluding ones.",
         )
     reads = chosen(reader, fitting())
+    protection = defended(defence, noise, clip, known.data_class)
+    asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
+    batch, rounds = asked.batch_size or batch, asked.rounds
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     if epochs:
         protocol = replace(protocol, kind="fedavg", local_epochs=epochs)
-    protection = defended(defence, noise, clip, known.data_class)
     spec = mlp(known, hidden)
     # The positive control is known to leak: all but one collude, there is no defence, and each gradient has one record.
     alone = colluding + 1

@@ -15,7 +15,7 @@ from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import chosen, defended, network, prepared, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
-from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.federation import Federation, ruled
 
 NOT_TESTED = ["secure aggregation", "a server that changes the model"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
@@ -67,6 +67,8 @@ def curious_server(
         )
     spec = network(known, reader)
     protection = defended(defence, noise, clip, known.data_class)
+    asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
+    batch, rounds = asked.batch_size or batch, asked.rounds
     if epochs:
         # Every round would train on the same people, so one round shows what their updates reveal.
         split = hospitals(known, clients, batch, seed)

@@ -15,7 +15,7 @@ from testbed.harness.federation.people import hospitals
 from testbed.harness.federation.prepare import by_a_curious_server, chosen, defended, mlp, prepared, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
-from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.federation import Federation, ruled
 
 NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
 SEES = "every model that it sends, which it may change, and every gradient that comes back"
@@ -64,11 +64,13 @@ def malicious_server(
     """
     known = source(data)
     acting = chosen(attack, fitting())
+    protection = defended(defence, noise, clip, known.data_class)
+    asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
+    batch, rounds = asked.batch_size or batch, asked.rounds
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
     protocol = Protocol("fedsgd", batch_size=batch, learning_rate=0.1, rounds=rounds, clients=clients)
     if epochs:
         protocol = replace(protocol, kind="fedavg", batch_size=max(1, batch // STEPS), local_epochs=epochs)
-    protection = defended(defence, noise, clip, known.data_class)
     local = {"learning_rate": 0.1, "steps": steps(protocol, batch)} if epochs else {}
     acts = {"imprint": {"bins": bins}, "loki": {"bins": bins, **local}, "fishing": {"batch": batch}}
     spec = mlp(known, {"trap_weights": bins, "fishing": 64}.get(attack, 32))

@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 from testbed.core.people import Array
 from testbed.core.threat import Position
 
-Where: TypeAlias = Literal["update", "message", "training", "server", "protocol"]
+Where: TypeAlias = Literal["update", "message", "training", "server", "protocol", "rules"]
 """What a defence changes.
 
 - `update`: what a client sends, after its training. It gives a Flower mod.
@@ -18,6 +18,8 @@ Where: TypeAlias = Literal["update", "message", "training", "server", "protocol"
 - `training`: each local step of a client. It gives a `LocalRule`.
 - `server`: how updates become the next model. It gives a function from a Flower strategy to a Flower strategy.
 - `protocol`: what the server is told at all, such as sums alone. It gives the settings of that protocol.
+- `rules`: how the federation trains, such as its batches. It gives a function from a `Protocol` to a `Protocol`, which
+  changes nothing if it is applied again.
 """
 
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]

@@ -22,6 +22,7 @@ from testbed.defences.updates import on_update
 from testbed.harness.federation.prepare import adapts, told
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.local import gradient as local_gradient
 from testbed.subjects.federation.tap import seen_by
 from tests.attacks.test_inversion import digits, gradient_of
 from tests.conformance.defences import sends, update_of
@@ -81,6 +82,28 @@ def test_a_clipped_percentile_filter_hides_no_picture_from_one_who_knows_both() 
     by = alike(named.configured("percentile+clip:0.05"), iterations=60)
     assert by[True] > 0.97
     assert by[True] > by[False] + 0.05
+
+
+def test_soteria_hides_no_picture_from_one_who_leaves_its_columns_out() -> None:
+    (soteria,) = named.configured("soteria:0.8")
+    found: dict[bool, list[float]] = {True: [], False: []}
+    for i in range(2):
+        person = digits(60).take(np.arange(i, i + 1))
+        view = gradient_of(CNN, person)
+        (exchange,) = view.exchanges
+        model = models.build(CNN, 0)
+        changed = soteria.build(0)(local_gradient, np.random.default_rng(0))(
+            model, torch.tensor(person.x), torch.tensor(person.y)
+        )
+        sent = {k: v.numpy() for k, v in changed.items()}
+        seen = replace(view, exchanges=(replace(exchange, returned=sent),))
+        question = Batch(((1, 0),), (1, 8, 8), 10, (1,), defences=(soteria,))
+        for knows in found:
+            threat = KNOWS if knows else replace(KNOWS, knows=KNOWS.knows - {"defence"})
+            claim = find("cosine_tv").run(seen, question, digits(20), 0, threat, {"iterations": 60})
+            found[knows].append(float(np.corrcoef(person.x.ravel(), claim.batches[1, 0].ravel())[0, 1]))
+    assert np.mean(found[True]) > 0.97
+    assert np.mean(found[True]) > np.mean(found[False]) + 0.02
 
 
 @defence(bounds=lambda update, **_: _unknown_where_nothing_was_sent(update))

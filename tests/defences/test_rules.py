@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from testbed.defences.adaptive_clipping import split
 from testbed.defences.updates import flat
 from testbed.subjects.federation.aggregation import Aggregation
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.federation import ruled as ruled_protocol
 from testbed.subjects.federation.local import gradient
 from tests.conformance.defences import sends, update_of
 
@@ -203,3 +205,66 @@ def test_a_median_of_equal_clients_is_their_mean() -> None:
     assert plain is not None
     assert median is not None
     assert all(np.allclose(plain[k], median[k], atol=1e-6) for k in plain)
+
+
+def test_soteria_cuts_out_the_features_that_move_least_and_says_nothing_of_them() -> None:
+    # Without an activation the features are linear: |dr/dx| is the length of a row of the first weight.
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    with torch.no_grad():
+        features = model[0](X).abs().numpy()
+        lengths = model[0].weight.norm(dim=1).numpy()
+    least = np.argsort((lengths / features).sum(0))[:2]
+    (one,) = named.configured("soteria:0.5")
+    found = one.build(0)(gradient, np.random.default_rng(0))(model, X, Y)
+    plain = gradient(model, X, Y)
+    kept = np.setdiff1d(np.arange(4), least)
+    assert not found["1.weight"][:, least].any()
+    assert torch.equal(found["1.weight"][:, kept], plain["1.weight"][:, kept])
+    assert all(torch.equal(found[k], plain[k]) for k in plain if k != "1.weight")
+    told = before((one,), {k: v.numpy() for k, v in found.items()})
+    assert told is not None
+    assert np.isinf(told[0]["1.weight"][:, least]).all()
+    assert (told[0]["1.weight"][:, kept] == told[1]["1.weight"][:, kept]).all()
+    assert (told[0]["0.weight"] == told[1]["0.weight"]).all()
+
+
+def test_soteria_refuses_words_and_networks_without_a_last_linear_layer() -> None:
+    (one,) = named.configured("soteria")
+    rule = one.build(0)(gradient, np.random.default_rng(0))
+    for model, x in ((MODEL, X.long()), (nn.Sequential(nn.Flatten(), nn.Conv1d(1, 1, 1)), X)):
+        with pytest.raises(UsageError, match="does not work on this model"):
+            rule(model, x, Y)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("larger_batch:8", {"batch_size": 8}),
+        ("larger_batch:2", {}),
+        ("more_steps:4", {"local_epochs": 4}),
+        ("early_stopping:3", {"rounds": 3}),
+        ("early_stopping:30", {}),
+        ("larger_batch:8+early_stopping:3", {"batch_size": 8, "rounds": 3}),
+    ],
+)
+def test_rules_of_training_are_changed_once_and_not_again(text: str, expected: dict[str, int]) -> None:
+    protocol = Protocol("fedavg", 3, 2, learning_rate=0.1, rounds=5, clients=4)
+    federation = Federation(SPEC, protocol, 1, named.configured(text))
+    assert federation.protocol == replace(protocol, **expected)  # type: ignore[arg-type]
+    assert replace(federation, seed=2).protocol == federation.protocol
+
+
+def test_more_local_steps_leave_single_gradients_as_they_are() -> None:
+    protocol = Protocol("fedsgd", 3, rounds=5, clients=4)
+    assert ruled_protocol(protocol, named.configured("more_steps:4")) == protocol
+
+
+def test_what_a_server_sees_follows_the_rules() -> None:
+    protocol = Protocol("fedsgd", 1, learning_rate=0.1, rounds=5, clients=4)
+    seen = Federation(SPEC, protocol, 1, named.configured("larger_batch:6+early_stopping:2")).run(parts())
+    assert (seen.protocol.batch_size, len(seen.exchanges)) == (6, 8)
+    everybody = Federation(SPEC, replace(protocol, batch_size=6, rounds=2), 1).run(parts())
+    for one, other in zip(seen.exchanges, everybody.exchanges, strict=True):
+        assert one.returned is not None
+        assert other.returned is not None
+        assert all((one.returned[k] == other.returned[k]).all() for k in one.returned)

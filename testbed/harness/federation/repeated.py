@@ -23,7 +23,11 @@ AVERAGED = "averaged_under_the_defence"
 
 def possible(positive: Federation, defences: tuple[Defence, ...]) -> bool:
     """Can this control be made? Only from gradients of single records: weights change with the model between rounds."""
-    return bool(defences) and positive.protocol.kind == "fedsgd" and positive.protocol.batch_size == 1
+    return (
+        any(d.where != "rules" for d in defences)
+        and positive.protocol.kind == "fedsgd"
+        and positive.protocol.batch_size == 1
+    )
 
 
 def beside(
@@ -31,7 +35,8 @@ def beside(
 ) -> Transcript:
     """The undefended transcript with one more exchange for each client: the mean of its answers under the defence."""
     rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING)
-    seen = replace(positive, protocol=rules, defences=defences).run(only_one(people), engine)
+    acting = tuple(d for d in defences if d.where != "rules")  # these would change the rounds and the batch of one
+    seen = replace(positive, protocol=rules, defences=acting).run(only_one(people), engine)
     last = max((e.round for e in undefended.exchanges), default=0) + 1
     means = [_mean([e for e in seen.exchanges if e.client == c], last) for c in range(len(people))]
     return replace(undefended, exchanges=(*undefended.exchanges, *(m for m in means if m is not None)))

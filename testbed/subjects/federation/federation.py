@@ -46,6 +46,9 @@ class Federation:
     """Parameters of an already trained model to begin with; otherwise they are drawn by `seed`."""
     guards: tuple[Guard, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "protocol", ruled(self.protocol, self.defences))
+
     @property
     def secured(self) -> SecureAggregation | None:
         """The secure aggregation under which the clients answer, if there is one."""
@@ -121,6 +124,14 @@ class Federation:
         if act is None:
             return seen
         return replace(seen, act=actor, memory=act.remember)
+
+
+def ruled(protocol: Protocol, defences: Sequence[Defence]) -> Protocol:
+    """The rules of training after those defences that change them. Applied again, it changes nothing."""
+    for one in defences:
+        if one.where == "rules":
+            protocol = one.build(0)(protocol)
+    return protocol
 
 
 def by_party(people: Cohort, party: Array) -> list[Cohort]:
