@@ -98,6 +98,7 @@ def audit_model(
     ray: options.RayOption = None,
     secrets: options.Secrets = "",
     attack: AttackOption = None,
+    defence: options.DefenceOption = "none",
     shadows: options.Shadows = None,
     quick: options.Quick = False,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
@@ -111,6 +112,7 @@ def audit_model(
     from testbed.findings import policy as policy_
     from testbed.findings.assemble import as_data_class
     from testbed.harness.model import audit
+    from testbed.harness.model.defended import behind, chosen_defences
     from testbed.report import store
 
     asked = Asked.of(context)
@@ -121,6 +123,7 @@ def audit_model(
     as_data_class(data_class)
     with others_to_stderr():
         subject, frames = subject_and_tables(asked)
+        subject = behind(subject, chosen_defences(defence, data_class), seed)
         result, evidence, people = audit.audit_model(
             subject,
             list(frames.values()),

@@ -112,6 +112,14 @@ Secrets = Annotated[
         help="Inputs that are secret, by commas; else those with the fewest values.", rich_help_panel=ATTACKER
     ),
 ]
+DefenceOption = Annotated[
+    str,
+    typer.Option(
+        help="Defences of its answers, put before it for this audit: round:1, top1, temperature:4, memguard, "
+        "query_budget:1000. Attackers know them.",
+        rich_help_panel=ATTACKER,
+    ),
+]
 Shadows = Annotated[
     int | None,
     typer.Option(
@@ -129,7 +137,7 @@ Quick = Annotated[
 
 PEOPLE_OF = frozenset({"members", "controls", "reference", "label", "person", "secrets"})
 RULES = frozenset({"epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay", "cache", "ray"})
-ALWAYS = frozenset({"attack", "name", "data_class", "policy", "seed", "out", "json_", "encoding", "quick"})
+ALWAYS = frozenset({"attack", "defence", "name", "data_class", "policy", "seed", "out", "json_", "encoding", "quick"})
 ACTS = {
     "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows"},
     "a file of a network": PEOPLE_OF | RULES | {"model", "trusted", "outputs", "shadows"},

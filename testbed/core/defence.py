@@ -3,24 +3,60 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from testbed.core.people import Array
+from testbed.core.errors import UsageError
+from testbed.core.people import Array, Cohort
 from testbed.core.threat import Position
+from testbed.core.views import Predictor
 
-Where: TypeAlias = Literal["update", "message", "training", "server", "protocol", "rules"]
+Where: TypeAlias = Literal[
+    "update", "message", "training", "server", "protocol", "rules", "answers", "queries", "pipeline"
+]
 """What a defence changes.
 
 - `update`: what a client sends, after its training. It gives a Flower mod.
 - `message`: a client's answers to the protocol of secure aggregation. It gives a Flower mod.
-- `training`: each local step of a client. It gives a `LocalRule`.
+- `training`: each step of the training of a client, or of a released model. It gives a `LocalRule`.
 - `server`: how updates become the next model. It gives a function from a Flower strategy to a Flower strategy.
 - `protocol`: what the server is told at all, such as sums alone. It gives the settings of that protocol.
 - `rules`: how the federation trains, such as its batches. It gives a function from a `Protocol` to a `Protocol`, which
   changes nothing if it is applied again.
+- `answers`: what a released model answers. It gives an `Answering`.
+- `queries`: about how many records anybody may ask a released model. It gives that number.
+- `pipeline`: of what trainings a released model is made. It gives a `Pipeline`.
 """
+WORKS_ON: Mapping[Where, str] = {
+    "update": "a client's update",
+    "message": "a client's messages",
+    "training": "each step of a training",
+    "server": "the server's aggregation",
+    "protocol": "the protocol of a federation",
+    "rules": "the rules by which a federation trains",
+    "answers": "the answers of a released model",
+    "queries": "the queries to a released model",
+    "pipeline": "the training of a released model",
+}
+"""What each kind of defence changes, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """A model as its owner holds it: its `members`, and people `outside` its training data, if the owner has some."""
+
+    model: Predictor
+    members: Cohort
+    outside: Cohort | None
+
+
+Answering: TypeAlias = Callable[[Released], Predictor]
+"""A released model to the model that others may ask instead."""
+Fit: TypeAlias = Callable[..., Predictor]
+"""A training `(people, rng, soft=None)`. `soft` are labels (n, classes) that replace the people's classes."""
+Pipeline: TypeAlias = Callable[[Fit, Cohort], Fit]
+"""A training, and people outside the training data, to the training that is used instead."""
 
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""
@@ -92,6 +128,18 @@ class Defence:
     def before(self, update: Mapping[str, Array]) -> Bounds | None:
         """Where each number can have been before this defence, given the update after it; None if nothing is known."""
         return self.bounds(update, **self.params) if self.bounds else None
+
+
+def check_where(defences: Sequence[Defence], possible: Collection[Where], subject: str, instead: str) -> None:
+    """Raises `UsageError` for a defence that changes nothing of this subject. `instead` says where it does."""
+    for one in defences:
+        if one.where not in possible:
+            raise UsageError(
+                "TB-DEFENCE-021",
+                f"The defence {one.name} does not go together with {subject}.",
+                f"It changes {WORKS_ON[one.where]}, which {subject} does not have. It would protect nobody.",
+                instead,
+            )
 
 
 def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guarantee | None]:

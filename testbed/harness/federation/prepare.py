@@ -11,7 +11,7 @@ import numpy as np
 
 from testbed.attacks.registry import Attack, attacks, find
 from testbed.core import Claim, ModelSpec, Position, Split
-from testbed.core.defence import Defence, Guarantee, guarantees
+from testbed.core.defence import Defence, check_where
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
 from testbed.defences import named, registry
@@ -26,6 +26,7 @@ from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
 from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
+from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, is_own
 from testbed.subjects.federation.federation import Federation
 
@@ -115,7 +116,13 @@ def defended(text: str, noise: float, clip: float, data_class: str = "real") -> 
 
 
 def _check_together(defences: tuple[Defence, ...]) -> None:
-    """Raises `UsageError` if one defence needs another, or works only without it."""
+    """Raises `UsageError` if one defence needs another, works only without it, or works on no federation."""
+    check_where(
+        defences,
+        ("update", "message", "training", "server", "protocol"),
+        "a federation",
+        "Use it with testbed run released_model, or testbed audit-model --defence.",
+    )
     sums = [d.name for d in defences if d.where == "protocol"]
     for one in defences:
         if one.where == "message" and not sums:
@@ -140,26 +147,7 @@ def described(federation: Federation, records: int, position: Position, adaptive
     `records` is the number of records of the smallest client. `position` is the attacker's; `adaptive` says whether the
     attack that decides knows the defence.
     """
-    exposure = federation.exposure(max(records, 1), position)
-    given = guarantees(federation.defences, exposure)
-    return [_described(d, g, exposure.rounds, adaptive) for d, g in zip(federation.defences, given, strict=True)]
-
-
-def _described(defence: Defence, guarantee: Guarantee | None, rounds: int, adaptive: bool) -> schema.Defence:
-    needs = "a defence with a proof of differential privacy against this attacker; this one is a heuristic"
-    epsilon: schema.Measure = schema.Unmeasured(unmeasured="no_guarantee", needs=needs)
-    if guarantee is not None:
-        epsilon = schema.Estimate(
-            metric="epsilon_upper",
-            value=guarantee.epsilon,
-            low=guarantee.epsilon,
-            high=guarantee.epsilon,
-            level=1.0,
-            method=guarantee.method,
-            unit=guarantee.unit,
-            n=rounds,
-        )
-    return schema.Defence(name=defence.name, params=dict(defence.params), epsilon=epsilon, adaptive=adaptive)
+    return reported(federation.defences, federation.exposure(max(records, 1), position), adaptive)
 
 
 def about(

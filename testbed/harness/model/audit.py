@@ -9,7 +9,9 @@ import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
 from testbed.core import Evidence, Regressor, Threat, Unavailable
+from testbed.core.defence import Exposure
 from testbed.core.disclosure import People
+from testbed.defences import named
 from testbed.findings import measures, statistics
 from testbed.findings import policy as policy_
 from testbed.findings.assemble import as_data_class, assemble, size_band
@@ -17,6 +19,8 @@ from testbed.findings.schema import Result, ThreatModel, Utility
 from testbed.findings.schema import Subject as Described
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options, knowledge
+from testbed.harness.model.worth import worth
+from testbed.harness.protected import reported
 from testbed.subjects.predictors.subject import Subject
 
 QUESTION = "What does this model reveal about the people it was trained on, to anybody who may ask it?"
@@ -29,6 +33,7 @@ NOT_OF_NUMBERS = [
     "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
 ELSEWHERE = "whether the shadow models, which were trained elsewhere, were trained as the audited model was"
+NOT_ADAPTIVE = "attackers who train models under the same defence"
 NOT_QUICKLY = "all attacks and checks that only inform, because of --quick"
 OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
@@ -43,10 +48,15 @@ def _shadows(subject: Subject, shadows: int) -> int | None:
 def accuracies(subject: Subject) -> list[Utility]:
     """How often the model is right about members and about controls: a model that knows nothing gives nobody away.
 
-    For a model that predicts a number: how often its error is at most its usual one.
+    For a model that predicts a number: how often its error is at most its usual one. Of a defended model also the
+    accuracy and the AUC with its defences and without.
     """
     numeric = isinstance(subject.model, Regressor)
     made: list[Utility] = []
+    if subject.protection is not None and not numeric:
+        text = named.text_of(subject.protection.defences)
+        both = {f"with {text}": subject.model, "without a defence": subject.protection.bare}
+        made += worth(both, subject.controls, "controls")
     for name, group in (("members", subject.members), ("controls", subject.controls)):
         try:
             right = subject.model.ask(group).argmax(1) == group.y
@@ -88,8 +98,11 @@ def audit_model(
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     threat = Threat("recipient", knows=knowledge(subject), access="score")
+    defences = () if subject.protection is None else subject.protection.defences
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
     untested += [NOT_QUICKLY] if quick else []
+    adaptive = subject.recipe is not None
+    untested += [NOT_ADAPTIVE] if subject.protection is not None and not adaptive else []
     untested += [ELSEWHERE] if hasattr(subject.recipe, "shadows_of") else []
     result = assemble(
         command="audit-model",
@@ -123,5 +136,6 @@ def audit_model(
         findings=found,
         policy=chosen,
         utility=accuracies(subject),
+        defences=reported(defences, Exposure(position="recipient"), adaptive),
     )
     return result, evidence, People(list(frames), person)

@@ -29,7 +29,7 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         audit.progress(f"membership: {plan.attack}")
         one = attacked(attack, plan, audit)
         judged.append(one)
-        if may_decide(attack, audit) and plan.target != "offline":
+        if may_decide(attack, audit) and plan.target != "offline" and not plan.unaware:
             candidates.append((attack, one))
     if audit.options.attack is not None:
         yield from judged
@@ -71,17 +71,17 @@ def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
 
 def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
     """Evidence of all cells: the same question is asked to the model of each cell."""
-    people = audit.pooled
+    people, recipes = audit.pooled, audit.naive if plan.unaware else audit.recipes
     views: dict[Cell, Predictor] = {**audit.views}
     if (asks := attack.traits.get("asks")) is not None:
         # This attack asks about changed copies of people, so the positive control must know copies too.
         draws = asks == "copies"
-        views["positive"] = certain_nearby(people, audit.used, audit.subject.model.classes, draws=draws)
+        views["positive"] = audit.put(certain_nearby(people, audit.used, audit.subject.model.classes, draws=draws))
     if asks == "rough" and audit.population is not None:
         rng = keyed_rng(audit.seed, "rough")
         people = roughly(people, audit.population, float(plan.params["width"]), rng)
     asked: dict[Cell, Ask] = {
-        cell: Ask(view, Records(people), audit.population, audit.recipes[cell]) for cell, view in views.items()
+        cell: Ask(view, Records(people), audit.population, recipes[cell]) for cell, view in views.items()
     }
 
     def judged(cell: Cell, claim: Scores) -> Evidence:

@@ -14,7 +14,8 @@ from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.harness.model.deciding import Halves
-from testbed.harness.model.references import certain
+from testbed.harness.model.defended import check_budget
+from testbed.harness.model.references import certain, contrary
 from testbed.harness.recipes import Remembered
 from testbed.subjects.predictors.subject import Subject
 
@@ -56,16 +57,24 @@ class ModelAudit:
     threat: Threat
     options: Options
     progress: Progress = field(default=lambda _: None, repr=False)
+    naive: Mapping[Cell, Recipe | None] = field(default_factory=dict[Cell, Recipe | None])
+    """The recipes of attackers who do not know the model's defences, if it has some and can be trained without them."""
 
     @property
     def seed(self) -> int:
         return self.options.seed
+
+    def put(self, model: Predictor) -> Predictor:
+        """A model that knows the members, behind the defences of the audited one."""
+        return _behind(self.subject)[1](model, self.subject.members, self.seed)
 
     @staticmethod
     def of(subject: Subject, options: Options, progress: Progress) -> ModelAudit:
         """The audit of a subject. It asks the model about everybody once, and trains the blind model."""
         seed = options.seed
         pooled, used = _pool(subject, seed)
+        if subject.protection is not None:
+            check_budget(subject.protection, len(pooled))
         with suppress(Unavailable):  # if a budget of queries does not cover everybody
             subject.model.ask(pooled)
         subject = replace(subject, model=_for_inventions(subject.model))
@@ -79,15 +88,18 @@ class ModelAudit:
                 progress("a model of other people")
                 blind, population = _blind(subject, subject.recipe, subject.others, pooled, seed)
                 views |= {"blind": blind} if blind is not None else {}
-        views["positive"] = certain(subject.members, subject.model)
+        bare, put = _behind(subject)
+        views["positive"] = put(certain(subject.members, bare), subject.members, seed)
 
         def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
-            return certain(people, subject.model)
+            return put(certain(people, bare), people, int(rng.integers(2**62)))
 
         recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
+        naive = _unaware(subject, bare, seed)
         halves = Halves.of(pooled.persons, used, seed)
-        threat = Threat("recipient", knows=knowledge(subject), access="score")
-        return ModelAudit(subject, pooled, used, halves, population, views, recipes, threat, options, progress)
+        budget = None if subject.protection is None else subject.protection.budget
+        threat = Threat("recipient", knows=knowledge(subject), access="score", budget=budget)
+        return ModelAudit(subject, pooled, used, halves, population, views, recipes, threat, options, progress, naive)
 
 
 def knowledge(subject: Subject) -> frozenset[str]:
@@ -96,7 +108,34 @@ def knowledge(subject: Subject) -> frozenset[str]:
     knows |= {"auxiliary"} if subject.others is not None else set()
     knows |= {"recipe"} if subject.recipe is not None else set()
     knows |= {"known_columns", "queries"} if subject.described else set()
+    knows |= {"defence"} if subject.protection is not None else set()
     return frozenset(knows)
+
+
+def _behind(subject: Subject) -> tuple[Predictor, Callable[[Predictor, Cohort, int], Predictor]]:
+    """What the positive control answers about others, and what puts it behind the model's defences.
+
+    Without masks this is the audited model. Behind a mask the control is wrong about others: a leak that also shows in
+    the predicted class, which masks keep.
+    """
+    protection = subject.protection
+    if protection is None or not protection.masks:
+        return subject.model, lambda model, *_: model
+    return contrary(_for_inventions(protection.bare)), protection.put
+
+
+def _unaware(subject: Subject, bare: Predictor, seed: int) -> dict[Cell, Recipe | None]:
+    """The recipe of each cell for attackers who do not know the defences; empty if there is none."""
+    if subject.protection is None or subject.protection.naive is None:
+        return {}
+    kept = subject.protection.naive
+    if not isinstance(kept, Remembered) and not hasattr(kept, "shadows_of"):
+        kept = Remembered(kept, seed)
+
+    def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
+        return certain(people, bare)
+
+    return {"true": kept, "blind": kept, "positive": Remembered(memorising, seed)}
 
 
 def _pool(subject: Subject, seed: int) -> tuple[Cohort, Array]:

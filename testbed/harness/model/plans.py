@@ -12,6 +12,7 @@ from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
 
 ROUGH = "people who are roughly known"
+UNAWARE = "an attacker who does not know the defence"
 
 
 def chosen(audit: ModelAudit) -> list[Attack]:
@@ -30,14 +31,19 @@ def may_decide(attack: Attack, audit: ModelAudit) -> bool:
     """Is this attack a candidate for the deciding finding?
 
     Candidates are attacks that train models of this kind, if these can be trained, and else attacks on answers alone.
-    Attacks that know some memberships are always candidates.
+    Attacks that know some memberships are always candidates. Before masked answers, so are attacks on the predicted
+    class alone, which masks do not change.
     """
     trains = "recipe" in attack.needs
+    protection = audit.subject.protection
+    if protection is not None and protection.masks and attack.access == "label" and attack.metric is None:
+        return True
     return attack.decides and (trains == (audit.subject.recipe is not None) or "some_memberships" in attack.needs)
 
 
 def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
-    """Each membership attack with its plan. An attack with an offline variant has two plans.
+    """Each membership attack with its plan. An attack with an offline variant has two plans. Under defences, one that
+    may decide and trains models also runs as an attacker does who does not know them: this one informs.
 
     Attacks that ask about many noisy copies come last, because they may spend the budget of queries.
     """
@@ -48,6 +54,9 @@ def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
         params = {"shadows": audit.options.shadows} if "shadows" in attack.defaults else {}
         target = ROUGH if attack.traits.get("asks") == "rough" else None
         yield attack, planned(attack.name, params=params, target=target)
+        if audit.naive and "recipe" in attack.needs and may_decide(attack, audit):
+            unaware = planned(attack.name, params=params, target=UNAWARE, variant="unaware")
+            yield attack, replace(unaware, unaware=True)
         if attack.traits.get("offline") and not audit.options.deciding_only:
             offline = planned(attack.name, params={**params, "online": False}, target="offline")
             yield attack, replace(offline, rule=derived(attack.rule, "offline"))

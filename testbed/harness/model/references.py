@@ -32,6 +32,19 @@ def certain(people: Cohort, otherwise: Predictor) -> Predictor:
     return Predictor(ask, otherwise.classes)
 
 
+def contrary(model: Predictor) -> Predictor:
+    """The model, but it never names a record's true class first: that class and the runner-up change places."""
+
+    def ask(asked: Cohort) -> Array:
+        said = np.array(model.ask(asked), dtype=np.float64)
+        rows = np.flatnonzero(said.argmax(1) == asked.y)
+        second = np.argsort(said[rows], 1)[:, -2]
+        said[rows, asked.y[rows]], said[rows, second] = said[rows, second], said[rows, asked.y[rows]]
+        return said
+
+    return Predictor(ask, model.classes)
+
+
 def certain_nearby(pooled: Cohort, used: Array, classes: int, draws: bool = True) -> Predictor:
     """A model that gives a record the class of the nearest person, if this person is one of its own (`used`).
 

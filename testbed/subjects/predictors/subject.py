@@ -7,6 +7,28 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from testbed.core import Cohort, Predictor, Recipe, Split, Table
+from testbed.core.defence import Defence
+
+
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """The defences of a model under audit, as the audit needs them.
+
+    `put(model, members, seed)` is a model as others may ask it, behind the defences of its answers. `bare` is the
+    audited model before them. `naive` trains models without any defence, as attackers do who never heard of one.
+    """
+
+    defences: tuple[Defence, ...]
+    put: Callable[[Predictor, Cohort, int], Predictor]
+    bare: Predictor
+    naive: Recipe | None = None
+    budget: int | None = None
+    """How many records each attacker may ask about."""
+
+    @property
+    def masks(self) -> bool:
+        """Does one of them change answers?"""
+        return any(d.where == "answers" for d in self.defences)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +52,8 @@ class Subject:
     """What the model is given for records (n, features), if it is not these numbers themselves."""
     notes: Mapping[str, str] = field(default_factory=dict[str, str])
     """What was guessed about the model, for the report."""
+    protection: Protection | None = None
+    """The model's defences. `model` then answers as others see it, and `recipe` trains models under the same ones."""
 
     @property
     def members(self) -> Cohort:
