@@ -14,8 +14,8 @@ import pytest
 from opacus.accountants import PRVAccountant
 from scipy import stats
 
-from testbed.core import Array
-from testbed.core.defence import Defence, Exposure, Guarantee
+from testbed.core import Array, Cohort, Predictor
+from testbed.core.defence import Defence, Exposure, Guarantee, Released
 from testbed.defences.accounting import gaussian_mechanism
 from testbed.defences.named import text_of
 from testbed.defences.registry import Registered, defences
@@ -32,6 +32,9 @@ AUDITED = 8.0
 """Strength at which a guarantee is small enough for 4,000 draws to contradict it."""
 ONCE = Exposure(position="client")
 """One round and one use of a record, seen by another client: server and clients defend against it."""
+ANSWERING = [d for d in ALL if d.where == "answers"]
+"""Defences that change what a released model answers."""
+answering = pytest.mark.parametrize("d", ANSWERING, ids=lambda d: d.name)
 every = pytest.mark.parametrize("d", ALL, ids=lambda d: d.name)
 changing = pytest.mark.parametrize("d", CHANGING, ids=lambda d: d.name)
 
@@ -110,6 +113,28 @@ def test_a_message_that_is_no_training_passes_unchanged(d: Registered) -> None:
     update = some_update()
     passed = update_of(sends(configured(d), update, message_type="evaluate"))
     assert all((passed[k] == update[k]).all() for k in update)
+
+
+@answering
+def test_masked_answers_are_probabilities_and_depend_on_each_answer_alone(d: Registered) -> None:
+    rng = np.random.default_rng(3)
+    said = rng.dirichlet(np.ones(4), 60)
+
+    def told_of(people: Cohort, seed: int = 0) -> Array:
+        model = Predictor(lambda p: said[p.x[:, 0].astype(int)], 4)
+        return (
+            configured(d)
+            .build(seed)(Released(model, everybody.take(range(30)), everybody.take(range(30, 60))))
+            .ask(people)
+        )
+
+    everybody = Cohort(np.arange(60.0)[:, None], said.argmax(1), np.arange(60))
+    masked, order = told_of(everybody), rng.permutation(60)
+    assert masked.shape == said.shape
+    assert ((masked >= 0) & (masked <= 1)).all()
+    assert np.allclose(masked.sum(1), 1, atol=0.05 * 4)  # rounded to a decimal
+    assert (told_of(everybody.take(order)) == masked[order]).all()
+    assert (told_of(everybody) == masked).all()
 
 
 @every

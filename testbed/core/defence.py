@@ -153,7 +153,7 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
     for place, one in enumerate(defences):
         guarantee = one.guarantee(exposure)
         mixed = any(later.mixes for later in defences[place + 1 :])
-        if guarantee is not None and guarantee.unit == "record" and one.where == "training" and mixed:
+        if guarantee is not None and guarantee.unit == "record" and one.where in ("training", "pipeline") and mixed:
             guarantee = None
         if one.where == "server" and sum(other.where == "server" for other in defences) > 1:
             guarantee = None

@@ -11,8 +11,8 @@ from flwr.app import Array as Sent
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
-from testbed.core import Array, Parameters, Protocol
-from testbed.core.defence import Defence, Exposure
+from testbed.core import Array, Cohort, Parameters, Predictor, Protocol
+from testbed.core.defence import Defence, Exposure, Pipeline
 from testbed.defences.registry import REQUIRED, Registered
 from testbed.subjects.federation.aggregation import Aggregation
 from testbed.subjects.federation.compat import identity
@@ -65,11 +65,31 @@ def changed(defence: Defence, value: float, seed: int, exposure: Exposure) -> fl
         rule: LocalRule = built
         gradient = rule(lambda *_: {"w": torch.from_numpy(far)}, np.random.default_rng(seed))
         return float(gradient(torch.nn.ParameterDict({"w": torch.zeros(1)}), torch.zeros(1, 1), torch.zeros(1))["w"])
+    if defence.where == "pipeline":
+        return _votes_for_class_one(built, value, seed)
     if defence.where == "server":
         wrapped: Aggregation = built(FedAvg(), Protocol(clients=1))
         (mean,) = wrapped.change([{"w": far.astype(float)}], np.ones(1), 1)
         return float((wrapped.noise(mean, np.ones(1), 1) if wrapped.noise else mean)["w"][0])
     return float(update_of(sends(defence, {"w": far}, seed=seed))["w"][0])
+
+
+def _votes_for_class_one(pipeline: Pipeline, value: float, seed: int, members: int = 10) -> float:
+    """How many of four people outside get class 1 by a released model, if one member has this value.
+
+    All other members are divided evenly, and a training gives everybody the class of its members' mean.
+    """
+    x = np.array([value, *(1.0 if i % 2 else -1.0 for i in range(1, members - 1)), -1.0])[:, None]
+    outside = Cohort(np.zeros((4, 1)), np.zeros(4, int), np.arange(4) + members)
+    labels: list[Array] = []
+
+    def fit(people: Cohort, rng: np.random.Generator, soft: Array | None = None) -> Predictor:
+        labels.append(np.zeros((len(people), 2)) if soft is None else soft)
+        named = int(people.x.mean() > 0)
+        return Predictor(lambda asked: np.eye(2)[np.full(len(asked), named)], 2)
+
+    pipeline(fit, outside)(Cohort(x, np.zeros(members, int), np.arange(members)), np.random.default_rng(seed))
+    return float(labels[-1][:, 1].sum())
 
 
 def content(arrays: Parameters, record: ConfigRecord | MetricRecord) -> RecordDict:

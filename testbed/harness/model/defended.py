@@ -37,11 +37,15 @@ def behind(subject: Subject, defences: Sequence[Defence], seed: int) -> Subject:
     return protected(subject, defences, subject.recipe, seed)
 
 
-def protected(subject: Subject, defences: Sequence[Defence], naive: Recipe | None, seed: int) -> Subject:
+def protected(
+    subject: Subject, defences: Sequence[Defence], naive: Recipe | None, seed: int, outside: Cohort | None = None
+) -> Subject:
     """The subject with the defences of answers and queries among these. Its `recipe` already trains under the others.
 
-    `naive` trains without any. Who asks gets answers, so the estimator itself is left out.
+    `naive` trains without any. `outside` are the owner's people outside the training data, by default the `others`.
+    Who asks gets answers, so the estimator itself is left out.
     """
+    outside = subject.others if outside is None else outside
     masks = [d for d in defences if d.where == "answers"]
     if masks and isinstance(subject.model, Regressor):
         raise UsageError(
@@ -53,7 +57,7 @@ def protected(subject: Subject, defences: Sequence[Defence], naive: Recipe | Non
 
     def put(model: Predictor, members: Cohort, number: int) -> Predictor:
         for one in masks:
-            model = one.build(number)(Released(model, members, subject.others))
+            model = one.build(number)(Released(model, members, outside))
         return model
 
     recipe = subject.recipe
