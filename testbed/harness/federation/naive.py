@@ -13,7 +13,8 @@ FLAG = "naive_attacker"
 
 def unproven(truth: Truth) -> list[Defence]:
     """The defences that change what this attacker sees, if nothing is proven of any of them."""
-    seen_raw = ("server", "protocol", "message") if truth.threat.position == "server" else ("protocol", "message")
+    known = ("protocol", "message", "rules")  # of these every attacker has the result
+    seen_raw = ("server", *known) if truth.threat.position == "server" else known
     changing = [d for d in truth.defences if d.where not in seen_raw]
     return [] if any(d.promise is not None for d in changing) else changing
 

@@ -119,7 +119,7 @@ def _check_together(defences: tuple[Defence, ...]) -> None:
     """Raises `UsageError` if one defence needs another, works only without it, or works on no federation."""
     check_where(
         defences,
-        ("update", "message", "training", "server", "protocol"),
+        ("update", "message", "training", "server", "protocol", "rules"),
         "a federation",
         "Use it with testbed run released_model, or testbed audit-model --defence.",
     )
