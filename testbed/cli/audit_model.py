@@ -180,7 +180,8 @@ def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
 
         loaded = model_files.read(value["model"], value["trusted"], progress)
         options.check_idle(f"a file of {'a network' if loaded.network else 'an estimator'}", asked.given)
-        rules = asked.rules() if loaded.network and loaded.trains else None
+        kept = {"cache": asked.value["cache"], "progress": progress}
+        rules = (asked.rules() if loaded.trains else None) if loaded.network else kept
         frames = asked.tables()
         return load.from_file(loaded, value["outputs"], frames, *named, value["sample_weights"], rules), frames
     frames = asked.tables()

@@ -100,7 +100,7 @@ Optimizer = Annotated[Literal["sgd", "adam", "adamw"], typer.Option(help="The op
 Momentum = Annotated[float, typer.Option(help="The momentum, of sgd.", rich_help_panel=TRAINING)]
 WeightDecay = Annotated[float, typer.Option(help="The weight decay.", rich_help_panel=TRAINING)]
 Cache = Annotated[
-    Path | None, typer.Option(help="A folder that keeps shadow models, to go on later.", rich_help_panel=TRAINING)
+    Path | None, typer.Option(help="A folder that keeps shadow models, or their answers.", rich_help_panel=ATTACKER)
 ]
 RayOption = Annotated[
     str | None,
@@ -139,7 +139,7 @@ PEOPLE_OF = frozenset({"members", "controls", "reference", "label", "person", "s
 RULES = frozenset({"epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay", "cache", "ray"})
 ALWAYS = frozenset({"attack", "defence", "name", "data_class", "policy", "seed", "out", "json_", "encoding", "quick"})
 ACTS = {
-    "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows"},
+    "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows", "cache"},
     "a file of a network": PEOPLE_OF | RULES | {"model", "trusted", "outputs", "shadows"},
     "--factory": PEOPLE_OF | RULES | {"factory", "weights", "outputs", "shadows"},
     "--api": PEOPLE_OF | {"api", "budget", "outputs"},

@@ -51,7 +51,7 @@ def test_json_stays_json_whatever_a_model_prints(files: Path) -> None:
 
 IDLE = [
     (["--model", "loud.joblib", "--budget", "5"], "TB-SUBJECT-035"),
-    (["--model", "loud.joblib", "--cache", "kept"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--epochs", "3"], "TB-SUBJECT-035"),
     (["--model", "loud.joblib", "--optimizer", "adam"], "TB-SUBJECT-035"),
     (["--model", "loud.joblib", "--outputs", "number"], "TB-SUBJECT-035"),
     (["--factory", "nowhere:make", "--budget", "5"], "TB-SUBJECT-035"),

@@ -7,6 +7,7 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Records, Scores, Unavailable
+from testbed.core.threads import one_thread
 
 SMALLEST = 1e-12
 """The smallest distance of a probability from 0 and 1, so that no score is infinite."""
@@ -161,13 +162,13 @@ def quantile_regression(
     fold = np.empty(len(order), int)
     fold[order] = np.arange(len(order)) % 5
     left = np.empty(len(known))
-    for part in range(5):
-        left[fold == part] = np.abs(
-            known[fold == part] - trees().fit(inputs[fold != part], known[fold != part]).predict(inputs[fold == part])
-        )
-    mean, spread = trees().fit(inputs, known), trees().fit(inputs, np.log(left + 1e-6))
-    own = _logit(true_class(people, probabilities))
-    return Scores((own - mean.predict(outputs)) / np.exp(spread.predict(outputs)))
+    with one_thread():
+        for part in range(5):
+            rest = fold != part
+            left[~rest] = np.abs(known[~rest] - trees().fit(inputs[rest], known[rest]).predict(inputs[~rest]))
+        mean, spread = trees().fit(inputs, known), trees().fit(inputs, np.log(left + 1e-6))
+        own = _logit(true_class(people, probabilities))
+        return Scores((own - mean.predict(outputs)) / np.exp(spread.predict(outputs)))
 
 
 def _logit(probability: Array) -> Array:

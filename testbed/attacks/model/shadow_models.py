@@ -10,6 +10,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from testbed.attacks.model.shadows import NEEDS, Shadows, confidence, finest
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores
+from testbed.core.threads import one_thread
 
 
 @attack(
@@ -243,8 +244,9 @@ def shadow_attack_model(
     member = made.included.ravel()
     rows = rng.permutation(len(seen))[:MOST_ROWS]
     learner = HistGradientBoostingClassifier(max_leaf_nodes=8, learning_rate=0.05, random_state=0)
-    learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
-    return made.as_asked(learner.decision_function(_features(made.answers[0], made.labels)))
+    with one_thread():
+        learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
+        return made.as_asked(learner.decision_function(_features(made.answers[0], made.labels)))
 
 
 def _features(answers: Array, labels: Array) -> Array:

@@ -12,6 +12,7 @@ from testbed.attacks.model.shadow_models import MOST_ROWS
 from testbed.attacks.model.shadows import NEEDS, Shadows
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
+from testbed.core.threads import one_thread
 
 FEWEST_OTHERS = 50
 BATCH = 32
@@ -61,8 +62,9 @@ def loss_trajectory(
     seen, member = np.concatenate(taught[1:]), made.included[:students].ravel()
     rows = np.random.default_rng(seed).permutation(len(seen))[:MOST_ROWS]
     learner = HistGradientBoostingClassifier(max_leaf_nodes=8, learning_rate=0.05, random_state=0)
-    learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
-    return made.as_asked(learner.decision_function(taught[0]))
+    with one_thread():
+        learner.set_params(early_stopping=False).fit(seen[rows], member[rows])
+        return made.as_asked(learner.decision_function(taught[0]))
 
 
 def _features(

@@ -17,6 +17,7 @@ from testbed.harness.model.deciding import Halves
 from testbed.harness.model.defended import check_budget
 from testbed.harness.model.references import certain, contrary
 from testbed.harness.recipes import Remembered
+from testbed.subjects.predictors.kept import kept
 from testbed.subjects.predictors.subject import Subject
 
 Progress = Callable[[str], None]
@@ -77,22 +78,22 @@ class ModelAudit:
             check_budget(subject.protection, len(pooled))
         with suppress(Unavailable):  # if a budget of queries does not cover everybody
             subject.model.ask(pooled)
-        subject = replace(subject, model=_for_inventions(subject.model))
+        subject = replace(subject, model=kept(_for_inventions(subject.model)))
         views: dict[Cell, Predictor] = {"true": subject.model}
         population = subject.others
         recipes: dict[Cell, Recipe | None] = {"true": None, "blind": None, "positive": None}
         if subject.recipe is not None:
-            kept = subject.recipe if hasattr(subject.recipe, "shadows_of") else Remembered(subject.recipe, seed)
-            recipes["true"] = recipes["blind"] = kept
+            shared = subject.recipe if hasattr(subject.recipe, "shadows_of") else Remembered(subject.recipe, seed)
+            recipes["true"] = recipes["blind"] = shared
             if subject.others is not None and len(subject.others) >= len(subject.members):
                 progress("a model of other people")
                 blind, population = _blind(subject, subject.recipe, subject.others, pooled, seed)
                 views |= {"blind": blind} if blind is not None else {}
         bare, put = _behind(subject)
-        views["positive"] = put(certain(subject.members, bare), subject.members, seed)
+        views["positive"] = kept(put(certain(subject.members, bare), subject.members, seed))
 
         def memorising(people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
-            return put(certain(people, bare), people, int(rng.integers(2**62)))
+            return kept(put(certain(people, bare), people, int(rng.integers(2**62))))
 
         recipes["positive"] = Remembered(memorising, seed) if subject.recipe is not None else None
         naive = _unaware(subject, bare, seed)

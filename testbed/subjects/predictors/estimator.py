@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache as once
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 
 from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable
 from testbed.core.errors import InputError, UsageError
+from testbed.core.threads import one_thread
 from testbed.subjects.predictors.columns import Given
 from testbed.subjects.predictors.copies import quiet, unstopped, untrained, weighted
+from testbed.subjects.predictors.fingerprint import fingerprint
+from testbed.subjects.predictors.kept import digest_of, is_kept, kept
 from testbed.subjects.predictors.people import probabilities
 from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
 
@@ -138,19 +143,36 @@ NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that ans
 
 
 @dataclass(frozen=True, slots=True)
+class Lessons:
+    """What copies of a model learn from: people, what `fit` is given for them, and their labels or numbers."""
+
+    people: Cohort
+    given: Any
+    labels: Array
+
+
+def rows_of(table: Any, rows: Array) -> Any:
+    """These rows (n,) bool of a table or an array."""
+    return table[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame) else table[rows]
+
+
+@dataclass(frozen=True, slots=True)
 class SklearnRecipe:
     """A recipe that trains copies of an estimator, with its hyper-parameters; `workers` of them at once, in threads.
 
-    For a regressor, `scale` says how the numbers are stored in records.
+    For a regressor, `scale` says how the numbers are stored in records. A `cache` folder keeps the answers of the
+    models under a fingerprint of everything that decides what they learn.
     """
 
     estimator: Any
-    workers: int = 2
+    workers: int = os.cpu_count() or 1
     scale: Scale | None = None
     given: Given | None = None
     """What the model is given for records; by default numbers, with the names of training."""
     weighs: bool = False
     """Whether each record's last number before the truth is its weight in training."""
+    cache: Path | None = None
+    progress: Callable[[int, int], None] = lambda _, __: None
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -158,35 +180,71 @@ class SklearnRecipe:
     def many(self, people: Cohort, included: Array, rng: np.random.Generator) -> list[Predictor]:
         """A model for each row of `included` (models, n), trained on the people that the row marks.
 
+        With a cache, a model whose answers about these people are kept is trained only if it is asked about others.
         Raises `Unavailable` if a model cannot be trained.
         """
         import joblib
 
-        given = self.given or partial(named, self.estimator)
+        lessons = self._lessons(people)
         ready = [unstopped(quiet(untrained(self.estimator), rng), self.estimator) for _ in included]
+        work = (joblib.delayed(self._shadow)(fresh, lessons, r) for fresh, r in zip(ready, included, strict=True))
+        made: list[Predictor] = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as a solver that stops early, as for the audited model
+            for model in joblib.Parallel(self.workers, prefer="threads", return_as="generator")(work):
+                made.append(cast(Predictor, model))
+                self.progress(len(made), len(included))
+        return made
+
+    def _lessons(self, people: Cohort) -> Lessons:
+        given = self.given or partial(named, self.estimator)
         if self.scale is None:
-            x, y = people.x, np.asarray(self.estimator.classes_)[people.y]
-        else:
-            x, kept = inputs_and_truth(people)
-            y = self.scale.numbers(kept)
+            return Lessons(people, given(people.x), np.asarray(self.estimator.classes_)[people.y])
+        x, kept_ = inputs_and_truth(people)
+        return Lessons(people, given(x), self.scale.numbers(kept_))
 
-        def fit(fresh: Any, rows: Array) -> Any:
-            labels = y[rows]
-            if self.scale is None and type(fresh).__module__.startswith("xgboost"):
-                seen, labels = np.unique(labels, return_inverse=True)  # class numbers must have no gaps
-                if len(seen) == 2:
-                    fresh.set_params(objective="binary:logistic")
-            return fresh.fit(given(x[rows]), labels, **(weighted(fresh, x[rows, -1]) if self.weighs else {}))
+    def _shadow(self, fresh: Any, lessons: Lessons, rows: Array) -> Predictor:
+        """One model, trained on these rows (n,) bool, or read from the cache."""
+        folder = self._folder(fresh, lessons, rows)
+        if folder is not None and is_kept(folder, lessons.people):
+            return kept(self._when_asked(fresh, lessons, rows), folder)
+        model = kept(self._trained(fresh, lessons, rows), folder)
+        if folder is not None:
+            model.ask(lessons.people)  # so that an interrupted run has this model
+        return model
 
+    def _folder(self, fresh: Any, lessons: Lessons, rows: Array) -> Path | None:
+        if self.cache is None:
+            return None
+        people, names = lessons.people, getattr(self.estimator, "feature_names_in_", None)
+        how = (fresh, self.given or names, self.scale, self.weighs, list(getattr(self.estimator, "classes_", ())))
+        key = fingerprint(*how, digest_of(people.x[rows]), digest_of(people.y[rows]))
+        return None if key is None else self.cache / key
+
+    def _trained(self, fresh: Any, lessons: Lessons, rows: Array) -> Predictor:
+        labels = lessons.labels[rows]
+        weights = weighted(fresh, lessons.people.x[rows, -1 if self.scale is None else -2]) if self.weighs else {}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # such as a solver that stops early, as for the audited model
-                fitted: Any = joblib.Parallel(self.workers, prefer="threads")(
-                    joblib.delayed(fit)(*pair) for pair in zip(ready, included, strict=True)
-                )
+            with one_thread():
+                if self.scale is None and type(fresh).__module__.startswith("xgboost"):
+                    seen, labels = np.unique(labels, return_inverse=True)  # class numbers must have no gaps
+                    if len(seen) == 2:
+                        fresh.set_params(objective="binary:logistic")
+                made = fresh.fit(rows_of(lessons.given, rows), labels, **weights)
         except Exception:
             raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
-        return [self._predictor(made, np.unique(people.y[rows])) for made, rows in zip(fitted, included, strict=True)]
+        return self._predictor(made, np.unique(lessons.people.y[rows]))
+
+    def _when_asked(self, fresh: Any, lessons: Lessons, rows: Array) -> Predictor:
+        """The model, which is trained when it is asked for the first time."""
+        model = once(lambda: self._trained(fresh, lessons, rows))
+        if self.scale is None:
+            return Predictor(lambda people: model().ask(people), len(self.estimator.classes_))
+
+        def errors(people: Cohort) -> Array:
+            return cast(Regressor, model()).errors(people)
+
+        return Regressor(lambda people: model().ask(people), CLASSES, errors)
 
     def _predictor(self, made: Any, seen: Array) -> Predictor:
         scale = self.scale

@@ -17,6 +17,7 @@ from testbed.subjects.predictors import answers, copies, elsewhere, estimator, f
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
+from testbed.subjects.predictors.fingerprint import fingerprint
 from testbed.subjects.predictors.foreign import OnnxModel
 from testbed.subjects.predictors.model_files import Loaded
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from testbed.models.ensemble import Training
 
 Frames = dict[str, pd.DataFrame]
+NOT_KEPT = "not used, because the model uses code that is in no installed package and may change"
 
 
 def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -> Subject:
@@ -51,13 +53,21 @@ def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -
 
 
 def from_estimator(
-    made: Any, frames: Frames, label: str, person: str | None, weights: str | None = None, trains: bool = True
+    made: Any,
+    frames: Frames,
+    label: str,
+    person: str | None,
+    weights: str | None = None,
+    trains: bool = True,
+    cache: Path | None = None,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Subject:
     """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
 
     It is asked about tables as it was trained on them, in the form that fits it (`forms.fitted`). `weights` is the
     column of the weights that training gave to records. `trains` is False for a file that does not say how such a model
-    is trained. Raises `InputError` if the label, the weight or the person column is one of the model's inputs.
+    is trained. The answers of shadow models are kept in `cache`. Raises `InputError` if the label, the weight or the
+    person column is one of the model's inputs.
     """
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
     beside = {label, person, weights}
@@ -77,19 +87,22 @@ def from_estimator(
     coding = Coding.of(frames, features, estimator.native_categories(made, features)).weighing(weights)
     classes = list(made.classes_) if estimator.classifies(made) else None
     fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
-    again, weighs = copies.searched(made), weights is not None
+    again = copies.searched(made)
+    how: dict[str, Any] = {"weighs": weights is not None, "cache": cache, "progress": eta(progress)}
     start = fitted.given(coding.encoded(frames["members"][:1]))
     trains = trains and copies.retrainable(made) and copies.retrainable(again, start)
     notes = {"given_as": str(fitted.form)} if not fitted.plain else {}
+    if cache is not None and (not trains or fingerprint(again, fitted) is None):
+        notes["cache"] = NOT_KEPT if trains else "not used, because no models are trained"
     if classes is not None:
         people = subjects.cohorts(frames, label, classes, person, coding)
-        recipe = estimator.SklearnRecipe(again, given=fitted.given, weighs=weighs) if trains else None
+        recipe = estimator.SklearnRecipe(again, given=fitted.given, **how) if trains else None
         model = estimator.sklearn_predictor(made, fitted.given)
     else:
         people, scale = subjects.numeric_cohorts(frames, label, person, coding)
         predict = estimator.sklearn_numbers(made, fitted.given)
         scale = _measured(scale, predict, people)
-        recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, weighs=weighs) if trains else None
+        recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, **how) if trains else None
         model = as_regressor(predict, scale)
     return Subject(model, people, recipe, made, coding.features, given=fitted.given, notes=notes)
 
@@ -144,9 +157,13 @@ def from_file(
     weights: str | None = None,
     training: dict[str, Any] | None = None,
 ) -> Subject:
-    """A model from a file (`model_files.read`). `training` are the last arguments of `from_factory`."""
+    """A model from a file (`model_files.read`). `training` are the last arguments of `from_factory`.
+
+    For an estimator, only its `cache` and `progress` are used.
+    """
     if not loaded.network:
-        return from_estimator(loaded.made, frames, label, person, weights, loaded.trains)
+        kept = {k: v for k, v in (training or {}).items() if k in ("cache", "progress")}
+        return from_estimator(loaded.made, frames, label, person, weights, loaded.trains, **kept)
     if isinstance(loaded.made, OnnxModel):
         return replace(from_api(Api(loaded.made), outputs, frames, label, person), asked=None)
     told = training if loaded.trains else None
