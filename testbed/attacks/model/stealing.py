@@ -17,6 +17,9 @@ from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Queries, Substitutes, Unavailable
 
 FEWEST = 10
+"""Records to ask about at least."""
+WIDE = 64
+"""Inputs that a split of a tree looks at, at most."""
 
 
 @attack(
@@ -55,7 +58,8 @@ def _substitute(x: Array, answers: Array, rng: np.random.Generator) -> Predictor
         network = MLPRegressor(
             hidden_layer_sizes=(64, 64), alpha=1e-3, max_iter=500, early_stopping=len(x) >= 100, random_state=seed
         )
-        return [ExtraTreesRegressor(100, random_state=seed), make_pipeline(StandardScaler(), network)]
+        trees = ExtraTreesRegressor(100, max_features=min(1.0, WIDE / x.shape[1]), random_state=seed)
+        return [trees, make_pipeline(StandardScaler(), network)]
 
     agreed: list[float] = []
     with warnings.catch_warnings():

@@ -78,7 +78,9 @@ def nearest_mean(people: Cohort, classes: int) -> Predictor:
 
     def ask(asked: Cohort) -> Array:
         given = asked.x.reshape(len(asked), -1)
-        away = np.stack([(((given - m) / spread) ** 2).mean(1) for m in means], 1)
+        scaled, centres = given / spread, np.stack(means) / spread
+        squares = (scaled**2).sum(1)[:, None] - 2 * scaled @ centres.T + (centres**2).sum(1)
+        away = np.maximum(squares, 0) / x.shape[1]
         weights = np.exp(-away)
         return weights / np.maximum(weights.sum(1, keepdims=True), 1e-300)
 
