@@ -32,6 +32,8 @@ FLAGS = {
     "strongest_unmeasured": "one of the attacks that could have decided was not run, and it may be the stronger one",
     "naive_attacker": "no attack of this run is known to read what this defence makes of an update, and nothing is "
     "proven of the defence, so it may hide the records from these attacks alone",
+    "model_knows_nothing": "the model ranks its own members no better than chance, so it is probably another model, or "
+    "it was asked about records in another form than in its training",
     "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
     "two groups differ by themselves",
     "copies_suspected": "people of the original stand in the release, and it is not certain that this is chance",
@@ -69,6 +71,7 @@ NEXT = {
     "positive_control_missing": "run the attack also on a subject known to leak",
     "strongest_unmeasured": "see what the finding of that attack says it needs",
     "naive_attacker": "run an attack that knows the defence, or let the defence tell its bounds (docs/extending.md)",
+    "model_knows_nothing": "check the file, and that columns are scaled, ordered and coded as for the training",
     "split_differs": "draw the control at random from the same people",
     "copies_suspected": "look at the rows that stand in both tables; a larger control gives more certainty",
     "control_overlap": "draw the control at random from the same people, by person (testbed split --person)",

@@ -35,6 +35,8 @@ NOT_OF_NUMBERS = [
 ELSEWHERE = "whether the shadow models, which were trained elsewhere, were trained as the audited model was"
 NOT_ADAPTIVE = "attackers who train models under the same defence"
 NOT_QUICKLY = "all attacks and checks that only inform, because of --quick"
+MORE_THAN = "attackers who get more of the model's answers than the table holds: {}"
+LABELS = "attackers who know the true labels, which the table does not hold"
 OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
 
@@ -94,7 +96,8 @@ def audit_model(
     numeric = isinstance(subject.model, Regressor)
     if attack is not None:
         attack = fitting("model", knowledge(subject), attack)[0].name
-    options = Options(shadows, secrets, chosen.min_cell, seed, deciding_only=quick, quick=quick, attack=attack)
+    limit = chosen.limits.get("membership")
+    options = Options(shadows, secrets, chosen.min_cell, seed, quick, quick, attack, limit)
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     threat = Threat("recipient", knows=knowledge(subject), access="score")
@@ -104,6 +107,8 @@ def audit_model(
     adaptive = subject.recipe is not None
     untested += [NOT_ADAPTIVE] if subject.protection is not None and not adaptive else []
     untested += [ELSEWHERE] if hasattr(subject.recipe, "shadows_of") else []
+    untested += [MORE_THAN.format(told) for told in [subject.notes.get("answers")] if told]
+    untested += [LABELS] if "labels" in subject.notes else []
     result = assemble(
         command="audit-model",
         scenario="audit-model",

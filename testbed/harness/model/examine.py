@@ -37,6 +37,8 @@ def examine(
     judged = list(_checks(ModelAudit.of(subject, options, progress)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
+    if not informed(subject):
+        judged = [one.flagged("model_knows_nothing") if one.plan.primary else one for one in judged]
     structural: list[Finding] = []
     if options.attack is None and not options.quick:
         with suppress(Unavailable):  # if the budget of queries is spent
@@ -58,6 +60,27 @@ def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
     predict = model.numbers
     x, _ = inputs_and_truth(members)
     return Predictor(lambda p: predict(p.x)[:, None], 1), subject.estimator, Cohort(x, members.y, members.persons)
+
+
+def informed(subject: Subject) -> bool:
+    """Does the model rank its own members by their classes, or by their numbers, better than chance?
+
+    By the AUC of each class against the others, at 95 %: one class is enough. A model that does not was hardly trained
+    on these records as they are given. True if the budget of queries is spent.
+    """
+    members = subject.members
+    try:
+        answers = np.asarray(subject.model.ask(members), dtype=np.float64)
+        if isinstance(subject.model, Regressor):
+            truth = members.x[:, -1]
+            said, truth = truth + np.asarray(subject.model.errors(members)), truth > np.median(truth)
+            columns = [(said, truth)]
+        else:
+            columns = [(answers[:, c], members.y == c) for c in range(subject.model.classes)]
+    except Unavailable:
+        return True
+    areas = [statistics.auc(said[own], said[~own]) for said, own in columns if own.any() and not own.all()]
+    return not areas or max(area.low for area in areas) > 0.5
 
 
 def comparable(subject: Subject, seed: int) -> bool:

@@ -15,7 +15,7 @@ from testbed.findings import measures
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding
 from testbed.harness.cells import Ask, Judged, attempt, evidence, unmeasured
-from testbed.harness.model import deciding, records_at_risk
+from testbed.harness.model import deciding, records_at_risk, untrained
 from testbed.harness.model.model_audit import ModelAudit
 from testbed.harness.model.plans import may_decide, membership_plans
 from testbed.harness.model.references import certain_nearby
@@ -36,6 +36,9 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         return
     audit.progress("membership: which attack decides")
     decided = decision(candidates, audit)
+    if audit.subject.recipe is None:
+        decided = untrained.bounded(decided, [one for _, one in candidates], audit)
+        judged += untrained.strongest(audit)
     yield decided
     yield from judged
     if decided.evidence is not None:

@@ -37,6 +37,8 @@ class Options:
     """True if, beside that, no further risk is asked about and no structure is checked."""
     attack: str | None = None
     """The name of one attack to run alone. Nothing then decides."""
+    limit: float | None = None
+    """The excess of membership that the policy allows, if there is one."""
 
 
 @dataclass(frozen=True, slots=True)

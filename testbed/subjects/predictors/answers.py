@@ -13,6 +13,8 @@ from testbed.data.tables.encode import as_numbers
 
 CLASS, SURE = "predicted_class", "confidence"
 """Columns of the predicted class, and of its probability."""
+ROUNDED = 4
+"""Probabilities with at most this many decimals count as rounded."""
 WITHOUT_LABELS = "the predicted class, since the table holds no true labels"
 
 
@@ -33,7 +35,17 @@ def completed(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
         ordered = sorted(names, key=lambda c: int(c[2:]))
         frame = frame.assign(label=np.asarray(frame[ordered], dtype=np.float64).argmax(1))
         notes["labels"] = WITHOUT_LABELS
+    if "answers" not in notes and (decimals := _decimals(frame, names)) is not None:
+        notes["answers"] = f"probabilities with {decimals} decimals" if decimals else "the predicted class alone"
     return frame, notes
+
+
+def _decimals(frame: pd.DataFrame, names: list[str]) -> int | None:
+    """The decimals of rounded probabilities, or None if they are not rounded, or are no numbers."""
+    values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64) if names else np.empty((0, 0))
+    if not values.size or not np.isfinite(values).all():
+        return None
+    return next((d for d in range(ROUNDED + 1) if (np.abs(np.round(values, d) - values) < 1e-9).all()), None)
 
 
 def _from_class(frame: pd.DataFrame) -> pd.DataFrame:
