@@ -43,10 +43,12 @@ class Form:
     numbers: bool = True
     array: bool = False
     gaps_as_text: bool = False
+    series: bool = False
+    """The only column by itself, as a vectoriser of texts takes it."""
 
     def __str__(self) -> str:
         said = [
-            "an array" if self.array else "a table",
+            "an array" if self.array else "a column of texts" if self.series else "a table",
             *(["words as categories"] if self.categories else []),
             *(["dates as dates"] if self.dates else []),
             *([] if self.numbers else ["digits as text"]),
@@ -114,22 +116,39 @@ class Coded:
 class Coding:
     """The columns of a table, in the order in which a model takes them, and the form in which it takes them.
 
-    The last `hidden` columns are not given to the model: weights of training.
+    The last `hidden` columns are not given to the model: weights of training. Columns of `ignored` have no influence on
+    its answers, such as the label in a table that was given to `fit` whole: the model gets one value for everybody.
     """
 
     columns: tuple[Coded, ...]
     form: Form = field(default_factory=Form)
     hidden: int = 0
+    ignored: tuple[tuple[str, Any], ...] = ()
+    order: tuple[str, ...] = ()
+    """All columns in the order in which the model takes them, if there are ignored ones."""
 
     @staticmethod
-    def of(frames: dict[str, pd.DataFrame], names: Sequence[str], categories: Collection[str] = ()) -> Coding:
+    def of(
+        frames: dict[str, pd.DataFrame],
+        names: Sequence[str],
+        categories: Collection[str] = (),
+        texts: Collection[str] = (),
+    ) -> Coding:
         """The coding of these columns over all tables; `members` says of which kind a column is.
 
-        `categories` are columns of numbers that the model was given as `category` columns. Raises `InputError` for
-        infinite numbers, and for words in a column that holds numbers for the members.
+        `categories` are columns of numbers that the model was given as `category` columns, and `texts` those that it
+        was given as texts (codes such as "1" and "2"). Raises `InputError` for infinite numbers, and for words in a
+        column that holds numbers for the members.
         """
-        columns = ({role: frame[name] for role, frame in frames.items()} for name in names)
-        return Coding(tuple(_coded(n, by_role, n in categories) for n, by_role in zip(names, columns, strict=True)))
+        made: list[Coded] = []
+        for name in names:
+            by_role = {role: frame[name] for role, frame in frames.items()}
+            if name in texts:
+                by_role = {role: _texts_of(column) for role, column in by_role.items()}
+                made.append(replace(_values(name, by_role["members"], by_role), numbers=None, dates=None))
+            else:
+                made.append(_coded(name, by_role, name in categories))
+        return Coding(tuple(made))
 
     def weighing(self, name: str | None) -> Coding:
         """The same coding, with a column of weights that the model is not given."""
@@ -161,11 +180,16 @@ class Coding:
 
     def given(self, x: Array) -> Any:
         """What the model is given for coded records (n, features)."""
+        if self.ignored:
+            made = replace(self, ignored=(), order=()).given(x)
+            return made.assign(**dict(self.ignored))[list(self.order)]
         if self.hidden:
             return replace(self, columns=self.columns[: -self.hidden], hidden=0).given(x[:, : -self.hidden])
         if self.plain and self.form.array:
             return x
         made = self._plain(x) if self.plain else self._table(x)
+        if self.form.series:
+            return made.iloc[:, 0]
         return np.asarray(made, dtype=None if self.plain else object) if self.form.array else made
 
     def _plain(self, x: Array) -> pd.DataFrame:
@@ -200,6 +224,8 @@ class Coding:
         )
         made = [Form(categories, as_dates, numbers, array) for array, numbers, as_dates, categories in axes]
         yield [form for form in made if not (form.array and form.categories)]
+        if words and len(self.columns) - self.hidden == 1:
+            yield [Form(series=True)]
         if any(c.categories is not None and len(c.categories) < len(c.values) for c in self.columns):
             yield [replace(form, gaps_as_text=True) for form in made if not form.categories]
 
@@ -216,6 +242,12 @@ def as_text(column: Any) -> Any:
     return column.map(
         lambda v: v if isinstance(v, str) else repr(int(v)) if v == int(v) else repr(v), na_action="ignore"
     )
+
+
+def _texts_of(column: Any) -> Any:
+    """The column, with numbers as the texts that a file holds."""
+    numbers = types.is_numeric_dtype(column.dtype) and not types.is_bool_dtype(column.dtype)
+    return as_text(column).astype(object) if numbers else column
 
 
 def _as_dtype(numbers: Array, dtype: Any) -> Any:

@@ -153,7 +153,7 @@ class Lessons:
 
 def rows_of(table: Any, rows: Array) -> Any:
     """These rows (n,) bool of a table or an array."""
-    return table[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame) else table[rows]
+    return table[rows].reset_index(drop=True) if isinstance(table, pd.DataFrame | pd.Series) else table[rows]
 
 
 @dataclass(frozen=True, slots=True)

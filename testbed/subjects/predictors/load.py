@@ -17,6 +17,7 @@ from testbed.subjects.predictors import answers, copies, elsewhere, estimator, f
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
+from testbed.subjects.predictors.encoders import text_inputs
 from testbed.subjects.predictors.fingerprint import fingerprint
 from testbed.subjects.predictors.foreign import OnnxModel
 from testbed.subjects.predictors.model_files import Loaded
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from testbed.models.ensemble import Training
 
 Frames = dict[str, pd.DataFrame]
+FEW = 200
+"""People on whom it is tried whether a column has an influence."""
 NOT_KEPT = "not used, because the model uses code that is in no installed package and may change"
 
 
@@ -71,22 +74,26 @@ def from_estimator(
     """
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
     beside = {label, person, weights}
-    features = trained_on or [n for n in _inputs(frames, label, person) if n not in beside]
-    if beside & set(trained_on or ()):
-        raise InputError(
-            "TB-SUBJECT-031",
-            "The label, the weight, or the person's column is one of the model's inputs.",
-            "The label is what the model predicts. With another column, every score would be wrong.",
-            f"Name with --label a column that is not an input: {_left(frames['members'], tuple(features))}.",
-        )
+    ignored = [n for n in trained_on or () if n in beside]
+    features = [n for n in trained_on or _inputs(frames, label, person) if n not in beside]
     wanted = [*features, label, *([person] if person else []), *([weights] if weights else [])]
     for role, frame in frames.items():
         subjects.exist(frame, role, wanted)
     if isinstance(made, OnnxModel):
         made.learn_classes(frames["members"][features])
-    coding = Coding.of(frames, features, estimator.native_categories(made, features)).weighing(weights)
+    native, texts = estimator.native_categories(made, features), text_inputs(made, features)
+    coding = Coding.of(frames, features, native, texts).weighing(weights)
+    if ignored and trained_on:
+        values = tuple((n, frames["members"][n].iloc[0]) for n in ignored)
+        coding = replace(coding, ignored=values, order=tuple(trained_on))
     classes = list(made.classes_) if estimator.classifies(made) else None
-    fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
+    influences = _influences(frames["members"], trained_on or [])
+    try:
+        fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
+    except InputError as refused:
+        raise influences if ignored else refused from None
+    if ignored and not _ignores(made, fitted, frames["members"]):
+        raise influences
     again = copies.searched(made)
     how: dict[str, Any] = {"weighs": weights is not None, "cache": cache, "progress": eta(progress)}
     start = fitted.given(coding.encoded(frames["members"][:1]))
@@ -206,6 +213,28 @@ def _subject(
     asked: Callable[[], int] | None = None,
 ) -> Subject:
     return Subject(model, people, recipe, inside, features, asked)
+
+
+def _influences(members: pd.DataFrame, trained_on: list[str]) -> InputError:
+    return InputError(
+        "TB-SUBJECT-031",
+        "The label, the weight, or the person's column is one of the model's inputs, and changes its answers.",
+        "The label is what the model predicts. With another column, every score would be wrong.",
+        f"Name with --label a column that is not an input: {_left(members, tuple(trained_on))}. Or fit the model again "
+        "without it.",
+    )
+
+
+def _ignores(made: Any, coding: Coding, members: pd.DataFrame) -> bool:
+    """Whether the model gives the same answers for two different values of the columns that it should ignore."""
+    people = coding.encoded(members[:FEW])
+    different = ((n, members[n][members[n] != value].iloc[:1].to_list()) for n, value in coding.ignored)
+    other = replace(coding, ignored=tuple((n, values[0]) for n, values in different if values))
+    if len(other.ignored) < len(coding.ignored):  # a column of one value changes nothing
+        return True
+    ask = made.predict_proba if estimator.classifies(made) else made.predict
+    one, two = (estimator.Asked(made, given).answered(people, ask) for given in (coding.given, other.given))
+    return bool(np.array_equal(one, two))
 
 
 def _left(frame: pd.DataFrame, features: tuple[str, ...]) -> str:

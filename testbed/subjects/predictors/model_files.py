@@ -184,6 +184,7 @@ def _checked(loaded: Loaded) -> Loaded:
     made = loaded.made
     if classifies(made) or regresses(made):
         return loaded
+    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
     kind = f"{type(made).__module__.split('.')[0]}.{type(made).__name__}"
     raise InputError(
         "TB-SUBJECT-012",
@@ -194,16 +195,18 @@ def _checked(loaded: Loaded) -> Loaded:
 
 
 def _instead(made: Any) -> str:
-    module, name = type(made).__module__, type(made).__name__
-    if module.startswith("sksurv"):
+    if type(made).__module__.startswith("sksurv"):
         return "Survival times are not audited. Audit the risk score: --api with --outputs number."
     if hasattr(made, "estimators_") and any(hasattr(c, "__len__") for c in getattr(made, "classes_", ())):
         return "It predicts several labels at once. Audit one of them: --api, or a table for --predictions."
-    if name.endswith("SVC"):
-        return "Train it with probability=True, or inside CalibratedClassifierCV."
-    if isinstance(made, dict):
-        return "Save the estimator itself: joblib.dump(model, path)."
-    return "Use a classifier with predict_proba, or wrap the model in a function for --api."
+    if isinstance(made, dict | list | tuple):
+        return "The file must hold one model. Save the estimator itself: joblib.dump(model, path)."
+    if hasattr(made, "fit_predict") and hasattr(made, "score_samples"):
+        return "It finds outliers, and predicts nothing about a person. Audit its score: --api with --outputs number."
+    return (
+        "Fit it inside CalibratedClassifierCV, or wrap it in a function for --api, or give the classes that it "
+        "predicts: --predictions with a column predicted_class."
+    )
 
 
 def _pickled(path: Path, trusted: bool, say: Say) -> Loaded:
@@ -220,16 +223,43 @@ def _pickled(path: Path, trusted: bool, say: Say) -> Loaded:
 
 
 def _unwrapped(made: Any) -> tuple[Any, str]:
-    """The estimator in what a pickle held: itself, the only model of a dictionary, or a booster."""
-    if isinstance(made, dict):
-        models = [v for v in made.values() if classifies(v) or regresses(v)]
-        made = models[0] if len(models) == 1 else made
+    """The estimator in what a pickle held: itself, the only model of several objects, or a booster."""
+    if isinstance(made, dict | list | tuple):
+        made = _only_model(dict(made) if isinstance(made, dict) else {str(i): v for i, v in enumerate(made)}, made)
     kind = f"{type(made).__module__}.{type(made).__name__}"
     if kind == "lightgbm.basic.Booster":
         return foreign.LightgbmBooster.of(made), "pickle"
     if kind == "xgboost.core.Booster":
         return foreign.xgboost_estimator(made), "pickle"
     return made, "pickle"
+
+
+def _only_model(held: dict[Any, Any], made: Any) -> Any:
+    """The only model among these objects, or what was made of them if there is none or several.
+
+    Raises `InputError` if a fitted transformer stands beside the model: nothing says how records pass through it, and
+    without it the model is asked about other records than those that it was trained on.
+    """
+    models = [v for v in held.values() if classifies(v) or regresses(v)]
+    if len(models) != 1:
+        return made
+    steps = [(str(k), v) for k, v in held.items() if v is not models[0] and _transforms(v)]
+    if steps:
+        named = ", ".join(f"{type(v).__name__} ({k})" for k, v in steps)
+        raise InputError(
+            "TB-SUBJECT-062",
+            f"The file holds a model beside what prepares its records: {named}.",
+            "Nothing says in which order they are used, and on which columns. Without them the model would be asked "
+            "about records that it does not recognise.",
+            "Save them as one: joblib.dump(make_pipeline(scaler, model), path). Or save the model alone, and give "
+            "tables that were prepared as for its training.",
+        )
+    return models[0]
+
+
+def _transforms(value: Any) -> bool:
+    """Whether an object is a fitted transformer of records. Encoders of labels are not."""
+    return hasattr(value, "transform") and hasattr(value, "get_params") and not type(value).__name__.startswith("Label")
 
 
 def _skops(path: Path, trusted: bool, say: Say) -> Loaded:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.compose import TransformedTargetRegressor, make_column_selector, make_column_transformer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
@@ -22,6 +24,7 @@ from sklearn.tree import DecisionTreeClassifier
 from testbed.core import Regressor
 from testbed.core.errors import InputError
 from testbed.data.datasets import load as datasets
+from testbed.data.tables import files
 from testbed.findings.schema import Estimate
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
@@ -234,3 +237,78 @@ def test_what_a_model_says_of_itself_is_not_believed() -> None:
     made.classes_ = np.arange(3)
     with pytest.raises(InputError, match="TB-SUBJECT-040"):
         load.from_estimator(made, {"members": frame[:50], "controls": frame[50:]}, "label", None)
+
+
+def questionnaire(n: int, seed: int) -> pd.DataFrame:
+    """Answers "1" to "5" as texts, with a gap, beside a count that is a number."""
+    rng = np.random.default_rng(seed)
+    frame = pd.DataFrame({f"q{i}": rng.integers(1, 6, n).astype(str).astype(object) for i in range(4)})
+    frame.loc[:4, "q0"] = np.nan
+    return frame.assign(visits=rng.integers(0, 5, n), ill=rng.integers(0, 2, n))
+
+
+@pytest.mark.parametrize("from_csv", [True, False])
+def test_digits_that_were_texts_in_training_are_given_as_texts(from_csv: bool, tmp_path: Path) -> None:
+    """A CSV file does not say it, and Parquet does; the encoder knows it in both cases."""
+    members, controls = questionnaire(200, 1), questionnaire(200, 2)
+    words = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    made = make_pipeline(
+        make_column_transformer((words, [f"q{i}" for i in range(4)]), remainder="passthrough"),
+        RandomForestClassifier(10, random_state=0),
+    ).fit(members.drop(columns="ill"), members.ill)
+    expected = made.predict_proba(controls.drop(columns="ill"))
+    frames = {"members": members, "controls": controls}
+    if from_csv:
+        for role, frame in frames.items():
+            frame.to_csv(tmp_path / f"{role}.csv", index=False)
+        frames = {role: files.read_file(tmp_path / f"{role}.csv", role, None) for role in frames}
+    subject = load.from_estimator(made, frames, "ill", None)
+    np.testing.assert_allclose(subject.model.ask(subject.controls), expected)
+    assert isinstance(subject.recipe, estimator.SklearnRecipe)
+    [again] = subject.recipe.many(subject.members, np.ones((1, 200), bool), np.random.default_rng(0))
+    assert again.ask(subject.controls).shape == (200, 2)
+
+
+def test_the_form_of_a_model_that_learnt_by_heart_is_found() -> None:
+    """It is sure of wrong classes of controls. Words as categories that it does not know would give half and half."""
+
+    def table(seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        codes = {f"code{i}": [f"0{c}" for c in rng.integers(1, 9, 200)] for i in range(4)}
+        return pd.DataFrame(codes).astype(object).assign(ill=rng.integers(0, 2, 200))
+
+    members, controls = table(1), table(2)
+    made = make_pipeline(OneHotEncoder(handle_unknown="ignore"), DecisionTreeClassifier(random_state=0))
+    made.fit(members.drop(columns="ill"), members.ill)
+    subject = load.from_estimator(made, {"members": members, "controls": controls}, "ill", None)
+    np.testing.assert_allclose(subject.model.ask(subject.controls), made.predict_proba(controls.drop(columns="ill")))
+
+
+def test_a_label_that_was_in_the_table_given_to_fit_is_ignored_if_the_model_ignores_it() -> None:
+    """`fit(frame, frame.ill)` with a transformer that picks columns: scikit-learn names all of them as inputs."""
+    members, controls = heart()
+    picked = make_column_transformer((SimpleImputer(), NUMBERS))
+    made = make_pipeline(picked, RandomForestClassifier(5, random_state=0)).fit(members, members.ill)
+    frames = {"members": members, "controls": controls}
+    subject = load.from_estimator(made, frames, "ill", None)
+    np.testing.assert_allclose(subject.model.ask(subject.controls), made.predict_proba(controls))
+    assert isinstance(subject.recipe, estimator.SklearnRecipe)
+    [again] = subject.recipe.many(subject.members, np.ones((1, 300), bool), np.random.default_rng(0))
+    assert again.ask(subject.controls).shape == (300, 2)
+    with pytest.raises(InputError, match="TB-SUBJECT-031"):
+        load.from_estimator(made, frames, "age", None)
+
+
+def test_a_model_of_one_column_of_texts_gets_the_column_itself() -> None:
+    def notes(seed: int) -> pd.DataFrame:
+        words = np.random.default_rng(seed).choice(["pain", "fever", "cough", "well", "tired"], (80, 3))
+        return pd.DataFrame({"note": [" ".join(w) for w in words], "ill": words[:, 0] == "pain"})
+
+    members, controls = notes(1), notes(2)
+    made = make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(members.note, members.ill)
+    subject = load.from_estimator(made, {"members": members, "controls": controls}, "ill", None)
+    np.testing.assert_allclose(subject.model.ask(subject.controls), made.predict_proba(controls.note))
+    assert subject.notes["given_as"] == "a column of texts"
+    assert isinstance(subject.recipe, estimator.SklearnRecipe)
+    [again] = subject.recipe.many(subject.members, np.ones((1, 80), bool), np.random.default_rng(0))
+    np.testing.assert_allclose(again.ask(subject.controls), made.predict_proba(controls.note), atol=1e-6)

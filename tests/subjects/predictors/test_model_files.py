@@ -14,6 +14,8 @@ import torch
 from safetensors.torch import save_file
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.multioutput import MultiOutputClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.svm import SVC
 
 from testbed.core.errors import InputError, TestbedError, UsageError
@@ -182,11 +184,34 @@ def test_a_refusal_names_the_format_and_a_way_out(write: Any, named: str, tmp_pa
 
 def test_models_that_are_no_classifier_are_named_with_what_to_do(tmp_path: Path) -> None:
     several = MultiOutputClassifier(RandomForestClassifier(2)).fit(X, np.column_stack([Y, 1 - Y]))
-    for made, wanted in ((SVC().fit(X, Y), "probability=True"), (several, "several labels"), ({"a": 1}, "joblib.dump")):
+    for made, wanted in (
+        (make_pipeline(StandardScaler(), SVC()).fit(X, Y), "CalibratedClassifierCV"),
+        (several, "several labels"),
+        ({"a": 1}, "joblib.dump"),
+    ):
         joblib.dump(made, tmp_path / "m.joblib")
         with pytest.raises(InputError, match="TB-SUBJECT-012") as refused:
             model_files.read(tmp_path / "m.joblib", True)
         assert wanted in refused.value.fix
+        assert "Pipeline" not in str(refused.value)  # the step that lacks probabilities is named
+
+
+@pytest.mark.parametrize("bundled", [lambda s, m: {"scaler": s, "model": m, "features": NAMES}, lambda s, m: (s, m)])
+def test_a_model_beside_its_scaler_is_refused(bundled: Any, tmp_path: Path) -> None:
+    """It would be asked about records that are not scaled, and an audit of such answers finds nothing."""
+    scaler = StandardScaler().fit(X)
+    made = RandomForestClassifier(2).fit(scaler.transform(X), Y)
+    joblib.dump(bundled(scaler, made), tmp_path / "m.joblib")
+    with pytest.raises(InputError, match="TB-SUBJECT-062") as refused:
+        model_files.read(tmp_path / "m.joblib", True)
+    assert "StandardScaler" in str(refused.value)
+    assert "make_pipeline" in refused.value.fix
+
+
+def test_a_model_beside_its_threshold_and_its_labels_is_read(tmp_path: Path) -> None:
+    made = RandomForestClassifier(2).fit(X, Y)
+    joblib.dump({"model": made, "threshold": 0.3, "names": LabelEncoder().fit(["a", "b"])}, tmp_path / "m.joblib")
+    assert isinstance(model_files.read(tmp_path / "m.joblib", True).made, RandomForestClassifier)
 
 
 def test_a_library_that_is_not_installed_is_named(tmp_path: Path) -> None:
