@@ -50,6 +50,7 @@ class Matrix:
         findings: list[Finding] = []
         evidence: dict[str, Evidence] = {}
         costs: dict[str, Utility] = {}
+        broken: dict[tuple[str, str], Finding] = {}
         for position in self.positions:
             mine: dict[str, Finding] = {}
             for number, defence in enumerate(self.defences):
@@ -62,13 +63,16 @@ class Matrix:
                 rows = outcome.evidence.get(decided.rule)
                 if rows is not None:
                     evidence[f"{decided.rule}.{self.positions.index(position)}.{number:02d}"] = rows
+                for found in outcome.findings:
+                    if "claim_exceeded" in found.validity.flags:  # it fails the matrix, as it fails the scenario
+                        broken.setdefault((found.rule, defence), found.model_copy(update={"target": defence}))
                 for one in outcome.utility:
                     costs.setdefault(one.name, one)
             ordered = list(mine.values())
             if ordered:
                 ordered[0] = ordered[0].model_copy(update={"series": [*ordered[0].series, chart(position, mine)]})
             findings += ordered
-        return Outcome(findings, evidence, utility=list(costs.values()))
+        return Outcome([*findings, *broken.values()], evidence, utility=list(costs.values()))
 
 
 def _seen_before(position: str, defence: str) -> bool:

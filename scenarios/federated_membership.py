@@ -18,11 +18,11 @@ from testbed.findings.wording import WHICH_CLIENT
 from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
 from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.facts import completed
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
 from testbed.harness.federation.prepare import about, adapts, defended, described, mlp, readers
 from testbed.harness.federation.trial import Trial
-from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
@@ -113,13 +113,14 @@ class Comparison:
         scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
         clients_only = [[f for f in found if f.attack.name in by_clients] for found in every]
         told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
-        return Outcome(
+        outcome = Outcome(
             [f for a in assessed for f in a.findings]
             + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth_file.files(first[0], told),
-            utility=usefulness(self.known, self.federation),
         )
+        each = self.members // self.federation.protocol.clients
+        return completed(outcome, self.known, self.federation, each, "server")
 
 
 @scenario(

@@ -24,6 +24,7 @@ from testbed.findings.schema import Subject, ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.facts import completed
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.prepare import defended, described
 from testbed.harness.federation.trial import Trial
@@ -105,12 +106,15 @@ class Synthesis:
             for f in release.findings
         ]
         told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
-        return Outcome(
+        outcome = Outcome(
             [*on_server.findings, *on_client.findings, *from_release],
             {**on_server.evidence, **on_client.evidence, **release.evidence},
             truth_file.files(recorded, told),
             utility=utility(coded.synthetic, coded.control, seed, ()),
             people=People([self.members, self.controls], self.person),
+        )
+        return completed(
+            outcome, None, self.federation, len(self.members) // self.federation.protocol.clients, "server"
         )
 
 

@@ -15,9 +15,9 @@ from testbed.data.cohorts import source
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation.class_worlds import ADVERSARY, FEWEST, ClassWorlds
+from testbed.harness.federation.facts import completed
 from testbed.harness.federation.prepare import about, cnn, defended, described, mlp
 from testbed.harness.federation.property_worlds import halves
-from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
@@ -87,7 +87,8 @@ def malicious_client(
     }
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        return Outcome(*made.conduct(plans, threat, engine, seed, progress), utility=usefulness(known, federation))
+        outcome = Outcome(*made.conduct(plans, threat, engine, seed, progress))
+        return completed(outcome, known, federation, each, "client")
 
     return Scenario(
         about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),

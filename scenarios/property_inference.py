@@ -12,9 +12,9 @@ from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
+from testbed.harness.federation.facts import completed
 from testbed.harness.federation.prepare import about, defended, described, mlp
 from testbed.harness.federation.property_worlds import Worlds, column_of, halves
-from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation
@@ -84,7 +84,8 @@ def property_inference(
     ]
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        return Outcome(*made.conduct(plans, engine, seed, progress), utility=usefulness(known, federation))
+        outcome = Outcome(*made.conduct(plans, engine, seed, progress))
+        return completed(outcome, known, federation, each, "server")
 
     return Scenario(
         about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),

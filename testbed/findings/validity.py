@@ -66,7 +66,7 @@ NEXT = {
     "no_control": "hold people out before synthesis or training (testbed split), and give them as the control",
     "positive_control_failed": "use more people or another attack; until then this number is no evidence either way",
     "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",
-    "claim_exceeded": "check the generator and its claim: one of the two is wrong",
+    "claim_exceeded": "check what adds the noise, and how its epsilon is computed: one of the two is wrong",
     "small_control": f"hold out {FEW_GUESSES} people or more",
     "positive_control_missing": "run the attack also on a subject known to leak",
     "strongest_unmeasured": "see what the finding of that attack says it needs",

@@ -1,7 +1,13 @@
 """Numbers with intervals: pure functions of counts, rates and scores."""
 
 from testbed.findings.statistics.differences import difference, paired_difference, upper_bound_of_many
-from testbed.findings.statistics.epsilon import epsilon_ceiling, epsilon_lower, epsilon_one_run
+from testbed.findings.statistics.epsilon import (
+    epsilon_by_rank,
+    epsilon_ceiling,
+    epsilon_lower,
+    epsilon_one_run,
+    log_tail_of_t,
+)
 from testbed.findings.statistics.intervals import (
     Interval,
     clopper_pearson,
@@ -51,6 +57,7 @@ __all__ = [
     "correlation",
     "difference",
     "effective_size",
+    "epsilon_by_rank",
     "epsilon_ceiling",
     "epsilon_lower",
     "epsilon_one_run",
@@ -59,6 +66,7 @@ __all__ = [
     "holm",
     "labels_by_chance",
     "letters",
+    "log_tail_of_t",
     "lower_bound_of_many",
     "nearest_people",
     "operating",

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from testbed.core import Array
 from testbed.findings.statistics.intervals import Interval, clopper_pearson, scipy_stats
 
 
@@ -63,3 +64,32 @@ def epsilon_one_run(right: int, guesses: int, canaries: int, delta: float = 0.0,
         middle = (low + high) / 2
         low, high = (middle, high) if chance(middle) <= 1 - level else (low, middle)
     return Interval(low, low, low, level, "one run, guesses fixed beforehand", guesses)
+
+
+def epsilon_by_rank(log_p: Array, delta: float = 0.0, level: float = 0.95) -> Interval:
+    """Lower bound on epsilon from canaries that were drawn at random, each for a training of its own.
+
+    `log_p` holds, for each canary, the logarithm of p: the share of all canaries that might have been drawn which fit
+    what was seen as well as the one that was. A canary that was not drawn has a p of at most a with probability a. Each
+    canary is a neighbour of each other one, so for an (epsilon, delta) private mechanism the one that was drawn has a p
+    of at most a with probability exp(epsilon) a + delta at most. The quarter of smallest p is thus limited by the beta
+    distribution of an order statistic. The interval is the bound alone. Raises `ValueError` without a canary.
+    """
+    n = len(log_p)
+    if not n:
+        raise ValueError("a bound needs a canary")
+    place = -(-n // 4)
+    least, _ = clopper_pearson(place, n, level)
+    value = max(0.0, math.log(least - delta) - float(np.sort(log_p)[place - 1])) if least > delta else 0.0
+    return Interval(value, value, value, level, "rank of a random canary, order statistic fixed beforehand", n)
+
+
+def log_tail_of_t(t: float, degrees: int) -> float:
+    """The logarithm of the chance that a Student t variable is at least `t`; an upper bound where it underflows."""
+    exact = float(scipy_stats.t.sf(t, degrees))
+    if exact > 1e-290:
+        return math.log(exact)
+    # The tail is half of I_x(a, 1/2) with x = degrees / (degrees + t^2), at most x^a / (a B(a, 1/2) sqrt(1 - x)).
+    a, log_x = degrees / 2, -math.log1p(t * t / degrees)
+    beta = math.lgamma(a) + math.lgamma(0.5) - math.lgamma(a + 0.5)
+    return a * log_x - math.log(2 * a) - beta - 0.5 * math.log1p(-math.exp(log_x))

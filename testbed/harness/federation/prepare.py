@@ -22,9 +22,9 @@ from testbed.findings.schema import Metric, Unit
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, at_hand, best_of
+from testbed.harness.federation.facts import completed
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
-from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, is_own
@@ -200,13 +200,13 @@ def prepared(
             assessed = best_of(assessed, trial.plans, decides, trial.federation.seed)
         further = assess(beside.record(engine, progress, store), progress=progress) if beside else None
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
-        return Outcome(
+        outcome = Outcome(
             [*assessed.findings, *(further.findings if further else [])],
             {**assessed.evidence, **(further.evidence if further else {})},
             truth_file.files(recorded, described),
             sheets(assessed.claims, recorded, subject),
-            usefulness(source, protects),
         )
+        return completed(outcome, source, protects, _fewest(trial.split), position)
 
     return Scenario(subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive))
 
