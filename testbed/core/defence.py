@@ -76,6 +76,10 @@ class Exposure:
     position: Position = "server"
 
 
+UNITS = ("record", "client")
+"""Whose replacement a guarantee is about."""
+
+
 @dataclass(frozen=True, slots=True)
 class Guarantee:
     """Differential privacy over all rounds together: `epsilon` at `delta`, for one replaced `unit`.
@@ -87,6 +91,15 @@ class Guarantee:
     delta: float
     unit: Literal["record", "client"]
     method: str
+
+    def __post_init__(self) -> None:
+        if self.unit not in UNITS:
+            raise UsageError(
+                "TB-DEFENCE-020",
+                f"A guarantee for a {self.unit} cannot be stated.",
+                "What is replaced is a record or a client. A person may hold several records, and nobody counts them.",
+                f"State it for a {' or a '.join(UNITS)}.",
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,10 +167,11 @@ def audited(federation: Federation, records: int, promise: Promise, trials: int)
         made = replace(
             federation, seed=seed, secure=None, guards=(), start=None, defences=(_canary(canaries, like), *acting)
         )
-        marked = held if promise.unit == "client" else 1
-        view = made.run([_people(c, held, marked, shape) for c in range(protocol.clients)])
+        marked = [_marked(made, c, held, promise.unit) for c in range(protocol.clients)]
+        view = made.run([_people(c, held, own, shape) for c, own in enumerate(marked)])
         for client, own in canaries.items():
-            entered = [bool((_rows(made, client, r, held) < marked).any()) for r in range(1, protocol.rounds + 1)]
+            rounds = range(1, protocol.rounds + 1)
+            entered = [bool(np.isin(_rows(made, client, r, held), marked[client]).any()) for r in rounds]
             answers = _answers(view, client, promise.updates, protocol.kind == "fedsgd")
             total = np.sum([a for a, counts in zip(answers, entered, strict=True) if counts], axis=0)
             along, log_p = _compared(total, own)
@@ -183,10 +184,18 @@ def _rows(federation: Federation, client: int, round_: int, held: int) -> Array:
     return np.concatenate(list(batches(federation.protocol, federation.seed, client, round_, held)))
 
 
-def _people(client: int, held: int, marked: int, shape: Sequence[int]) -> Cohort:
-    """A client's records, of which the first `marked` are canaries."""
+def _marked(federation: Federation, client: int, held: int, unit: str) -> Array:
+    """The rows that are canaries: all of a client's, or the one record that enters most batches."""
+    if unit == "client":
+        return np.arange(held)
+    rows = [_rows(federation, client, r, held) for r in range(1, federation.protocol.rounds + 1)]
+    return np.array([np.bincount(np.concatenate(rows), minlength=held).argmax()])
+
+
+def _people(client: int, held: int, marked: Array, shape: Sequence[int]) -> Cohort:
+    """A client's records, of which the `marked` rows are canaries."""
     x = np.zeros((held, *shape), np.float32)
-    x[:marked] = MARK + client
+    x[marked] = MARK + client
     return Cohort(x, np.zeros(held, np.int64), np.arange(held) + client * held)
 
 
