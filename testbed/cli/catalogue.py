@@ -62,7 +62,8 @@ def _row(entry: catalogue.Entry) -> dict[str, Any]:
         row |= {"threshold": given["threshold"], "notices": sorted(given.get("notices", ()))}
         row |= {"summary": entry.summary.split("\n")[0]}
     else:
-        row |= {"position": "client", "malicious": False, "summary": entry.summary.split("\n")[0]}
+        who = "server" if given.get("where") == "server" else "client"  # who runs it
+        row |= {"position": who, "malicious": False, "summary": entry.summary.split("\n")[0]}
     return row | {"needs_extra": list(entry.extras)}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from flwr.serverapp.strategy import Strategy
 from scipy import stats as scipy_stats
 
 from testbed.core import Array, Protocol
+from testbed.core.errors import UsageError
 from testbed.defences.registry import defence
 from testbed.defences.updates import flat, shaped
 from testbed.subjects.federation.aggregation import Aggregation, Updates, everywhere
@@ -39,9 +41,24 @@ def median(*, seed: int) -> Wrapping:
 def trimmed_mean(*, seed: int, share: float = 0.2) -> Wrapping:
     """The next model is made of each number's mean without the `share` of largest and of smallest values.
 
-    Yin et al. 2018 (arXiv 1803.01498). Against malicious clients. A curious server sees all updates as before.
+    Yin et al. 2018 (arXiv 1803.01498). Against malicious clients. A curious server sees all updates as before. Raises
+    `UsageError` for so few clients that no value would be left out.
     """
-    return _instead(lambda rows: np.asarray(scipy_stats.trim_mean(rows, min(share, 0.499), 0)))
+    trimmed = _instead(lambda rows: np.asarray(scipy_stats.trim_mean(rows, min(share, 0.499), 0)))
+
+    def wrapped(inner: Strategy, protocol: Protocol) -> Strategy:
+        if int(min(share, 0.499) * protocol.clients) < 1:
+            raise UsageError(
+                "TB-DEFENCE-021",
+                f"trimmed_mean with share {share:g} leaves out nobody of {protocol.clients} clients.",
+                "It would be a plain mean, which one malicious client moves at will.",
+                f"Use a share of {math.ceil(100 / protocol.clients) / 100:g} or more, or more clients."
+                if protocol.clients > 2
+                else "Use three clients or more.",
+            )
+        return trimmed(inner, protocol)
+
+    return wrapped
 
 
 @defence(where="server")

@@ -247,6 +247,11 @@ def test_list_and_describe(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     }
     for kind in ("scenarios", "defences", "data"):
         assert invoke(monkeypatch, "list", kind) == 0
+    capsys.readouterr()
+    assert invoke(monkeypatch, "list", "defences", "--json") == 0
+    of_server = {e["name"] for e in json.loads(capsys.readouterr().out) if e["position"] == "server"}
+    assert of_server >= {"central_dp", "adaptive_clipping", "median", "krum", "trimmed_mean"}
+    assert not of_server & {"gaussian", "dpsgd", "topk", "secagg"}
     for name in ("curious_server", "imprint", "support2", "gaussian"):
         assert invoke(monkeypatch, "describe", name) == 0
     assert "Threat model" in capsys.readouterr().out
