@@ -49,7 +49,7 @@ def trimmed_mean(*, seed: int, share: float = 0.2) -> Wrapping:
     def wrapped(inner: Strategy, protocol: Protocol) -> Strategy:
         if int(min(share, 0.499) * protocol.clients) < 1:
             raise UsageError(
-                "TB-DEFENCE-021",
+                "TB-DEFENCE-027",
                 f"trimmed_mean with share {share:g} leaves out nobody of {protocol.clients} clients.",
                 "It would be a plain mean, which one malicious client moves at will.",
                 f"Use a share of {math.ceil(100 / protocol.clients) / 100:g} or more, or more clients."

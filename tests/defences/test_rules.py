@@ -149,7 +149,7 @@ def test_robust_means_by_hand() -> None:
     assert aggregated("trimmed_mean:0.2", rows) == [3, 1]
     with pytest.raises(UsageError, match="leaves out nobody of 5 clients") as raised:
         aggregated("trimmed_mean:0.1", rows)
-    assert raised.value.id == "TB-DEFENCE-021"
+    assert raised.value.id == "TB-DEFENCE-027"
     # The sums of squared distances to the two nearest of five are 2 + 8, 2 + 2, 2 + 2, 2 + 8: the first smallest.
     assert aggregated("krum:1", rows) == [2, 1]
     assert aggregated("median", rows, [0.9, 0.025, 0.025, 0.025, 0.025]) == pytest.approx([3, 1])
