@@ -41,7 +41,8 @@ class Registry(Generic[T]):
     def add(self, made: T) -> T:
         """The thing, registered. Raises `ValueError` if a thing of another file has its name."""
         before = self.known.get(made.name)
-        if before is not None and self._file(before) != self._file(made):
+        # A scenario may be loaded again from another folder: sweeps run copies of it.
+        if before is not None and self.kind != "scenario" and self._file(before) != self._file(made):
             raise ValueError(f"there are two {self.kind}s called {made.name}; the second would replace the first")
         self.known[made.name] = made
         return made

@@ -11,7 +11,6 @@ from testbed.attacks import registry as attacks
 from testbed.core.registry import Registry
 from testbed.defences import registry as defences
 from testbed.defences.guards import registry as guards
-from testbed.harness import scenario as scenarios
 
 
 def elsewhere(*_: Any, **__: Any) -> None:
@@ -24,7 +23,6 @@ def elsewhere(*_: Any, **__: Any) -> None:
         (attacks.REGISTRY, "lira", "read"),
         (defences.REGISTRY, "clip", "make"),
         (guards.REGISTRY, "lone_records", "read"),
-        (scenarios.REGISTRY, "curious_server", "make"),
     ],
     ids=lambda v: v if isinstance(v, str) else "",
 )

@@ -169,7 +169,7 @@ def own(tmp_path: Path) -> Iterator[str]:
     file = tmp_path / "forgetful.py"
     file.write_text(NOISELESS)
     yield f"{file}:noiseless"
-    registry._REGISTRY.pop("noiseless", None)
+    registry.REGISTRY.known.pop("noiseless", None)
 
 
 def epsilon_of(found: list[Finding]) -> Finding:
