@@ -50,12 +50,16 @@ def name_of(finding: Finding) -> str:
     return f"{risk}{attack}: {finding.target}" if finding.target else risk + attack
 
 
+NO_SHARES = ("psnr_db", "epsilon_lower", "epsilon_upper")
+"""Metrics that are no share of guesses, and have no place on an axis from 0 to 1."""
+
+
 def cells(findings: Sequence[Finding]) -> Chart | None:
     """Chart of the attack's success with its control, baseline and positive control, one block a finding.
 
     None if no finding was measured as a share of guesses.
     """
-    shown = [f for f in findings if isinstance(f.measure, Estimate) and f.measure.metric != "psnr_db"]
+    shown = [f for f in findings if isinstance(f.measure, Estimate) and f.measure.metric not in NO_SHARES]
     if not shown:
         return None
     block = 4 * 15 + 18

@@ -84,7 +84,8 @@ def test_a_batch_of_one_comes_back_whole() -> None:
 
 def test_rows_whose_cells_a_defence_moved_are_still_picked_out_of_a_line_up() -> None:
     params = {"batch": 1, "rounds": 5, "attack": "analytic_linear", "noise": 0.02}
-    cells, whose = run(find("hospital_tables"), params).result.findings
+    cells, whose, promise = run(find("hospital_tables"), params).result.findings
+    assert promise.risk == "epsilon"  # what the noise promises is audited beside
     assert cells.rule == whose.rule == find_attack("analytic_linear").rule
     assert [cells.primary, whose.primary] == [True, False]
     assert isinstance(cells.measure, Estimate)

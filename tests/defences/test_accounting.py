@@ -28,6 +28,7 @@ UNITS = {
     "dpsgd": "record",
     "gaussian": "client",
     "local_dp": "client",
+    "pate": "record",
 }
 """Whose records a guarantee is about. A bound on a whole update hides a client, one on a gradient a record."""
 

@@ -191,3 +191,11 @@ def test_findings_hold_an_interval_a_unit_and_n_or_say_why_not() -> None:
 
 def test_a_report_names_whatever_an_attacker_may_know() -> None:
     assert set(html.KNOWLEDGE) == core.KNOWLEDGE
+
+
+def test_an_epsilon_is_no_share_of_guesses_and_stands_in_no_chart_of_them() -> None:
+    of_a_share = next(f for f in examples.federation().findings if isinstance(f.measure, Estimate))
+    assert isinstance(of_a_share.measure, Estimate)
+    epsilon = of_a_share.measure.model_copy(update={"metric": "epsilon_lower", "value": 3.0, "low": 2.0, "high": 9.0})
+    assert charts.cells([of_a_share.model_copy(update={"measure": epsilon})]) is None
+    assert charts.cells([of_a_share]) is not None

@@ -20,6 +20,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.defences.accounting import gaussian_epsilon, optimize, scipy_stats
 from testbed.defences.gaussian import gaussian
 from testbed.findings.statistics import Interval
+from testbed.harness.dp_audit.directions import direction
 from testbed.subjects.federation.federation import Federation
 
 
@@ -69,12 +70,6 @@ def conduct(
     along = np.stack([direction(seed, i, first) for i in range(canaries)], axis=1)
     # All directions are fitted together, so one canary's direction does not change another's score.
     return Shown(np.linalg.lstsq(along, moved, rcond=None)[0], included)
-
-
-def direction(seed: int, number: int, like: Parameters) -> Array:
-    """The canary's direction: a random unit vector over all parameters, in their order."""
-    made = keyed_rng(seed, "direction", number).standard_normal(sum(v.size for v in like.values()))
-    return made / np.linalg.norm(made)
 
 
 def _added(sent: Parameters, moved: Array) -> Parameters:

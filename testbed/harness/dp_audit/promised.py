@@ -28,7 +28,7 @@ from testbed.findings import statistics
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Unmeasured, Validity
 from testbed.findings.statistics import Interval
-from testbed.harness.dp_audit.one_shot import direction
+from testbed.harness.dp_audit.directions import direction
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.local import Gradient, LocalRule

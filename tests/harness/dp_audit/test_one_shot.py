@@ -16,7 +16,8 @@ from testbed.core.randomness import keyed_rng
 from testbed.data.cohorts import source
 from testbed.defences.accounting import gaussian_epsilon
 from testbed.findings.schema import Estimate
-from testbed.harness.dp_audit.one_shot import Shown, accounted, conduct, direction, estimated
+from testbed.harness.dp_audit.directions import direction
+from testbed.harness.dp_audit.one_shot import Shown, accounted, conduct, estimated
 from testbed.harness.run import run
 from testbed.subjects.federation.federation import Federation
 
