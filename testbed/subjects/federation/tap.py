@@ -65,6 +65,15 @@ class Tap(Strategy):
             raise AttributeError(name)
         return getattr(self.inner, name)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Sets an attribute of the strategy, if it has one of this name and the wrapper none."""
+        inner = vars(self).get("inner")
+        ours = inner is None or name.startswith("_") or name in vars(self) or not hasattr(inner, name)
+        if ours:
+            super().__setattr__(name, value)
+        else:
+            setattr(inner, name, value)
+
     def start(self, *args: Any, **kwargs: Any) -> Any:
         """The strategy's own `start`, with this wrapper in its training steps. A second one counts its rounds on."""
         self._before = max((round_ for round_, _, _ in self._raw), default=0)
@@ -75,6 +84,7 @@ class Tap(Strategy):
             return self.inner.start(*args, **kwargs)
         steps = {name: getattr(self.inner, name) for name in STEPS}
         passed = _Steps(steps["configure_train"], steps["aggregate_train"])
+        before = {name: vars(self.inner)[name] for name in STEPS if name in vars(self.inner)}
         for name in STEPS:
             setattr(self.inner, name, partial(getattr(self, f"_{name}"), passed))
         try:
@@ -82,6 +92,7 @@ class Tap(Strategy):
         finally:
             for name in STEPS:
                 delattr(self.inner, name)
+            vars(self.inner).update(before)
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

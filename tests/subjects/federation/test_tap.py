@@ -148,6 +148,8 @@ def test_attributes_are_the_strategys() -> None:
     strategy = testbed.record(inner)
     strategy.note("seen")
     assert (inner.noted, strategy.noted, strategy.min_train_nodes) == ("seen", "seen", CLIENTS)
+    strategy.fraction_train = 0.5
+    assert inner.fraction_train == 0.5
     with pytest.raises(AttributeError, match="nothing_of_that_name"):
         _ = strategy.nothing_of_that_name
 
