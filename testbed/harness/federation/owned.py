@@ -30,6 +30,8 @@ LOOK_ALIKES = 99
 """Fewest controls that stand in a line-up beside a record."""
 POSITIVE = 20
 """Records of the positive control."""
+SHARED = 0.01
+"""Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records."""
 GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
 """What an attacker on a foreign federation knows: the app's code, and about whom it asks."""
 
@@ -108,6 +110,7 @@ def recorded(
         )
     threat = Threat(view.position, attack.malicious, frozenset(knows), attack.access)
     low, high = owned.within or (float(controls.x.min()), float(controls.x.max()))
+    high = high if high > low else low + 1.0
     empty = controls.take(np.arange(0))
     number = _number(classes, controls)
     if view.model is not None:
@@ -180,15 +183,28 @@ def _check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | 
             f"They are {', '.join(' x '.join(map(str, s)) for s in sorted(shapes))}.",
             "Save all of them as the network is fed them.",
         )
-    members = {row.tobytes() for own in held.values() for row in own.x}
+    members = list({id(own): own for own in held.values()}.values())
+    named = {name for own in members for name in own.persons.tolist()}
+    rows = [row.tobytes() for own in members for row in own.x]
+    among, repeats = set(rows), 1 - len(set(rows)) / len(rows)
     for people, name in ((controls, "controls"), (others, "auxiliary records")):
-        if people is not None and np.mean([row.tobytes() in members for row in people.x]) > 0.5:
+        if people is None:
+            continue
+        shared = float(np.mean([row.tobytes() in among for row in people.x]))
+        if named & set(people.persons.tolist()) or shared > SHARED + 2 * repeats:
             raise InputError(
                 "TB-REPLAY-015",
-                f"Most of the {name} are also among the clients' records.",
+                f"People of the {name} are also among the clients' records: {shared:.0%} of these records are equal.",
                 "They must be people on whom nobody trained: what is found about them is what chance explains.",
                 "Give records that were held out of the training.",
             )
+    if others is not None and set(others.persons.tolist()) & set(controls.persons.tolist()):
+        raise InputError(
+            "TB-REPLAY-023",
+            "People of the auxiliary records are also among the controls.",
+            "An attacker who holds a control's record recognises it, and chance looks larger than it is.",
+            "Give different people in each file.",
+        )
 
 
 def _rebuilding(view: Transcript, held: dict[Key, Cohort], controls: Cohort, truth: Truth, seed: int) -> Recorded:

@@ -141,6 +141,8 @@ def test_an_app_that_is_not_described_is_asked_about_and_not_guessed(alone: Path
         ({"records": {0: "client0.pt"}}, "TB-DATA-085"),
         ({"records": {0: "damaged.npz"}}, "TB-DATA-086"),
         ({"records": {0: "controls.npz"}}, "TB-REPLAY-015"),
+        ({"controls": "mixed.npz"}, "TB-REPLAY-015"),
+        ({"controls": "named.npz", "auxiliary": "named.npz"}, "TB-REPLAY-023"),
         ({"controls": "few.npz"}, "TB-REPLAY-016"),
         ({"controls": "pictures.npz"}, "TB-REPLAY-014"),
         ({"records": {0: "few.npz"}}, "TB-REPLAY-010"),
@@ -156,6 +158,10 @@ def test_what_cannot_judge_is_refused(
 ) -> None:
     monkeypatch.chdir(alone)
     np.savez("few.npz", x=people(5, 55)[0])
+    x = people(300, 56)[0]
+    np.savez("named.npz", x=x, persons=np.arange(300).astype(str))
+    x[:9] = np.load("client0.npz")["x"]  # 3 % of the controls were trained on
+    np.savez("mixed.npz", x=x)
     np.savez("pictures.npz", x=np.zeros((300, 1, 4, 4)))
     Path("client0.pt").write_bytes(b"")
     Path("damaged.npz").write_bytes(b"PK")
