@@ -20,8 +20,9 @@ from testbed.harness.federation import paired, truth_file
 from testbed.harness.federation.assess import assess, best_of
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.leaky import Leaky
+from testbed.harness.federation.naive import meets
 from testbed.harness.federation.people import groups, sited
-from testbed.harness.federation.prepare import about, adapts, defended, described, mlp, readers
+from testbed.harness.federation.prepare import about, defended, described, mlp, readers
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
@@ -179,7 +180,10 @@ def federated_membership(
         view == "sum",
     )
     adaptive = any(
-        adapts(a) for position, acts, found in positions() if position == "server" and not acts for a in found
+        meets(a, protects, "server")
+        for position, acts, found in positions()
+        if position == "server" and not acts
+        for a in found
     )
     told = described(comparison.federation, members // clients, "server", adaptive)
     return Scenario(comparison.subject, THREAT, comparison.conduct, told)

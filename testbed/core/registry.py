@@ -39,9 +39,11 @@ class Registry(Generic[T]):
     known: dict[str, T] = field(default_factory=dict[str, T])
 
     def add(self, made: T) -> T:
-        """The thing, registered. Raises `ValueError` if a thing of another file has its name."""
+        """The thing, registered. Raises `ValueError` if a thing of another file has its name.
+
+        A scenario takes the place of one with its name: a sweep may run copies of one scenario from several folders.
+        """
         before = self.known.get(made.name)
-        # A scenario may be loaded again from another folder: sweeps run copies of it.
         if before is not None and self.kind != "scenario" and self._file(before) != self._file(made):
             raise ValueError(f"there are two {self.kind}s called {made.name}; the second would replace the first")
         self.known[made.name] = made

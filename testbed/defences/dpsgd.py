@@ -18,7 +18,7 @@ from testbed.subjects.federation.local import Gradient, LocalRule, gradient
 
 def proven(exposure: Exposure, *, epsilon: float, clip: float = 1.0, delta: float = DELTA) -> Guarantee:
     """`epsilon`, as the noise is chosen for it: a record enters at most `uses` batches over all rounds."""
-    method = f"Gaussian mechanism, {exposure.uses} uses of a record in {exposure.rounds} rounds, {told(delta)}"
+    method = f"Gaussian mechanism, uses of a record: {exposure.uses}, rounds: {exposure.rounds}, {told(delta)}"
     return Guarantee(epsilon, delta, "record", method)
 
 

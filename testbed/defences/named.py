@@ -75,11 +75,18 @@ def _one(found: Registered, text: str) -> Defence:
             if place >= len(order):
                 raise UsageError(
                     "TB-DEFENCE-007",
-                    f"{found.name} takes {len(order)} values; {place + 1} were given.",
+                    f"{found.name} takes {len(order)} value{'s' * (len(order) != 1)}; more were given.",
                     "A value that belongs to no parameter would be ignored.",
                     f"It takes: {', '.join(order) or 'none'}.",
                 )
             name, rest = order[place], value
+        if apart := [sign for sign in ";& " if sign in rest.strip()]:
+            raise UsageError(
+                "TB-DEFENCE-028",
+                f"A value of {found.name} holds the sign {apart[0]!r}.",
+                "Several defences are joined by a plus sign.",
+                "Write defence=topk:0.1+gaussian:1.2.",
+            )
         default = found.defaults.get(name, REQUIRED)
         given[name] = parameters.typed(name, rest, 0.0 if default is REQUIRED else default)
     return found(**given)

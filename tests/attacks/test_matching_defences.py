@@ -19,7 +19,7 @@ from testbed.core.defence import Bounds, Defence
 from testbed.defences import named
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update
-from testbed.harness.federation.prepare import adapts, told
+from testbed.harness.federation.naive import learns, told
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.local import gradient as local_gradient
@@ -181,6 +181,7 @@ def test_a_mean_of_several_filtered_updates_and_one_that_the_server_changed_have
 
 
 def test_an_attack_that_learns_on_the_defended_federation_adapts_without_being_told() -> None:
-    assert adapts(find("white_box"))
+    assert learns(find("white_box"))
     assert not told(find("white_box"))
-    assert not adapts(find("update_product"))
+    assert not learns(find("update_product"))
+    assert not told(find("update_product"))

@@ -57,6 +57,8 @@ def test_a_users_own_defence_is_named_by_its_file_and_takes_values(tmp_path: Pat
         ("clip:many", 0, "TB-SCENARIO-003"),
         ("none+clip", 0, "TB-DEFENCE-006"),
         ("clip:1,2", 0, "TB-DEFENCE-007"),
+        ("dpsgd:8;gaussian:1", 0, "TB-DEFENCE-028"),
+        ("clip:1 gaussian:1", 0, "TB-DEFENCE-028"),
         ("gaussian", 0, "TB-SCENARIO-016"),
         ("clip", 1, "TB-SCENARIO-016"),
         ("gaussian:1", 1, "TB-SCENARIO-016"),

@@ -15,6 +15,7 @@ from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
+from testbed.harness.federation import naive
 
 CROSSED = 1.36
 """Design effect of cross-fitting: if both halves pick the same attack, their results are correlated; n guesses then
@@ -110,6 +111,9 @@ def decide(
     plan = replace(plan, rule=rule, primary=True)
     finding = findings_.membership(plan, rows, design=design)
     measured = ", ".join(dict.fromkeys(p.attack for p in asked if p.key in evidence_by_rule))
+    one_of = [f for f in found if f.rule in {p.rule for p in asked}]
+    if one_of and all(naive.FLAG in f.validity.flags for f in one_of):
+        finding = findings_.flagged(finding, naive.FLAG)
     told = f" This is the best of the attacks that this position can make ({measured})."
     how = " It was chosen on one half of the people and judged on the other half."
     finding = finding.model_copy(update={"plain": finding.plain + told + how})

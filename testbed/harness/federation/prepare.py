@@ -23,6 +23,7 @@ from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import assess, at_hand, best_of
 from testbed.harness.federation.facts import completed
+from testbed.harness.federation.naive import meets, told
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
@@ -179,7 +180,7 @@ def prepared(
     protects, position = trial.federation, trial.threat.position
     trial = told_of_defences(trial)
     beside = beside and told_of_defences(beside)
-    adaptive = any(p.primary and adapts(find(p.attack)) for p in trial.plans)
+    adaptive = any(p.primary and meets(find(p.attack), protects.defences, position) for p in trial.plans)
     if trial.federation.defences and not adaptive:
         not_tested = [*not_tested, "an attack that adapts to the defence"]
     subject = about(source, f"{source.title} ({trial.federation.protocol.kind})", len(trial.split.members))
@@ -209,16 +210,6 @@ def prepared(
         return completed(outcome, source, protects, _fewest(trial.split), position)
 
     return Scenario(subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive))
-
-
-def adapts(attack: Attack) -> bool:
-    """Does this attack use what it knows of a defence, or learn on federations that have the same defence?"""
-    return "recipe" in attack.needs or told(attack)
-
-
-def told(attack: Attack) -> bool:
-    """Is this attack told the defences?"""
-    return "defence" in attack.needs | attack.uses
 
 
 def told_of_defences(trial: Trial) -> Trial:

@@ -52,7 +52,8 @@ def usefulness(source: Source, federation: Federation) -> list[Utility]:
 def _named(federation: Federation) -> str:
     """The defences, with the epsilon of this training if one is proven: it is not that of the attacked one."""
     exposure = Exposure(WHOLE.rounds, WHOLE.rounds * WHOLE.local_epochs, federation.protocol.clients, "recipient")
-    proven = [f"epsilon {g.epsilon:.3g}" for g in guarantees(federation.defences, exposure) if g is not None]
+    given = zip(federation.defences, guarantees(federation.defences, exposure), strict=True)
+    proven = [f"{d.name}: epsilon {g.epsilon:.3g}" for d, g in given if g is not None]
     return ", ".join([named.text_of(federation.defences), *proven])
 
 

@@ -47,3 +47,9 @@ def test_a_heuristic_that_only_confuses_the_attack_is_no_pass(change: Any) -> No
 @pytest.mark.parametrize("text", ["none", "clip:1", "gaussian:1", "topk:0.1"])
 def test_what_the_attack_reads_through_or_what_is_proven_is_not_flagged(text: str) -> None:
     assert "naive_attacker" not in flags("curious_server", defence=text, **FEW)
+
+
+def test_the_best_of_several_membership_attacks_is_flagged_if_all_of_them_may_be_blind() -> None:
+    few = {"data": "digits", "members": 150, "controls": 150, "rounds": 2, "clients": 3}
+    assert "naive_attacker" in flags("curious_server_membership", defence="topk:0.1", **few)
+    assert "naive_attacker" not in flags("curious_server_membership", defence="none", **few)
