@@ -200,7 +200,7 @@ def plain(values: Series) -> Series:
     if pd.api.types.is_timedelta64_dtype(values):
         return values / pd.Timedelta(days=1)
     if pd.api.types.is_complex_dtype(values):
-        return values.map(str, na_action="ignore").where(values.notna(), None)
+        return values.astype(object).where(values.notna(), None).map(str, na_action="ignore")
     if values.dtype == object:
         kinds = set(values.dropna().map(type))
         if kinds and kinds <= {dict, list, tuple, np.ndarray}:

@@ -294,3 +294,12 @@ def test_clocks_and_spans_are_numbers_in_any_dtype() -> None:
     span = pd.DataFrame({"stay": pd.to_timedelta([1, 36], "h")})
     arrow = span.astype(pd.ArrowDtype(pa.duration("s")))
     assert encode(span, arrow).synthetic.values[0] == pytest.approx([1 / 24, 1.5])
+
+
+def test_a_column_of_complex_numbers_is_a_category_also_where_one_table_has_none() -> None:
+    numbers = pd.DataFrame({"x": np.arange(40.0), "z": np.arange(40) % 5 + 1j})
+    empty = numbers.assign(z=np.full(40, np.nan + 0j))
+    frames = encode(numbers, numbers, empty)
+    assert next(c.kind for c in frames.original.columns if c.name == "z") == "categorical"
+    assert frames.control is not None
+    assert (frames.control.values[1] == -1).all()
