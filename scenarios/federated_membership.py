@@ -121,7 +121,7 @@ class Comparison:
             truth_file.files(first[0], told),
         )
         each = self.members // self.federation.protocol.clients
-        return completed(outcome, self.known, self.federation, each, "server")
+        return completed(outcome, self.known, self.known.people, self.federation, each, "server")
 
 
 @scenario(

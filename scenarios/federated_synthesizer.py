@@ -113,9 +113,9 @@ class Synthesis:
             utility=utility(coded.synthetic, coded.control, seed, ()),
             people=People([self.members, self.controls], self.person),
         )
-        return completed(
-            outcome, None, self.federation, len(self.members) // self.federation.protocol.clients, "server"
-        )
+        people, each = self.split.members, len(self.members) // self.federation.protocol.clients
+        assert isinstance(people, Cohort)
+        return completed(outcome, None, people, self.federation, each, "server")
 
 
 @scenario(question="What does a synthesizer give away that hospitals train together: on the way, and when it is done?")

@@ -88,7 +88,7 @@ def malicious_client(
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         outcome = Outcome(*made.conduct(plans, threat, engine, seed, progress))
-        return completed(outcome, known, federation, each, "client")
+        return completed(outcome, known, known.people, federation, each, "client")
 
     return Scenario(
         about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),

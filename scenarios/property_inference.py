@@ -85,7 +85,7 @@ def property_inference(
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         outcome = Outcome(*made.conduct(plans, engine, seed, progress))
-        return completed(outcome, known, federation, each, "server")
+        return completed(outcome, known, known.people, federation, each, "server")
 
     return Scenario(
         about(known, f"{known.title} ({protocol.kind}, {clients} clients)", each * clients),

@@ -122,6 +122,8 @@ class Defence:
     bounds: Callable[..., Bounds] | None = field(default=None, repr=False, compare=False)
     mixes: bool = False
     """Whether one record enters what is computed for another record. A bound per record no longer holds then."""
+    bits: Callable[..., float] | None = field(default=None, repr=False, compare=False)
+    """`bits(**params)`: in how many bits each number of an update can be sent after this defence. None means 32."""
     exposed: bool = False
     """Whether `make` also takes the `exposure`, as noise does that is chosen by an epsilon."""
 

@@ -10,7 +10,7 @@ from testbed.defences.registry import defence
 from testbed.defences.updates import on_update
 
 
-@defence()
+@defence(bits=lambda bits: float(bits))
 def quantise(*, seed: int, bits: int = 8) -> Mod:
     """Send each array in `bits` bits a number: levels between minus and plus its largest value, rounded at random.
 

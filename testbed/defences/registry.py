@@ -36,6 +36,7 @@ class Registered:
     bounds: Callable[..., Bounds] | None = None
     mixes: bool = False
     exposed: bool = False
+    bits: Callable[..., float] | None = None
 
     def __call__(self, **params: Any) -> Defence:
         """The configured defence. Raises `UsageError` for a parameter that is unknown, missing or out of range."""
@@ -65,6 +66,7 @@ class Registered:
             self.where,
             bounds=self.bounds,
             mixes=self.mixes,
+            bits=self.bits,
             exposed=self.exposed,
         )
 
@@ -75,6 +77,7 @@ def defence(
     where: Where = "update",
     bounds: Callable[..., Bounds] | None = None,
     mixes: bool = False,
+    bits: Callable[..., float] | None = None,
 ) -> Callable[[Callable[..., Any]], Registered]:
     """A decorator that registers a function `(*, seed, **params)` as a defence.
 
@@ -87,7 +90,7 @@ def defence(
         defaults = {name: p.default for name, p in signature.parameters.items() if name not in GIVEN}
         exposed = "exposure" in signature.parameters
         summary = inspect.getdoc(make) or ""
-        made = Registered(make.__name__, make, defaults, summary, guarantee, where, bounds, mixes, exposed)
+        made = Registered(make.__name__, make, defaults, summary, guarantee, where, bounds, mixes, exposed, bits)
         return REGISTRY.add(made)
 
     return register

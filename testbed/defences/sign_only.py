@@ -20,7 +20,7 @@ def before(update: Mapping[str, Array], **_: float) -> Bounds:
     return low, {name: np.where(v > 0, np.inf, 0.0) for name, v in sent.items()}
 
 
-@defence(bounds=before)
+@defence(bounds=before, bits=lambda **_: 2.0)  # minus, zero or plus
 def sign_only(*, seed: int, size: float = 0.0) -> Mod:
     """Send the sign of each number of the update, times `size`; 0 takes the mean absolute value of each array.
 

@@ -28,7 +28,9 @@ from testbed.findings.schema import (
     Subject,
     ThreatModel,
     Tool,
+    Traffic,
     Utility,
+    four_digits,
 )
 
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "flwr", "sdv", "anonymeter")
@@ -89,12 +91,15 @@ def assemble(
     defences: Sequence[Defence] = (),
     utility: Sequence[Utility] = (),
     pictures: Sequence[Picture] = (),
+    traffic: Traffic | None = None,
+    client_round: Mapping[str, float] | None = None,
 ) -> Result:
     """A result with its decision. `started` is the `time.monotonic()` at which the run began.
 
     Its parameters are the parts of a result, each named once, where all commands meet.
     """
     judged, decision = decide(findings, policy)
+    timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
     if subject.type == "synthetic_table":
         decision = advised(decision, judged, subject.table)
     return Result(
@@ -103,7 +108,7 @@ def assemble(
             id=uuid.uuid4().hex[:12],
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             duration_s=time.monotonic() - started,
-            environment=environment(),
+            environment=environment().model_copy(update={"client_round": timed}),
             tool=Tool(version=version()),
             command=command,
             scenario=scenario,
@@ -117,6 +122,7 @@ def assemble(
         defences=list(defences),
         findings=judged,
         utility=list(utility),
+        traffic=traffic,
         decision=decision,
         disclosure=Disclosure(
             min_cell=policy.min_cell if policy else MIN_CELL, withheld=WITHHELD, pictures=list(pictures)

@@ -184,6 +184,8 @@ class Environment(Model):
     cores: int
     packages: dict[str, str]
     cpu_seconds: Statistic = 0.0
+    client_round: dict[str, Statistic] | None = None
+    """CPU seconds of one client's round with the defences and without, if there are defences."""
 
 
 class Run(Model):
@@ -257,6 +259,13 @@ class Defence(Model):
     """Whether the attack that decides was told of the defence and adapts to it."""
 
 
+class Traffic(Model):
+    """Bytes that a client sends in a round: four for each number, and in the smallest form that the defences allow."""
+
+    dense: Statistic
+    smallest: Statistic
+
+
 class Utility(Model):
     name: str
     measure: Measure
@@ -305,6 +314,7 @@ class Result(Model):
     defences: list[Defence]
     findings: list[Finding]
     utility: list[Utility]
+    traffic: Traffic | None = None
     decision: Decision
     disclosure: Disclosure
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from testbed.findings.schema import Picture, Result, Utility
+from testbed.findings.schema import Picture, Result, Traffic, Utility
 
 if TYPE_CHECKING:
     from testbed.core import Evidence
@@ -30,6 +30,9 @@ class Outcome:
     pictures: list[Picture] = field(default_factory=list[Picture])
     utility: list[Utility] = field(default_factory=list[Utility])
     people: People | None = None
+    traffic: Traffic | None = None
+    client_round: Mapping[str, float] | None = None
+    """CPU seconds of one client's round, with the defences and without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,8 @@ def run(
         defences=prepared.defences,
         utility=outcome.utility,
         pictures=outcome.pictures,
+        traffic=outcome.traffic,
+        client_round=outcome.client_round,
     )
     return Done(result, outcome)
 
@@ -102,4 +104,6 @@ def _joined(outcomes: Sequence[Outcome]) -> Outcome:
         first.pictures,
         first.utility,
         first.people,
+        first.traffic,
+        first.client_round,
     )

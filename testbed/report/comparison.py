@@ -274,4 +274,5 @@ def _exempt(made: Comparison) -> tuple[list[str], set[float]]:
     ]
     numbers = {float(m.n) for m in measures if isinstance(m, Estimate)} | {float(run.runs), run.duration_s}
     numbers |= {run.environment.cpu_seconds, *run.environment.seconds.values()}
+    numbers |= {s for of in run.environment.client_rounds.values() for s in of.values()}
     return sorted({s for s in strings if len(s) >= 3}, key=len, reverse=True), numbers

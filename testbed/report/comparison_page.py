@@ -136,6 +136,7 @@ def table(compared: Comparison) -> tuple[list[str], list[list[Any]]]:
     header = [*COLUMNS, *(f"param:{k}" for k in keys)]
     header += [f"{name}{end}" for name in ENDS for end in ("", "_low", "_high")]
     header += ["excess_upper_of_all", "limit", "verdict", "letters", "dominated", "guarantee", "epsilon", "adaptive"]
+    header += ["bytes", "bytes_smallest"]
     header += [f"{kind}:{name}{end}" for name in uses for kind in ("utility", "cost") for end in ("", "_low", "_high")]
     lines = [[*_of_leak(s, leak, keys), *_of_use(s, uses)] for s in compared.settings for leak in s.leaks]
     return header, lines
@@ -160,6 +161,7 @@ def _of_leak(setting: Setting, leak: Leak, keys: Sequence[str]) -> list[Any]:
         " + ".join(f"{e.value:g}" if isinstance(e := p.epsilon, Estimate) else "none" for p in setting.protections)
     )
     row.append(" + ".join("yes" if p.adaptive else "no" for p in setting.protections))
+    row += [setting.traffic.dense, setting.traffic.smallest] if setting.traffic else [None, None]
     return row
 
 

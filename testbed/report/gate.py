@@ -135,6 +135,7 @@ def _exempt(result: Result) -> list[str]:
 
 def _exempt_numbers(result: Result) -> set[float]:
     numbers = {float(result.run.seed), result.run.duration_s, result.run.environment.cpu_seconds}
+    numbers |= set((result.run.environment.client_round or {}).values())
     for finding in result.findings:
         numbers |= {float(finding.attack.requested), float(finding.attack.performed)}
         for measure in (

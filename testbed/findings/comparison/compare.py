@@ -63,11 +63,13 @@ def compare(batches: Iterable[Batch], left_out: Sequence[LeftOut], policy: Polic
 def _run(made: Sequence[Group], varied: Sequence[str], started: float) -> ComparisonRun:
     firsts = [b.first.run for g in made for b in g.batches]
     seconds = {g.name: sum(b.seconds for b in g.batches) / len(g.batches) for g in made}
+    told = {g.name: g.batches[0].first.run.environment.client_round for g in made}
+    rounds = {name: seconds for name, seconds in told.items() if seconds}
     return ComparisonRun(
         id=uuid.uuid4().hex[:12],
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         duration_s=time.monotonic() - started,
-        environment=Times(**assemble.environment().model_dump(), seconds=seconds),
+        environment=Times(**assemble.environment().model_dump(), seconds=seconds, client_rounds=rounds),
         tool=Tool(version=assemble.version()),
         scenarios=list(dict.fromkeys(r.scenario for r in firsts)),
         questions=list(dict.fromkeys(r.question for r in firsts))[:MOST_SUBJECTS],

@@ -19,6 +19,7 @@ from testbed.findings.schema import (
     Subject,
     ThreatModel,
     Tool,
+    Traffic,
     Unmeasured,
     Verdict,
 )
@@ -31,6 +32,8 @@ class Times(Environment):
     """The machine, and how long a run of each setting took there."""
 
     seconds: dict[str, Statistic] = Field(default_factory=dict[str, Statistic])
+    client_rounds: dict[str, dict[str, Statistic]] = Field(default_factory=dict[str, dict[str, Statistic]])
+    """CPU seconds of one client's round in each setting with defences: with them and without."""
 
 
 class ComparisonRun(Model):
@@ -100,6 +103,7 @@ class Setting(Model):
     protections: list[Protection]
     leaks: list[Leak]
     utility: list[Use]
+    traffic: Traffic | None = None
     verdict: Verdict
     reasons: list[str] = Field(default_factory=list[str])
 

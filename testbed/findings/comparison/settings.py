@@ -182,6 +182,7 @@ def _setting(group: Group, reference: Group | None, tests: int, marks: Mapping[R
         protections=[_protection(d, _naive(group)) for d in group.batches[0].defences],
         leaks=[_leak(risk, of, tests, marks[risk].get(group.name, "")) for risk, of in group.attacked().items()],
         utility=_uses(group, reference),
+        traffic=group.batches[0].first.traffic,
         verdict=group.verdict,
         reasons=list(dict.fromkeys(r for b in group.batches for r in b.reasons)),
     )

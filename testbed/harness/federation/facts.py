@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from testbed.core import Position
+from testbed.core import Cohort, Position
 from testbed.data.cohorts import Source
 from testbed.harness.dp_audit import promised
+from testbed.harness.federation.cost import cost
 from testbed.harness.federation.usefulness import usefulness
 from testbed.harness.outcome import Outcome
 from testbed.subjects.federation.federation import Federation
 
 
 def completed(
-    outcome: Outcome, source: Source | None, federation: Federation, records: int, position: Position
+    outcome: Outcome, source: Source | None, people: Cohort, federation: Federation, records: int, position: Position
 ) -> Outcome:
     """The outcome with the facts of this federation, whose smallest client has so many `records`.
 
+    `people` are any who fit its network: on them it is told what the defences cost in bytes and seconds.
     Without a `source` of labelled people there is no accuracy. An epsilon that is promised against an attacker at this
     `position` is audited, and the run fails if it is exceeded.
     """
     kept = promised.kept(federation, records, position)
     useful = usefulness(source, federation) if source else []
-    return replace(outcome, findings=[*outcome.findings, *kept], utility=[*outcome.utility, *useful])
+    spent = cost(federation, people, records) if federation.defences else None
+    return replace(
+        outcome,
+        findings=[*outcome.findings, *kept],
+        utility=[*outcome.utility, *useful],
+        traffic=spent and spent.traffic,
+        client_round=spent and spent.seconds,
+    )

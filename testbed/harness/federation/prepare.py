@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from testbed.attacks.registry import Attack, attacks, find
-from testbed.core import Claim, ModelSpec, Position, Split
+from testbed.core import Claim, Cohort, ModelSpec, Position, Split
 from testbed.core.defence import Defence, check_where
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
@@ -195,6 +195,8 @@ def prepared(
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         at_hand(trial.plans)
+        members = trial.split.members
+        assert isinstance(members, Cohort)
         recorded = trial.record(engine, progress, store)
         assessed = assess(recorded, progress=progress)
         if decides is not None:
@@ -207,7 +209,7 @@ def prepared(
             truth_file.files(recorded, described),
             sheets(assessed.claims, recorded, subject),
         )
-        return completed(outcome, source, protects, _fewest(trial.split), position)
+        return completed(outcome, source, members, protects, _fewest(trial.split), position)
 
     return Scenario(subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive))
 
