@@ -7,7 +7,7 @@ from typing import Any
 
 from testbed.core.errors import UsageError
 
-POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature", "gamma"}
+POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature", "gamma", "norm"}
 """Parameters that must be above 0."""
 SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction", "quantile"}
 """Parameters that must be at most 1."""

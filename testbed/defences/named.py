@@ -53,7 +53,7 @@ def check(text: str) -> None:
 def configured(text: str) -> tuple[Defence, ...]:
     """The defences that a text names, in the order in which they are applied.
 
-    Raises `UsageError` for a name or a value that does not exist, and for `none` beside another one.
+    Raises `UsageError` for a name or a value that does not exist, for `none` beside another one, and for two protocols.
     """
     named = split(text)
     if any(name == NONE for name, _ in named):
@@ -63,7 +63,15 @@ def configured(text: str) -> tuple[Defence, ...]:
             "A federation has no defence, or it has some.",
             "Name the others alone.",
         )
-    return tuple(_one(registry.find(name), values) for name, values in named)
+    made = tuple(_one(registry.find(name), values) for name, values in named)
+    if len(protocols := [d.name for d in made if d.where == "protocol"]) > 1:
+        raise UsageError(
+            "TB-DEFENCE-030",
+            f"{protocols[1]} stands beside {protocols[0]}.",
+            "Each is a protocol by which clients send their answers. A federation follows one.",
+            "Name one of them.",
+        )
+    return made
 
 
 def _one(found: Registered, text: str) -> Defence:

@@ -66,13 +66,24 @@ def krum(*, seed: int, malicious: int = 1) -> Wrapping:
     """The next model is made of the one update that lies nearest to its neighbours (Blanchard et al. 2017, 1703.02757).
 
     With n clients, an update's score is the sum of its squared distances to the n - `malicious` - 2 nearest others.
-    Against malicious clients. A curious server sees all updates as before.
+    Against malicious clients. A curious server sees all updates as before. Raises `UsageError` for fewer than
+    2 `malicious` + 3 clients, for whom the paper proves nothing.
     """
 
     def nearest(rows: Array) -> Array:
         apart = ((rows[:, None] - rows[None]) ** 2).sum(2)
-        others = max(1, len(rows) - malicious - 2)
+        others = max(1, len(rows) - malicious - 2)  # clients may have refused this round
         scores = np.sort(apart, 1)[:, 1 : 1 + others].sum(1)
         return rows[int(scores.argmin())]
 
-    return _instead(nearest)
+    def wrapped(inner: Strategy, protocol: Protocol) -> Strategy:
+        if protocol.clients < 2 * malicious + 3:
+            raise UsageError(
+                "TB-DEFENCE-029",
+                f"krum with {malicious} malicious of {protocol.clients} clients protects nobody.",
+                "So many malicious clients can stand together and be each other's nearest neighbours.",
+                f"Use {2 * malicious + 3} clients or more for {malicious} malicious, or median.",
+            )
+        return _instead(nearest)(inner, protocol)
+
+    return wrapped

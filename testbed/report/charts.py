@@ -22,8 +22,6 @@ from testbed.report.drawing import text as _text
 
 LEFT, RIGHT, ROW = 250, 24, 26
 COLOURS = {"measure": "#a3333d", "control": "#1f5f8b", "baseline": "#6b6b6b", "positive control": "#8a6d00"}
-NO_SHARES = ("psnr_db", "epsilon_lower", "epsilon_upper")
-"""Metrics that have no place on an axis from 0 to 1."""
 MARKS = {"measure": "circle", "control": "square", "baseline": "diamond", "positive control": "triangle"}
 MOST_ROWS = 14
 """Rows of the excess chart at most."""

@@ -54,6 +54,8 @@ def test_a_users_own_defence_is_named_by_its_file_and_takes_values(tmp_path: Pat
         ("clip:norms=1", 0, "TB-DEFENCE-002"),
         ("clip+gaussian", 0, "TB-DEFENCE-003"),
         ("clip:-1", 0, "TB-DEFENCE-004"),
+        ("clip:0", 0, "TB-DEFENCE-004"),
+        ("secagg+secagg", 0, "TB-DEFENCE-030"),
         ("clip:many", 0, "TB-SCENARIO-003"),
         ("none+clip", 0, "TB-DEFENCE-006"),
         ("clip:1,2", 0, "TB-DEFENCE-007"),

@@ -152,6 +152,9 @@ def test_robust_means_by_hand() -> None:
     assert raised.value.id == "TB-DEFENCE-027"
     # The sums of squared distances to the two nearest of five are 2 + 8, 2 + 2, 2 + 2, 2 + 8: the first smallest.
     assert aggregated("krum:1", rows) == [2, 1]
+    with pytest.raises(UsageError, match="2 malicious of 5 clients") as raised:
+        aggregated("krum:2", rows)
+    assert raised.value.id == "TB-DEFENCE-029"
     assert aggregated("median", rows, [0.9, 0.025, 0.025, 0.025, 0.025]) == pytest.approx([3, 1])
 
 
@@ -187,10 +190,10 @@ def parts(n: int = 4) -> list[Cohort]:
 
 @pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
 def test_defences_of_the_server_change_the_model_and_not_what_the_server_sees(kind: Any) -> None:
-    protocol = Protocol(kind, 3, 1, learning_rate=0.1, rounds=1, clients=4)
-    plain = Federation(SPEC, protocol, 1).run(parts())
+    protocol = Protocol(kind, 3, 1, learning_rate=0.1, rounds=1, clients=5)
+    plain = Federation(SPEC, protocol, 1).run(parts(5))
     for text in ("median", "krum", "trimmed_mean:0.25", "central_dp:1", "adaptive_clipping:1"):
-        guarded = Federation(SPEC, protocol, 1, named.configured(text)).run(parts())
+        guarded = Federation(SPEC, protocol, 1, named.configured(text)).run(parts(5))
         assert plain.final is not None
         assert guarded.final is not None
         assert any((plain.final[k] != guarded.final[k]).any() for k in plain.final)

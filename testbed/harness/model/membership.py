@@ -29,7 +29,7 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         audit.progress(f"membership: {plan.attack}")
         one = attacked(attack, plan, audit)
         judged.append(one)
-        if may_decide(attack, audit) and plan.target != "offline" and not plan.unaware:
+        if may_decide(attack, audit) and plan.target != "offline":
             candidates.append((attack, one))
     if audit.options.attack is not None:
         yield from judged
@@ -106,9 +106,12 @@ def _crossed(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
 
 
 def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> Judged:
-    """The deciding finding: chosen on one half of the people, judged on the other. Unmeasured if no attack ran."""
-    ran = {one.plan.attack: one.evidence for _, one in candidates if one.evidence is not None}
-    params = {one.plan.attack: one.plan.params for _, one in candidates}
+    """The deciding finding: chosen on one half of the people, judged on the other. Unmeasured if no attack ran.
+
+    An attacker who knows a defence may also attack as if there were none, so both ways are candidates.
+    """
+    ran = {_candidate(one.plan): one.evidence for _, one in candidates if one.evidence is not None}
+    params = {_candidate(one.plan): one.plan.params for _, one in candidates}
     if not ran:
         plan = Plan(rule=deciding.RULE, risk="membership", attack="none", metric="tpr_at_fpr", primary=True)
         return unmeasured(plan, Unavailable("nothing_ran", "an attack that can be run on this model"))
@@ -121,6 +124,10 @@ def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> 
         if one.evidence is not None and "some_memberships" in attack.needs
     }
     return deciding.decide(ran, rehearsals, audit.halves.first, list(params), params)
+
+
+def _candidate(plan: Plan) -> str:
+    return f"{plan.attack} as if there were no defence" if plan.unaware else plan.attack
 
 
 def recognised(audit: ModelAudit) -> Judged:

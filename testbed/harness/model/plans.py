@@ -43,7 +43,7 @@ def may_decide(attack: Attack, audit: ModelAudit) -> bool:
 
 def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
     """Each membership attack with its plan. An attack with an offline variant has two plans. Under defences, one that
-    may decide and trains models also runs as an attacker does who does not know them: this one informs.
+    may decide and trains models also runs as an attacker does who does not know them. It is a candidate too.
 
     Attacks that ask about many noisy copies come last, because they may spend the budget of queries.
     """

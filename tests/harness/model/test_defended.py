@@ -18,7 +18,7 @@ from testbed.findings.schema import Estimate, Unmeasured
 from testbed.harness.cells import Judged
 from testbed.harness.model.audit import audit_model
 from testbed.harness.model.defended import behind
-from testbed.harness.model.membership import attacked
+from testbed.harness.model.membership import attacked, decision
 from testbed.harness.model.model_audit import ModelAudit, Options
 from testbed.harness.model.plans import UNAWARE, may_decide, membership_plans
 from testbed.subjects.predictors.estimator import SklearnRecipe, sklearn_predictor
@@ -63,12 +63,23 @@ def area(attack: str, defence: str, unaware: bool = False) -> Estimate:
 
 
 @pytest.mark.parametrize("defence", ANSWERS)
-def test_attacks_that_train_models_also_run_without_knowing_the_mask_and_then_decide_nothing(defence: str) -> None:
+def test_attacks_that_train_models_also_run_without_knowing_the_mask(defence: str) -> None:
     plans = [*membership_plans(audited(defence))]
     unaware = [p for _, p in plans if p.unaware]
     assert {p.attack for p in unaware} == {"rmia", "lira", "bavaria"}
     assert all(p.target == UNAWARE and not p.primary for p in unaware)
     assert len({p.key for _, p in plans}) == len(plans)
+
+
+@pytest.mark.parametrize("defence", ["temperature:10", "memguard"])
+def test_the_better_of_knowing_a_mask_and_ignoring_it_decides(defence: str) -> None:
+    both = [(find("lira"), attacked_by("lira", defence, unaware)) for unaware in (False, True)]
+    decided = decision(both, audited(defence)).finding
+    assert "lira, lira as if there were no defence" in (decided.target or "")
+    areas = {unaware: area("lira", defence, unaware) for unaware in (False, True)}
+    better, worse = sorted(areas, key=lambda u: areas[u].value, reverse=True)
+    if areas[better].low > areas[worse].high:  # both halves see it
+        assert decided.attack.name == ("lira as if there were no defence" if better else "lira")
 
 
 @pytest.mark.parametrize("defence", ANSWERS)
