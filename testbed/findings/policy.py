@@ -246,7 +246,7 @@ def _power(finding: Finding, excess: Estimate, limit: float) -> str:
     else:
         text = f"This test would have caught a leak of {100 * fails:.1f} points or more in 4 of 5 cases. "
     if passes is None:
-        return text + "With so few guesses no release is sure to pass."
+        return text + "With so few people asked about, nothing is sure to pass."
     return text + f"It would have passed a leak of {100 * passes:.1f} points or less in 4 of 5 cases."
 
 
@@ -285,14 +285,15 @@ def _text(finding: Finding) -> str:
     if finding.verdict == "fail":
         return text + STOPPED
     if finding.verdict == "review" and not flags:
-        text += (
-            " The limit lies within the interval. What to do: use more people or more guesses, never a higher limit."
-        )
+        more = "more people or more guesses (--attacks)" if finding.risk in GUESSED else "more people"
+        text += f" The limit lies within the interval. What to do: use {more}, never a higher limit."
     elif finding.verdict == "review":
         why = "; ".join(FLAGS[f] for f in flags)
         text += f" {why[0].upper()}{why[1:]}.{to_do}"
     return text
 
 
-STOPPED = " What to do: change the generator, the training or the defence, and measure again; do not release as it is."
+STOPPED = " What to do: change the generator or the training, or add a defence, and measure again; do not release it."
 """What to do about a finding that fails."""
+GUESSED = ("singling_out", "linkability", "attribute_inference")
+"""Risks of which an attacker may guess more often than by default."""

@@ -171,8 +171,9 @@ def cohorts(
                 "TB-SUBJECT-018",
                 f"Some labels of the {role} are not among the model's classes.",
                 "The label says which of the model's probabilities belongs to the true class.",
-                "Write labels as in training, or number them in the order of the model's outputs. For a module or "
-                "function that predicts a number, give --outputs number.",
+                "Write labels as in training, or number them in the order of the model's outputs: a LabelEncoder "
+                "numbers words from 0 in alphabetical order. For a module or function that predicts a number, give "
+                "--outputs number.",
             )
         made[role] = Cohort(x, classes(y, len(known)), persons)
     return _split(made)
