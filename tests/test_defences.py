@@ -21,9 +21,11 @@ from testbed.defences.named import text_of
 from testbed.defences.registry import Registered, defences
 from testbed.defences.updates import on_update
 from testbed.findings.schema import Estimate
+from testbed.harness.release.defended import defended
 from testbed.harness.run import Done, run
 from testbed.harness.scenario import find
 from tests.conformance.defences import changed, configured, sends, some_update, update_of
+from tests.conformance.tables import leaky_draft, presence
 
 ALL = defences()
 CHANGING = [d for d in ALL if d.where == "update"]
@@ -34,8 +36,11 @@ ONCE = Exposure(position="client")
 """One round and one use of a record, seen by another client: server and clients defend against it."""
 ANSWERING = [d for d in ALL if d.where == "answers"]
 """Defences that change what a released model answers."""
+OF_TABLES = [d for d in ALL if d.where == "table"]
+"""Defences that change a synthetic table before it goes out."""
 answering = pytest.mark.parametrize("d", ANSWERING, ids=lambda d: d.name)
 every = pytest.mark.parametrize("d", ALL, ids=lambda d: d.name)
+of_tables = pytest.mark.parametrize("d", OF_TABLES, ids=lambda d: d.name)
 changing = pytest.mark.parametrize("d", CHANGING, ids=lambda d: d.name)
 
 
@@ -135,6 +140,26 @@ def test_masked_answers_are_probabilities_and_depend_on_each_answer_alone(d: Reg
     assert np.allclose(masked.sum(1), 1, atol=0.05 * 4)  # rounded to a decimal
     assert (told_of(everybody.take(order)) == masked[order]).all()
     assert (told_of(everybody) == masked).all()
+
+
+@of_tables
+def test_a_defended_table_reveals_no_more_than_an_undefended_one(d: Registered) -> None:
+    """Three in ten people were copied. The attacker does to everybody's rows what the defence did to released ones."""
+    without = presence("none")
+    assert without > 0.63
+    assert presence(text_of((configured(d),))) <= without + 0.01
+
+
+@of_tables
+def test_a_defence_of_a_table_keeps_its_columns_and_its_owners_tables(d: Registered) -> None:
+    draft = leaky_draft()
+    made = defended(draft, (configured(d),))
+    assert list(made.release.columns) == list(draft.release.columns)
+    assert 0 < len(made.release) <= len(draft.release)
+    for role in ("original", "control"):
+        assert getattr(leaky_draft(), role).equals(getattr(draft, role))
+    again = defended(leaky_draft(), (configured(d),), seed=1).release
+    assert again.equals(made.release)  # no table defence draws: a seed changes nothing
 
 
 @every

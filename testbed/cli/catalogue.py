@@ -12,6 +12,8 @@ from testbed.core.errors import UsageError, perhaps
 from testbed.core.parameters import MEANING
 
 KINDS = ("attacks", "scenarios", "defences", "guards", "data")
+OF_TABLES = ("table", "generator")
+"""What defences of a synthetic table change. Its owner runs them, who has no position in a federation."""
 DEFINED: tuple[catalogue.Kind, ...] = ("attack", "scenario", "defence", "guard")
 
 
@@ -62,7 +64,8 @@ def _row(entry: catalogue.Entry) -> dict[str, Any]:
         row |= {"threshold": given["threshold"], "notices": sorted(given.get("notices", ()))}
         row |= {"summary": entry.summary.split("\n")[0]}
     else:
-        who = "server" if given.get("where") == "server" else "client"  # who runs it
+        where = given.get("where", "update")
+        who = None if where in OF_TABLES else "server" if where == "server" else "client"  # who runs it
         row |= {"position": who, "malicious": False, "summary": entry.summary.split("\n")[0]}
     return row | {"needs_extra": list(entry.extras)}
 

@@ -13,7 +13,17 @@ from testbed.core.threat import Position
 from testbed.core.views import Predictor
 
 Where: TypeAlias = Literal[
-    "update", "message", "training", "server", "protocol", "rules", "answers", "queries", "pipeline"
+    "update",
+    "message",
+    "training",
+    "server",
+    "protocol",
+    "rules",
+    "answers",
+    "queries",
+    "pipeline",
+    "table",
+    "generator",
 ]
 """What a defence changes.
 
@@ -27,6 +37,8 @@ Where: TypeAlias = Literal[
 - `answers`: what a released model answers. It gives an `Answering`.
 - `queries`: about how many records anybody may ask a released model. It gives that number.
 - `pipeline`: of what trainings a released model is made. It gives a `Pipeline`.
+- `table`: the rows and cells of a synthetic table before it goes out. It gives a `Change`.
+- `generator`: what makes the synthetic table. It gives a `Synthesis`, which replaces the owner's own generator.
 """
 WORKS_ON: Mapping[Where, str] = {
     "update": "a client's update",
@@ -38,6 +50,8 @@ WORKS_ON: Mapping[Where, str] = {
     "answers": "the answers of a released model",
     "queries": "the queries to a released model",
     "pipeline": "the training of a released model",
+    "table": "a synthetic table before it goes out",
+    "generator": "what makes a synthetic table",
 }
 """What each kind of defence changes, in words."""
 
@@ -57,6 +71,43 @@ Fit: TypeAlias = Callable[..., Predictor]
 """A training `(people, rng, soft=None)`. `soft` are labels (n, classes) that replace the people's classes."""
 Pipeline: TypeAlias = Callable[[Fit, Cohort], Fit]
 """A training, and people outside the training data, to the training that is used instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A synthetic table (pandas) before it goes out, as its owner holds it, who has `original` and `control`, or not.
+
+    `kinds` says of each column whether it is `numeric`, `date`, `categorical` or `other`, which no defence changes.
+    `declared` are the kinds that the owner gave, and `person` is the person's column.
+    """
+
+    release: Any
+    kinds: Mapping[str, str]
+    original: Any = None
+    control: Any = None
+    declared: Mapping[str, str] = field(default_factory=dict[str, str])
+    person: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A synthetic table after a defence.
+
+    `alike` does to a table of other people what the defence did to the released rows: so an attacker who knows the
+    defence compares them. It may look at the released table, and at nothing else that the owner holds. None means that
+    rows of other people stay as they are.
+    """
+
+    draft: Draft
+    alike: Callable[[Any], Any] | None = None
+    told: tuple[str, ...] = ()
+    """What was done, a line each, without a value of a real record."""
+
+
+Change: TypeAlias = Callable[[Draft], Changed]
+"""A synthetic table to the one that goes out instead."""
+Synthesis: TypeAlias = Callable[..., Any]
+"""A generator `(original, rows, rng, public) -> table`. `public` is a table of which everybody may know everything."""
 
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""

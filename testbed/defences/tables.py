@@ -1,0 +1,107 @@
+"""What defences of a synthetic table share: which columns they change, and how a column's cells are read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from testbed.core import Array
+from testbed.core.defence import Draft
+from testbed.core.errors import UsageError
+from testbed.data.tables.one_column import as_quantity
+
+FEW = 10
+"""A column of numbers with at most so many different values holds codes, such as 0 and 1: it counts as categories."""
+BETWEEN = "/"
+"""What stands between the names of several columns in a parameter."""
+WORDS = {"numeric": "numbers", "date": "dates", "categorical": "categories"}
+
+
+def kind_of(name: str, cells: Any, declared: str | None = None) -> str:
+    """The kind of a column as a defence sees it: numeric, date or categorical.
+
+    It is other if the column was declared as dropped, or as a kind that its cells cannot be read as.
+    """
+    if declared in ("drop", "categorical"):
+        return "other" if declared == "drop" else "categorical"
+    found = as_quantity(name, {"original": cells, "synthetic": cells})
+    kind = "categorical" if found is None else "date" if found.column.date else "numeric"
+    if declared is not None:
+        return declared if declared == kind else "other"
+    few = found is not None and kind == "numeric" and pd.Series(found.values["synthetic"]).nunique() <= FEW
+    return "categorical" if few else kind
+
+
+def drafted(
+    release: pd.DataFrame,
+    original: pd.DataFrame | None = None,
+    control: pd.DataFrame | None = None,
+    declared: Mapping[str, str] | None = None,
+    person: str | None = None,
+) -> Draft:
+    """A synthetic table before its defences. `declared` are kinds of columns that the owner gives.
+
+    No defence changes the person's column.
+    """
+    told = {**(declared or {}), **({person: "drop"} if person is not None else {})}
+    kinds = {str(name): kind_of(str(name), release[name], told.get(str(name))) for name in release.columns}
+    return Draft(release, kinds, original, control, declared or {}, person)
+
+
+def chosen(draft: Draft, kind: str, columns: str, defence: str) -> list[str]:
+    """The columns of this kind that `columns` names, or all of this kind if it is empty.
+
+    Raises `UsageError` for a name that the table does not have or a column of another kind, and if there is none.
+    """
+    everything = [name for name, known in draft.kinds.items() if known == kind]
+    if not columns:
+        if not everything:
+            raise UsageError(
+                "TB-DEFENCE-031",
+                f"{defence} finds no column to change.",
+                f"It changes {WORDS[kind]}, and no column of this table was read as such.",
+                "Give the kinds of the columns in a meta file (testbed describe-table shows them), or leave it out.",
+            )
+        return everything
+    return [_named(draft, kind, name, defence) for name in columns.split(BETWEEN)]
+
+
+def _named(draft: Draft, kind: str, text: str, defence: str) -> str:
+    found = [name for name in draft.kinds if text in (name, re.sub(r"\W", "_", name))]
+    if len(found) != 1:
+        raise UsageError(
+            "TB-DEFENCE-032",
+            f"{defence} cannot tell which column is meant by {text!r}.",
+            "The table has no column of this name, or several.",
+            f"Name columns as in {defence}:columns=age{BETWEEN}weight. A sign that is no letter or digit is written _.",
+        )
+    if draft.kinds[found[0]] != kind:
+        raise UsageError(
+            "TB-DEFENCE-033",
+            f"{defence} does not change the column {found[0]!r}.",
+            f"It changes {WORDS[kind]}. This column was read as {WORDS.get(draft.kinds[found[0]], 'nothing')}.",
+            "Name another column, or give its kind in a meta file.",
+        )
+    return found[0]
+
+
+def numbers(name: str, cells: Any) -> Array:
+    """The cells (n,) as numbers, dates as days since 1970; NaN for gaps. Codes for missing values are gaps."""
+    found = as_quantity(name, {"original": cells, "synthetic": cells})
+    return np.full(len(cells), np.nan) if found is None else found.values["synthetic"]
+
+
+def with_columns(frame: pd.DataFrame, made: Mapping[str, Any]) -> pd.DataFrame:
+    """The table with these columns in the place of its own."""
+    return frame.assign(**{name: pd.Series(cells, index=frame.index) for name, cells in made.items()})
+
+
+def changed(draft: Draft, made: Mapping[str, Any], kind: str | None = None) -> Draft:
+    """The draft with these released columns, which are of another `kind` from now on, if one is given."""
+    kinds = {**draft.kinds, **(dict.fromkeys(made, kind) if kind else {})}
+    return replace(draft, release=with_columns(draft.release, made), kinds=kinds)
