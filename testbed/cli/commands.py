@@ -15,6 +15,7 @@ from testbed.cli.audit_model import audit_model
 from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
+from testbed.cli.protect import protect
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
@@ -93,6 +94,7 @@ def split(
 
 app.command("describe-table")(describe_table)
 app.command()(synthesise)
+app.command()(protect)
 
 
 @app.command()

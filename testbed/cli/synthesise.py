@@ -48,10 +48,7 @@ def synthesise(
     from testbed.subjects.synthesis import planted as planting
     from testbed.subjects.synthesis import synthesise as make
 
-    if out.suffix.lower() not in (".csv", ".parquet"):
-        raise UsageError(
-            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name ends in neither.", "Use a name in .csv."
-        )
+    check_table_name(out)
     files.writable(out)
     check(generator)
     if generator in PRIVATE and rows is None:
@@ -79,3 +76,11 @@ def synthesise(
         made = planting.planted(made, rows_, planted, rng, plant)
     files.write_table(out, made)
     say(shown(out))
+
+
+def check_table_name(out: Path) -> None:
+    """Raises `UsageError` for a table to be written whose name says neither CSV nor Parquet."""
+    if out.suffix.lower() not in (".csv", ".parquet"):
+        raise UsageError(
+            "TB-OUT-004", "The output must be CSV or Parquet.", "Its name ends in neither.", "Use a name in .csv."
+        )

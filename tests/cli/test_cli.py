@@ -329,3 +329,42 @@ def test_what_needs_an_extra_says_so_and_the_rest_works_without(command: str, co
     )
     assert done.returncode == code, done.stderr[-500:]
     assert said in done.stdout + done.stderr
+
+
+def test_protect_writes_the_defended_table(
+    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["protect", "--synthetic", str(files / "leak.parquet"), "--out", str(tmp_path / "made.csv")]
+    real = ["--original", str(files / "o.csv"), "--control", str(files / "c.csv")]
+    assert invoke(monkeypatch, *given, *real, "--defence", "near_copy_filter+rounding:5,columns=age/pressure") == 0
+    told = capsys.readouterr()
+    assert told.out.strip().endswith("made.csv")
+    assert "'age': rounded to multiples of 5" in told.err
+    made = pd.read_csv(tmp_path / "made.csv")
+    assert (made["age"] % 5 == 0).all()
+    assert 300 < len(made) < 350  # of 700 rows half were copies
+    assert (tmp_path / "made.csv").read_text("utf-8").splitlines()[0].startswith("age,")
+
+
+@pytest.mark.parametrize(
+    ("more", "error"),
+    [
+        (["--defence", "none"], "TB-DEFENCE-042"),
+        (["--defence", "roundin:1"], "TB-DEFENCE-001"),
+        (["--defence", "dpsgd:1"], "TB-DEFENCE-021"),
+        (["--defence", "near_copy_filter"], "TB-DEFENCE-040"),
+        (["--defence", "rounding:0"], "TB-DEFENCE-034"),
+    ],
+)
+def test_protect_refuses_what_protects_no_table(
+    files: Path,
+    tmp_path: Path,
+    more: list[str],
+    error: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    given = ["protect", "--synthetic", str(files / "s.csv"), "--out", str(tmp_path / "made.csv"), *more]
+    assert invoke(monkeypatch, *given) == 2
+    assert error in capsys.readouterr().err
+    assert not (tmp_path / "made.csv").exists()
