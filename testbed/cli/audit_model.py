@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,11 +12,13 @@ import typer
 from testbed.cli import model_options as options
 from testbed.cli.own_output import others_to_stderr
 from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.cli.typed import command_line
 from testbed.core.errors import UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from testbed.report.inputs import Given
     from testbed.subjects.predictors.subject import Subject
 
 SHADOWS, QUICK_SHADOWS = 16, 4
@@ -114,6 +117,7 @@ def audit_model(
     from testbed.harness.model import audit
     from testbed.harness.model.defended import behind, chosen_defences
     from testbed.report import store
+    from testbed.report.inputs import proven
 
     asked = Asked.of(context)
     check(asked)
@@ -138,8 +142,19 @@ def audit_model(
             seed=seed,
             progress=progress,
         )
+    result = proven(result, given(asked, frames), people, command_line())
     store.write(folder, result, evidence, people, checked=True)
     conclude(result, folder, json_)
+
+
+def given(asked: Asked, frames: Mapping[str, pd.DataFrame]) -> dict[str, Given]:
+    """What was audited, for the report: the tables by role, and the model's file."""
+    from testbed.report.inputs import Given
+
+    paths = {role: asked.value.get(role) for role in (*frames, "model", "weights")}
+    named = {role: role if path is None else Path(path).name for role, path in paths.items()}
+    files = {role: Path(path) for role in ("model", "weights") if (path := paths[role]) and Path(path).is_file()}
+    return {role: Given(named[role], content) for role, content in {**frames, **files}.items()}
 
 
 def check(asked: Asked) -> None:

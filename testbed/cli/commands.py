@@ -15,13 +15,15 @@ from testbed.cli.audit_model import audit_model
 from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
+from testbed.cli.proofs import bundle, check, report, verify
 from testbed.cli.protect import protect
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.cli.typed import command_line
 from testbed.core import catalogue as known_names
 from testbed.core import user_code
-from testbed.core.errors import Exit, UsageError
+from testbed.core.errors import Exit
 from testbed.core.shown import shown
 
 app = typer.Typer(
@@ -97,42 +99,10 @@ app.command()(synthesise)
 app.command()(protect)
 
 
-@app.command()
-def report(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
-    out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The HTML file to write.")] = None,
-) -> None:
-    """Write report.html again from result.json."""
-    from testbed.report import gate, html
-    from testbed.report import store as results
-
-    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
-    html.writable(target)
-    result = results.load(run)
-    text = html.render(result)
-    gate.check({"report.html": text.encode()}, result, None)
-    try:
-        target.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(
-            "TB-OUT-002", "The report cannot be written.", f"{error.strerror}.", "Choose a writable file with --out."
-        ) from None
-    say(shown(target))
-
-
-@app.command()
-def check(
-    run: Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")],
-    policy: PolicyOption = None,
-    json_: Json = False,
-) -> None:
-    """Decide again by a policy. Nothing is run."""
-    from testbed.findings import policy as policy_
-    from testbed.report import store as results
-
-    result = results.load(run)
-    findings, decision = policy_.decide(result.findings, policy_.load(policy or policy_.BUILT_IN))
-    conclude(result.model_copy(update={"findings": findings, "decision": decision}), None, json_)
+app.command()(report)
+app.command()(check)
+app.command()(verify)
+app.command()(bundle)
 
 
 @app.command()
@@ -198,6 +168,7 @@ def run(
     from testbed.harness.run import run as run_scenario
     from testbed.report import folder as folders
     from testbed.report import store as results
+    from testbed.report.inputs import of_scenario, proven
 
     folder = folder_for(out)
     results.writable(folder)
@@ -215,10 +186,11 @@ def run(
         store=store,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, done.outcome.people, done.outcome.files, checked=True)
+    result = proven(done.result, of_scenario(params), done.outcome.people, command_line())
+    results.write(folder, result, done.outcome.evidence, done.outcome.people, done.outcome.files, checked=True)
     if store:
         folders.forget(store)
-    conclude(done.result, folder, json_)
+    conclude(result, folder, json_)
 
 
 app.command()(sweep)
@@ -273,6 +245,7 @@ def replay(
     from testbed.harness.federation import foreign, owned
     from testbed.harness.federation import replay as replay_
     from testbed.report import store as results
+    from testbed.report.inputs import Given, proven
 
     folder = folder_for(out)
     results.writable(folder)
@@ -289,8 +262,11 @@ def replay(
         seed=seed,
         progress=progress,
     )
-    results.write(folder, done.result, done.outcome.evidence, None, done.outcome.files, checked=True)
-    conclude(done.result, folder, json_, unmeasured=Exit.REVIEW)
+    files = {"transcript": transcript, "truth": truth, "controls": controls, "auxiliary": auxiliary}
+    given = {role: Given(path.name, path) for role, path in files.items() if path is not None and path.is_file()}
+    result = proven(done.result, given, None, command_line())
+    results.write(folder, result, done.outcome.evidence, None, done.outcome.files, checked=True)
+    conclude(result, folder, json_, unmeasured=Exit.REVIEW)
 
 
 @app.command()

@@ -34,7 +34,7 @@ def run(app: typer.Typer) -> NoReturn:
     """
     _streams()
     try:
-        code = explained(typer.main.get_command(app))(standalone_mode=False)
+        code = explained(typer.main.get_command(app))(standalone_mode=False, obj=sys.argv[1:])
     except TestbedError as error:
         _leave(_told(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):

@@ -11,6 +11,7 @@ import typer
 
 from testbed.cli.planned import print_plan
 from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.cli.typed import command_line
 from testbed.harness.release.meta_file import MetaFile
 
 Original = Annotated[
@@ -79,6 +80,7 @@ def evaluate(
     from testbed.harness.release import evaluate as evaluation
     from testbed.harness.release import evaluations, examine, mistakes
     from testbed.report import store as results
+    from testbed.report.inputs import Given, proven
 
     folder = folder_for(out)
     results.writable(folder)
@@ -119,8 +121,10 @@ def evaluate(
         progress(
             f"warning: {times} releases of this original were evaluated here; do not tune a generator by its reports"
         )
-    results.write(folder, done.result, done.evidence, done.people, checked=True)
-    conclude(done.result, folder, json_)
+    given = {role: Given(path.name, read["frames"][role]) for role, path in paths.items()}
+    result = proven(done.result, given, done.people, command_line())
+    results.write(folder, result, done.evidence, done.people, checked=True)
+    conclude(result, folder, json_)
 
 
 def _read(paths: Mapping[str, Path], told: MetaFile, person: str | None) -> dict[str, Any]:

@@ -6,7 +6,6 @@ import os
 import platform
 import resource
 import time
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
@@ -15,9 +14,11 @@ from typing import Any, Literal, get_args
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
 from testbed.findings.policy import Policy, decide
+from testbed.findings.proof import sealed
 from testbed.findings.remedies import advised
 from testbed.findings.schema import (
     DataClass,
+    Decision,
     Defence,
     Disclosure,
     Environment,
@@ -94,18 +95,16 @@ def assemble(
     traffic: Traffic | None = None,
     client_round: Mapping[str, float] | None = None,
 ) -> Result:
-    """A result with its decision. `started` is the `time.monotonic()` at which the run began.
+    """A result with its decision and its digests. `started` is the `time.monotonic()` at which the run began.
 
     Its parameters are the parts of a result, each named once, where all commands meet.
     """
-    judged, decision = decide(findings, policy)
+    judged, decision = decided(findings, policy, subject)
     timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
-    if subject.type == "synthetic_table":
-        decision = advised(decision, judged, subject.table)
-    return Result(
+    result = Result(
         schema="testbed.result/1",
         run=Run(
-            id=uuid.uuid4().hex[:12],
+            id="",
             created=datetime.now(UTC).isoformat(timespec="seconds"),
             duration_s=time.monotonic() - started,
             environment=environment().model_copy(update={"client_round": timed}),
@@ -128,6 +127,15 @@ def assemble(
             min_cell=policy.min_cell if policy else MIN_CELL, withheld=WITHHELD, pictures=list(pictures)
         ),
     )
+    return sealed(result)
+
+
+def decided(findings: list[Finding], policy: Policy | None, subject: Subject) -> tuple[list[Finding], Decision]:
+    """The findings with their verdicts, and the decision. That on a synthetic table also names columns to change."""
+    judged, decision = decide(findings, policy)
+    if subject.type == "synthetic_table":
+        decision = advised(decision, judged, subject.table)
+    return judged, decision
 
 
 def as_data_class(name: str) -> DataClass:

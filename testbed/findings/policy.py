@@ -37,12 +37,16 @@ _SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Limits on the excess by risk (shares in [0, 1]), and the smallest count of people that may be shown."""
+    """Limits on the excess by risk (shares in [0, 1]), and the smallest count of people that may be shown.
+
+    `basis` says where the limits come from, as the policy's file does.
+    """
 
     id: str
     sha256: str
     limits: dict[str, float]
     min_cell: int = 10
+    basis: str | None = None
 
 
 def load(name: str | Path = BUILT_IN) -> Policy:
@@ -94,6 +98,7 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         hashlib.sha256(text.encode()).hexdigest(),
         {k: float(v) for k, v in limits.items()},
         int(fields.get("min_cell", 10)),
+        str(fields["basis"]).strip() if fields.get("basis") else None,
     )
 
 
@@ -135,7 +140,8 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
         reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text), *alarms]
     reasons.sort(key=lambda r: -_SEVERITY[r.verdict])
     verdict = reasons[0].verdict
-    return judged, Decision(verdict=verdict, policy=schema.Policy(id=policy.id, sha256=policy.sha256), reasons=reasons)
+    named = schema.Policy(id=policy.id, sha256=policy.sha256, basis=policy.basis)
+    return judged, Decision(verdict=verdict, policy=named, reasons=reasons)
 
 
 def _judge(finding: Finding, policy: Policy) -> Finding:

@@ -272,8 +272,11 @@ class Utility(Model):
 
 
 class Policy(Model):
+    """The policy that decided. `basis` says where its limits come from, as its file does."""
+
     id: str
     sha256: str
+    basis: str | None = None
 
 
 class Reason(Model):
@@ -306,6 +309,37 @@ class Disclosure(Model):
     pictures: list[Picture] = []
 
 
+class Input(Model):
+    """A table, a model or a transcript that a result is about: what it was, its file's name, and its digest.
+
+    The digest of a table is one of its rows in any order, whatever the file's format; of any other file, of its bytes.
+    """
+
+    role: str
+    name: str
+    rows: str
+    """The number of rows as a band, or `not a table`."""
+    digest: str
+    keyed: bool
+    """Whether the digest was computed with the site's key, so that nobody else can try out what the table may hold."""
+
+
+class Proof(Model):
+    """Digests (SHA-256) that show whether the result was altered: of its findings, its decision, and the whole content.
+
+    `content` leaves out the four fields that differ between equal runs; `run.id` is a digest that includes them.
+    """
+
+    command: str | None = None
+    """The command line with files' names for paths, without options that change no result."""
+    inputs: list[Input] = []
+    key: str | None = None
+    """The name of the site's key, itself a digest; absent if no input needed it."""
+    findings: str
+    decision: str
+    content: str
+
+
 class Result(Model):
     schema_: Literal["testbed.result/1"] = Field(SCHEMA, alias="schema")
     run: Run
@@ -317,6 +351,8 @@ class Result(Model):
     traffic: Traffic | None = None
     decision: Decision
     disclosure: Disclosure
+    proof: Proof | None = None
+    """Absent in results of earlier versions."""
 
     def dump(self) -> dict[str, Any]:
         """The result as it is written to JSON: field names by alias, absent optional fields left out."""

@@ -29,10 +29,12 @@ def _ran(order: Order, started: float) -> Product:
     from testbed.harness import scenario
     from testbed.harness.run import run
     from testbed.report import store
+    from testbed.report.inputs import of_scenario, proven
 
     cell = order.cell
     done = run(scenario.find(cell.scenario), cell.params, seed=cell.seed, engine=cell.engine)
-    share = store.shared(done.result, done.outcome.people)
+    result = proven(done.result, of_scenario(cell.params), done.outcome.people)
+    share = store.shared(result, done.outcome.people)
     evidence = store.packed(done.outcome.evidence) | (done.outcome.files if order.private else {})
     files = {f"share/{name}": content for name, content in share.items()}
     files |= {f"evidence/{name}": content for name, content in evidence.items()}

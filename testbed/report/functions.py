@@ -13,6 +13,7 @@ from testbed.core.errors import UsageError, perhaps
 from testbed.findings import policy as policies
 from testbed.findings.policy import Policy
 from testbed.report.finished import Finished
+from testbed.report.inputs import Given, of_scenario, proven
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,10 @@ def _refuse(name: str, possible: set[str]) -> None:
         )
 
 
+def _frames(frames: Mapping[str, pd.DataFrame]) -> dict[str, Given]:
+    return {role: Given("a data frame", frame) for role, frame in frames.items()}
+
+
 def _policy(given: str | Policy | None) -> Policy | None:
     return policies.load(given) if isinstance(given, str) else given
 
@@ -73,7 +78,8 @@ def evaluate_release(
 
     _known(options, evaluate)
     done = evaluate(original, synthetic, control, policy=_policy(policy), **options).counted(load.cache_folder())
-    return Finished(done.result, done.evidence, done.people)
+    frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
+    return Finished(proven(done.result, _frames(frames), done.people), done.evidence, done.people)
 
 
 def audit_model(
@@ -104,7 +110,7 @@ def audit_model(
     result, evidence, people = audit.audit_model(
         subject, list(frames.values()), person=person, policy=_policy(policy), **options
     )
-    return Finished(result, evidence, people)
+    return Finished(proven(result, _frames(frames), people), evidence, people)
 
 
 def _subject(
@@ -156,7 +162,8 @@ def run(
         replicates=replicates,
         progress=progress,
     )
-    return Finished(done.result, done.outcome.evidence, done.outcome.people, done.outcome.files)
+    result = proven(done.result, of_scenario(params or {}), done.outcome.people)
+    return Finished(result, done.outcome.evidence, done.outcome.people, done.outcome.files)
 
 
 def sweep(
@@ -252,4 +259,5 @@ def replay(
         policy=_policy(policy),
         seed=seed,
     )
-    return Finished(done.result, done.outcome.evidence, None, done.outcome.files)
+    given = {"transcript": Given(Path(transcript).name, Path(transcript))}
+    return Finished(proven(done.result, given), done.outcome.evidence, None, done.outcome.files)

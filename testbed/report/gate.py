@@ -53,7 +53,12 @@ def check(artefacts: Mapping[str, bytes], result: Result, people: People | None,
     real = result.subject.data_class == "real"
     if real and result.disclosure.pictures:
         raise _blocked("result.json", "holds pictures of real data")
-    search(artefacts, people if real else None, min_cell, _exempt(result), _exempt_numbers(result))
+    search(artefacts, people if real else None, min_cell, *exempt(result))
+
+
+def exempt(result: Result) -> tuple[list[str], set[float]]:
+    """Strings and numbers that are facts of the run, in which no value of a record is searched."""
+    return _exempt(result), _exempt_numbers(result)
 
 
 def search(
@@ -119,7 +124,7 @@ def _decoded(blob: str, depth: int = 3) -> Iterator[str]:
 
 
 def _exempt(result: Result) -> list[str]:
-    """Strings that are facts of the run (id, versions, policy, licence), longest first; they are not searched."""
+    """Strings that are facts of the run (id, digests, versions, policy, licence), longest first: they are exempt."""
     run = result.run
     strings = [run.id, run.created, run.scenario, run.environment.python, run.environment.system, run.tool.version]
     strings += [f"{k} {v}" for k, v in run.environment.packages.items()]
@@ -128,6 +133,8 @@ def _exempt(result: Result) -> list[str]:
     strings += [policy.id, policy.sha256] if hasattr(policy, "sha256") else []  # type: ignore[union-attr]
     strings += [result.subject.licence, result.subject.size_band]
     strings += [p.png_base64 for p in result.disclosure.pictures]
+    if proof := result.proof:
+        strings += [proof.findings, proof.decision, proof.content, proof.key or "", *(i.digest for i in proof.inputs)]
     # The report prints the date without its time.
     strings += [run.created[:10]]
     return sorted({s for s in strings if len(s) >= 3}, key=len, reverse=True)

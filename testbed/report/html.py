@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from testbed.report import charts, columns
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
 """A string that every report holds, and the number of first bytes in which it is searched."""
+ID = re.compile(r"[0-9a-f]{8,64}")
+"""A run's id as the testbed writes it. Another one is not put into the page's style sheet."""
 VERDICTS = {
     "pass": ("PASS", "✓", "No reason found to stop under this policy; this is not a finding of anonymity."),
     "review": ("REVIEW", "?", "A person must decide. The reasons, each with what to do, are below."),
@@ -55,6 +58,8 @@ def render(result: Result) -> str:
     primary = [f for f in result.findings if f.primary]
     return template.render(
         result=result,
+        proof=result.proof,
+        printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
         css=Markup(css),
         verdict=VERDICTS[result.decision.verdict],
         primary=primary,

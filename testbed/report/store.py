@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
@@ -13,8 +14,13 @@ from pydantic import ValidationError
 from testbed.core import Evidence
 from testbed.core.disclosure import People
 from testbed.core.errors import InputError, UsageError
+from testbed.data import fingerprints
+from testbed.findings import proof
 from testbed.findings.schema import Result
 from testbed.report import folder, gate, html
+
+ALTERED = "TB-RESULT-003"
+"""The id of the error for a result that was altered after it was made."""
 
 
 def to_json(result: Result) -> str:
@@ -23,21 +29,55 @@ def to_json(result: Result) -> str:
 
 
 def load(path: Path) -> Result:
-    """The result in a run's folder or file. Raises `UsageError` without a file, `InputError` if it is not a result."""
+    """The result in a run's folder or file.
+
+    Raises `UsageError` without a file, and `InputError` if it is not a result or was altered after it was made. A
+    result of an earlier version has no digests; its `proof` is None.
+    """
     file = path / "share" / "result.json" if path.is_dir() else path
     if not file.is_file():
         raise UsageError(
             "TB-RESULT-001", "There is no result in this place.", f"{file.name} was not found.", "Name a run's folder."
         )
     try:
-        return Result.model_validate(json.loads(file.read_text(encoding="utf-8")))
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError):
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise _no_result("It cannot be read as text in UTF-8.") from None
+    return parse(text)
+
+
+def parse(text: str) -> Result:
+    """The result that is this text. Raises `InputError` if it is none, or if it was altered after it was made."""
+    try:
+        content: Any = json.loads(text, object_pairs_hook=_once)
+        result = Result.model_validate(content)
+    except (ValidationError, ValueError, RecursionError):
+        raise _no_result("It does not follow the schema testbed.result/1.") from None
+    if changed := proof.altered(content):
         raise InputError(
-            "TB-RESULT-002",
-            "The file is not a result of this testbed.",
-            "It does not follow the schema testbed.result/1.",
-            "Check that the file is complete; testbed schema prints the schema.",
-        ) from None
+            ALTERED,
+            f"This result was altered after it was made: {changed[0]}.",
+            "Its digests do not fit its content, so neither its numbers nor its verdict can be relied on.",
+            "Ask for the original file, or run the command again; testbed verify says what holds.",
+        )
+    return result
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object. Raises `ValueError` for a name that stands twice: readers would differ on it."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError
+    return fields
+
+
+def _no_result(why: str) -> InputError:
+    return InputError(
+        "TB-RESULT-002",
+        "The file is not a result of this testbed.",
+        why,
+        "Check that the file is complete; testbed schema prints the schema.",
+    )
 
 
 def write(
@@ -81,5 +121,6 @@ def _packed(rows: Evidence) -> bytes:
 
 
 def writable(out: Path) -> None:
-    """Raises `UsageError` unless results may be written to `out`; called before hours of work begin."""
+    """Raises `UsageError` unless results may be written to `out`, and inputs digested; called before hours of work."""
     folder.check(out)
+    fingerprints.site_key()

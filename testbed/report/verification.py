@@ -1,0 +1,167 @@
+# pyright: strict, reportMissingTypeStubs=false
+"""What holds of a result that somebody passed on: each check says yes, no, or that it could not be made here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from testbed.core.errors import DisclosureError, InputError, UsageError
+from testbed.data import fingerprints
+from testbed.findings import policy as policies
+from testbed.findings.assemble import decided, version
+from testbed.findings.schema import Policy, Result
+from testbed.report import bundle, gate, html, inputs, signature, store
+
+RESULT, PAGE = "result.json", "report.html"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check: what was checked, whether it holds (None: it could not be told), and what was found."""
+
+    name: str
+    holds: bool | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a receiver holds besides the file: a policy, inputs by role, and the public key of the expected signer."""
+
+    policy: str | None = None
+    inputs: Mapping[str, Path] | None = None
+    signer: Path | None = None
+
+
+def verify(place: Path, held: Held | None = None) -> list[Check]:
+    """All checks of a result.json, of a run's folder, or of a bundle.
+
+    Raises `UsageError` if there is no such file, and `InputError` for a bundle that cannot be read.
+    """
+    held = held or Held()
+    files, bundled = _files(place)
+    checks = _outside(files, held.signer) if bundled else []
+    if held.signer is not None and not bundled:
+        checks.append(Check("signature", False, "only a bundle is signed; this is none"))
+    try:
+        result = store.parse(files[RESULT].decode("utf-8"))
+    except UnicodeDecodeError:
+        return [*checks, Check("schema", False, "result.json is not text in UTF-8")]
+    except KeyError:
+        return [*checks, Check("schema", False, "there is no result.json")]
+    except InputError as error:
+        if error.id == store.ALTERED:
+            return [*checks, Check("schema", True, "testbed.result/1"), Check("digests", False, error.what)]
+        return [*checks, Check("schema", False, f"result.json: {error.why}")]
+    checks.append(Check("schema", True, "testbed.result/1"))
+    checks += [_digests(result), *_page(files, result), _gate(files, result), _policy(result, held.policy)]
+    return checks + [_input(result, role, path) for role, path in (held.inputs or {}).items()]
+
+
+def _files(place: Path) -> tuple[dict[str, bytes], bool]:
+    """The files by name, and whether they come from a bundle."""
+    if place.is_dir():
+        return bundle.files_of(place), False
+    if not place.is_file():
+        raise UsageError(
+            "TB-RESULT-004", "There is no file in this place.", f"{place.name} was not found.", "Check it."
+        )
+    if place.suffix.lower() == ".zip":
+        return bundle.unpacked(place), True
+    return {RESULT: place.read_bytes()}, False
+
+
+def _outside(files: Mapping[str, bytes], signer: Path | None) -> list[Check]:
+    """A bundle's checksums, and its signature if it has one or should have one."""
+    wrong = bundle.checksums(files)
+    checks = [Check("checksums", wrong is None, wrong or f"{len(files) - 1} files, each as listed")]
+    if bundle.SIGNATURE not in files:
+        return checks if signer is None else [*checks, Check("signature", False, "the bundle is not signed")]
+    public = signature.signer(files[bundle.SIGNATURE], files.get(bundle.CHECKSUMS, b""))
+    if public is None:
+        return [*checks, Check("signature", False, "it is not a signature of these checksums")]
+    name = signature.fingerprint(public)
+    if signer is None:
+        text = f"signed with the key {name}; whose key it is, --signer FILE tells"
+        return [*checks, Check("signature", None, text)]
+    if public != signature.public_key(signer):
+        return [*checks, Check("signature", False, f"signed with another key, {name}")]
+    return [*checks, Check("signature", True, f"signed with the key {name}")]
+
+
+def _digests(result: Result) -> Check:
+    if result.proof is None:
+        return Check("digests", None, "without proof: the result holds none, so nothing shows that it is unchanged")
+    return Check("digests", True, f"report {result.run.id}; nothing was altered since the digests were computed")
+
+
+def _page(files: Mapping[str, bytes], result: Result) -> list[Check]:
+    """Whether report.html is the page of this result; nothing if there is none."""
+    if PAGE not in files:
+        return []
+    if files[PAGE] == html.render(result).encode():
+        return [Check("report", True, "report.html is the page of this result")]
+    made_by = result.run.tool.version
+    if made_by != version():
+        text = f"made by version {made_by}, so {version()} cannot compare it; testbed report writes the page again"
+        return [Check("report", None, text)]
+    return [Check("report", False, "report.html is not the page of this result; testbed report writes it again")]
+
+
+def _gate(files: Mapping[str, bytes], result: Result) -> Check:
+    """The part of the gate that needs no original: active and external content, and pictures of real people."""
+    shown = {name: content for name, content in files.items() if name.endswith((".html", ".json", ".svg"))}
+    try:
+        gate.check(shown, result, None, result.disclosure.min_cell)
+    except (DisclosureError, UnicodeDecodeError) as error:
+        return Check("gate", False, error.what if isinstance(error, DisclosureError) else "a file is not text in UTF-8")
+    text = "no active or external content"
+    if result.subject.data_class == "real":
+        text += "; values of records were searched when the result was written, and cannot be searched without the data"
+    return Check("gate", True, text)
+
+
+def _policy(result: Result, given: str | None) -> Check:
+    """Whether the decision follows from the findings under the policy that the result names."""
+    named = result.decision.policy
+    if not isinstance(named, Policy):
+        if given is not None:
+            return Check("policy", False, "no policy was applied, though one was given to compare with")
+        return Check("policy", result.decision.verdict == "none", "no policy was applied, and there is no verdict")
+    known = [policies.load(given)] if given else [policies.load(name) for name in policies.built_in()]
+    fitting = [p for p in known if p.sha256 == named.sha256]
+    if not fitting:
+        if given:
+            return Check("policy", False, f"{named.id} decided, which is not the policy that was given")
+        return Check("policy", None, f"{named.id} is not built in; give its file with --policy")
+    _, decision = decided(result.findings, fitting[0], result.subject)
+    again = [decision.verdict, *((r.rule, r.verdict) for r in decision.reasons)]
+    then = [result.decision.verdict, *((r.rule, r.verdict) for r in result.decision.reasons)]
+    if again != then:
+        return Check("policy", False, f"{named.id} decides otherwise on these findings: {decision.verdict}")
+    return Check("policy", True, f"{named.id} decides {decision.verdict} on these findings")
+
+
+def _input(result: Result, role: str, path: Path) -> Check:
+    """Whether the file is the input of this role."""
+    name = f"input {role}"
+    judged = {i.role: i for i in result.proof.inputs} if result.proof else {}
+    if role not in judged:
+        return Check(name, None, f"the result has no digest of it; it has: {', '.join(judged) or 'none'}")
+    if not path.is_file():
+        raise UsageError("TB-PROOF-002", "The input's file does not exist.", f"{path.name} was not found.", "Check it.")
+    key = fingerprints.site_key() if judged[role].keyed else fingerprints.PUBLIC
+    if judged[role].keyed and result.proof and key.name != result.proof.key:
+        return Check(name, None, "its digest was made with another site's key")
+    content = path if judged[role].rows == inputs.NO_TABLE else _table(path, role, result)
+    same = inputs.digest(inputs.Given(path.name, content), key) == judged[role].digest
+    return Check(name, same, f"{path.name} {'is' if same else 'is not'} what was judged")
+
+
+def _table(path: Path, role: str, result: Result) -> object:
+    from testbed.data.tables import files
+
+    person = result.run.params.get("person")
+    return files.read_file(path, role, str(person) if person else None)
