@@ -151,7 +151,7 @@ def run(
         list[str] | None, typer.Option("-s", help="A parameter, key=value. The option may be repeated.")
     ] = None,
     seed: Seed = 0,
-    engine: Annotated[str | None, typer.Option(help="in-process or simulation.")] = None,
+    engine: Annotated[str | None, typer.Option(help="in-process, simulation or deployment.")] = None,
     replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give intervals over runs.")] = 1,
     policy: PolicyOption = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run in the same --out.")] = False,

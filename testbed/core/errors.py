@@ -73,6 +73,7 @@ def perhaps(name: str, known: Iterable[str]) -> str:
 EXTRA_OF = {
     "anonymeter": "anonymeter",
     "catboost": "models",
+    "cloudpickle": "federated",
     "cryptography": "sign",
     "flwr": "federated",
     "lightgbm": "models",

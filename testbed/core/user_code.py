@@ -74,6 +74,11 @@ def module(place: str, id: str = "TB-CODE-004", fix: str = "Correct it, and try 
         raise UsageError(id, f"{place!r} cannot be imported.", _stopped(error, place), fix) from None
 
 
+def modules() -> list[ModuleType]:
+    """The user's own modules that were loaded."""
+    return [m for m in list(sys.modules.values()) if (file := getattr(m, "__file__", None)) and file in _FILES]
+
+
 def without_folders(text: str) -> str:
     """A parameter's text with each file's name alone: a report names nobody's folders."""
     return re.sub(r"[^,:]*[/\\]", "", text)

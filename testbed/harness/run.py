@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,11 +58,12 @@ def run(
         )
     apart = int(chosen.get("runs", 1))  # a scenario of several runs uses as many seeds
     try:
-        outcome = prepared.conduct(used, progress, store)
-        if replicates > 1:
-            seeds = range(seed + apart, seed + apart * replicates, apart)
-            further = [registered(**chosen, seed=own).conduct(used, progress, store) for own in seeds]
-            outcome = _joined([outcome, *further])
+        with _kept_up(used):
+            outcome = prepared.conduct(used, progress, store)
+            if replicates > 1:
+                seeds = range(seed + apart, seed + apart * replicates, apart)
+                further = [registered(**chosen, seed=own).conduct(used, progress, store) for own in seeds]
+                outcome = _joined([outcome, *further])
     except Unavailable as why:
         raise UsageError(
             "TB-SCENARIO-018",
@@ -91,6 +93,15 @@ def run(
         client_round=outcome.client_round,
     )
     return Done(result, outcome)
+
+
+def _kept_up(engine: str) -> AbstractContextManager[None]:
+    """A context in which the federations of a run share one deployment; other engines have nothing to keep up."""
+    if engine != "deployment":
+        return nullcontext()
+    from testbed.subjects.federation import deployment
+
+    return deployment.standing()
 
 
 def _joined(outcomes: Sequence[Outcome]) -> Outcome:

@@ -25,7 +25,7 @@ class Scenario:
     threat: ThreatModel
     conduct: Callable[[str, Progress, Path | None], Outcome]
     defences: Sequence[Defence] = ()
-    engines: Sequence[str] = ("in-process", "simulation")
+    engines: Sequence[str] = ("in-process", "simulation", "deployment")
 
 
 @dataclass(frozen=True, slots=True)

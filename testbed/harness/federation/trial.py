@@ -147,15 +147,17 @@ class Trial:
     def _recipe(self, federation: Federation, engine: str, clients: int) -> Recipe:
         """A recipe that runs this federation on other people: a cohort for each client.
 
-        With `sum_only`, one cohort of everybody is dealt to the clients at random.
+        With `sum_only`, one cohort of everybody is dealt to the clients at random. An attacker who trains shadow
+        federations does so at home: where the federation is deployed, they run in this process.
         """
+        at_home = "in-process" if engine == "deployment" else engine
 
         def run(parties: Sequence[Cohort], rng: np.random.Generator, act: Act | None = None) -> Transcript:
             if self.sums and len(parties) == 1:
                 dealt = np.arange(len(parties[0])) % clients
                 parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
             fresh = replace(federation, seed=int(rng.integers(2**31)))
-            return self._seen(fresh.run(parties, engine, act))
+            return self._seen(fresh.run(parties, at_home, act))
 
         return run
 

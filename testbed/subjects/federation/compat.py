@@ -1,19 +1,25 @@
 """All code that uses Flower beyond its public interface; it is tested against one pinned version.
 
 It uses the identity that `Message()` reads (`flwr.supercore.task_identity`), the private message id, the `Run` type of
-`Grid`, `run_simulation` (deprecated in Flower 1.41, without a successor in Python), and secure aggregation (SecAgg+),
-which exists only in Flower's legacy workflow.
+`Grid`, `run_simulation` (deprecated in Flower 1.41, without a successor in Python), secure aggregation (SecAgg+),
+which exists only in Flower's legacy workflow, and how the processes of a deployment start apps and wait for messages.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
+import importlib
 import logging
 import os
+import time
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
@@ -153,10 +159,56 @@ def quiet(below: int = logging.ERROR) -> Generator[None]:
         logger.setLevel(level)
 
 
-ENGINES: dict[str, Callable[[ServerApp, ClientApp, int], None]] = {
-    "in-process": run_in_process,
-    "simulation": run_simulation,
-}
+LOADED = ("flwr.superlink.main", "flwr.supernode.main", "flwr.superlink.grid.http_grid", "flwr.cli.ls")
+"""Modules that Flower's commands import only when they run; imported before they are started, all of them share it."""
+PAUSE_S = 0.3
+"""Seconds between two questions of a SuperNode or a ServerApp whether there are messages; Flower waits for 3."""
+
+
+def deployed(bundle: str, launch: Callable[[Sequence[str]], None]) -> dict[str, Callable[[], Any]]:
+    """Flower's commands by name, settled for processes that are forked from this one.
+
+    Apps are started by `launch` with their command line. They refuse every bundle but the one whose SHA-256 is
+    `bundle`: whoever reaches the port of a SuperLink may start a run, and a run's code would see the clients' records.
+    """
+    from flwr.supercore.superexec.executor import subprocess_executor
+    from flwr.superlink.grid import http_grid
+    from flwr.superlink.runtime import run_serverapp
+    from flwr.supernode import start_client_internal
+    from flwr.supernode.runtime import run_clientapp
+
+    def popen(command: Sequence[str], **_: Any) -> None:
+        launch(command)
+
+    def sleep(seconds: float) -> None:
+        time.sleep(min(seconds, PAUSE_S))
+
+    def installed(content: bytes, **options: Any) -> Any:
+        if hashlib.sha256(content).hexdigest() != bundle:
+            raise PermissionError("another app than the one of this deployment")
+        return install_from_fab(content, **options)
+
+    from flwr.cli.install import install_from_fab
+
+    starting: Any = subprocess_executor
+    starting.subprocess = SimpleNamespace(Popen=popen, DEVNULL=None)
+    asking: Any
+    for asking in (http_grid, start_client_internal):
+        asking.time = SimpleNamespace(**{**vars(time), "sleep": sleep})
+    running: Any
+    for running in (run_clientapp, run_serverapp):
+        running.install_from_fab = installed
+    for module in LOADED:
+        importlib.import_module(module)
+    points = metadata.distribution("flwr").entry_points.select(group="console_scripts")
+    return {point.name: point.load() for point in points if not point.name.endswith(("simulation", "agentapp"))}
+
+
+def bundle_of(app: Path) -> str:
+    """The SHA-256 of the bundle that Flower makes of the app in this folder."""
+    from flwr.cli.build import build_fab_from_disk
+
+    return hashlib.sha256(build_fab_from_disk(app)).hexdigest()
 
 
 @dataclass

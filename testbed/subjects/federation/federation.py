@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, get_args
 
 import numpy as np
@@ -22,6 +23,7 @@ from testbed.subjects.federation.apps import (
     strategy_for,
     uses,
 )
+from testbed.subjects.federation.engines import ENGINES
 from testbed.subjects.federation.guarding import Watching, guarded
 from testbed.subjects.federation.local import Rule
 from testbed.subjects.federation.secure import SecureAggregation
@@ -67,12 +69,12 @@ class Federation:
         `act` is what a malicious position does meanwhile, and `actor` the name of the attack. Raises `UsageError` for
         an unknown engine or a client without records, `RunError` if the federation fails.
         """
-        if engine not in compat.ENGINES:
+        if engine not in ENGINES:
             raise UsageError(
                 "TB-RUN-004",
                 f"There is no engine called {engine!r}.",
-                "A federation runs in this process or on Flower's simulation runtime.",
-                f"Use one of: {', '.join(compat.ENGINES)}.",
+                "A federation runs in this process, on Flower's simulation runtime, or deployed as processes.",
+                f"Use one of: {', '.join(ENGINES)}.",
             )
         if not all(map(len, partitions)):
             raise UsageError(
@@ -107,23 +109,19 @@ class Federation:
         if secured := self.secured:
             # Updates are changed before they are masked. A defence that checks messages does so before the protocol.
             sizes = [len(p) for p in partitions]
-            seen = secure.Seen([], {})
-            compat.ENGINES[engine](
-                secure.server_app(ordered, model, protocol, self.seed, secured, sizes, act, seen, self.start),
-                client_app(partitions, protocol, self.seed, [*checks, *secure.mods(model, self.seed), *mods], rules),
-                len(partitions),
-            )
-            transcript = secure.transcript(seen, model, protocol)
-            return transcript if act is None else replace(transcript, act=actor, memory=act.remember)
-        compat.ENGINES[engine](
-            server_app(tap, ordered, model, protocol, self.seed, self.start),
-            client_app(partitions, protocol, self.seed, [*checks, *mods], rules),
-            len(partitions),
-        )
-        seen = tap.transcript()
-        if act is None:
-            return seen
-        return replace(seen, act=actor, memory=act.remember)
+            given = secure.Seen([], {})
+            server = secure.server_app(ordered, model, protocol, self.seed, secured, sizes, act, given, self.start)
+            mods = [*secure.mods(model, self.seed), *mods]
+            watched = partial(secure.transcript, given, model, protocol)
+        else:
+            server = server_app(tap, ordered, model, protocol, self.seed, self.start)
+            watched = tap.transcript
+        client = client_app(partitions, protocol, self.seed, [*checks, *mods], rules)
+
+        def seen() -> Transcript:
+            return watched() if act is None else replace(watched(), act=actor, memory=act.remember)
+
+        return ENGINES[engine](server, client, len(partitions), seen)
 
 
 def ruled(protocol: Protocol, defences: Sequence[Defence]) -> Protocol:

@@ -1,0 +1,89 @@
+"""The certificates and keys of one deployment, made when it starts and deleted with its folder.
+
+A certificate authority signs one certificate for 127.0.0.1, by which the SuperLink and the SuperNodes prove who they
+are. Each SuperNode has a private key; only a node whose public key was registered is accepted by the SuperLink.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import secrets
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+HOST = "127.0.0.1"
+AUTHORITY, CERTIFICATE, KEY, SECRET = "authority.pem", "certificate.pem", "key.pem", "secret"
+VALID = timedelta(days=7)
+SKEW = timedelta(minutes=10)
+"""How far a clock may be set back while a deployment runs."""
+
+
+def write(folder: Path, nodes: int) -> None:
+    """Writes the authority, the certificate with its key, the secret of the task starters, and a key pair a node."""
+    ours, theirs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = _signed("testbed deployment", ours.public_key(), ours, None)
+    certificate = _signed(HOST, theirs.public_key(), ours, authority)
+    (folder / AUTHORITY).write_bytes(authority.public_bytes(Encoding.PEM))
+    (folder / CERTIFICATE).write_bytes(certificate.public_bytes(Encoding.PEM))
+    _private(folder / KEY, theirs.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    _private(folder / SECRET, secrets.token_hex(32).encode())
+    for node in range(nodes):
+        node_key(folder / f"node{node}")
+
+
+def node_key(path: Path) -> None:
+    """Writes a SuperNode's private key to `path`, and its public key beside it with the suffix .pub."""
+    key = ec.generate_private_key(ec.SECP384R1())
+    _private(path, key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()))
+    path.with_suffix(".pub").write_bytes(key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH))
+
+
+def _signed(
+    name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None
+) -> x509.Certificate:
+    """A certificate for loopback, signed by its issuer, or one of an authority, which has none."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer.subject if issuer else subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - SKEW)
+        .not_valid_after(now + VALID)
+        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+        .add_extension(_usage(issuer is None), critical=True)
+    )
+    if issuer:
+        names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
+        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    return made.sign(signer, hashes.SHA256())
+
+
+def _usage(authority: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not authority,
+        key_cert_sign=authority,
+        crl_sign=authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _private(path: Path, content: bytes) -> None:
+    path.touch(mode=0o600)
+    path.write_bytes(content)

@@ -1,0 +1,97 @@
+"""The apps of a deployed federation: what Flower's app processes load, and what the server's one leaves behind.
+
+The bundle that Flower sends to the nodes holds two lines that call `server()` and `client()`. What runs there is read
+from files that the deployment wrote for this process, never from the message: a server cannot send code to a client.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import cloudpickle  # pyright: ignore[reportMissingTypeStubs]
+from flwr.app import Context, Message
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+
+from testbed.core import user_code
+from testbed.core.errors import RunError, TestbedError
+from testbed.subjects.federation import transcript
+
+FOLDER = "TESTBED_DEPLOYMENT"
+"""The environment variable that names the folder of this process's own files."""
+NUMBER = "number"
+"""The key of a run's configuration that says which of the deployment's runs it is."""
+KEYS = "keys"
+SERVER, CLIENT, SEEN, FAILED = "server.pickle", "client.pickle", "seen.transcript", "failed.json"
+
+
+def place(number: int) -> Path:
+    """The folder of this process's files for one run."""
+    return Path(os.environ[FOLDER]) / str(number)
+
+
+def server() -> ServerApp:
+    """The ServerApp of the run. It writes the transcript, or the error that ended the run, into the run's folder."""
+    app = ServerApp()
+
+    @app.main()
+    def main(grid: Grid, context: Context) -> None:
+        folder = place(int(str(context.run_config[NUMBER])))
+        try:
+            inner, seen = cloudpickle.loads((folder / SERVER).read_bytes())
+            inner(grid, context)
+            transcript.write(folder / SEEN, seen())
+        except Exception as error:
+            write_error(folder / FAILED, told(error))
+            raise
+
+    return app
+
+
+class Deployed(ClientApp):
+    """A ClientApp that answers as the one in the run's folder."""
+
+    def __call__(self, message: Message, context: Context) -> Message:
+        folder = place(int(str(context.run_config[NUMBER])))
+        inner: ClientApp = cloudpickle.loads((folder / CLIENT).read_bytes())
+        return inner(message, context)
+
+
+def client() -> ClientApp:
+    """The ClientApp of the run."""
+    return Deployed()
+
+
+def told(error: Exception) -> TestbedError:
+    """The error as it may be told to the user: another library's text may quote records."""
+    return (
+        error
+        if isinstance(error, TestbedError)
+        else user_code.blamed(error)
+        or RunError(
+            "TB-DEPLOY-005",
+            f"The server of the deployed federation stopped with {type(error).__name__}.",
+            "The error was raised in the server's own process.",
+            "Run it with --engine in-process and TESTBED_DEBUG=1, which shows the whole traceback.",
+        )
+    )
+
+
+def write_error(path: Path, error: TestbedError) -> None:
+    """Writes an error so that another process can raise it; the file is whole or absent."""
+    values = {"kind": type(error).__name__, "id": error.id, "what": error.what, "why": error.why, "fix": error.fix}
+    staging = path.with_suffix(".part")
+    staging.write_text(json.dumps(values), encoding="utf-8")
+    staging.replace(path)
+
+
+def read_error(path: Path) -> TestbedError:
+    """The error in a file that `write_error` wrote."""
+    from testbed.core import errors
+
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    kind = getattr(errors, values.pop("kind"), RunError)
+    return kind(**values)
