@@ -142,6 +142,15 @@ def test_numbers_beyond_single_precision_are_told_apart() -> None:
     try_one({"tables": tables_, "options": {"attacks": 20}})
 
 
+@pytest.mark.parametrize("scale", [1e39, 1e232, 1e303, 1e-300])
+def test_numbers_beyond_single_precision_beside_short_ones_stay_apart(scale: float) -> None:
+    rng = np.random.default_rng(0)
+    people = [pd.DataFrame({"a": rng.normal(size=400) * scale, "b": rng.integers(0, 5, 400)}) for _ in range(2)]
+    short = pd.DataFrame({"a": rng.choice([0.0, 1.0, 2.5], 400), "b": rng.integers(0, 5, 400)})
+    for tables_ in ((people[0], short, people[1]), (short, people[0], None)):
+        try_one({"tables": tables_, "options": {"attacks": 20}})
+
+
 @pytest.mark.slow
 @settings(max_examples=10_000, deadline=None, derandomize=True, database=None, suppress_health_check=QUIET)
 @given(triples())

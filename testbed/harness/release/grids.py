@@ -49,6 +49,12 @@ RULES: dict[str, Callable[[Array], Array]] = {
 NEAREST = "half even"
 
 
+def _round(values: Array, decimals: int) -> Array:
+    """The numbers rounded to so many decimals. Those so large that they have none stay as they are."""
+    large = np.abs(values) >= EXACT
+    return np.where(large, values, np.round(np.where(large, 0, values), decimals))
+
+
 def _to_grid(places: Array, values: Array, rule: str) -> Array:
     up = (values < 0) & (rule == "towards zero")
     return np.where(up, np.ceil(places), RULES[rule](places))
@@ -71,11 +77,11 @@ class Grid:
     def rounded(self, values: Array, rule: str = NEAREST) -> Array:
         """Each value (n,) on the grid, by a rule of `RULES`. Missing values stay."""
         if self.points is not None:
-            places = np.round(np.interp(values, self.points, np.arange(len(self.points))), 6)
+            places = _round(np.interp(values, self.points, np.arange(len(self.points))), 6)
             found = self.points[np.nan_to_num(_to_grid(places, values, rule)).astype(int)]
             return np.where(np.isnan(values), np.nan, found)
-        places = np.round(values / self.step - self.offset / self.step, 6)
-        found = np.round(self.offset + _to_grid(places, values, rule) * self.step, self.decimals)
+        places = _round(values / self.step - self.offset / self.step, 6)
+        found = _round(self.offset + _to_grid(places, values, rule) * self.step, self.decimals)
         return np.clip(found, self.low, self.high)
 
 
@@ -140,7 +146,7 @@ def spellings(release: Table, members: Table, controls: Table | None) -> Iterato
         if (found := _written(column, released, people)) is not None:
             written[j] = found
         elif _in_32_bits(released) != _in_32_bits(people):
-            tables = [_with(t, {j: t.values[j].astype(np.float32).astype(np.float64)}) for t in tables]
+            tables = [_with(t, {j: _single(t.values[j])}) for t in tables]
     common = min(RULES, key=lambda rule: sum(w.apart[rule] ** 2 for w in written.values()))
     known: set[tuple[str, ...]] = set()
     for rule in (None, *RULES):
@@ -284,9 +290,17 @@ def decimals(values: Array) -> int:
     needed = 0
     known = values[np.isfinite(values)]
     for part in (known[:1000], known):  # the first thousand settle most columns quickly
-        while needed <= MOST_DECIMALS and (np.round(part, needed) != part).any():
+        while needed <= MOST_DECIMALS and (_round(part, needed) != part).any():
             needed += 1
     return needed
+
+
+def _single(values: Array) -> Array:
+    """The numbers rounded to single precision. Those beyond its range stay as they are, so that no two become one."""
+    with np.errstate(over="ignore", under="ignore"):
+        near = values.astype(np.float32).astype(np.float64)
+    within = (np.abs(values) <= np.finfo(np.float32).max) & (np.abs(values) >= np.finfo(np.float32).tiny)
+    return np.where(within, near, values)
 
 
 def _in_32_bits(values: Array) -> bool:
