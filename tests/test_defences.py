@@ -171,8 +171,8 @@ def test_a_guarantee_grows_with_rounds_and_is_contradicted_by_no_draw(d: Registe
         return
     spent = [p.epsilon for p in promised if p is not None]
     assert spent == sorted(spent)
-    assert all(0 < p.delta < 0.01 for p in promised if p is not None)
-    check_no_draw_contradicts_the_guarantee(configured(d, AUDITED))
+    assert all(0 <= p.delta < 0.01 for p in promised if p is not None)
+    check_no_draw_contradicts_the_guarantee(configured(d, AUDITED), 400 if d.where == "generator" else 4000)
 
 
 @pytest.mark.parametrize(("noise", "rounds"), [(1.0, 1), (4.0, 10), (20.0, 50), (40.0, 3)])

@@ -107,7 +107,7 @@ class Changed:
 Change: TypeAlias = Callable[[Draft], Changed]
 """A synthetic table to the one that goes out instead."""
 Synthesis: TypeAlias = Callable[..., Any]
-"""A generator `(original, rows, rng, public) -> table`. `public` is a table of which everybody may know everything."""
+"""A generator `(original, rows, public) -> table`. `public` is a table of which everybody may know everything."""
 
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""
@@ -212,14 +212,20 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
     """The guarantee of each of several defences, which are applied in this order.
 
     What works later on an update alone cannot weaken a guarantee. A later training rule that mixes records voids a
-    bound per record: one record then enters several bounded parts. A second rule of the server voids the noise of a
+    bound per record: one record then enters several bounded parts, or the original decides which rows of a private
+    table go out. A second rule of the server voids the noise of a
     first one: that noise is scaled for a mean, and a median or a single chosen update moves further.
     """
     found: list[Guarantee | None] = []
     for place, one in enumerate(defences):
         guarantee = one.guarantee(exposure)
         mixed = any(later.mixes for later in defences[place + 1 :])
-        if guarantee is not None and guarantee.unit == "record" and one.where in ("training", "pipeline") and mixed:
+        if (
+            guarantee is not None
+            and guarantee.unit == "record"
+            and one.where in ("training", "pipeline", "generator")
+            and mixed
+        ):
             guarantee = None
         if one.where == "server" and sum(other.where == "server" for other in defences) > 1:
             guarantee = None

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from flwr.app import Array as Sent
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 
 from testbed.core import Array, Cohort, Parameters, Predictor, Protocol
-from testbed.core.defence import Defence, Exposure, Pipeline
+from testbed.core.defence import Defence, Exposure, Pipeline, Synthesis
 from testbed.defences.registry import REQUIRED, Registered
 from testbed.subjects.federation.aggregation import Aggregation
 from testbed.subjects.federation.compat import identity
@@ -67,6 +68,8 @@ def changed(defence: Defence, value: float, seed: int, exposure: Exposure) -> fl
         return float(gradient(torch.nn.ParameterDict({"w": torch.zeros(1)}), torch.zeros(1, 1), torch.zeros(1))["w"])
     if defence.where == "pipeline":
         return _votes_for_class_one(built, value, seed)
+    if defence.where == "generator":
+        return _released_share(built, value)
     if defence.where == "server":
         wrapped: Aggregation = built(FedAvg(), Protocol(clients=1))
         (mean,) = wrapped.change([{"w": far.astype(float)}], np.ones(1), 1)
@@ -90,6 +93,12 @@ def _votes_for_class_one(pipeline: Pipeline, value: float, seed: int, members: i
 
     pipeline(fit, outside)(Cohort(x, np.zeros(members, int), np.arange(members)), np.random.default_rng(seed))
     return float(labels[-1][:, 1].sum())
+
+
+def _released_share(made: Synthesis, value: float, members: int = 10) -> float:
+    """The share of "a" among rows that are drawn from ten people, of whom one has "a" or "b" by the sign of `value`."""
+    people = pd.DataFrame({"x": ["a" if value > 0 else "b", *["b"] * (members - 1)]})
+    return float((made(people, 50, pd.DataFrame({"x": ["a", "b"]}))["x"] == "a").mean())
 
 
 def content(arrays: Parameters, record: ConfigRecord | MetricRecord) -> RecordDict:

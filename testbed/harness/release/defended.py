@@ -8,9 +8,17 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from testbed.core.defence import Defence, Draft, check_where
+from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
+from testbed.data.tables.encode import encode
+from testbed.defences.tables import kind_of, numbers, with_columns
+from testbed.findings.schema import Finding, Utility
+from testbed.harness.release import utility
 
 OF_FILES = "It changes how the table is made. testbed synthesise --generator mst --epsilon 1 makes a private one."
+UNAWARE = "an attacker who does not know the defence"
+FIRST_MEMBERSHIP = "TB-MEMBERSHIP-001"
+"""The attack on membership that is shown even where it only informs."""
 OF_SCENARIOS = "Use it with the scenario that it belongs to (docs/defences.md)."
 
 
@@ -58,3 +66,42 @@ def defended(draft: Draft, defences: Sequence[Defence], seed: int = 0) -> Defend
         return people
 
     return Defended(draft.release, alike, tuple(told))
+
+
+def check_generator(defences: Sequence[Defence]) -> None:
+    """Raises `UsageError` for a generator that is not the first defence: it replaces the table that others changed."""
+    if any(d.where == "generator" for d in defences[1:]):
+        raise UsageError(
+            "TB-DEFENCE-044",
+            "A private generator must be the first defence, and the only generator.",
+            "It makes the table anew, so what an earlier defence did to the table would be lost.",
+            "Write it first, such as defence=private_synthesis:1+rounding:5.",
+        )
+
+
+def as_unaware(findings: Sequence[Finding]) -> list[Finding]:
+    """The deciding findings, and the first attack on membership, as those of an attacker who does not know the defence.
+
+    They inform: the same attacks with that knowledge decide.
+    """
+    return [
+        f.model_copy(update={"primary": False, "target": UNAWARE + (f", {f.target}" if f.target else "")})
+        for f in findings
+        if f.primary or f.rule == FIRST_MEMBERSHIP
+    ]
+
+
+def worth(release: pd.DataFrame, people: pd.DataFrame, seed: int, which: str) -> list[Utility]:
+    """The utility of a table beside real people, whose cells no defence made coarser. `which` says what table it is.
+
+    Bands count as their middle. The figures are those for which more is better, so that a defence's cost is a
+    difference.
+    """
+    plain = {n: numbers(n, release[n]) for n in release.columns if kind_of(n, people[n]) == "numeric"}
+    coded = encode(people, with_columns(release, plain))
+    found = utility.utility(coded.synthetic, coded.original, seed)
+    return [
+        Utility(name=f"{one.name}, {which}", measure=one.measure)
+        for one in found
+        if not one.name.startswith("propensity")
+    ]
