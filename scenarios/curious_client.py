@@ -24,7 +24,9 @@ KNOWS = frozenset({"architecture", "hyper_parameters", "auxiliary", "batch_size"
 
 def fitting() -> list[Attack]:
     """The server's attacks that can read an aggregate minus the adversary's own updates."""
-    return [a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in ("table", "text")]
+    return [
+        a for a in readers("server", KNOWS, Reconstruction) if a.traits.get("suits") not in ("table", "text", "trees")
+    ]
 
 
 @scenario(question="Can one hospital of this federation see another's records?", position="client")

@@ -20,7 +20,7 @@ from testbed.subjects.federation.federation import Federation, ruled
 NOT_TESTED = ["secure aggregation", "a server that changes the model"]
 SEES = "every model that it sends to a client and every gradient, or new weights, that come back"
 KNOWS = frozenset({"architecture", "batch_size", "auxiliary", "hyper_parameters"})
-OF_OTHERS = ("table", "text")
+OF_OTHERS = ("table", "text", "trees")
 """Kinds of data whose attacks have their own scenarios."""
 
 

@@ -12,6 +12,7 @@ from testbed.core import (
     Access,
     Batch,
     Claim,
+    Groups,
     Guesses,
     Links,
     Position,
@@ -26,6 +27,7 @@ from testbed.core import (
     Substitutes,
     Threat,
     Transcript,
+    Values,
     parameters,
     rules,
     unnamed,
@@ -42,7 +44,7 @@ TRAITS = {
     "baseline": "it looks at nothing of the person: a blind cell, and no attack of its own",
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
-    "suits": "the model that a scenario trains for it: linear, convolutional, table or text; or sums alone",
+    "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or sums alone",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "quick": "parameters with which the conformance suite runs it in seconds",
@@ -51,7 +53,7 @@ TRAITS = {
 Subject = Literal["transcript", "release", "model"]
 """What an attack looks at: a recorded federation, a released table, or a released model."""
 CLAIMS: dict[Subject, tuple[type[Any], ...]] = {
-    "transcript": (Scores, Sources, Reconstruction, Representatives),
+    "transcript": (Scores, Sources, Reconstruction, Groups, Values, Representatives),
     "release": (Scores, Guesses, Links, Predicates),
     "model": (Scores, Guesses, Representatives, Substitutes),
 }

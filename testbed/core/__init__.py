@@ -8,6 +8,7 @@ and their arrays are read-only, so an attack cannot change what it is judged on.
 
 from testbed.core.claims import (
     Claim,
+    Groups,
     Guesses,
     Links,
     Predicates,
@@ -16,6 +17,7 @@ from testbed.core.claims import (
     Scores,
     Sources,
     Substitutes,
+    Values,
 )
 from testbed.core.evidence import Cell, Evidence, Group, Unavailable
 from testbed.core.people import Array, Cohort, Column, Condition, Kind, People, Split, Table, frozen
@@ -67,6 +69,7 @@ __all__ = [
     "Fields",
     "Gaps",
     "Group",
+    "Groups",
     "Guesses",
     "Halves",
     "Kind",
@@ -97,6 +100,7 @@ __all__ = [
     "Threat",
     "Transcript",
     "Unavailable",
+    "Values",
     "View",
     "frozen",
     "unnamed",

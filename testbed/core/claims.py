@@ -36,6 +36,26 @@ class Reconstruction:
 
 
 @dataclass(frozen=True, slots=True)
+class Groups:
+    """Groups of a client's people with their exact sizes, by (round, client).
+
+    `bounds` (k, features, 2) says who belongs to each group: people whose values lie from the first bound on and below
+    the second one. `counts` (k, classes) says how many of them there are in each class.
+    """
+
+    bounds: Mapping[tuple[int, int], Array]
+    counts: Mapping[tuple[int, int], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Values that somebody at a client has, by (round, client): `columns` (k,) are features, `values` (k,) theirs."""
+
+    columns: Mapping[tuple[int, int], Array]
+    values: Mapping[tuple[int, int], Array]
+
+
+@dataclass(frozen=True, slots=True)
 class Links:
     """The released rows to which each row of the left and of the right half points, as row numbers (n, k).
 
@@ -77,4 +97,6 @@ class Representatives:
     records: Array
 
 
-Claim: TypeAlias = Scores | Sources | Reconstruction | Links | Guesses | Predicates | Substitutes | Representatives
+Claim: TypeAlias = (
+    Scores | Sources | Reconstruction | Groups | Values | Links | Guesses | Predicates | Substitutes | Representatives
+)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
+
 from testbed.core.errors import UsageError
 from testbed.core.people import Array, Cohort
 from testbed.core.threat import Position
@@ -24,6 +26,7 @@ Where: TypeAlias = Literal[
     "pipeline",
     "table",
     "generator",
+    "trees",
 ]
 """What a defence changes.
 
@@ -39,6 +42,7 @@ Where: TypeAlias = Literal[
 - `pipeline`: of what trainings a released model is made. It gives a `Pipeline`.
 - `table`: the rows and cells of a synthetic table before it goes out. It gives a `Change`.
 - `generator`: what makes the synthetic table. It gives a `Synthesis`, which replaces the owner's own generator.
+- `trees`: how a client grows boosted trees, and what it sends of them. It gives an `OfTrees`.
 """
 WORKS_ON: Mapping[Where, str] = {
     "update": "a client's update",
@@ -52,6 +56,7 @@ WORKS_ON: Mapping[Where, str] = {
     "pipeline": "the training of a released model",
     "table": "a synthetic table before it goes out",
     "generator": "what makes a synthetic table",
+    "trees": "the boosted trees of a client",
 }
 """What each kind of defence changes, in words."""
 
@@ -108,6 +113,19 @@ Change: TypeAlias = Callable[[Draft], Changed]
 """A synthetic table to the one that goes out instead."""
 Synthesis: TypeAlias = Callable[..., Any]
 """A generator `(original, rows, public) -> table`. `public` is a table of which everybody may know everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class OfTrees:
+    """What a defence changes of boosted trees: settings of their growth, and each tree before it is sent.
+
+    `settings` have XGBoost's names; of two defences the stricter one holds. `change(tree, rng)` changes one new tree in
+    place, as XGBoost's JSON has it.
+    """
+
+    settings: Mapping[str, float] = field(default_factory=dict[str, float])
+    change: Callable[[dict[str, Any], np.random.Generator], None] | None = None
+
 
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""

@@ -88,6 +88,7 @@ EXTRA_OF = {
     "skops": "models",
     "torch": "federated",
     "weasyprint": "pdf",
+    "xgboost": "trees",
 }
 """The optional dependency (extra) that installs each package."""
 

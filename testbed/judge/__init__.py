@@ -3,6 +3,7 @@
 No other part of the testbed sees a claim together with the truth.
 """
 
+from testbed.judge import described
 from testbed.judge.membership import scores, sources
 from testbed.judge.models import agreement, feature, named, representatives
 from testbed.judge.reconstructions import LineUp, cells, pairs, reconstruction, tokens
@@ -12,6 +13,7 @@ __all__ = [
     "LineUp",
     "agreement",
     "cells",
+    "described",
     "feature",
     "guesses",
     "links",

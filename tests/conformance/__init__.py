@@ -14,6 +14,7 @@ from tests.conformance.base import BASELINES, EVERYTHING, World, advantage, as_b
 from tests.conformance.federations import about_classes, membership, reconstruction, worlds
 from tests.conformance.models import about_models, released
 from tests.conformance.releases import presence, release, together
+from tests.conformance.trees import trees
 
 _MADE: dict[Any, World] = {}
 
@@ -33,6 +34,8 @@ def fresh(attack: Attack) -> World:
         if attack.claim is Scores:
             return presence(attack)
         return together(attack) if attack.name == "linear_reconstruction" else release(attack)
+    if attack.traits.get("suits") == "trees":
+        return trees(attack)
     if attack.claim is Representatives:
         return about_classes(attack)
     if attack.risk == "property":

@@ -10,6 +10,7 @@ import numpy as np
 
 from testbed.core import (
     Evidence,
+    Groups,
     Guesses,
     Links,
     Predicates,
@@ -18,6 +19,7 @@ from testbed.core import (
     Scores,
     Sources,
     Threat,
+    Values,
 )
 
 EVERYTHING = frozenset(
@@ -60,6 +62,10 @@ def as_bytes(claim: Any) -> bytes:
             return a.tobytes() + b.tobytes()
         case Reconstruction(batches=b):
             return b"".join(np.asarray(b[k], float).tobytes() for k in sorted(b))
+        case Groups(bounds=b, counts=c):
+            return b"".join(b[k].tobytes() + c[k].tobytes() for k in sorted(b))
+        case Values(columns=c, values=v):
+            return b"".join(c[k].tobytes() + v[k].tobytes() for k in sorted(c))
         case Predicates(conjunctions=c):
             return repr(c).encode()
         case _:

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from testbed import judge
 from testbed.attacks.registry import find
-from testbed.core import Array, Batch, Cell, Cohort, Evidence, Group, Reconstruction, Scores, Sources, Unavailable
+from testbed.core import (
+    Array,
+    Batch,
+    Cell,
+    Cohort,
+    Evidence,
+    Group,
+    Groups,
+    Reconstruction,
+    Scores,
+    Sources,
+    Unavailable,
+    Values,
+)
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding, Validity
+from testbed.findings.schema import Estimate, Finding, Validity
 from testbed.harness import cells
 from testbed.harness.cells import Ask, Judged
 from testbed.harness.federation import naive, repeated
@@ -21,6 +35,7 @@ from testbed.harness.federation.recorded import Key, Recorded, Truth
 from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
 from testbed.harness.federation.similarities import Choice, choose
 from testbed.harness.federation.trial import ABOUT_RECORDS, Progress
+from testbed.judge import described
 from testbed.judge.reconstructions import Similarities
 from testbed.judge.similarity import Similarity, declared
 
@@ -47,6 +62,9 @@ def assess(recorded: Recorded, plans: tuple[Plan, ...] | None = None, progress: 
         progress(f"attack: {plan.attack}")
         if find(plan.attack).claim in ABOUT_RECORDS:
             judged.append(_about_records(recorded, plan))
+            continue
+        if find(plan.attack).claim in DESCRIBED:
+            judged.append(_described(recorded, plan))
             continue
         rebuild = _by_part if plan.metric in ("exact_match", "token_recall") else _rebuilt
         try:
@@ -86,6 +104,51 @@ def _about_records(recorded: Recorded, plan: Plan) -> Judged:
 
     found = cells.run(plan, asks, judged, truth.seed, truth.threat)
     return replace(found, finding=naive.marked(found.finding, find(plan.attack), truth))
+
+
+DESCRIBED: dict[Any, Callable[..., Evidence]] = {Groups: described.groups, Values: described.values}
+"""The judges of claims that describe a client's people without reconstructing anybody."""
+
+
+def _described(recorded: Recorded, plan: Plan) -> Judged:
+    """The finding on groups, or values, of a client's people. The control are as many others of the same client."""
+    truth = recorded.truth
+    question = _question(truth, truth.batches["true"])
+    asks: dict[Cell, Ask] = {cell: Ask(view, question, truth.auxiliary) for cell, view in recorded.views.items()}
+    claims = DESCRIBED[find(plan.attack).claim]
+
+    def judged(cell: Cell, claim: Any) -> Evidence:
+        used = claims(claim, truth.batches["true"], cell, "used")
+        if cell == "positive":
+            return used
+        unused = claims(claim, truth.batches["control"], cell, "unused")
+        if cell == "true" and "positive" not in recorded.views:  # the federation itself is known to leak
+            again = replace(used, view=np.full(len(used), "positive"))
+            return Evidence.join(used, unused, again)
+        return Evidence.join(used, unused)
+
+    found = cells.run(plan, asks, judged, truth.seed, truth.threat)
+    finding = found.finding.model_copy(update={"plain": _words(find(plan.attack).claim, found.finding)})
+    return replace(found, finding=naive.marked(finding, find(plan.attack), truth))
+
+
+def _words(claim: type[Any], finding: Finding) -> str:
+    """A sentence on what was found of a client's people."""
+    if not isinstance(finding.measure, Estimate):
+        return finding.plain
+    got, control = (findings_.percent(m) for m in (finding.measure, finding.control))
+    if claim is Groups:
+        text = (
+            f"For {got} of the leaves of the hospitals' first trees, the attacker states exactly how many patients "
+            "have these values, and how many of those have the diagnosis"
+        )
+        beside = f"Of other patients of the same hospitals, as many, the same numbers are right for {control}"
+    else:
+        text = (
+            f"{got} of the thresholds at which the hospitals' trees split are values of some patient of that hospital"
+        )
+        beside = f"Some other patient of the same hospital, whom nobody trained on, has {control} of them"
+    return f"{text}. {beside}."
 
 
 Asker = Callable[[Plan, Cell], Reconstruction]

@@ -11,6 +11,7 @@ import torch
 from testbed import models
 from testbed.core import Batch, Exchange, ModelSpec, Parameters, Protocol, Transcript, Unavailable, user_code
 from testbed.core.errors import UsageError
+from testbed.models import boosters
 from testbed.models.losses import SINGLE, loss_named
 
 
@@ -109,6 +110,8 @@ def shape_and_classes(view: Transcript, foreign: Foreign) -> tuple[tuple[int, ..
         and ({"shape", "classes"} <= arguments.keys() or "inner" in arguments)
     ):
         return models.input_of(view.model)
+    if trees := next((e.returned for e in view.exchanges if boosters.packed(e.returned)), None):
+        return (boosters.read(trees).features,), 2
     known_model = view.model is not None and view.model.factory in models.FACTORIES
     sent = [e.sent for e in view.exchanges if e.sent]
     layers = [v.shape for arrays in sent for v in arrays.values() if v.ndim == 2]

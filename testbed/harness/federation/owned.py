@@ -16,7 +16,19 @@ import numpy as np
 
 from testbed import models
 from testbed.attacks.registry import Attack
-from testbed.core import KNOWLEDGE, Cell, Cohort, Exchange, Protocol, Reconstruction, Threat, Transcript, Unavailable
+from testbed.core import (
+    KNOWLEDGE,
+    Cell,
+    Cohort,
+    Exchange,
+    Groups,
+    Protocol,
+    Reconstruction,
+    Threat,
+    Transcript,
+    Unavailable,
+    Values,
+)
 from testbed.core.errors import InputError, TestbedError, UsageError, perhaps
 from testbed.core.randomness import keyed_rng
 from testbed.data import own_records
@@ -116,10 +128,26 @@ def recorded(
     if view.model is not None:
         _check_classes(number, [*held.values(), controls, *([] if others is None else [others])])
     truth = Truth((plan,), threat, others if others is not None else empty, seed, number, within=(low, high))
+    if attack.claim in (Groups, Values):
+        return Recorded({"true": view}, replace(truth, batches=_beside(held, controls)))
     if attack.claim is not Reconstruction:
         people = {key: own for key, own in held.items() if any(e.key == key for e in view.exchanges)}
         return Recorded({"true": view}, replace(truth, pooled={"true": _pool(people, controls, seed)}))
     return _rebuilding(view, held, controls, truth, seed)
+
+
+def _beside(held: Mapping[Key, Cohort], controls: Cohort) -> dict[str, dict[Key, Cohort]]:
+    """The people of each client's first exchange, and as many controls, or as many as there are."""
+    first: dict[int, Key] = {}
+    for key in sorted(held):
+        first.setdefault(key[1], key)
+    mine = {key: held[key] for key in first.values()}
+    start, control = 0, dict[Key, Cohort]()
+    for key, people in mine.items():
+        places = np.arange(start, start + len(people)) % len(controls)
+        control[key] = controls.take(np.unique(places))
+        start += len(people)
+    return {"true": mine, "control": control}
 
 
 def _number(classes: Callable[[], tuple[tuple[int, ...], int]], controls: Cohort) -> int:

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from testbed.attacks.registry import Attack, find
-from testbed.core import Reconstruction, Threat, Transcript, Unavailable
+from testbed.core import Groups, Reconstruction, Threat, Transcript, Unavailable, Values
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.findings import measures
 from testbed.findings.assemble import assemble, size_band
 from testbed.findings.policy import Policy
-from testbed.findings.schema import Subject, ThreatModel, Unmeasured
+from testbed.findings.schema import Metric, Subject, ThreatModel, Unmeasured
 from testbed.harness.cells import planned
 from testbed.harness.federation import owned as owners
 from testbed.harness.federation import truth_file as truths
@@ -187,14 +187,15 @@ def _recorded(size: str) -> Subject:
 
 def _unjudged(view: Transcript, attack: Attack, params: dict[str, Any], foreign: Foreign, seed: int) -> _Told:
     """The claim without a judgement: it goes to evidence/, and its success is unmeasured."""
-    if attack.claim is not Reconstruction:
+    if attack.claim not in (Reconstruction, Groups, Values):
         raise UsageError(
             "TB-REPLAY-005",
             f"The attack {attack.name} needs records to ask about.",
             "A transcript alone does not tell whose membership is in question.",
             "Give --truth for a run of the testbed. For your own app give --records CLIENT=FILE and --controls FILE.",
         )
-    plan = planned(attack.name, metric="line_up_top1", primary=True, params=params)
+    metric: Metric = "line_up_top1" if attack.claim is Reconstruction else "rate"
+    plan = planned(attack.name, metric=metric, primary=True, params=params)
     threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
     files: dict[str, bytes] = {}
     why = NO_TRUTH
@@ -215,8 +216,15 @@ def _unjudged(view: Transcript, attack: Attack, params: dict[str, Any], foreign:
     return _Told(_recorded("not stated"), described, Outcome([found], {}, files))
 
 
-def _claim(claim: Reconstruction) -> bytes:
+def _claim(claim: Reconstruction | Groups | Values) -> bytes:
     buffer = io.BytesIO()
-    arrays = {f"round{r}.client{c}": batch for (r, c), batch in claim.batches.items()}
+    match claim:
+        case Reconstruction():
+            parts = {"": claim.batches}
+        case Groups():
+            parts = {".bounds": claim.bounds, ".counts": claim.counts}
+        case Values():
+            parts = {".columns": claim.columns, ".values": claim.values}
+    arrays = {f"round{r}.client{c}{name}": part for name, of in parts.items() for (r, c), part in of.items()}
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()

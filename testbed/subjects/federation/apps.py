@@ -73,12 +73,7 @@ def client_app(
 
     `rules` change the gradient of each local step.
     """
-    app = ClientApp(mods=list(mods))
-
-    @app.query("identity")
-    def identity(message: Message, context: Context) -> Message:
-        content = RecordDict({"metrics": MetricRecord({PARTITION_METRIC: int(context.node_config[PARTITION])})})
-        return Message(content, reply_to=message)
+    app = identified(ClientApp(mods=list(mods)))
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
@@ -98,6 +93,17 @@ def client_app(
         )
         metrics = MetricRecord({"num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
         content = with_parameters(RecordDict({"metrics": metrics}), returned)
+        return Message(content, reply_to=message)
+
+    return app
+
+
+def identified(app: ClientApp) -> ClientApp:
+    """The app, which now also answers which partition its node holds."""
+
+    @app.query("identity")
+    def identity(message: Message, context: Context) -> Message:
+        content = RecordDict({"metrics": MetricRecord({PARTITION_METRIC: int(context.node_config[PARTITION])})})
         return Message(content, reply_to=message)
 
     return app

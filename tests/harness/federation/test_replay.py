@@ -20,6 +20,7 @@ from testbed.core import (
     Claim,
     Classes,
     Cohort,
+    Groups,
     ModelSpec,
     Parameters,
     Property,
@@ -32,6 +33,7 @@ from testbed.core import (
     Threat,
     Transcript,
     Unavailable,
+    Values,
 )
 from testbed.subjects.federation import compat, transcript
 from testbed.subjects.federation.federation import Federation
@@ -98,7 +100,8 @@ PATIENTS = Cohort(foreign_app.PATIENTS, np.arange(4) % 3, np.arange(4).astype(st
 TRIAGE = ModelSpec("tests.subjects.federation.foreign_app:make_triage")
 WITHIN = {"analytic_linear": 1e-3, "spear": 1e-5, "cocktail_party": 1e-4}
 """How far off the cells may be on average that an exact attack rebuilds; of others .2, where chance is off by 1/3."""
-REFUSED = {"dager": "no_transformer", "white_box": "no_recipe"}
+OF_TREES = dict.fromkeys(("tree_leaves", "tree_thresholds"), "no_trees")
+REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES}
 """What cannot be read of an app whose clients return the weights of fully connected layers."""
 
 
@@ -122,7 +125,7 @@ def others() -> Cohort:
 def asked(a: Attack, view: Transcript) -> Any:
     if a.risk == "property":
         return Property(1, 4, (0.2, 0.8), (1,) * 4)
-    if a.claim is Reconstruction:
+    if a.claim in (Reconstruction, Groups, Values):
         keys = tuple(e.key for e in view.exchanges)
         return Batch(keys, (12,), 3, (1,) * len(keys))
     if a.claim is Representatives:
@@ -172,7 +175,7 @@ def test_all_but_one_client_of_a_foreign_app_read_the_last_one(recorded: Path) -
 
 
 WARD = ModelSpec("tests.subjects.federation.foreign_app:make_ward")
-ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed"}
+ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed", **OF_TREES}
 BY_BIAS = {"analytic_linear"}
 """A bias before normalisation has no gradient but rounding, which another processor may make exactly nothing."""
 
