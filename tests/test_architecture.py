@@ -24,6 +24,7 @@ STAGES = (
     "findings",
     "harness",
     "report",
+    "range",
     "cli",
 )
 """The rooms of the house in the order in which data flow: nothing imports from a later one."""
@@ -131,7 +132,8 @@ def circles(drawn: dict[str, set[str]]) -> set[str]:
 
 
 def entries(package: Path) -> set[str]:
-    return {p.name for p in package.iterdir() if p.name != "__pycache__"}
+    """What a reader finds in the package: rooms and modules, not the marker of a typed package."""
+    return {p.name for p in package.iterdir() if p.name not in ("__pycache__", "py.typed")}
 
 
 def test_the_house_has_few_rooms() -> None:
@@ -230,6 +232,8 @@ def test_help_loads_no_heavy_library(arguments: list[str]) -> None:
         ["run", "curious_server", "-s", "attack=analytic_lin"],
         ["run", "curious_server", "-s", "defence=gausian"],
         ["replay", "none.transcript", "--attack", "analytic_lin"],
+        ["range", "up", "gradient-hiest"],
+        ["range", "status", "nothing"],
     ],
     ids=" ".join,
 )

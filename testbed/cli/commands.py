@@ -17,6 +17,7 @@ from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
 from testbed.cli.proofs import bundle, check, report, verify
 from testbed.cli.protect import protect
+from testbed.cli.range_ import range_app
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
@@ -320,6 +321,9 @@ def data_fetch(names: Annotated[list[str], typer.Argument(help="Names, or all.")
             say(f"{name}: {weights.fetch() or 'fetched, but the cache cannot be written'}")
             continue
         say(f"{name}: {data.fetch(name) or 'ships with scikit-learn; nothing to fetch'}")
+
+
+app.add_typer(range_app, name="range")
 
 
 def main() -> None:

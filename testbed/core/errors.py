@@ -76,6 +76,7 @@ EXTRA_OF = {
     "cloudpickle": "federated",
     "cryptography": "sign",
     "flwr": "federated",
+    "httpx": "federated",
     "lightgbm": "models",
     "onnxruntime": "models",
     "opacus": "federated",
@@ -86,7 +87,9 @@ EXTRA_OF = {
     "safetensors": "federated",
     "sdv": "synthesis",
     "skops": "models",
+    "starlette": "federated",
     "torch": "federated",
+    "uvicorn": "federated",
     "weasyprint": "pdf",
     "xgboost": "trees",
 }

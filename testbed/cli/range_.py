@@ -1,0 +1,160 @@
+"""testbed range: an exercise with teams, from its start to its debriefing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from testbed.cli.terminal import progress, say
+from testbed.core.errors import UsageError
+from testbed.core.shown import shown
+
+range_app = typer.Typer(
+    help="A cyber-range exercise: a red team attacks a federation, a blue team defends it, and a scorer counts.",
+    no_args_is_help=True,
+)
+Name = Annotated[str, typer.Argument(help="The instance.")]
+Team = Annotated[int, typer.Option(min=1, help="The team's number.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@range_app.command("up")
+def up(
+    exercise: Annotated[
+        str, typer.Argument(help="An exercise such as gradient-heist, your own folder, or an instance.")
+    ],
+    name: Annotated[str | None, typer.Option(show_default="the exercise's", help="The instance's name.")] = None,
+    teams: Annotated[int, typer.Option(min=1, max=20, help="Teams, each with a federation of its own.")] = 1,
+    runtime: Annotated[str, typer.Option(help="processes (containers are not built yet).")] = "processes",
+) -> None:
+    """Start an exercise, or start the scorer of an instance again."""
+    from testbed.range import play
+
+    if runtime != "processes":
+        raise UsageError(
+            "TB-RANGE-024",
+            f"There is no runtime {runtime!r}.",
+            "An exercise runs as processes on this machine; the container runtime is not built yet.",
+            "Use --runtime processes.",
+        )
+    made = play.up(exercise, name, teams, progress)
+    for line in play.status(made):
+        say(shown(line))
+
+
+@range_app.command("status")
+def status(name: Annotated[str | None, typer.Argument(show_default="all", help="The instance.")] = None) -> None:
+    """Say what runs, where, and which round each team is in."""
+    from testbed.range import instance, play
+
+    for one in [name] if name else instance.names():
+        for line in play.status(instance.find(one)):
+            say(shown(line))
+
+
+@range_app.command("score")
+def score(name: Name, json_: JsonOption = False) -> None:
+    """Print the score, with the ledger of each team."""
+    from testbed.range import desk, instance, play
+
+    text = desk.Desk(instance.find(name), "white").score()
+    say(text, end="") if json_ else say(shown(play.scoreboard(json.loads(text)), lines=True))
+
+
+@range_app.command("rescore")
+def rescore(name: Name, json_: JsonOption = False) -> None:
+    """Judge every claim again from the log and the truth, and print the score. The scorer need not run."""
+    from testbed.range import instance, play, scorer
+
+    text = scorer.rescored(instance.find(name))
+    say(text, end="") if json_ else say(shown(play.scoreboard(json.loads(text)), lines=True))
+
+
+@range_app.command("attack")
+def attack(
+    name: Name,
+    attack: Annotated[str, typer.Argument(help="An attack on transcripts; see testbed list attacks.")],
+    round_: Annotated[int, typer.Option("--round", min=1, help="The round.")],
+    team: Team = 1,
+) -> None:
+    """Red: run an attack on a round that was seen. Pictures, or scores of the named people, go to loot/."""
+    from testbed.range import instance, loot
+
+    for path in loot.attack(instance.find(name), team, round_, attack):
+        say(shown(path))
+
+
+@range_app.command("claim")
+def claim(
+    name: Name,
+    kind: Annotated[str, typer.Argument(help="flag, reconstruction or membership; blue: detection.")],
+    what: Annotated[
+        str, typer.Argument(help="The flag; the file of loot/ (.npz, .csv); or the technique that was detected.")
+    ],
+    team: Team = 1,
+    round_: Annotated[int | None, typer.Option("--round", min=1, help="The round. A file of loot/ says it.")] = None,
+    hospital: Annotated[str | None, typer.Option(help="The hospital of a reconstruction.")] = None,
+    item: Annotated[int, typer.Option(min=0, help="Which picture of the file, from 0 on.")] = 0,
+) -> None:
+    """Claim something before the scorer, which answers yes or no. Wrong claims cost points."""
+    from testbed.range import instance, loot
+
+    say("yes" if loot.claim(instance.find(name), team, kind, what, loot.Where(round_, hospital, item)) else "no")
+
+
+@range_app.command("defend")
+def defend(
+    name: Name,
+    defence: Annotated[str, typer.Argument(help="Defences as in topk:0.1+gaussian:0.5, or none.")],
+    guards: Annotated[str, typer.Option(help="Guards, separated by commas; see testbed list guards.")] = "",
+    team: Team = 1,
+) -> None:
+    """Blue: switch defences and guards from the next round on."""
+    from testbed.range import instance, play
+
+    play.defend(instance.find(name), team, defence, tuple(filter(None, guards.split(","))))
+    say("from the next round on")
+
+
+@range_app.command("inject")
+def inject(
+    name: Name,
+    what: Annotated[str, typer.Argument(help="round, swap-model, drop or hint.")],
+    value: Annotated[str | None, typer.Argument(help="The attack of swap-model, or the hospital to drop.")] = None,
+    team: Annotated[int | None, typer.Option(min=1, show_default="all", help="The team's number.")] = None,
+) -> None:
+    """White: play the next round, let the coordinator change the model, drop a hospital, or give a hint."""
+    from testbed.range import instance, play
+
+    for line in play.inject(instance.find(name), what, value, team, progress):
+        say(shown(line))
+
+
+@range_app.command("snapshot")
+def snapshot(name: Name) -> None:
+    """Keep the whole instance as one file."""
+    from testbed.range import instance, play
+
+    say(shown(play.snapshot(instance.find(name))))
+
+
+@range_app.command("reset")
+def reset(
+    name: Name, to: Annotated[Path | None, typer.Option(help="A snapshot. Without it everything is new.")] = None
+) -> None:
+    """Start over: new people, new flags, new secrets, a newly trained model; or as it was in a snapshot."""
+    from testbed.range import instance, play
+
+    for line in play.status(play.reset(instance.find(name), progress, to)):
+        say(shown(line))
+
+
+@range_app.command("down")
+def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the instance's folder too.")] = False) -> None:
+    """Stop the scorer. The folder stays, for rescore and report."""
+    from testbed.range import instance, play
+
+    say("stopped" if play.down(instance.find(name), remove) else "nothing ran")

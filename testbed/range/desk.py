@@ -1,0 +1,86 @@
+# pyright: strict
+"""A desk: what one side of one team may ask of the scorer, over HTTP with its own token."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from testbed.core.errors import RunError, UsageError
+from testbed.range.events import Fact
+from testbed.range.instance import Instance, Side
+from testbed.range.processes import door
+
+PATIENCE_S = 30.0
+
+
+class NotJudgedError(UsageError):
+    """What the scorer refused, with its own id; `wait_s` seconds later it may answer."""
+
+    def __init__(self, told: Mapping[str, str], wait_s: float) -> None:
+        later = f" Try again in {wait_s:.0f} seconds." if wait_s >= 1 else ""
+        super().__init__(told["id"], told["what"], "The scorer does not answer it.", told["fix"] + later)
+        self.wait_s = wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """One side's way to the scorer."""
+
+    instance: Instance
+    side: Side
+    team: int = 0
+
+    def claim(self, claim: Mapping[str, Any]) -> bool:
+        """Is this claim right? Raises `NotJudgedError` for one that the scorer does not judge."""
+        return self._post("/claim", claim)["answer"] == "yes"
+
+    def note(self, event: str, facts: Mapping[str, Fact], team: int | None = None) -> None:
+        """Report an event."""
+        self._post("/note", {"event": event, "team": self.team if team is None else team, "facts": dict(facts)})
+
+    def score(self) -> str:
+        """The score's text."""
+        return self._answered("GET", "/score").text
+
+    def _post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        return self._answered("POST", path, json.dumps(content)).json()
+
+    def _answered(self, method: str, path: str, content: str | None = None) -> httpx.Response:
+        found = door(self.instance)
+        if found is None:
+            raise closed(self.instance)
+        token = {"authorization": f"Bearer {self.instance.token(self.side, self.team)}"}
+        try:
+            with httpx.Client(timeout=PATIENCE_S, trust_env=False) as client:
+                answer = client.request(method, found.url + path, content=content, headers=token)
+        except httpx.HTTPError:
+            raise closed(self.instance) from None
+        if answer.is_success:
+            return answer
+        try:
+            told = answer.json()
+            assert {"id", "what", "fix"} <= told.keys()
+        except (ValueError, AssertionError, AttributeError):
+            raise RunError(
+                "TB-RANGE-016",
+                "The scorer failed.",
+                f"It answered with status {answer.status_code}.",
+                "See scorer/scorer.log in the instance's folder.",
+            ) from None
+        raise NotJudgedError(told, float(answer.headers.get("retry-after", 0)))
+
+
+def closed(instance: Instance) -> RunError:
+    """The error for a scorer that does not run."""
+    return RunError(
+        "TB-RANGE-017",
+        f"The scorer of {instance.name} does not run.",
+        "It was stopped, or it ended. What it had answered is in its log.",
+        f"Start it again: testbed range up {instance.name}{os.linesep}",
+    )

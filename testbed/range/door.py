@@ -1,0 +1,121 @@
+"""The scorer's door: HTTP on loopback, one process, a token for each side of each team.
+
+python -m testbed.range.door FOLDER [PORT]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from testbed.core.errors import InputError
+from testbed.range.claims import LARGEST
+from testbed.range.instance import Instance, find_at
+from testbed.range.scorer import Caller, Refused, Scorer
+
+HOST = "127.0.0.1"
+DOOR = "door.json"
+
+
+def application(scorer: Scorer) -> Starlette:
+    """The app of a scorer: what it answers, to whom."""
+
+    async def claim(request: Request) -> Response:
+        caller = _caller(request)
+        return JSONResponse({"answer": scorer.claim(caller, await _body(request))})
+
+    async def note(request: Request) -> Response:
+        caller = _caller(request)
+        try:
+            told: dict[str, Any] = json.loads(await _body(request))
+            event, team, facts = str(told["event"]), int(told["team"]), dict(told["facts"])
+        except (ValueError, TypeError, KeyError, RecursionError):
+            raise Refused(
+                422, "TB-RANGE-013", "This is no event.", "The commands of testbed range send them."
+            ) from None
+        scorer.note(caller, event, facts, team)
+        return JSONResponse({"round": scorer.round(team)})
+
+    async def score(request: Request) -> Response:
+        _caller(request)
+        return PlainTextResponse(scorer.score(), media_type="application/json")
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"exercise": scorer.exercise.id, "pid": os.getpid()})
+
+    def _caller(request: Request) -> Caller:
+        scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        return scorer.caller(token if scheme.lower() == "bearer" else "")
+
+    routes = [
+        Route("/claim", _guarded(claim), methods=["POST"]),
+        Route("/note", _guarded(note), methods=["POST"]),
+        Route("/score", _guarded(score)),
+        Route("/health", health),
+    ]
+    return Starlette(routes=routes)
+
+
+def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """The route's function, with refusals as answers."""
+
+    async def route(request: Request) -> Response:
+        try:
+            return await answer(request)
+        except Refused as refused:
+            headers = {"retry-after": f"{refused.wait_s:.1f}"} if refused.wait_s else {}
+            return JSONResponse(refused.told(), refused.status, headers)
+
+    return route
+
+
+async def _body(request: Request) -> bytes:
+    """The message's body. Raises `Refused` as soon as it is larger than any claim."""
+    read = bytearray()
+    async for part in request.stream():
+        read += part
+        if len(read) > LARGEST:
+            raise Refused(413, "TB-RANGE-014", "This message is larger than any claim.", "See the brief for the forms.")
+    return bytes(read)
+
+
+def serve(instance: Instance, port: int = 0) -> None:
+    """Answers until it is stopped. The address is written to door.json, and removed at the end."""
+    door = instance.folder / DOOR
+    server = uvicorn.Server(
+        uvicorn.Config(application(Scorer(instance)), log_level="warning", access_log=False, lifespan="off")
+    )
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((HOST, port))
+        staging = door.with_suffix(".new")
+        staging.write_text(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), encoding="utf-8")
+        staging.replace(door)
+        try:
+            server.run(sockets=[listening])
+        finally:
+            door.unlink(missing_ok=True)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        serve(find_at(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+    except InputError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

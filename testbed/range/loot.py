@@ -1,0 +1,213 @@
+"""Red's tools: an attack of the testbed on what red saw, and claims from the files that it writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from testbed.core import catalogue
+from testbed.core.errors import InputError, UsageError, perhaps
+from testbed.range.claims import OF_SIDE
+from testbed.range.desk import Desk
+from testbed.range.instance import Instance, Side
+
+KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters", "target_records"})
+"""What red knows beforehand: the network, the rules of training, the public sample and the pictures of the named."""
+LOOT = "loot"
+ENLARGED = 6
+"""Pixels of the screen for each pixel of a picture."""
+PER_ROW = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a claim is about, as far as its file does not say it."""
+
+    round: int | None = None
+    hospital: str | None = None
+    item: int = 0
+
+
+def attack(instance: Instance, team: int, round_: int, name: str) -> list[Path]:
+    """Runs an attack on a transcript of red's desk, and writes what it claims: pictures, or a table of scores.
+
+    Raises `UsageError` for a round that red has not seen, and for an attack that needs more than red knows.
+    """
+    catalogue.known("attack", name)
+
+    from testbed.attacks.registry import find
+    from testbed.core import Batch, Cohort, Reconstruction, Records, Scores, Threat, Unavailable
+    from testbed.range.patients import CLASSES, SHAPE
+    from testbed.subjects.federation import transcript
+
+    desk = instance.desk("red", team)
+    path = desk / f"round-{round_:02d}.transcript"
+    if not path.is_file():
+        raise UsageError(
+            "TB-RANGE-025",
+            f"Red has not seen round {round_}.",
+            "There is no such transcript on its desk.",
+            "Ask the instructor to play it (testbed range inject NAME round).",
+        )
+    found, view = find(name), transcript.read(path)
+    threat = Threat("server", found.malicious, KNOWS)
+    with np.load(desk / "public.npz") as file:
+        public = Cohort(file["x"], file["y"], np.array([f"public-{i}" for i in range(len(file["y"]))]))
+    with np.load(desk / "names.npz") as file:
+        asked, suspected = Cohort(file["x"], file["y"], file["names"]), file["suspected"]
+    question: Any = Records(asked, suspected)
+    if found.claim is Reconstruction:
+        clients = tuple(e.key for e in view.exchanges if e.returned is not None)
+        sizes = tuple(view.protocol.batch_size or 1 for _ in clients)
+        question = Batch(clients, SHAPE, CLASSES, sizes)
+    elif found.claim is not Scores:
+        raise _unfit(name, f"Its claims are {found.claim.__name__}.")
+    try:
+        claim = found.run(view, question, public, 0, threat, {})
+    except Unavailable as missing:
+        raise _unfit(name, f"It needs {missing.needs}.") from None
+    target = desk / LOOT
+    target.mkdir(mode=0o700, exist_ok=True)
+    stem = target / f"round-{round_:02d}.{name}"
+    if isinstance(claim, Scores):
+        return [_scores(stem.with_name(f"{stem.name}.csv"), asked.persons.tolist(), claim.values.tolist())]
+    assert isinstance(claim, Reconstruction)
+    names = _hospitals(desk, round_)
+    pictures = {names[client]: batch for (_, client), batch in claim.batches.items()}
+    return _pictures(stem, round_, pictures)
+
+
+def _hospitals(desk: Path, round_: int) -> list[str]:
+    """The hospital of each client number of a round."""
+    told = json.loads((desk / "rounds.json").read_text(encoding="utf-8"))
+    return list(told.get(str(round_), {}).get("hospitals", []))
+
+
+def _unfit(name: str, why: str) -> UsageError:
+    return UsageError(
+        "TB-RANGE-026",
+        f"The attack {name} finds nothing to read in this round.",
+        why,
+        "Choose another round, or another attack: testbed list attacks --subject transcript --position server.",
+    )
+
+
+def _scores(path: Path, names: list[str], scores: list[float]) -> Path:
+    text = io.StringIO()
+    table = csv.writer(text)
+    table.writerow(["name", "score"])
+    table.writerows(zip(names, scores, strict=True))
+    path.write_text(text.getvalue(), encoding="utf-8")
+    return path
+
+
+def _pictures(stem: Path, round_: int, pictures: dict[str, Any]) -> list[Path]:
+    """One file with the numbers, for claims, and a picture of each hospital's, for the eye."""
+    from PIL import Image
+
+    numbers = stem.with_name(f"{stem.name}.npz")
+    np.savez_compressed(numbers, round=np.array(round_), **pictures)
+    written = [numbers]
+    for hospital, batch in pictures.items():
+        if not len(batch):
+            continue
+        seen = np.clip(np.asarray(batch)[:, 0], 0, 1)
+        blank = np.ones((-len(seen) % min(PER_ROW, len(seen)), *seen.shape[1:]))
+        framed = np.pad(np.concatenate([seen, blank]), ((0, 0), (1, 1), (1, 1)), constant_values=1)
+        wide = min(PER_ROW, len(seen))
+        sheet = np.concatenate([np.concatenate(framed[i : i + wide], axis=1) for i in range(0, len(framed), wide)])
+        pixels = (sheet * 255).astype(np.uint8).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
+        path = stem.with_name(f"{stem.name}.{hospital}.png")
+        Image.fromarray(pixels).save(path, "PNG")
+        written.append(path)
+    return written
+
+
+def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> bool:
+    """Is this claim right? Raises `UsageError` if it cannot be sent, and `NotJudgedError` if it is not judged."""
+    kinds = [k for of in OF_SIDE.values() for k in of]
+    if kind not in kinds:
+        raise UsageError(
+            "TB-RANGE-027",
+            f"There is no claim of kind {kind!r}.",
+            "The scorer judges four kinds.",
+            f"Did you mean one of these? {perhaps(kind, kinds)}",
+        )
+    side: Side = "blue" if kind in OF_SIDE["blue"] else "red"
+    own = instance.desk(side, team)
+    told: dict[str, Any] = {"kind": kind}
+    if kind == "flag":
+        told["code"] = what
+    elif kind == "detection":
+        catalogue.known("attack", what)
+        told |= {"technique": what, "round": _round(where)}
+    elif kind == "membership":
+        told |= {"scores": _table(Path(what)), "round": _round(where, Path(what))}
+    else:
+        told |= _picture(Path(what), where, own)
+    return Desk(instance, side, team).claim(told)
+
+
+def _round(where: Where, file: Path | None = None) -> int:
+    if where.round is not None:
+        return where.round
+    stem = file.name.removeprefix("round-").partition(".")[0] if file is not None else ""
+    if not stem.isdigit():
+        raise UsageError("TB-RANGE-028", "The round is missing.", "A claim is about one round.", "Give --round.")
+    return int(stem)
+
+
+def _table(path: Path) -> dict[str, float]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row["name"]: float(row["score"]) for row in csv.DictReader(file)}
+    except (OSError, KeyError, TypeError, ValueError):
+        raise InputError(
+            "TB-RANGE-029",
+            "The table of scores cannot be read.",
+            "It must be a CSV file with the columns name and score, and a number in each row.",
+            "See a file that testbed range attack writes.",
+        ) from None
+
+
+OF_REPLAY = re.compile(r"round\d+\.client(\d+)")
+"""What testbed replay calls the reconstructions of a client."""
+
+
+def _picture(path: Path, where: Where, desk: Path) -> dict[str, Any]:
+    """One reconstructed record of a file: of `testbed range attack`, of `testbed replay` (claim.npz), or a .npy."""
+    try:
+        if path.suffix == ".npy":
+            return {"record": _flat(np.load(path)), "round": _round(where), "hospital": where.hospital or ""}
+        with np.load(path, allow_pickle=False) as file:
+            parts = {k: file[k] for k in file.files if k != "round"}
+            round_ = where.round or (int(file["round"]) if "round" in file.files else _round(where))
+        names = _hospitals(desk, round_)
+        parts = {names[int(m[1])] if (m := OF_REPLAY.fullmatch(k)) else k: v for k, v in parts.items()}
+    except (OSError, ValueError, IndexError):
+        raise InputError(
+            "TB-RANGE-030",
+            "The file of reconstructions cannot be read.",
+            "It must be a .npz of testbed range attack or of testbed replay, or one record as .npy.",
+            "Check the path.",
+        ) from None
+    hospital = where.hospital or (next(iter(parts)) if len(parts) == 1 else "")
+    if hospital not in parts or not 0 <= where.item < len(parts[hospital]):
+        raise UsageError(
+            "TB-RANGE-031",
+            f"The file holds no picture {where.item} of {hospital or 'one hospital'}.",
+            f"It holds: {', '.join(f'{k} ({len(v)})' for k, v in parts.items())}.",
+            "Give --hospital and --item.",
+        )
+    return {"record": _flat(parts[hospital][where.item]), "round": round_, "hospital": hospital}
+
+
+def _flat(record: Any) -> list[float]:
+    return [round(float(v), 5) for v in np.asarray(record, dtype=np.float64).ravel()]
