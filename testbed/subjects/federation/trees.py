@@ -21,6 +21,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.models.boosters import packed
 from testbed.subjects.federation import compat
 from testbed.subjects.federation.apps import PARTITION, Ordered, identified
+from testbed.subjects.federation.engines import ENGINES
 from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters
 from testbed.subjects.federation.tap import record
 
@@ -113,8 +114,7 @@ class TreeFederation:
             for d, rule in zip(self.defences, self._rules(), strict=True)
             if rule.change is not None
         ]
-        compat.ENGINES[engine](app, client_app(partitions, self, changes), len(partitions))
-        return tap.transcript()
+        return ENGINES[engine](app, client_app(partitions, self, changes), len(partitions), tap.transcript)
 
 
 def _strategy(order: Order, clients: int) -> FedAvg:
