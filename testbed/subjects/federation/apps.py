@@ -205,6 +205,8 @@ class Ordered(Strategy):
 def failed(message: Message) -> RunError:
     """The error for a client that failed, without the client's message, which may quote records."""
     kind = message.error.reason.partition(":")[0] if message.error.reason else "an unnamed error"
+    if kind.startswith("<class "):  # as nodes in other processes write it
+        kind = kind.strip("<>'").rpartition(".")[2].removeprefix("class '")
     return RunError(
         "TB-RUN-001",
         f"A client failed in training ({kind.split()[-1][:40]}).",

@@ -208,7 +208,9 @@ def bundle_of(app: Path) -> str:
     """The SHA-256 of the bundle that Flower makes of the app in this folder."""
     from flwr.cli.build import build_fab_from_disk
 
-    return hashlib.sha256(build_fab_from_disk(app)).hexdigest()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a library that Flower lists files with
+        return hashlib.sha256(build_fab_from_disk(app)).hexdigest()
 
 
 @dataclass

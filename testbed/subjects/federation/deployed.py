@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,8 @@ def server() -> ServerApp:
             inner(grid, context)
             transcript.write(folder / SEEN, seen())
         except Exception as error:
+            with (folder.parent / "log").open("a", encoding="utf-8") as log:  # Flower keeps a ServerApp's output
+                traceback.print_exc(file=log)
             write_error(folder / FAILED, told(error))
             raise
 

@@ -34,6 +34,7 @@ SETTINGS = {
     "FLWR_TELEMETRY_ENABLED": "0",
 }
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+MOST_NODES = 30
 GRACE_S = 20.0
 """Seconds that the supervisor has to end all processes, before they are killed as one group."""
 
@@ -46,8 +47,15 @@ class Deployment:
             raise UsageError(
                 "TB-DEPLOY-006",
                 "The engine deployment does not run on this system.",
-                "It forks its processes, which needs Linux or macOS.",
+                "It forks its processes, which Windows cannot do.",
                 "Use --engine simulation, or --engine in-process.",
+            )
+        if nodes > MOST_NODES:
+            raise UsageError(
+                "TB-DEPLOY-010",
+                f"{nodes} clients are too many for the engine deployment.",
+                f"Each client is two processes of this machine; it runs at most {MOST_NODES} clients.",
+                "Use fewer clients, or --engine simulation.",
             )
         self.nodes = nodes
         self.folder = Path(tempfile.mkdtemp(prefix="testbed-deployment-"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -13,11 +14,12 @@ import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from testbed.core import Act, Cohort, Parameters
+from testbed.core import Act, Cohort, Parameters, user_code
 from testbed.core.errors import RunError, UsageError
 from testbed.harness.run import run
 from testbed.harness.scenario import find
@@ -172,50 +174,88 @@ def test_a_process_that_dies_ends_the_run_soon_and_nothing_is_left(
 @slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda n: n.name)
 def test_nothing_is_left_when_the_command_is_interrupted_or_killed(number: signal.Signals, tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "tmp"
+    home.mkdir()
+    folder.mkdir()
     code = "from tests.subjects.federation.test_deployment import never_ends; never_ends()"
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = {**os.environ, "TMPDIR": str(folder), "HOME": str(home)}
     with subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL) as command:
-        _, port = working(tmp_path)
+        _, port = working(folder)
         command.send_signal(number)
         assert command.wait(60) != 0
-    assert gone(tmp_path, port)
+    assert gone(folder, port)
+    assert list(home.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def single() -> Generator[Deployment]:
+    one = Deployment(1)
+    yield one
+    one.stop()
 
 
 @slow
-def test_a_node_with_a_wrong_key_and_an_app_of_somebody_else_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Both speak TLS and trust our authority, whose certificate is no secret."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    keys = tmp_path / "stranger"
-    keys.mkdir()
-    certificates.node_key(keys / "key")
-    one = Deployment(1)
-    try:
-        link = (one.folder / "server" / "flwr" / "config.toml").read_text().split('address = "')[1].split('"')[0]
-        ours = one.folder / deployed.KEYS / certificates.AUTHORITY
-        flower = Path(sys.executable).with_name("flower-supernode")
-        asked = [flower, "--superlink", link, "--root-certificates", ours, "--isolation", "process"]
-        asked += ["--auth-supernode-private-key", keys / "key", "--port", str(free_ports(1)[0])]
-        environment = {**os.environ, **deployment.SETTINGS, "FLWR_HOME": str(tmp_path / "home")}
-        done = subprocess.run(list(map(str, asked)), env=environment, capture_output=True, text=True, timeout=120)
-        assert done.returncode != 0
-        assert "Failed to activate SuperNode" in done.stdout + done.stderr
+def test_all_ports_are_on_loopback(single: Deployment) -> None:
+    ours: set[str] = set()
+    for pid in processes(single.folder):
+        for file in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                ours.add(str(file.readlink()))
+    listening = [
+        fields[1]
+        for table in ("tcp", "tcp6", "udp", "udp6")
+        for fields in (line.split() for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:])
+        if f"socket:[{fields[9]}]" in ours and (table.startswith("udp") or fields[3] == "0A")
+    ]
+    assert len(listening) == 2  # the SuperLink's and the SuperNode's
+    assert {place.split(":")[0] for place in listening} == {"0100007F"}
 
-        app = write_app(tmp_path / "theirs")
-        (app / "deployment" / "server.py").write_text(f"open({str(tmp_path / 'stolen')!r}, 'w').close()\n")
-        (tmp_path / "home").mkdir(exist_ok=True)
-        settings = f'[superlink.there]\naddress = "{link}"\nroot-certificates = "{ours}"\n'
-        (tmp_path / "home" / "config.toml").write_text(settings)
-        flwr = Path(sys.executable).with_name("flwr")
-        subprocess.run([flwr, "run", app, "there"], env=environment, capture_output=True, timeout=120, check=True)
-        log, limit = one.folder / "server" / "log", time.monotonic() + 120
-        while "another app than the one of this deployment" not in log.read_text() and time.monotonic() < limit:
-            time.sleep(0.2)
-        assert "another app than the one of this deployment" in log.read_text()
-        assert not (tmp_path / "stolen").exists()
-    finally:
-        one.stop()
+
+def flower(command: list[object], home: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """One of Flower's commands, as somebody else on this machine would type it."""
+    environment = {**os.environ, **deployment.SETTINGS, "FLWR_HOME": str(home)}
+    asked = [str(Path(sys.executable).with_name(str(command[0]))), *map(str, command[1:])]
+    return subprocess.run(asked, env=environment, capture_output=True, text=True, timeout=240, **options)
+
+
+def reached(single: Deployment) -> tuple[str, Path]:
+    """The address of the SuperLink and the certificate of its authority, which are no secrets."""
+    settings = (single.folder / "server" / "flwr" / "config.toml").read_text()
+    return settings.split('address = "')[1].split('"')[0], single.folder / deployed.KEYS / certificates.AUTHORITY
+
+
+@slow
+def test_a_node_with_a_wrong_key_is_refused(single: Deployment, tmp_path: Path) -> None:
+    link, authority = reached(single)
+    certificates.node_key(tmp_path / "key")
+    asked = ["flower-supernode", "--superlink", link, "--root-certificates", authority, "--isolation", "process"]
+    asked += ["--auth-supernode-private-key", tmp_path / "key", "--port", free_ports(1)[0]]
+    done = flower(asked, tmp_path)
+    assert done.returncode != 0
+    assert "Failed to activate SuperNode" in done.stdout + done.stderr
+
+
+@slow
+def test_somebody_elses_app_is_refused(single: Deployment, tmp_path: Path) -> None:
+    link, authority = reached(single)
+    app = write_app(tmp_path / "theirs")
+    (app / "deployment" / "server.py").write_text(f"open({str(tmp_path / 'stolen')!r}, 'w').close()\napp = None\n")
+    (tmp_path / "config.toml").write_text(f'[superlink.there]\naddress = "{link}"\nroot-certificates = "{authority}"\n')
+    begun = flower(["flwr", "run", app, "there", "--format", "json"], tmp_path)
+    number, limit = json.loads(begun.stdout)["run-id"], time.monotonic() + 120
+    status = "pending"
+    while not status.startswith("finished") and time.monotonic() < limit:
+        listed = flower(["flwr", "list", "there", "--run-id", number, "--format", "json"], tmp_path)
+        status = json.loads(listed.stdout)["runs"][0]["status"]
+    assert status == "finished:failed"
+    said = flower(["flwr", "log", number, "there", "--show"], tmp_path)
+    assert "another app than the one of this deployment" in said.stdout + said.stderr
+    assert not (tmp_path / "stolen").exists()
+
+
+def test_more_clients_than_the_machine_can_hold_as_processes_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"TB-DEPLOY-010: 31 clients .*simulation"):
+        Deployment(31)
 
 
 def test_what_cannot_be_sent_to_another_process_is_refused() -> None:
@@ -223,15 +263,11 @@ def test_what_cannot_be_sent_to_another_process_is_refused() -> None:
         deployment.pickled(threading.Lock())
 
 
-def test_errors_keep_their_kind_and_words_on_the_way_to_another_process(tmp_path: Path) -> None:
-    for kind in (RunError, UsageError):
-        deployed.write_error(tmp_path / "failed.json", kind("TB-X-001", "What.", "Why.", "Fix."))
-        again = deployed.read_error(tmp_path / "failed.json")
-        assert (type(again), again.id, str(again)) == (kind, "TB-X-001", "TB-X-001: What. Why. Fix.")
-
-
-def test_the_text_of_another_librarys_error_is_not_repeated() -> None:
-    told = deployed.told(ValueError("age 93 is too high"))
-    assert told.id == "TB-DEPLOY-005"
-    assert "ValueError" in str(told)
-    assert "93" not in str(told)
+def test_a_users_own_code_travels_to_processes_that_cannot_import_it(tmp_path: Path) -> None:
+    (tmp_path / "own_answer_of_a_user.py").write_text("STEP = 3\n\n\ndef moved(x):\n    return x + STEP\n")
+    own = user_code.module(str(tmp_path / "own_answer_of_a_user.py"))
+    (tmp_path / "sent").write_bytes(deployment.pickled(own.moved))
+    (tmp_path / "own_answer_of_a_user.py").unlink()
+    code = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb'))(4))"
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "sent")], capture_output=True, text=True)
+    assert done.stdout == "7\n", done.stderr

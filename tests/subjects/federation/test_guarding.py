@@ -12,6 +12,7 @@ from testbed.attacks.registry import find as attack
 from testbed.core import Act, Array, Batch, ModelSpec, Parameters, Protocol, Transcript
 from testbed.data.cohorts import source
 from testbed.defences.guards.registry import find, guards
+from testbed.subjects.federation.deployment import standing
 from testbed.subjects.federation.federation import Federation
 
 CLIENTS, EACH, ROUNDS = 4, 40, 2
@@ -94,8 +95,10 @@ def test_a_server_leaves_out_the_update_of_a_client_that_it_suspects() -> None:
 
 
 @pytest.mark.slow
-def test_guards_answer_alike_on_flowers_simulation_runtime() -> None:
+@pytest.mark.parametrize("engine", ["simulation", "deployment"])
+def test_guards_answer_alike_in_other_processes(engine: str) -> None:
     every = [g() for g in guards()]
-    for act in (None, acting("imprint"), acting("trap_weights")):
-        one, other = run(*every, act=act), run(*every, act=act, engine="simulation")
-        assert [(e.key, e.status) for e in one.exchanges] == [(e.key, e.status) for e in other.exchanges]
+    with standing():
+        for act in (None, acting("imprint"), acting("trap_weights")):
+            one, other = run(*every, act=act), run(*every, act=act, engine=engine)
+            assert [(e.key, e.status) for e in one.exchanges] == [(e.key, e.status) for e in other.exchanges]
