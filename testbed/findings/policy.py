@@ -252,7 +252,7 @@ def _power(finding: Finding, excess: Estimate, limit: float) -> str:
     else:
         text = f"This test would have caught a leak of {100 * fails:.1f} points or more in 4 of 5 cases. "
     if passes is None:
-        return text + "With so few people asked about, nothing is sure to pass."
+        return text + "This test is too small for anything to be sure to pass."
     return text + f"It would have passed a leak of {100 * passes:.1f} points or less in 4 of 5 cases."
 
 
