@@ -26,6 +26,7 @@ from testbed.harness.scenario import find
 from testbed.subjects.federation import certificates, deployed, deployment
 from testbed.subjects.federation.deployment import Deployment, standing
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.secure import SecureAggregation
 from testbed.subjects.federation.supervisor import PROCESSES, free_ports, write_app
 from tests.subjects.federation.test_engine import SPEC, parts, protocol
 
@@ -49,7 +50,7 @@ def gone(folder: Path, port: int, patience: float = 60) -> bool:
     while time.monotonic() < limit:
         with socket.socket() as probe:
             closed = probe.connect_ex((certificates.HOST, port)) != 0
-        if closed and not list(folder.glob("*")) and not processes(folder):
+        if closed and not list(folder.glob("testbed-*")) and not processes(folder):
             return True
         time.sleep(0.2)
     return False
@@ -86,6 +87,18 @@ def kept() -> Generator[None]:
         yield
 
 
+def test_a_small_deployment_agrees_with_one_process_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    federation = Federation(SPEC, protocol(rounds=1), 3)
+    here, there = (federation.run(parts(1), engine) for engine in ("in-process", "deployment"))
+    same(here.exchanges[0].returned, there.exchanges[0].returned)
+    same(here.final, there.final)
+    assert processes(tmp_path) == []
+    assert list(tmp_path.glob("testbed-*")) == []
+
+
 @slow
 @pytest.mark.parametrize("kind", ["fedsgd", "fedavg"])
 def test_a_deployed_federation_ends_at_the_same_model_to_the_byte(kind: str, kept: None) -> None:
@@ -95,6 +108,17 @@ def test_a_deployed_federation_ends_at_the_same_model_to_the_byte(kind: str, kep
         assert one.metrics == other.metrics
         assert one.status == other.status
         same(one.sent, other.sent)
+        same(one.returned, other.returned)
+    same(here.final, there.final)
+
+
+@slow
+def test_secure_aggregation_gives_the_same_sums(kept: None) -> None:
+    """Its clients keep keys and shares in their state from one message to the next."""
+    federation = Federation(SPEC, protocol(), 3, secure=SecureAggregation())
+    here, there = (federation.run(parts(), engine) for engine in ("in-process", "deployment"))
+    assert [e.key for e in here.exchanges] == [e.key for e in there.exchanges]
+    for one, other in zip(here.exchanges, there.exchanges, strict=True):
         same(one.returned, other.returned)
     same(here.final, there.final)
 
