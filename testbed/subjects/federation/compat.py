@@ -171,11 +171,7 @@ def deployed(bundle: str, launch: Callable[[Sequence[str]], None]) -> dict[str, 
     Apps are started by `launch` with their command line. They refuse every bundle but the one whose SHA-256 is
     `bundle`: whoever reaches the port of a SuperLink may start a run, and a run's code would see the clients' records.
     """
-    from flwr.supercore.superexec.executor import subprocess_executor
-    from flwr.superlink.grid import http_grid
-    from flwr.superlink.runtime import run_serverapp
-    from flwr.supernode import start_client_internal
-    from flwr.supernode.runtime import run_clientapp
+    from flwr.cli.install import install_from_fab
 
     def popen(command: Sequence[str], **_: Any) -> None:
         launch(command)
@@ -188,20 +184,25 @@ def deployed(bundle: str, launch: Callable[[Sequence[str]], None]) -> dict[str, 
             raise PermissionError("another app than the one of this deployment")
         return install_from_fab(content, **options)
 
-    from flwr.cli.install import install_from_fab
-
-    starting: Any = subprocess_executor
-    starting.subprocess = SimpleNamespace(Popen=popen, DEVNULL=None)
-    asking: Any
-    for asking in (http_grid, start_client_internal):
-        asking.time = SimpleNamespace(**{**vars(time), "sleep": sleep})
-    running: Any
-    for running in (run_clientapp, run_serverapp):
-        running.install_from_fab = installed
+    starting = SimpleNamespace(Popen=popen, DEVNULL=None)
+    asking = SimpleNamespace(**{**vars(time), "sleep": sleep})
+    _settle("flwr.supercore.superexec.executor.subprocess_executor", "subprocess", starting)
+    for module in ("flwr.superlink.grid.http_grid", "flwr.supernode.start_client_internal"):
+        _settle(module, "time", asking)
+    for module in ("flwr.supernode.runtime.run_clientapp", "flwr.superlink.runtime.run_serverapp"):
+        _settle(module, "install_from_fab", installed)
     for module in LOADED:
         importlib.import_module(module)
     points = metadata.distribution("flwr").entry_points.select(group="console_scripts")
     return {point.name: point.load() for point in points if not point.name.endswith(("simulation", "agentapp"))}
+
+
+def _settle(module: str, name: str, value: Any) -> None:
+    """Replaces what a module of Flower calls by this name; a package may hide its module behind a function."""
+    loaded: Any = importlib.import_module(module)
+    if not hasattr(loaded, name):
+        raise AttributeError(f"{module} has no {name}: Flower is not the version that this was written for")
+    setattr(loaded, name, value)
 
 
 def bundle_of(app: Path) -> str:

@@ -17,6 +17,24 @@ def test_the_app_of_every_deployment_is_the_same_to_the_byte_and_a_changed_one_i
     assert compat.bundle_of(one) != compat.bundle_of(other)
 
 
+SETTLED = """
+import importlib
+from testbed.subjects.federation import compat
+
+compat.deployed("another digest", print)
+for module in ("flwr.superlink.runtime.run_serverapp", "flwr.supernode.runtime.run_clientapp"):
+    try:
+        importlib.import_module(module).install_from_fab(b"an app", skip_prompt=True)
+    except PermissionError:
+        print("refused")
+"""
+
+
+def test_server_and_nodes_refuse_any_other_app() -> None:
+    done = subprocess.run([sys.executable, "-c", SETTLED], capture_output=True, text=True, timeout=240)
+    assert done.stdout.split() == ["refused", "refused"], done.stderr
+
+
 def test_ports_are_free_and_all_different() -> None:
     assert len(set(free_ports(20))) == 20
 
