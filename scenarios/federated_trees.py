@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from testbed.cli.script import main
 from testbed.core import Threat
@@ -18,10 +19,13 @@ from testbed.harness.federation.tree_trial import Hospitals, TreeTrial
 from testbed.harness.outcome import Outcome
 from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, scenario
-from testbed.subjects.federation.trees import TreeFederation
+from testbed.subjects.federation.trees import Order, TreeFederation
 
 KNOWS = frozenset({"hyper_parameters"})
-SEES = "every tree of every client, with the sums that XGBoost writes beside it"
+SEES = (
+    "the server: every tree of every client, with the sums that XGBoost writes beside it; a client: the models that it "
+    "is sent"
+)
 NOT_TESTED = [
     "a server or client that deviates",
     "sums of later trees, in which people have different Hessians",
@@ -48,7 +52,8 @@ def federated_trees(
 
     A server reads the trees. The first tree's sums give the people and the diagnoses of each leaf (`tree_leaves`, which
     decides). Thresholds are values of patients (`tree_thresholds`); other patients of the same hospital, as many, say
-    how often such a value is anybody's. A client grows `local` trees of `depth` levels at most in each round.
+    how often such a value is anybody's. Another client reads the first tree of the model that it is sent
+    (`passed_on_leaves`), and informs. A client grows `local` trees of `depth` levels at most in each round.
 
     Defences of trees: shallow_trees, large_leaves, round_thresholds, leaf_noise, bare_trees. The report gives the AUC
     with and without them, on people whom nobody trained on.
@@ -58,14 +63,24 @@ def federated_trees(
     check_where(protection, ("trees",), "a federation of trees", "Choose a defence of trees: see docs/defences.md.")
     protection = tuple(replace(d, secret=known.data_class == "real") for d in protection)
     hospitals = Hospitals.of(known, clients, people, seed)
-    plain = TreeFederation(known.shape[0], clients, order, rounds, local, learning_rate, depth, seed)  # type: ignore[arg-type]
+    plain = TreeFederation(
+        known.shape[0],
+        clients,
+        cast(Order, order),  # another word is refused
+        rounds,
+        local=local,
+        learning_rate=learning_rate,
+        depth=depth,
+        seed=seed,
+    )
     plans = (
         planned("tree_leaves", unit="predicate", primary=True),
         planned("tree_thresholds", unit="predicate"),
     )
     federation = replace(plain, defences=protection)
     threat = Threat("server", knows=KNOWS | ({"defence"} if protection else frozenset()))
-    trial = TreeTrial(hospitals, federation, threat, plans, plain if protection else None, known.columns)
+    passed = (planned("passed_on_leaves", unit="predicate", target="by a client"),)
+    trial = TreeTrial(hospitals, federation, threat, plans, passed, plain if protection else None, known.columns)
     subject = about(
         known, f"{known.title} (boosted trees, {order}, {clients} clients)", sum(map(len, hospitals.members))
     )

@@ -21,10 +21,12 @@ from testbed.findings.measures import rates
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness import cells
+from testbed.harness.cells import planned
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
 from testbed.harness.federation.similarities import choose
+from testbed.harness.federation.tree_trial import Hospitals, TreeTrial
 from testbed.harness.federation.trial import Trial
 from testbed.harness.release import singling_out
 from testbed.harness.release.examine import examine
@@ -33,6 +35,7 @@ from testbed.harness.release.setting import Options, Setting
 from testbed.judge.reconstructions import Key, Similarities
 from testbed.judge.similarity import OF_PICTURES, OF_TABLES, Similarity
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.trees import TreeFederation
 from tests.conftest import thirds
 
 SEEDS = range(200)
@@ -181,3 +184,26 @@ def test_choosing_a_similarity_does_not_favour_the_people_who_were_used(by: tupl
     excesses = [of_nobodys_records(seed, 12, by)[0].excess for seed in range(60)]
     values = np.array([e.value for e in excesses if isinstance(e, Estimate)])
     assert abs(values.mean()) < 4 * values.std(ddof=1) / np.sqrt(len(values))  # a true mean of 0 fails 1 in 16,000
+
+
+def trees_of_others(seed: int) -> list[Finding]:
+    """Two hospitals' trees, and claims about their people that are judged on other people of the same hospitals."""
+    rng = keyed_rng(seed, "trees")
+    everybody: list[list[Cohort]] = []
+    for group in ("members", "controls", "others"):
+        x = rng.integers(0, 40, (80, 3)).astype(np.float32)
+        y = (x[:, 0] + rng.normal(0, 12, 80) > 20).astype(np.int64)
+        persons = np.array([f"{group} {i}" for i in range(80)])
+        everybody.append([Cohort(x[c::2], y[c::2], persons[c::2]) for c in range(2)])
+    members, controls, others = everybody
+    federation = TreeFederation(3, 2, rounds=3, least=0.0, seed=seed)
+    plans = tuple(planned(name, unit="predicate") for name in ("tree_leaves", "tree_thresholds"))
+    people = Hospitals(members, controls, others, others[0])
+    trial = TreeTrial(people, federation, Threat("server"), plans)
+    view = federation.run(others)
+    return assess(trial.recorded({"true": view, "blind": view}, trial.threat, plans)).findings
+
+
+@pytest.mark.slow
+def test_claims_about_the_people_of_other_trees_are_as_often_right_of_either_group() -> None:
+    check(tally(trees_of_others))

@@ -93,17 +93,47 @@ def _fitted(step: Array, hessian: Array, leaf: Array, value: Array, size: Array)
     return Settings(usual[0]) if usual[0] > 0 and usual[1] < CLOSE else None
 
 
-def counts(tree: Tree, model: Ensemble, settings: Settings) -> Array:
+def counts(tree: Tree, model: Ensemble, settings: Settings, most: int | None = None) -> Array:
     """The people of each leaf by class (leaves, 2), before rounding.
 
     Everybody has the gradient p - y and the Hessian p (1 - p), with p the base score, so the two sums of a leaf give
-    both numbers. Raises `Unavailable` if the client left out the sums of Hessians.
+    both numbers. If the client left out the sums of Hessians, the numbers are searched among all that `most` people
+    allow. Raises `Unavailable` if it is not known how many people there are at most.
     """
     leaves = tree.leaves
-    if not (tree.hessian[leaves] > 0).any():
-        raise Unavailable("no_sums", "the sums of Hessians, which the client left out of its trees")
     p, weight = model.base, model.positive_weight
+    if not (tree.hessian[leaves] > 0).any():
+        if most is None or not 0 < most <= SEARCHED:
+            needs = f"the sums of Hessians, or a client that says how many records it used, at most {SEARCHED}"
+            raise Unavailable("no_sums", needs)
+        return searched(tree.value[leaves], model, settings, most)
     gradient = -tree.value[leaves] * (tree.hessian[leaves] + settings.regularisation) / settings.learning_rate
     people = tree.hessian[leaves] / (p * (1 - p))  # those of the second class count `weight` times
     ill = (p * people - gradient) / weight
     return np.stack([people - weight * ill, ill], 1)
+
+
+SEARCHED = 3000
+"""People of a client at most whose numbers are searched: pairs grow with the square."""
+EQUAL = 2e-6
+"""Relative error of a leaf's value, a 32-bit float that was computed from others."""
+
+
+def searched(values: Array, model: Ensemble, settings: Settings, most: int) -> Array:
+    """The people of each leaf by class (leaves, 2): the fewest people whose sums give the leaf's value.
+
+    A value is -rate * (n p - y) / (n p (1 - p) + regularisation) for n people, y of them ill. Few pairs of whole
+    numbers give the same 32-bit float; of those that do, the one with the fewest people is taken.
+    """
+    p, weight = model.base, model.positive_weight
+    n, y = np.tril_indices(most + 1)
+    n, y = n[n > 0], y[n > 0]
+    whole = n + (weight - 1) * y
+    step = -settings.learning_rate * (p * whole - weight * y) / (p * (1 - p) * whole + settings.regularisation)
+    made: list[tuple[int, int]] = []
+    for value in values:
+        off = np.abs(step - value)
+        near = off <= max(float(off.min()), EQUAL * max(abs(float(value)), 1e-3))
+        place = int(np.flatnonzero(near)[0])  # pairs stand in the order of n
+        made.append((int(n[place] - y[place]), int(y[place])))
+    return np.array(made, dtype=float)

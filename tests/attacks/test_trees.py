@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -63,6 +65,29 @@ def test_sums_that_do_not_tell_the_learning_rate_need_the_protocols() -> None:
         leaves(view(max_depth=1))
     claim = leaves(view(0.3, max_depth=1))
     assert claim.counts[1, 0].sum(0).tolist() == np.bincount(PEOPLE.y).tolist()
+
+
+def test_a_single_leaf_tells_all_of_the_clients_people() -> None:
+    assert leaves(view(base_score=0.3, gamma=1e6)).counts[1, 0].tolist() == [np.bincount(PEOPLE.y).tolist()]
+
+
+def without_sums(seen: Transcript, told: bool) -> Transcript:
+    """The same trees with nothing but what a prediction needs, of a client that says how many records it used."""
+    (exchange,) = seen.exchanges
+    assert exchange.returned is not None
+    record = json.loads(exchange.returned["0"].tobytes())
+    for tree in record["learner"]["gradient_booster"]["model"]["trees"]:
+        tree |= {name: [0.0] * len(tree["parents"]) for name in ("sum_hessian", "base_weights", "loss_changes")}
+    arrays = {"0": np.frombuffer(json.dumps(record).encode(), np.uint8)}
+    metrics = {"num-examples": 150.0} if told else {}
+    return replace(seen, exchanges=(replace(exchange, returned=arrays, metrics=metrics),))
+
+
+def test_whole_numbers_are_found_from_the_values_of_leaves_alone() -> None:
+    seen = view(0.3)
+    assert right(leaves(without_sums(seen, True)))
+    with pytest.raises(Unavailable, match="no_sums"):
+        leaves(without_sums(seen, False))
 
 
 def test_thresholds_are_values_of_the_clients_people() -> None:

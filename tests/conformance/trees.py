@@ -17,7 +17,7 @@ from testbed.subjects.federation.trees import TreeFederation
 from tests.conformance.base import ENGINE, EVERYTHING, World, as_bytes
 
 EACH, CLIENTS = 40, 2
-GROWN = TreeFederation(3, CLIENTS, "bagging", 6, 1, 0.3, 8, 0.0, 5)
+GROWN = TreeFederation(3, CLIENTS, rounds=6, learning_rate=0.3, least=0.0, seed=5)
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +88,17 @@ class Hospitals:
 
 
 FEWEST = 10
+"""People of a client in each group at least."""
+CURIOUS = 1
+"""The client that looks at what it is sent. The first one is sent nothing before it trains."""
 assert LOOK_ALIKES > SMALLEST_LINE_UP
 
 
 @dataclass(frozen=True, slots=True)
 class TreeTrial:
-    """A federation of trees with its people, the threat and the planned attacks.
+    """A federation of trees with its people, the server's threat and its planned attacks.
 
+    `of_client` are the attacks of one of the clients, which inform.
     `undefended` is the same federation without defences, the positive control; None if there are none.
     """
 
@@ -102,11 +106,12 @@ class TreeTrial:
     federation: TreeFederation
     threat: Threat
     plans: tuple[Plan, ...]
+    of_client: tuple[Plan, ...] = ()
     undefended: TreeFederation | None = None
     columns: tuple[tuple[str, int], ...] = ()
 
-    def record(self, engine: str, progress: Callable[[str], None] = lambda _: None) -> Recorded:
-        """The recorded federation of every cell: on members, on auxiliary people, and without a defence."""
+    def run(self, engine: str, progress: Callable[[str], None] = lambda _: None) -> dict[Cell, Transcript]:
+        """What the server sees in every cell: on members, on auxiliary people, and without a defence."""
         runs: dict[Cell, tuple[TreeFederation, list[Cohort]]] = {
             "true": (self.federation, self.people.members),
             "blind": (self.federation, self.people.auxiliary),
@@ -116,8 +121,16 @@ class TreeTrial:
         views: dict[Cell, Transcript] = {}
         for cell, (federation, parts) in runs.items():
             progress(f"federation: {cell} view on {engine}")
-            views[cell] = seen_by(federation.run(parts, engine), self.threat)
-        keys = self._asked(views["true"])
+            views[cell] = federation.run(parts, engine)
+        return views
+
+    def recorded(self, views: Mapping[Cell, Transcript], threat: Threat, plans: tuple[Plan, ...]) -> Recorded:
+        """The part of these views that a position sees, with the truth about the other clients' first exchanges."""
+        first: dict[int, Key] = {}
+        for exchange in views["true"].exchanges:
+            if exchange.client not in threat.nodes:
+                first.setdefault(exchange.client, exchange.key)
+        keys = sorted(first.values())
         batches = {
             "true": {key: self.people.members[key[1]] for key in keys},
             "control": {key: self.people.controls[key[1]] for key in keys},
@@ -125,8 +138,8 @@ class TreeTrial:
         if self.undefended is not None:
             batches["positive"] = batches["true"]
         truth = Truth(
-            self.plans,
-            self.threat,
+            plans,
+            threat,
             together(self.people.auxiliary),
             self.federation.seed,
             2,
@@ -135,14 +148,7 @@ class TreeTrial:
             columns=self.columns,
             defences=self.federation.defences,
         )
-        return Recorded(views, truth)
-
-    def _asked(self, view: Transcript) -> list[Key]:
-        """Each client's first exchange."""
-        first: dict[int, Key] = {}
-        for exchange in view.exchanges:
-            first.setdefault(exchange.client, exchange.key)
-        return sorted(first.values())
+        return Recorded({cell: seen_by(view, threat) for cell, view in views.items()}, truth)
 
     def conduct(
         self,
@@ -153,20 +159,24 @@ class TreeTrial:
         threat: ThreatModel,
     ) -> Outcome:
         """The findings, with the AUC of the model on the controls, with and without the defences."""
-        recorded = self.record(engine, progress)
+        views = self.run(engine, progress)
+        recorded = self.recorded(views, self.threat, self.plans)
         assessed = assess(recorded, progress=progress)
+        client = Threat("client", knows=self.threat.knows, nodes=(CURIOUS,))
+        passed = assess(self.recorded(views, client, self.of_client), progress=progress)
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         files = truth_file.files(recorded, described)
-        return Outcome(assessed.findings, assessed.evidence, files, utility=self._useful(recorded))
+        findings, evidence = [*assessed.findings, *passed.findings], {**assessed.evidence, **passed.evidence}
+        return Outcome(findings, evidence, files, utility=self._useful(views))
 
-    def _useful(self, recorded: Recorded) -> list[Utility]:
+    def _useful(self, views: Mapping[Cell, Transcript]) -> list[Utility]:
         """The AUC on people nobody trained on, of the last model with the defences and without any."""
         tested = together(self.people.controls)
         cells: dict[Cell, str] = {"true": "without a defence"}
         if self.federation.defences:
             cells = {"positive": "without a defence", "true": f"with {named.text_of(self.federation.defences)}"}
         return [
-            Utility(name=f"AUC on people nobody trained on, {how}", measure=auc(recorded.views[cell], tested))
+            Utility(name=f"AUC on people nobody trained on, {how}", measure=auc(views[cell], tested))
             for cell, how in cells.items()
         ]
 

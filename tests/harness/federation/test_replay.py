@@ -100,7 +100,7 @@ PATIENTS = Cohort(foreign_app.PATIENTS, np.arange(4) % 3, np.arange(4).astype(st
 TRIAGE = ModelSpec("tests.subjects.federation.foreign_app:make_triage")
 WITHIN = {"analytic_linear": 1e-3, "spear": 1e-5, "cocktail_party": 1e-4}
 """How far off the cells may be on average that an exact attack rebuilds; of others .2, where chance is off by 1/3."""
-OF_TREES = dict.fromkeys(("tree_leaves", "tree_thresholds"), "no_trees")
+OF_TREES = dict.fromkeys(("passed_on_leaves", "tree_leaves", "tree_thresholds"), "no_trees")
 REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES}
 """What cannot be read of an app whose clients return the weights of fully connected layers."""
 

@@ -28,7 +28,8 @@ def values(finding: Any) -> tuple[float, float]:
 
 def test_leaves_are_exact_and_thresholds_are_often_also_other_peoples(tmp_path: Path) -> None:
     done = run(find("federated_trees"), SMALL)
-    leaves, thresholds = done.result.findings
+    leaves, thresholds, passed = done.result.findings
+    assert values(passed) == (1.0, pytest.approx(0.0, abs=0.4))
     assert values(leaves) == (1.0, pytest.approx(0.0, abs=0.2))
     assert values(thresholds)[0] == 1.0
     assert 0.3 < values(thresholds)[1] < 1
@@ -42,15 +43,25 @@ def test_leaves_are_exact_and_thresholds_are_often_also_other_peoples(tmp_path: 
     assert again.result.findings[0].control == leaves.control
 
 
-def test_without_sums_the_attack_says_what_it_lacks_and_the_price_is_told() -> None:
+def test_numbers_are_found_without_sums_too_and_the_price_is_told() -> None:
+    """The server knows how many records each client used; a client does not, and says what it lacks."""
     done = run(find("federated_trees"), {**SMALL, "defence": "bare_trees"})
-    measure = done.result.findings[0].measure
-    assert isinstance(measure, Unmeasured)
-    assert measure.unmeasured == "no_sums"
+    leaves, _, passed = done.result.findings
+    assert values(leaves)[0] > 0.8
+    assert values(leaves)[1] < 0.3
+    assert isinstance(passed.measure, Unmeasured)
+    assert passed.measure.unmeasured == "no_sums"
     plain, defended = (u.measure for u in done.result.utility)
     assert isinstance(plain, Estimate)
     assert isinstance(defended, Estimate)
     assert plain.value == defended.value
+
+
+def test_a_client_reads_what_the_client_before_it_grew() -> None:
+    done = run(find("federated_trees"), {"rounds": 4, "order": "cyclic"})
+    leaves, _, passed = done.result.findings
+    assert values(leaves)[0] == values(passed)[0] == 1.0
+    assert values(leaves)[1] == values(passed)[1]  # of one hospital: the others' first trees follow another's
 
 
 @pytest.mark.parametrize(
