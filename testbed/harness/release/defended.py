@@ -10,7 +10,7 @@ import pandas as pd
 from testbed.core.defence import Defence, Draft, check_where
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
-from testbed.data.tables.encode import encode
+from testbed.data.tables.encode import Frames, encode
 from testbed.defences.tables import kind_of, numbers, with_columns
 from testbed.findings.schema import Finding, Utility
 from testbed.harness.release import utility
@@ -91,14 +91,19 @@ def as_unaware(findings: Sequence[Finding]) -> list[Finding]:
     ]
 
 
+def beside(release: pd.DataFrame, people: pd.DataFrame) -> Frames:
+    """A table beside real people, whose numbers no band of the table makes coarser: bands count as their middle."""
+    middles = {n: numbers(n, release[n]) for n in release.columns if kind_of(n, people[n]) == "numeric"}
+    return encode(people, with_columns(release, middles))
+
+
 def worth(release: pd.DataFrame, people: pd.DataFrame, seed: int, which: str) -> list[Utility]:
     """The utility of a table beside real people, whose cells no defence made coarser. `which` says what table it is.
 
-    Bands count as their middle. The figures are those for which more is better, so that a defence's cost is a
+    The figures are those for which more is better, so that a defence's cost is a
     difference.
     """
-    plain = {n: numbers(n, release[n]) for n in release.columns if kind_of(n, people[n]) == "numeric"}
-    coded = encode(people, with_columns(release, plain))
+    coded = beside(release, people)
     found = utility.utility(coded.synthetic, coded.original, seed)
     return [
         Utility(name=f"{one.name}, {which}", measure=one.measure)
