@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
+import signal
 import sys
+import threading
 from typing import NoReturn, get_type_hints
 
 import click
@@ -33,6 +36,7 @@ def run(app: typer.Typer) -> NoReturn:
     because it would leave with code 1 for a closed pipe, which is the code of a FAIL.
     """
     _streams()
+    _ended_by_a_signal()
     try:
         code = explained(typer.main.get_command(app))(standalone_mode=False, obj=sys.argv[1:])
     except TestbedError as error:
@@ -82,6 +86,35 @@ def explained(command: click.Command) -> click.Command:
             told = getattr(hints.get(parameter.name or ""), "__metadata__", ())
             parameter.help = next((m.help for m in told if isinstance(m, ArgumentInfo)), None)
     return command
+
+
+def _ended_by_a_signal() -> None:
+    """SIGTERM, by which batch systems and containers end a command, ends it as Ctrl-C does: with the hint to resume."""
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _stop)
+        _at_fork()
+
+
+def _stop(number: int, frame: object) -> None:
+    signal.signal(number, signal.SIG_DFL)  # a second one ends it at once
+    raise KeyboardInterrupt
+
+
+@functools.cache
+def _at_fork() -> None:
+    """A process that this one forks ends by the signal itself. Python would lose one that comes while it is forked."""
+    terminating = {signal.SIGTERM}
+
+    def in_child() -> None:
+        if signal.getsignal(signal.SIGTERM) is _stop:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, terminating)
+
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, terminating),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, terminating),
+        after_in_child=in_child,
+    )
 
 
 def _streams() -> None:
