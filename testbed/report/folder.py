@@ -24,7 +24,10 @@ from testbed.core.errors import UsageError
 PARTS = ("share", "evidence")
 LIST = ".written.json"
 """The name of a list in evidence/ that holds the names of all files in both parts, except its own."""
-KNOWN = {"share": r"result\.json|report\.html", "evidence": r"\.written\.json|.*\.(npz|transcript)"}
+KNOWN = {
+    "share": r"result\.json|report\.html|result\.(sarif|csv|junit\.xml|pdf)",
+    "evidence": r"\.written\.json|.*\.(npz|transcript)",
+}
 """Patterns of all file names that any version wrote. Folders of earlier versions have no list."""
 LITTER = {".DS_Store", "Thumbs.db", "desktop.ini", "lost+found"}
 """Files that file managers and file systems leave in a folder; they may be ignored."""
@@ -210,10 +213,12 @@ def _staged(
         (staging / "evidence").mkdir(mode=0o700)
         (staging / "share").mkdir()
         names = {part: sorted(files) for part, files in contents.items()}
-        (staging / "evidence" / LIST).write_text(json.dumps(names), encoding="utf-8")
+        _write(staging / "evidence" / LIST, json.dumps(names).encode())
         for part, files in contents.items():
             for name, content in files.items():
-                (staging / part / name).write_bytes(content)
+                _write(staging / part / name, content)
+        for place in (staging / "evidence", staging / "share", staging):
+            _sync(place)
         if like is not None and like.is_dir():
             staging.chmod(stat.S_IMODE(like.stat().st_mode))
         yield staging
@@ -221,6 +226,24 @@ def _staged(
         _discard(staging)
         if lock is not None:
             os.close(lock)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file, and return when it is on the disk."""
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(folder: Path) -> None:
+    """Return when the names of a folder's files are on the disk, so that a power cut loses no earlier result."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some file systems cannot
+            os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _placed(staging: Path, out: Path) -> Path:
@@ -268,8 +291,11 @@ def _exchange(one: Path, other: Path) -> bool:
 def _settled(earlier: Path, out: Path) -> Path | None:
     """Move files that others added during the work into `out`, and delete the earlier run's own files.
 
-    Returns the folder in which other people's remaining files are kept, or None.
+    Returns the folder in which other people's remaining files are kept, or None. The new names are on the disk before
+    anything is deleted.
     """
+    _sync(out)
+    _sync(out.parent)
     for entry in _entries(earlier) if earlier.is_dir() and earlier.parent != out else ():
         if entry.name not in PARTS and not (out / entry.name).exists():
             entry.rename(out / entry.name)
