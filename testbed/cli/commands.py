@@ -15,7 +15,7 @@ from testbed.cli.audit_model import audit_model
 from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
-from testbed.cli.proofs import bundle, check, report, verify
+from testbed.cli.proofs import bundle, check, export, report, verify
 from testbed.cli.protect import protect
 from testbed.cli.range_ import range_app
 from testbed.cli.sweep import sweep
@@ -102,6 +102,7 @@ app.command()(protect)
 
 app.command()(report)
 app.command()(check)
+app.command()(export)
 app.command()(verify)
 app.command()(bundle)
 

@@ -1,4 +1,4 @@
-"""Commands about a finished result: report, check, verify, bundle. Nothing is run."""
+"""Commands about a finished result: report, check, export, verify, bundle. Nothing is run."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import click
 import typer
 
 from testbed.cli.terminal import Json, PolicyOption, conclude, progress, say
 from testbed.core.errors import Exit, InputError, UsageError
 from testbed.core.shown import shown
+from testbed.report import exports
 
 if TYPE_CHECKING:
     from testbed.findings.schema import Result
@@ -95,6 +97,25 @@ def bundle(
             )
     bundles.write(out, bundles.packed(files, sign))
     say(shown(out))
+
+
+def export(
+    run: RunArgument,
+    to: Annotated[str, typer.Option("--to", click_type=click.Choice(exports.names()), help="The format.")],
+    out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The file to write.")] = None,
+) -> None:
+    """Write a result in another tool's format. A result that was altered is refused."""
+    from testbed.report import bundle, gate
+
+    folder = run / "share" if run.is_dir() else run.parent
+    target = out or folder / f"result{exports.suffix(to)}"
+    exports.writable(target, to)
+    result = _loaded(run)
+    content = exports.export(result, to)
+    if not content.startswith(b"%PDF"):
+        gate.check({target.name: content}, result, None)
+    bundle.write(target, content)
+    say(shown(target))
 
 
 def _loaded(run: Path) -> Result:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import unicodedata
+from typing import Any
 
 HIDDEN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Unicode categories of characters that are invisible or control the display: control, format, surrogates, line and
@@ -12,6 +13,8 @@ JOINERS = {"\u200c", "\u200d"}
 """Format characters that Persian, Hindi and other languages need; they stay as they are."""
 LAYOUT = {"\n", "\t"}
 """Line ends and tabs, which stay if `lines` is set."""
+FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""With these a cell begins that a spreadsheet would compute."""
 
 
 def shown(text: object, *, lines: bool = False) -> str:
@@ -21,6 +24,14 @@ def shown(text: object, *, lines: bool = False) -> str:
     """
     allowed = JOINERS | LAYOUT if lines else JOINERS
     return "".join(c if c in allowed or unicodedata.category(c) not in HIDDEN else _escape(c) for c in str(text))
+
+
+def cell(value: Any) -> Any:
+    """A cell of a table that no spreadsheet computes and that holds no invisible character."""
+    if not isinstance(value, str):
+        return value
+    text = shown(value)
+    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def _escape(character: str) -> str:

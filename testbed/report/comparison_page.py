@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from testbed.core.shown import shown
+from testbed.core.shown import cell, shown
 from testbed.findings.comparison import pairs
 from testbed.findings.comparison.schema import Comparison, Difference, Leak, Setting, Use
 from testbed.findings.numbers import interval, number, short
@@ -147,7 +147,7 @@ def to_csv(compared: Comparison) -> str:
     header, lines = table(compared)
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    writer.writerows([*map(_plain, line)] for line in (header, *lines))
+    writer.writerows([*map(cell, line)] for line in (header, *lines))
     return written.getvalue()
 
 
@@ -174,18 +174,6 @@ def _of_use(setting: Setting, uses: Sequence[str]) -> list[Any]:
 def _ends(measure: Measure | None) -> tuple[Any, Any, Any]:
     """Value, low and high; empty if it is unmeasured."""
     return (measure.value, measure.low, measure.high) if isinstance(measure, Estimate) else (None, None, None)
-
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""With these a cell begins that a spreadsheet would compute."""
-
-
-def _plain(cell: Any) -> Any:
-    """A cell that no spreadsheet computes and that holds no invisible character."""
-    if not isinstance(cell, str):
-        return cell
-    text = shown(cell)
-    return f"'{text}" if text.startswith(FORMULA) else text
 
 
 def differences_frame(differences: Sequence[Difference]) -> list[dict[str, Any]]:

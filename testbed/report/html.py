@@ -83,7 +83,7 @@ def writable(target: Path) -> None:
             "TB-OUT-006",
             f"A report is HTML, but the name {target.name} does not end in .html.",
             "Other programs would read the file as something else.",
-            "End the name in .html. To have a PDF, print the report from a browser.",
+            "End the name in .html. To have a PDF: testbed export RUN --to pdf.",
         )
     with contextlib.suppress(OSError):
         if target.exists() and MARK.encode() not in target.read_bytes()[:LOOKED_AT]:

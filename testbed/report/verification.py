@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from testbed.data import fingerprints
 from testbed.findings import policy as policies
 from testbed.findings.assemble import decided, version
 from testbed.findings.schema import Policy, Result
-from testbed.report import bundle, gate, html, inputs, signature, store
+from testbed.report import bundle, exports, gate, html, inputs, signature, store
 
 RESULT, PAGE = "result.json", "report.html"
 
@@ -98,16 +99,25 @@ def _digests(result: Result) -> Check:
 
 
 def _page(files: Mapping[str, bytes], result: Result) -> list[Check]:
-    """Whether report.html is the page of this result; nothing if there is none."""
-    if PAGE not in files:
-        return []
-    if files[PAGE] == html.render(result).encode():
-        return [Check("report", True, "report.html is the page of this result")]
-    made_by = result.run.tool.version
+    """Whether report.html and each export are those of this result; nothing of those that are not there."""
+    made: dict[str, Callable[[], bytes]] = {PAGE: lambda: html.render(result).encode()}
+    for name in exports.names():
+        made[f"result{exports.suffix(name)}"] = functools.partial(exports.export, result, name)
+    return [_same(name, files[name], write, result) for name, write in made.items() if name in files]
+
+
+def _same(file: str, content: bytes, write: Callable[[], bytes], result: Result) -> Check:
+    """Whether a file is what this version makes of the result."""
+    check = "report" if file == PAGE else file
+    if file.endswith(".pdf"):  # it depends on this machine's fonts
+        return Check(check, None, f"{file} was not compared; testbed export writes it again")
+    if content == write():
+        return Check(check, True, f"{file} was made from this result")
+    made_by, again = result.run.tool.version, "report" if file == PAGE else "export"
     if made_by != version():
-        text = f"made by version {made_by}, so {version()} cannot compare it; testbed report writes the page again"
-        return [Check("report", None, text)]
-    return [Check("report", False, "report.html is not the page of this result; testbed report writes it again")]
+        text = f"made by version {made_by}, so {version()} cannot compare it; testbed {again} writes it again"
+        return Check(check, None, text)
+    return Check(check, False, f"{file} was not made from this result; testbed {again} writes it again")
 
 
 def _gate(files: Mapping[str, bytes], result: Result) -> Check:

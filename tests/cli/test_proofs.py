@@ -85,6 +85,26 @@ def test_a_bundle_is_made_signed_and_verified(
     assert Path(bundle).read_bytes() == first
 
 
+def test_exports_lie_beside_the_result_and_are_passed_on_with_it(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("sarif", "csv", "junit"):
+        assert invoke(monkeypatch, "export", str(run), "--to", name) == 0
+        assert invoke(monkeypatch, "export", str(run), "--to", name) == 0  # its own is written anew
+    names = {"result.json", "report.html", "result.sarif", "result.csv", "result.junit.xml"}
+    assert {p.name for p in (run / "share").iterdir()} == names
+    assert invoke(monkeypatch, "bundle", str(run), "-o", str(tmp_path / "b.zip")) == 0
+    assert invoke(monkeypatch, "verify", str(tmp_path / "b.zip")) == 0
+    table = run / "share" / "result.csv"
+    table.write_text(table.read_text().replace("membership", "nothing"))
+    assert invoke(monkeypatch, "verify", str(run)) == 4
+    assert "result.csv was not made from this result" in capsys.readouterr().out
+    (tmp_path / "mine.csv").write_text("a,b")
+    assert invoke(monkeypatch, "export", str(run), "--to", "csv", "--out", str(tmp_path / "mine.csv")) == 2
+    assert invoke(monkeypatch, "export", str(run), "--to", "word") == 2
+    assert "sarif" in capsys.readouterr().err
+
+
 def test_a_decision_made_again_is_sealed_again(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
