@@ -158,3 +158,16 @@ def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the insta
     from testbed.range import instance, play
 
     say("stopped" if play.down(instance.find(name), remove) else "nothing ran")
+
+
+@range_app.command("report")
+def report(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option(show_default="NAME/report", help="Folder for share/ and evidence/.")
+    ] = None,
+) -> None:
+    """Write the after-action report: what happened, who scored for what, what was noticed."""
+    from testbed.range import after_action, instance
+
+    say(shown(after_action.write(instance.find(name), out)))

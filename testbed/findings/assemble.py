@@ -78,7 +78,7 @@ def version() -> str:
 
 def assemble(
     *,
-    command: Literal["run", "evaluate", "replay", "audit-model"],
+    command: Literal["run", "evaluate", "replay", "audit-model", "range"],
     scenario: str,
     question: str,
     engine: str,

@@ -194,7 +194,7 @@ class Run(Model):
     duration_s: Statistic
     environment: Environment
     tool: Tool
-    command: Literal["run", "evaluate", "replay", "audit-model", "check"]
+    command: Literal["run", "evaluate", "replay", "audit-model", "check", "range"]
     scenario: str
     question: str
     engine: str
@@ -230,7 +230,7 @@ class TableColumn(Model):
 
 
 class Subject(Model):
-    type: Literal["federation", "synthetic_table", "transcript", "model"]
+    type: Literal["federation", "synthetic_table", "transcript", "model", "exercise"]
     name: str
     data_class: DataClass
     licence: str
@@ -340,6 +340,58 @@ class Proof(Model):
     content: str
 
 
+class ExerciseScore(Model):
+    """The points of one side of a team, and the counts that they were given for."""
+
+    team: int
+    side: Literal["red", "blue"]
+    points: int
+    counts: dict[str, int]
+
+
+class ExerciseRound(Model):
+    """One round of a team's federation: what blue had switched on, what happened, and what was lost."""
+
+    team: int
+    round: int
+    minute: Statistic
+    title: str
+    defence: str
+    guards: str
+    alarms: int
+    utility: Statistic
+    above_floor: bool
+    sent: int
+    """Patients whose update was sent."""
+    lost: int
+    """Patients of this round who were reconstructed."""
+    attacked: str | None = None
+    """The technique of a malicious coordinator."""
+    detected: bool = False
+    """Whether blue reported it, with the right technique."""
+
+
+class ExerciseEvent(Model):
+    """One line of the timeline. `points` are those of the side that acted; 0 where none were given."""
+
+    minute: Statistic
+    team: int
+    round: int
+    who: str
+    what: str
+    points: int = 0
+
+
+class Exercise(Model):
+    """What happened in a cyber-range exercise, for its debriefing."""
+
+    instance: str
+    minutes: int
+    scores: list[ExerciseScore]
+    rounds: list[ExerciseRound]
+    timeline: list[ExerciseEvent]
+
+
 class Result(Model):
     schema_: Literal["testbed.result/1"] = Field(SCHEMA, alias="schema")
     run: Run
@@ -349,6 +401,7 @@ class Result(Model):
     findings: list[Finding]
     utility: list[Utility]
     traffic: Traffic | None = None
+    exercise: Exercise | None = None
     decision: Decision
     disclosure: Disclosure
     proof: Proof | None = None

@@ -48,6 +48,9 @@ class Round(Part):
     kind: Literal["gradient", "training"]
     batch: int = Field(ge=1, le=512)
     epochs: int = Field(default=1, ge=1, le=200)
+    repeats: int = Field(
+        default=1, ge=1, le=50, description="how often a training round is repeated before it is shown"
+    )
     flag: str | None = Field(default=None, description="the hospital whose patient carries a flag in this round")
     act: str | None = None
     membership: bool = False
