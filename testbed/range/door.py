@@ -100,6 +100,7 @@ def serve(instance: Instance, port: int = 0) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((HOST, port))
+        listening.listen()  # before the address is told, so that nobody who reads it is turned away
         staging = door.with_suffix(".new")
         staging.write_text(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), encoding="utf-8")
         staging.replace(door)

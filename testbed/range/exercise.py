@@ -37,6 +37,7 @@ class Model(Part):
 
     hidden: int = Field(ge=2, le=512)
     learning_rate: float = Field(gt=0, le=10)
+    gradient_rate: float = Field(gt=0, le=10, description="the coordinator's step in a gradient round")
     warm_epochs: int = Field(ge=0, le=200)
     warm_batch: int = Field(ge=1, le=512)
 

@@ -129,7 +129,7 @@ def play(
 def _protocol(exercise: Exercise, planned: Round) -> Protocol:
     rate = exercise.model.learning_rate
     if planned.kind == "gradient":
-        return Protocol("fedsgd", planned.batch, learning_rate=rate, rounds=1)
+        return Protocol("fedsgd", planned.batch, learning_rate=exercise.model.gradient_rate, rounds=1)
     return Protocol("fedavg", planned.batch, planned.epochs, learning_rate=rate, rounds=planned.repeats)
 
 

@@ -21,6 +21,8 @@ FLAGGED = "F"
 """The first sign of a flag. A patient who is no flag of a team never has it there."""
 LUNGS = (11.0, 28.0)
 """The columns in which the lungs have their centres."""
+GRAIN = 0.2
+"""Standard deviation of a picture's noise: no two pictures are alike, so a network can learn them by heart."""
 CELL = (6, 11)
 """Width and height of a sign in pixels."""
 
@@ -76,7 +78,7 @@ def patients(named: Sequence[str], shown: Sequence[str], rng: np.random.Generato
     def one_each(low: float, high: float) -> Array:
         return rng.uniform(low, high, n)[:, None, None]
 
-    chest = one_each(0.1, 0.25) + rng.normal(0, 0.05, (n, *rows.shape))
+    chest = one_each(0.1, 0.25) + rng.normal(0, GRAIN, (n, *rows.shape))
     for centre in LUNGS:
         place = rng.normal(8, 1, n), rng.normal(centre, 1.5, n), rng.uniform(4.5, 7.5, n), rng.uniform(4.5, 7.5, n)
         chest += bell(*place, power=2) * one_each(0.45, 0.6)

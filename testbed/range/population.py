@@ -16,9 +16,11 @@ from testbed.range.truth import Truth
 
 @dataclass(frozen=True, slots=True)
 class Population:
-    """Everybody of one team. `sequences` are each hospital's patients in the order in which gradient rounds use them.
+    """Everybody of one team.
 
-    `asked` are the people in the list of names, with the hospital that each is suspected to be a patient of.
+    `hospitals` are the patients, in the order in which gradient rounds use them. `outsiders` have their true diagnoses,
+    so that a model's accuracy can be measured. `asked` are the people in the list of names, with the hospital of which
+    each is suspected to be a patient.
     """
 
     hospitals: dict[str, Cohort]
@@ -45,7 +47,8 @@ def population(exercise: Exercise, seed: int) -> Population:
     for place, code in zip(range(int(starts[2]), everybody), codes, strict=False):
         shown[place] = code
     names = [f"person-{k:05d}" for k in rng.permutation(everybody)]
-    people = doubted(patients(names, shown, rng), sizes.doubtful, rng)
+    certain = patients(names, shown, rng)
+    people = doubted(certain, sizes.doubtful, rng)
     parts = [people.take(np.arange(a, b)) for a, b in pairwise(starts.tolist())]
     hospitals = {
         name: parts[0].take(np.arange(i * sizes.each, (i + 1) * sizes.each))
@@ -60,7 +63,8 @@ def population(exercise: Exercise, seed: int) -> Population:
     used = (np.arange(len(asked)) < len(holders))[order]
     asked = asked.take(order)
     truth = Truth(parts[0], parts[2], tuple(asked.persons.tolist()), used, flags)
-    return Population(hospitals, asked, suspected[order], parts[1], truth)
+    outsiders = certain.take(np.arange(starts[1], starts[2]))
+    return Population(hospitals, asked, suspected[order], outsiders, truth)
 
 
 def public(exercise: Exercise, seed: int) -> Cohort:
