@@ -30,7 +30,7 @@ def protect(
     meta: Annotated[Path | None, typer.Option(help="A YAML file with the kinds of columns (docs/evaluate.md).")] = None,
 ) -> None:
     """Write a synthetic table after defences. Evaluate the written file: it is the one that goes out."""
-    from testbed.data.tables import files
+    from testbed.data.tables import files, kept_spelling
     from testbed.defences import named
     from testbed.defences.tables import drafted
     from testbed.harness.release.defended import check_defences, defended
@@ -56,9 +56,20 @@ def protect(
         for role, path in paths.items()
         if path is not None
     }
-    draft = drafted(read["synthetic"], read.get("original"), read.get("control"), told.columns, whose)
+    separator, written = ",", None
+    kinds = dict(told.columns or {})
+    if files.is_text(synthetic):
+        written, separator = files.read_text(synthetic, told.encoding)
+        kinds = {**dict.fromkeys(kept_spelling.codes(written), "categorical"), **kinds}
+    draft = drafted(read["synthetic"], read.get("original"), read.get("control"), kinds, whose)
     done = defended(draft, chosen)
     for line in done.told:
         progress(line)
-    files.write_table(out, done.release)
+    made = done.release
+    new = any(d.where == "generator" for d in chosen)
+    if written is not None and not new:
+        spelt = kept_spelling.kept(made, read["synthetic"], written)
+        typed = out.suffix.lower() in files.PARQUET
+        made = made.assign(**{c: spelt[c] for c in kept_spelling.codes(written)}) if typed else spelt
+    files.write_table(out, made, separator)
     say(shown(out))

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core.errors import UsageError
+from testbed.core.errors import TestbedError, UsageError
 from testbed.data.datasets.load import cache_folder
 
 KEY_FILE = "TESTBED_SITE_KEY"
@@ -29,6 +29,10 @@ NOT_KEPT = "not kept"
 NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 """A number as files write it. A text with a leading zero is a code, and stays a text."""
 DATE_AND_TIME = re.compile(r"^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}.*)")
+OTHER_DAY = re.compile(
+    r"\s*(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}[ -.]*\w{3,9}[ -.]*\d{4})\s*"
+)
+"""Whole days as people write them, other than in ISO form."""
 BLOCK = 1 << 20
 
 
@@ -105,7 +109,7 @@ def of_table(frame: Any, key: Key = PUBLIC) -> str:
     """The digest of a pandas table: of its rows as a multiset, each with its columns by name.
 
     Neither the order of rows nor that of columns changes it, nor whether a number was read from text: 1, 1.0 and "1"
-    are equal, as are a date and its ISO text, and all ways to write an empty cell.
+    are equal, as are a date and its text (a column of one form, such as 31.01.2020), and all ways to write a gap.
     """
     names = sorted(map(str, frame.columns))
     positions = {str(name): i for i, name in enumerate(frame.columns)}
@@ -137,8 +141,28 @@ def _texts(values: Any) -> list[str]:
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) != "string":
         return ["" if pd.api.types.is_scalar(v) and pd.isna(v) else _text(v) for v in values]
     codes, distinct = pd.factorize(values)  # missing cells have the code -1
-    texts = np.array([*(_text(v) for v in distinct), ""], dtype=object)
+    texts = np.array([*(_days(distinct) or map(_text, distinct)), ""], dtype=object)
     return texts[codes].tolist()
+
+
+def _days(distinct: Any) -> list[str] | None:
+    """The different texts of a column as ISO dates, if all are whole days in another form (31.01.2020), else None."""
+    import pandas as pd
+
+    from testbed.data.tables.one_column import as_quantity
+
+    if not len(distinct) or not all(isinstance(v, str) and OTHER_DAY.fullmatch(v) for v in distinct):
+        return None
+    try:
+        found = as_quantity("", dict.fromkeys(("original", "synthetic"), pd.Series(distinct)))
+    except TestbedError:
+        return None
+    if found is None or not found.column.date:
+        return None
+    days = found.values["original"]
+    if len(np.unique(days)) < len(days) or not np.array_equal(days, np.rint(days)):  # a gap is no whole number
+        return None
+    return np.datetime_as_string(days.astype(np.int64).astype("datetime64[D]")).tolist()
 
 
 def _text(value: Any) -> str:

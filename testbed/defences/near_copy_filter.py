@@ -50,6 +50,6 @@ def near_copy_filter(*, seed: int, quantile: float = 0.05) -> Change:
                 "Do not release this table. Use another generator, or a smaller quantile.",
             )
         told = f"{np.mean(~kept):.1%} of the rows were dropped as near copies"
-        return Changed(replace(draft, release=draft.release[kept].reset_index(drop=True)), None, (told,))
+        return Changed(replace(draft, release=draft.release[kept]), None, (told,))
 
     return change

@@ -346,6 +346,20 @@ def test_protect_writes_the_defended_table(
     assert (tmp_path / "made.csv").read_text("utf-8").splitlines()[0].startswith("age,")
 
 
+def test_protect_leaves_cells_that_it_does_not_change_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [f"{20 + i % 60};{i * 37 + 900:05d};{i % 40},5;{1 + i % 28:02d}.04.2021" for i in range(80)]
+    (tmp_path / "s.csv").write_text("\n".join(["age;plz;crp;day", *lines]) + "\n", "utf-8")
+    for name in ("m.csv", "m.parquet"):
+        given = ["protect", "--synthetic", str(tmp_path / "s.csv"), "--out", str(tmp_path / name)]
+        assert invoke(monkeypatch, *given, "--defence", "rounding:5,columns=age") == 0
+    made = (tmp_path / "m.csv").read_text("utf-8").splitlines()
+    assert [line.split(";")[1:] for line in made[1:]] == [line.split(";")[1:] for line in lines]
+    assert made[2].split(";")[0] == "20"
+    assert pd.read_parquet(tmp_path / "m.parquet")["plz"].str.len().eq(5).all()
+
+
 @pytest.mark.parametrize(
     ("more", "error"),
     [

@@ -119,3 +119,18 @@ def test_a_named_key_that_is_missing_or_short_is_refused(
     with pytest.raises(UsageError, match="TB-PROOF-001") as refused:
         fingerprints.site_key()
     assert str(tmp_path) not in str(refused.value)
+
+
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%Y/%m/%d", "%d-%m-%Y"])
+def test_the_form_of_a_column_of_dates_changes_no_digest(form: str) -> None:
+    days = pd.Series(pd.date_range("2019-12-20", periods=40, freq="11D"))
+    one = pd.DataFrame({"day": days, "n": range(40)})
+    told = of_table(one.assign(day=days.dt.strftime(form)))
+    assert told == of_table(one) == of_table(one.assign(day=days.dt.strftime("%Y-%m-%d")))
+    other = days.where(days.index != 7, days + pd.Timedelta(1, "D"))
+    assert told != of_table(one.assign(day=other.dt.strftime(form)))
+
+
+def test_dates_that_may_be_read_in_two_ways_stay_texts() -> None:
+    one, other = (pd.DataFrame({"day": [day, "01/01/2020"]}) for day in ("02/03/2020", "03/02/2020"))
+    assert of_table(one) != of_table(other)
