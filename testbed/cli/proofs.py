@@ -91,8 +91,8 @@ def bundle(
         if found.holds is False:
             raise InputError(
                 "TB-BUNDLE-006",
-                f"This run is not passed on: its {found.name} does not hold.",
-                f"{found.text[0].upper()}{found.text[1:]}.",
+                f"This run is not passed on: the check of its {found.name} does not hold.",
+                f"{found.text.rstrip(chr(46))}.",
                 "Run the command again, or write the page again with testbed report.",
             )
     bundles.write(out, bundles.packed(files, sign))

@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")
 """A number as files write it. A text with a leading zero is a code, and stays a text."""
 DATE_AND_TIME = re.compile(r"^(\d{4}-\d{2}-\d{2}) (\d{2}:\d{2}.*)")
 OTHER_DAY = re.compile(
-    r"\s*(\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}[ -.]*\w{3,9}[ -.]*\d{4})\s*"
+    r"\s*((?:19|20)\d{6}|\d{1,2}[./-]\d{1,2}[./-]\d{4}|\d{4}[./]\d{1,2}[./]\d{1,2}|\d{1,2}[ -.]*\w{3,9}[ -.]*\d{4})\s*"
 )
 """Whole days as people write them, other than in ISO form."""
 BLOCK = 1 << 20
@@ -151,7 +151,10 @@ def _days(distinct: Any) -> list[str] | None:
 
     from testbed.data.tables.one_column import as_quantity
 
-    if not len(distinct) or not all(isinstance(v, str) and OTHER_DAY.fullmatch(v) for v in distinct):
+    whole = getattr(distinct, "dtype", None) is not None and distinct.dtype.kind in "iu"  # 20200131
+    if not len(distinct) or not (whole or all(isinstance(v, str) for v in distinct)):
+        return None
+    if not all(OTHER_DAY.fullmatch(str(v)) for v in distinct):
         return None
     try:
         found = as_quantity("", dict.fromkeys(("original", "synthetic"), pd.Series(distinct)))

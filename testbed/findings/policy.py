@@ -276,7 +276,10 @@ def _text(finding: Finding) -> str:
     if finding.risk in RULED:
         if finding.verdict == "fail":
             return f"{finding.plain}{to_do or STOPPED}"
-        return finding.plain + (f" But {FLAGS[flags[0]]}.{to_do}" if finding.verdict == "review" and flags else "")
+        if finding.verdict == "review" and flags:
+            why = FLAGS[flags[0]]
+            return f"{finding.plain} {why[0].upper()}{why[1:]}.{to_do}"
+        return finding.plain
     if isinstance(finding.excess, Unmeasured):
         why = f"{FLAGS[flags[0]]}.{to_do}" if flags else f"it needs {finding.excess.needs}."
         return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}"

@@ -115,8 +115,8 @@ def _smallest(reason: Reason, finding: Finding, flags: Sequence[str], exposed: S
     if times is None:
         return "more people will hardly settle it: the excess is too near the limit. Smooth more, and evaluate again"
     return (
-        f"{times:.1f} times as many people in original and control; an excess of {100 * finding.excess.value:.1f} "
-        "points would then pass in 4 of 5 cases"
+        f"{times:.1f} times as many people in original and control would settle it, if the excess of "
+        f"{100 * finding.excess.value:.1f} points is true"
     )
 
 

@@ -36,7 +36,7 @@ FLAGS = {
     "it was asked about records in another form than in its training",
     "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
     "two groups differ by themselves",
-    "copies_suspected": "people of the original stand in the release, and it is not certain that this is chance",
+    "copies_suspected": "people of the original stand in the release, by chance or copied",
     "control_overlap": "original and control share more rows than chance explains",
     "identifiers_present": "the release holds what looks like direct identifiers of people",
     "kind_in_doubt": "a column with many different values, most of which hold digits, was read as a category, so near "
@@ -51,8 +51,7 @@ FLAGS = {
     "seems to have seen the control, or the wrong file is being judged",
     "near_copies": "released rows lie close to single people of the original more often than close to people who were "
     "not in it",
-    "near_copies_suspected": "released rows lie close to single people of the original, and it is not certain that "
-    "this is chance",
+    "near_copies_suspected": "released rows lie close to single people of the original, by chance or copied",
     "categories_unknown": "most released categories of a column do not occur in the original, so that attacks cannot "
     "compare them",
     "control_shift": "original and control differ in distribution (permutation test, p below 0.01)",

@@ -121,12 +121,14 @@ def test_a_named_key_that_is_missing_or_short_is_refused(
     assert str(tmp_path) not in str(refused.value)
 
 
-@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%Y/%m/%d", "%d-%m-%Y"])
+@pytest.mark.parametrize("form", ["%d.%m.%Y", "%m/%d/%Y", "%d %b %Y", "%Y/%m/%d", "%d-%m-%Y", "%Y%m%d"])
 def test_the_form_of_a_column_of_dates_changes_no_digest(form: str) -> None:
     days = pd.Series(pd.date_range("2019-12-20", periods=40, freq="11D"))
     one = pd.DataFrame({"day": days, "n": range(40)})
     told = of_table(one.assign(day=days.dt.strftime(form)))
     assert told == of_table(one) == of_table(one.assign(day=days.dt.strftime("%Y-%m-%d")))
+    if form == "%Y%m%d":
+        assert told == of_table(one.assign(day=days.dt.strftime(form).astype(int)))
     other = days.where(days.index != 7, days + pd.Timedelta(1, "D"))
     assert told != of_table(one.assign(day=other.dt.strftime(form)))
 

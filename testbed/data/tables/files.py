@@ -21,7 +21,7 @@ from testbed.data.tables.refusals import empty, refuse
 
 TEXTS = (".csv", ".tsv", ".tab", ".psv", ".txt", ".dat")
 PARQUET = (".parquet", ".pq")
-EXCEL = (".xlsx", ".xlsm")
+EXCEL = spreadsheets.ENDINGS
 STATISTICAL = (*statistical.SPSS, *statistical.STATA, *statistical.SAS)
 SUFFIXES = (*TEXTS, *PARQUET, *EXCEL, *STATISTICAL, *(f"{t}{p}" for t in TEXTS for p in sources.PACKED), ".zip")
 """The endings of the files that are read."""
@@ -41,13 +41,17 @@ def read_file(
 ) -> pd.DataFrame:
     """The table in a file, or in a folder of parts; the person column of a text file stays text.
 
-    `encoding` is the declared one of a text file. `say` is told what was guessed or left out, in words that quote
-    nothing. Raises `UsageError` for a missing file or another kind of file, `InputError` for a file that cannot be
-    read. No message holds a value of the file.
+    A sheet of a workbook is named as in `patients.xlsx#Sheet1`. `encoding` is the declared one of a text file. `say` is
+    told what was guessed or left out, in words that quote nothing. Raises `UsageError` for a missing file or another
+    kind of file, `InputError` for a file that cannot be read. No message holds a value of the file.
     """
+    path, sheet = spreadsheets.sheet_of(path)
     kind = _kind(path, role)
     try:
-        frame, notes = _read(path, kind, role, person, encoding)
+        if sheet is not None:
+            frame, notes = spreadsheets.read(path, role, person, sheet)
+        else:
+            frame, notes = _read(path, kind, role, person, encoding)
     except TestbedError:
         raise
     except pd.errors.EmptyDataError:

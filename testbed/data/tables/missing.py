@@ -54,8 +54,7 @@ def codes_for_missing(parts: Sequence[Array], dates: bool = False) -> Array:
     cells = np.concatenate(parts)
     cells = cells[~np.isnan(cells)]
     least = max(RECURS, SHARE * len(cells))
-    outer, seen = np.unique(_outermost(cells), return_counts=True)
-    recurring = [float(v) for v in outer[seen >= RECURS] if (cells == v).sum() >= least]
+    recurring = _recurring(cells, least)
     if not recurring:
         return np.empty(0)
     codes = [] if dates else _negative(cells, recurring)
@@ -113,6 +112,24 @@ def _is_coarse(value: float, codes: list[float], parts: Sequence[Array], dates: 
         if (own == value).any() and n < VARIED and not rare and not _is_far(value, others, dates):
             return True
     return False
+
+
+def _recurring(cells: Array, least: float) -> list[float]:
+    """The values near the ends of a column that stand in `least` cells or more, ascending.
+
+    A value that fills an end, and is negative or looks like a code, is set aside. What lies behind it is looked at
+    too: -9 may hide -8, and 999 may hide 998.
+    """
+    found: list[float] = []
+    rest = cells
+    while len(rest):
+        outer, seen = np.unique(_outermost(rest), return_counts=True)
+        found += [float(v) for v in outer[seen >= RECURS] if (rest == v).sum() >= least]
+        crowding = [v for v in outer[seen >= OUTERMOST / 2].tolist() if v < 0 or _like_a_code(v)]
+        if not crowding:
+            break
+        rest = rest[~np.isin(rest, crowding)]
+    return sorted(set(found))
 
 
 def _outermost(cells: Array) -> Array:

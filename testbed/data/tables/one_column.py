@@ -69,7 +69,8 @@ def encode_column(name: str, series: dict[str, Series], kind: str | None) -> lis
                 46,
                 f"Column {name!r} is {KIND[first]} in the original and {KIND[other]} in the {role} table.",
                 "Values of different kinds are never equal, so no comparison would find a leak.",
-                "Write both the same way. The meta file can map the values of one to those of the other (map).",
+                "Write both the same way: a file of a statistics program is read by its labels, and a table may hold "
+                "its codes. The meta file can map the values of one to those of the other (map).",
             )
     return [categories(name, series)]
 

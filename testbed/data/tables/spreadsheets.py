@@ -1,4 +1,4 @@
-"""Reading Excel workbooks (.xlsx, .xlsm) with openpyxl: the one sheet that holds a table."""
+"""Reading Excel workbooks (.xlsx, .xlsm) with openpyxl: the one sheet that holds a table, or the one that is named."""
 
 from __future__ import annotations
 
@@ -7,25 +7,45 @@ from typing import Any
 
 import pandas as pd
 
-from testbed.core.errors import UsageError
+from testbed.core.errors import UsageError, perhaps
 from testbed.data.tables import delimited, layout, refusals
 
+ENDINGS = (".xlsx", ".xlsm")
 
-def read(path: Path, role: str, person: str | None) -> tuple[pd.DataFrame, list[str]]:
-    """The table of a workbook, and what was left out. Raises `UsageError` if several sheets hold cells."""
+
+def sheet_of(path: Path) -> tuple[Path, str | None]:
+    """The workbook and the sheet that `patients.xlsx#Sheet1` names. Any other path stays as it is."""
+    name, mark, sheet = path.name.rpartition("#")
+    if not mark or path.exists() or not name.lower().endswith(ENDINGS):
+        return path, None
+    return path.with_name(name), sheet
+
+
+def read(path: Path, role: str, person: str | None, sheet: str | None = None) -> tuple[pd.DataFrame, list[str]]:
+    """The table of a workbook, and what was left out.
+
+    Raises `UsageError` if several sheets hold cells and none is named, or if there is no `sheet` of this name.
+    """
     import openpyxl
 
     book = openpyxl.load_workbook(path, read_only=True, data_only=True)
     try:
-        sheets = [rows for sheet in book.worksheets if (rows := _filled(sheet))]
+        if sheet is not None and sheet not in book.sheetnames:
+            raise UsageError(
+                "TB-DATA-087",
+                f"The {role} workbook has no sheet of the name that stands after #.",
+                "Names of sheets are written exactly, with capitals and blanks.",
+                f"{perhaps(sheet, book.sheetnames)} It has {len(book.sheetnames)} sheets.".strip(),
+            )
+        sheets = [rows for s in book.worksheets if sheet in (None, s.title) and (rows := _filled(s))]
     finally:
         book.close()
     if len(sheets) > 1:
         raise UsageError(
             "TB-DATA-073",
-            f"The {role} workbook has {len(sheets)} sheets with cells.",
+            f"The {role} is a workbook with {len(sheets)} sheets that hold cells.",
             "It is unclear which of them is the table.",
-            "Save the table's sheet alone, as CSV or as a workbook.",
+            f"Name the sheet after the file: {path.name}#Sheet1.",
         )
     if not sheets:
         raise pd.errors.EmptyDataError

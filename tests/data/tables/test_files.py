@@ -212,6 +212,11 @@ def test_excel_with_titles_units_and_totals(tmp_path: Path) -> None:
     book.save(tmp_path / "b.xlsx")
     with pytest.raises(TestbedError, match="TB-DATA-073"):
         read_file(tmp_path / "b.xlsx", "original")
+    assert same(read_file(tmp_path / f"b.xlsx#{sheet.title}", "original"))
+    with pytest.raises(TestbedError, match=r"TB-DATA-087.*Perhaps: second"):
+        read_file(tmp_path / "b.xlsx#secnd", "original")
+    with pytest.raises(TestbedError, match="TB-DATA-030"):
+        read_file(tmp_path / "c.xlsx#second", "original")
 
 
 def test_spss_stata_and_sas_with_labels_as_categories(tmp_path: Path) -> None:

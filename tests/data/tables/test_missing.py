@@ -129,3 +129,10 @@ def test_a_count_begins_at_zero_and_a_day_zero_is_a_beginning() -> None:
     assert codes_for_missing([visits]).tolist() == []
     cholesterol = np.where(rng.random(900) < 0.18, 0.0, rng.normal(240, 50, 900).round().clip(100))
     assert codes_for_missing([cholesterol]).tolist() == [0.0]
+
+
+@pytest.mark.parametrize("codes", [(-9.0, -8.0), (-9.0, -8.0, -7.0), (999.0, 998.0)])
+def test_a_frequent_code_hides_no_other(codes: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(3)
+    cells = np.concatenate([rng.normal(13, 2, 900).round(1), np.repeat(codes, (300, 40, 30)[: len(codes)])])
+    assert sorted(codes_for_missing([cells, cells])) == sorted(codes)
