@@ -96,6 +96,10 @@ EXTRA_OF = {
 """The optional dependency (extra) that installs each package."""
 
 
+ALONG = {"federated": ("sign",)}
+"""By extra, the extras whose packages it brings along: Flower needs cryptography."""
+
+
 def missing_extra(missing: ModuleNotFoundError) -> UsageError | None:
     """The error that says which extra to install, or None if the missing package belongs to none."""
     extra = EXTRA_OF.get((missing.name or "").split(".")[0])

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed.core.errors import EXTRA_OF, InputError
+from testbed.core.errors import ALONG, EXTRA_OF, InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _extras(path: str, module: str, stamp: int) -> tuple[str, ...]:
         brings |= brought
         left += [key for key in further if key[0] not in seen]
         seen |= {key[0] for key in further}
-    return tuple(sorted(brings))
+    return tuple(sorted(extra for extra in brings if not any(extra in ALONG.get(other, ()) for other in brings)))
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from testbed.core.rules import numbered
 from testbed.findings import measures, schema, statistics
 from testbed.findings.assemble import assemble, size_band
 from testbed.findings.plan import Plan
+from testbed.findings.proof import sealed
 from testbed.findings.schema import Finding, Result, Series
 from testbed.range import ledger
 from testbed.range.events import LOG, Event, read
@@ -75,7 +76,7 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
         findings=[f for team in teams for f in _findings(exercise, events, team)],
         policy=None,
     )
-    return made.model_copy(update={"exercise": _told(instance, events, teams)})
+    return sealed(made.model_copy(update={"exercise": _told(instance, events, teams)}))
 
 
 def _findings(exercise: Exercise, events: list[Event], team: int) -> list[Finding]:

@@ -19,6 +19,7 @@ import yaml
 from testbed.cli import app, console, demo, terminal
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
+from testbed.findings.proof import sealed
 from testbed.findings.schema import Result
 from testbed.report import html, store
 from tests.cli.test_cli import invoke
@@ -72,7 +73,7 @@ def renamed(value: object, name: str) -> object:
 
 @cache
 def hostile(name: str) -> Result:
-    return Result.model_validate(renamed(examples.federation().dump(), name))
+    return sealed(Result.model_validate(renamed(examples.federation().dump(), name)))
 
 
 @pytest.mark.parametrize("name", NAMES)

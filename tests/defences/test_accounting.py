@@ -29,6 +29,7 @@ UNITS = {
     "gaussian": "client",
     "local_dp": "client",
     "pate": "record",
+    "private_synthesis": "record",
 }
 """Whose records a guarantee is about. A bound on a whole update hides a client, one on a gradient a record."""
 
