@@ -9,6 +9,7 @@ import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
 from testbed.core import Parameters, frozen
+from testbed.subjects.federation.transcript import readable
 
 PARTITION_METRIC = "partition-id"
 """The metric by which a client reports its number."""
@@ -23,10 +24,6 @@ Answer = Callable[[int, int, Parameters, Parameters], Parameters]
 """`(round, client, sent, returned) -> parameters` to return instead."""
 
 
-READABLE = "fiub"
-"""Kinds of arrays that a transcript's file takes: floats, integers and switches."""
-
-
 def to_parameters(content: RecordDict, main: str | None = None) -> Parameters | None:
     """The arrays of a message by name, or None if it has none.
 
@@ -38,7 +35,7 @@ def to_parameters(content: RecordDict, main: str | None = None) -> Parameters | 
     for name, entry in content.array_records.items():
         prefix = "" if alone or name == main else f"{name}."
         arrays |= {f"{prefix}{k}": frozen(v.numpy()) for k, v in entry.items()}
-    if odd := [v.dtype for v in arrays.values() if v.dtype.kind not in READABLE or v.dtype.itemsize > 8]:
+    if odd := [v.dtype for v in arrays.values() if not readable(v.dtype)]:
         raise TypeError(f"arrays of {odd[0]}")
     return arrays or None
 
