@@ -8,6 +8,7 @@
 >>> tb.sweep("curious_server", {"noise": [0, 0.01, 0.1]}, replicates=5, out="runs/noise")  # resumable
 >>> tb.compare("runs/noise", policy="example-open-release")  # which level meets the policy, at what cost?
 >>> tap = tb.record(strategy)  # anybody's Flower federation
+>>> writer = tb.transcript.Writer("t.transcript")  # any other platform's
 >>> done.result.decision.verdict, done.to_frame(), done.write("runs/mine")
 """
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from testbed.report.functions import replay as replay
     from testbed.report.functions import run as run
     from testbed.report.functions import sweep as sweep
+    from testbed.subjects.federation import transcript as transcript
     from testbed.subjects.federation.tap import record as record
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "replay",
     "run",
     "sweep",
+    "transcript",
 ]
 
 _LAZY = {
@@ -49,6 +52,7 @@ _LAZY = {
     "replay": ("testbed.report.functions", "replay"),
     "run": ("testbed.report.functions", "run"),
     "sweep": ("testbed.report.functions", "sweep"),
+    "transcript": ("testbed.subjects.federation", "transcript"),
 }
 
 
@@ -57,7 +61,8 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'testbed' has no attribute {name!r}")
     module, function = _LAZY[name]
-    return getattr(importlib.import_module(module), function)
+    found = importlib.import_module(module)
+    return getattr(found, function, None) or importlib.import_module(f"{module}.{function}")  # or a module in it
 
 
 def __dir__() -> list[str]:

@@ -31,10 +31,9 @@ from testbed.harness import cells
 from testbed.harness.cells import Ask, Judged
 from testbed.harness.federation import naive, repeated
 from testbed.harness.federation.chosen import decide
-from testbed.harness.federation.recorded import Key, Recorded, Truth
+from testbed.harness.federation.recorded import ABOUT_RECORDS, Key, Progress, Recorded, Truth
 from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
 from testbed.harness.federation.similarities import Choice, choose
-from testbed.harness.federation.trial import ABOUT_RECORDS, Progress
 from testbed.judge import described
 from testbed.judge.reconstructions import Similarities
 from testbed.judge.similarity import Similarity, declared

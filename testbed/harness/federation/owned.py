@@ -34,9 +34,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.data import own_records
 from testbed.findings.plan import Plan
 from testbed.harness.federation.foreign import used
-from testbed.harness.federation.recorded import Key, Pooled, Recorded, Truth
-from testbed.harness.federation.trial import LARGEST_LINE_UP, as_members
-from testbed.subjects.federation.federation import Federation
+from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth, as_members
 
 LOOK_ALIKES = 99
 """Fewest controls that stand in a line-up beside a record."""
@@ -291,6 +289,8 @@ def _shown(view: Transcript, people: Cohort, seed: int) -> Transcript | None:
         names = models.trained_by(view.model)
         start = {name: first[name] for name in names}
         alone = [people.take([i]) for i in range(len(people))]
+        from testbed.subjects.federation.federation import Federation  # Flower, which reading alone does not need
+
         return Federation(view.model, rules, seed, start=start).run(alone)
     except (KeyError, TestbedError):
         return None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from testbed.core import Array, Cell, Cohort, Recipe, Records, Threat, Transcript
+import numpy as np
+
+from testbed.core import Array, Cell, Cohort, Recipe, Records, Scores, Sources, Threat, Transcript
 from testbed.core.defence import Defence
 from testbed.findings.plan import Plan
 
 Key = tuple[int, int]
 """The round and the client of an exchange."""
+ABOUT_RECORDS = (Scores, Sources)
+"""Kinds of claim about given records: whether one was used, or which client holds it."""
+LARGEST_LINE_UP = 1000
+"""Most people in a line-up, the true one included."""
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +67,13 @@ class Recorded:
     truth: Truth
     recipes: Mapping[Cell, Recipe] = field(default_factory=dict[Cell, Recipe])
     """The federation of each cell as a recipe, for attackers who are allowed to run it again."""
+
+
+def as_members(holder: Array, members: Array, controls: Array) -> Array:
+    """A client for each control. Within a class, clients get controls in proportion to their members of this class."""
+    asked = np.zeros(len(controls), np.int64)
+    for label in np.unique(controls):
+        theirs, mine = controls == label, members == label
+        of = holder[mine] if mine.any() else holder
+        asked[theirs] = of[np.linspace(0, len(of) - 1, int(theirs.sum())).round().astype(int)]
+    return asked

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from testbed.core import Cohort, Evidence, Exchange, Transcript
 from testbed.core.defence import Defence
 from testbed.findings import statistics
-from testbed.subjects.federation.federation import Federation
+
+if TYPE_CHECKING:  # a replay reads the control's transcript, and needs no Flower
+    from testbed.subjects.federation.federation import Federation
 
 REPEATS = 100
 """Times that each client sends its one record. The mean has a tenth of the noise of one answer."""

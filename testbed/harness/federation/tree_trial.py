@@ -20,8 +20,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Subject, ThreatModel, Utility
 from testbed.harness.federation import truth_file
 from testbed.harness.federation.assess import SMALLEST_LINE_UP, assess
-from testbed.harness.federation.recorded import Key, Recorded, Truth
-from testbed.harness.federation.trial import LARGEST_LINE_UP
+from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Recorded, Truth
 from testbed.harness.outcome import Outcome
 from testbed.subjects.federation.tap import seen_by
 from testbed.subjects.federation.trees import TreeFederation, predictions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from itertools import pairwise
@@ -24,8 +24,6 @@ from testbed.core import (
     Question,
     Recipe,
     Records,
-    Scores,
-    Sources,
     Split,
     Threat,
     Transcript,
@@ -35,18 +33,21 @@ from testbed.core.randomness import keyed_rng
 from testbed.findings.plan import Plan
 from testbed.harness.federation import repeated
 from testbed.harness.federation.leaky import Leaky
-from testbed.harness.federation.recorded import Key, Pooled, Recorded, Truth
+from testbed.harness.federation.recorded import (
+    ABOUT_RECORDS,
+    LARGEST_LINE_UP,
+    Key,
+    Pooled,
+    Progress,
+    Recorded,
+    Truth,
+    as_members,
+)
 from testbed.harness.recipes import Remembered
 from testbed.subjects.federation import transcript
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.federation import Federation, by_party
 from testbed.subjects.federation.tap import seen_by, summed
-
-ABOUT_RECORDS = (Scores, Sources)
-"""Kinds of claim about given records: whether one was used, or which client holds it."""
-LARGEST_LINE_UP = 1000
-"""Most people in a line-up, the true one included."""
-Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,16 +266,6 @@ def _digest(engine: str, federation: Federation, partitions: list[Cohort], act: 
     parts += [np.ascontiguousarray(v).tobytes() for v in (act.remember.values() if act else ())]
     parts += [np.ascontiguousarray(v).tobytes() for v in (federation.start or {}).values()]
     return hashlib.sha256(b"|".join(parts)).hexdigest()[:32]
-
-
-def as_members(holder: Array, members: Array, controls: Array) -> Array:
-    """A client for each control. Within a class, clients get controls in proportion to their members of this class."""
-    asked = np.zeros(len(controls), np.int64)
-    for label in np.unique(controls):
-        theirs, mine = controls == label, members == label
-        of = holder[mine] if mine.any() else holder
-        asked[theirs] = of[np.linspace(0, len(of) - 1, int(theirs.sum())).round().astype(int)]
-    return asked
 
 
 def _people_digest(*people: object) -> str:

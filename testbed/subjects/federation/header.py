@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -99,6 +100,18 @@ def damaged(where: str) -> InputError:
         f"The file is damaged, incomplete, or not a transcript of this testbed: {where}.",
         "Record it again, or check how it was copied.",
     )
+
+
+def fault_of(
+    round_: Any, client: Any, metrics: Mapping[str, Any], config: Mapping[str, Any], status: Any
+) -> str | None:
+    """The field of an exchange that the header cannot hold, or None."""
+    given = {"round": round_, "client": client, "metrics": dict(metrics), "config": dict(config), "status": status}
+    try:
+        ExchangePart.model_validate(given)
+    except ValidationError as error:
+        return _place(error)
+    return None
 
 
 FIELDS = {name for part in (Header, ProtocolPart, ModelPart, ExchangePart) for name in part.model_fields}

@@ -10,18 +10,18 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from testbed.core import Array, Exchange, ModelSpec, Parameters, Protocol, Transcript
+from testbed.core import Array, Exchange, ModelSpec, Parameters, Position, Protocol, Status, Transcript, frozen
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.federation.header import FORMAT, Header, damaged, parsed
+from testbed.subjects.federation.header import FORMAT, Header, damaged, fault_of, parsed
 
 DIGEST = re.compile("[0-9a-f]{24}")
 
@@ -40,13 +40,18 @@ def plain(values: Any) -> Array:
     """The values as the file takes them, in C order. Raises `UsageError` for other things than plain numbers."""
     array = np.ascontiguousarray(values)
     if not readable(array.dtype):
-        raise UsageError(
-            "TB-TRANSCRIPT-005",
-            f"An array of the type {array.dtype} cannot be written to a transcript.",
-            "A transcript holds floats, integers and switches (bool) of up to 64 bits.",
-            "Convert the array first, for instance to float32.",
-        )
+        raise unwritable_type(array.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def unwritable_type(kind: object) -> UsageError:
+    """The error about an array that no transcript holds."""
+    return UsageError(
+        "TB-TRANSCRIPT-005",
+        f"An array of the type {kind} cannot be written to a transcript.",
+        "A transcript holds floats, integers and switches (bool) of up to 64 bits.",
+        "Convert the array first, for instance to float32.",
+    )
 
 
 def to_bytes(transcript: Transcript) -> bytes:
@@ -175,3 +180,105 @@ def _assembled(header: Header, tensors: Mapping[str, Array]) -> Transcript:
         header.act,
         parameters(header.memory) or {},
     )
+
+
+Values: TypeAlias = Mapping[str, Any] | Sequence[Any]
+"""Arrays or CPU tensors by name, or numbered in the model's order."""
+
+
+class Writer:
+    """Writes a transcript from any loop or platform: `with Writer(path, protocol=...) as writer:`.
+
+    `sent` and `returned` are called as messages go out and come back. Their arrays are copied, and equal ones are kept
+    once. The file is written at the end of the block, and also when the block ends by an exception: what was recorded
+    until then did happen. A message without an answer is recorded as dropped. Raises `UsageError` for what a transcript
+    cannot hold, and for a file that cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        model: ModelSpec | None = None,
+        protocol: Protocol | None = None,
+        position: Position = "server",
+    ) -> None:
+        self.path = Path(path)
+        self._about = Transcript((), model, protocol or Protocol(), position)
+        self._tensors: dict[str, Array] = {}
+        self._exchanges: dict[tuple[int, int], Exchange] = {}
+        self._final: Parameters | None = None
+
+    def sent(self, round: int, client: int, parameters: Values | None, config: Mapping[str, Any] | None = None) -> None:
+        """Records what went to a client in a round, and with which settings."""
+        if (round, client) in self._exchanges:
+            raise UsageError(
+                "TB-TRANSCRIPT-006",
+                f"Round {round} has two messages to client {client}.",
+                "A transcript holds one exchange of each client in each round.",
+                "Count rounds up, and number clients differently.",
+            )
+        self._put(Exchange(round, client, self._kept(parameters), None, {}, dict(config or {}), "dropped"))
+
+    def returned(
+        self,
+        round: int,
+        client: int,
+        parameters: Values | None,
+        metrics: Mapping[str, float] | None = None,
+        status: Status = "ok",
+    ) -> None:
+        """Records what came back, with its metrics: `num-examples` says how many records the answer was made from.
+
+        A FedSGD answer is a gradient, a FedAvg answer new weights.
+        """
+        asked = self._exchanges.get((round, client), Exchange(round, client, None, None))
+        told = {name: float(value) for name, value in (metrics or {}).items()}
+        self._put(replace(asked, returned=self._kept(parameters), metrics=told, status=status))
+
+    def final(self, parameters: Values) -> None:
+        """Records the last global model."""
+        self._final = self._kept(parameters)
+
+    def transcript(self) -> Transcript:
+        """All exchanges so far, sorted by round and client."""
+        exchanges = tuple(self._exchanges[key] for key in sorted(self._exchanges))
+        return replace(self._about, exchanges=exchanges, final=self._final)
+
+    def close(self) -> None:
+        """Writes the file."""
+        write(self.path, self.transcript())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _put(self, exchange: Exchange) -> None:
+        fault = fault_of(exchange.round, exchange.client, exchange.metrics, exchange.config, exchange.status)
+        if fault is not None:
+            raise UsageError(
+                "TB-TRANSCRIPT-007",
+                "This message cannot be written to a transcript.",
+                f"Its {fault} is of another type or size than docs/transcript.md describes.",
+                "Rounds and clients are whole numbers; settings are numbers, texts or switches.",
+            )
+        self._exchanges[exchange.key] = exchange
+
+    def _kept(self, parameters: Values | None) -> Parameters | None:
+        if parameters is None:
+            return None
+        numbered = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)
+        return {str(name): self._once(values) for name, values in numbered}
+
+    def _once(self, values: Any) -> Array:
+        """A read-only copy of the values, or the equal array that was recorded before."""
+        try:
+            array = plain(values.detach().cpu() if hasattr(values, "detach") else values)
+        except TypeError:  # torch has types that numpy lacks
+            raise unwritable_type(getattr(values, "dtype", type(values).__name__)) from None
+        name = digest(array)
+        if name not in self._tensors:
+            self._tensors[name] = frozen(array.copy())
+        return self._tensors[name]
