@@ -76,16 +76,20 @@ def range_of(text: str) -> tuple[float, float]:
     return low, high
 
 
+MOST_RECORDS = 100_000
+"""The most records of one exchange that are asked about. No attack reads so many, and a larger number may be damage."""
+
+
 def used(protocol: Protocol, exchange: Exchange) -> int | None:
-    """How many records a client says it used in this exchange; None if it does not say.
+    """How many records a client says it used in this exchange; None if it does not say, or more than `MOST_RECORDS`.
 
     After local training it is the client's `num-examples`. A gradient is one batch's, and so of `batch_size` records.
     """
     told = exchange.metrics.get("num-examples")
     number = int(told) if told is not None and np.isfinite(told) and told >= 1 else None
-    if protocol.kind == "fedavg" or protocol.batch_size is None:
-        return number if number is not None else protocol.batch_size
-    return protocol.batch_size if number is None else min(number, protocol.batch_size)
+    if number is None or not (protocol.kind == "fedavg" or protocol.batch_size is None):
+        number = min((n for n in (number, protocol.batch_size) if n is not None), default=None)
+    return number if number is None or number <= MOST_RECORDS else None
 
 
 def question(view: Transcript, foreign: Foreign) -> Batch:

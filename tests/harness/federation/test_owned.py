@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,10 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 import testbed
-from testbed.core import Array, Protocol
+from testbed.core import Array, Exchange, Protocol
 from testbed.core.errors import InputError, UsageError
 from testbed.findings.schema import Estimate, Finding, Unmeasured
+from testbed.harness.federation.foreign import used
 from testbed.subjects.federation import compat, transcript
 
 COLUMNS = 16
@@ -168,3 +170,21 @@ def test_what_cannot_judge_is_refused(
     asked: dict[str, object] = {"records": own(Path()), "controls": "controls.npz", "attack": "analytic_linear"}
     with pytest.raises((UsageError, InputError), match=error):
         testbed.replay("t.transcript", **(asked | given))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("kind", "batch", "told", "records"),
+    [
+        ("fedavg", 8, None, 8),
+        ("fedavg", 8, 20.0, 20),
+        ("fedavg", None, 1e9, None),  # no attack reads so many, and the number may be damaged
+        ("fedsgd", 8, 20.0, 8),
+        ("fedsgd", 8, 5.0, 5),
+        ("fedsgd", None, float("nan"), None),
+    ],
+)
+def test_how_many_records_stand_behind_an_exchange(
+    kind: Any, batch: int | None, told: float | None, records: int | None
+) -> None:
+    metrics = {} if told is None else {"num-examples": told}
+    assert used(Protocol(kind, batch), Exchange(1, 0, None, None, metrics=metrics)) == records
