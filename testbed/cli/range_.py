@@ -27,7 +27,9 @@ def up(
         str, typer.Argument(help="An exercise such as gradient-heist, your own folder, or an instance.")
     ],
     name: Annotated[str | None, typer.Option(show_default="the exercise's", help="The instance's name.")] = None,
-    teams: Annotated[int, typer.Option(min=1, max=20, help="Teams, each with a federation of its own.")] = 1,
+    teams: Annotated[
+        int | None, typer.Option(min=1, max=20, show_default="1", help="Teams, each with a federation of its own.")
+    ] = None,
     runtime: Annotated[str, typer.Option(help="processes (containers are not built yet).")] = "processes",
 ) -> None:
     """Start an exercise, or start the scorer of an instance again."""
@@ -115,7 +117,7 @@ def defend(
     """Blue: switch defences and guards from the next round on."""
     from testbed.range import instance, play
 
-    play.defend(instance.find(name), team, defence, tuple(filter(None, guards.split(","))))
+    play.defend(instance.find(name), team, defence, tuple(filter(None, map(str.strip, guards.split(",")))))
     say("from the next round on")
 
 
@@ -126,7 +128,7 @@ def inject(
     value: Annotated[str | None, typer.Argument(help="The attack of swap-model, or the hospital to drop.")] = None,
     team: Annotated[int | None, typer.Option(min=1, show_default="all", help="The team's number.")] = None,
 ) -> None:
-    """White: play the next round, let the coordinator change the model, drop a hospital, or give a hint."""
+    """White: play the next round, let the coordinator change the model in it, drop a hospital, or give a hint."""
     from testbed.range import instance, play
 
     for line in play.inject(instance.find(name), what, value, team, progress):

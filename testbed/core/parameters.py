@@ -88,8 +88,14 @@ def _out(key: str, range: str, id: str) -> UsageError:
     )
 
 
-def typed(key: str, text: str, default: Any) -> Any:
-    """A parameter's value read from text, of the same type as its default. Raises `UsageError` for any other text."""
+KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def typed(key: str, text: str, default: Any, of: str = "") -> Any:
+    """A parameter's value read from text, of the same type as its default. Raises `UsageError` for any other text.
+
+    `of` is what the parameter belongs to, for the message.
+    """
     try:
         if isinstance(default, bool):
             return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}[text.lower()]
@@ -97,7 +103,7 @@ def typed(key: str, text: str, default: Any) -> Any:
     except (KeyError, ValueError):
         raise UsageError(
             "TB-SCENARIO-003",
-            f"The parameter {key} does not take this value.",
-            f"It must be of the kind {type(default).__name__}.",
+            f"The parameter {key}{f' of {of}' if of else ''} does not take this value.",
+            f"It must be {KINDS.get(type(default), 'of another kind')}.",
             f"Its default is {default!r}.",
         ) from None

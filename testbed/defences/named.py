@@ -96,7 +96,7 @@ def _one(found: Registered, text: str) -> Defence:
                 "Write defence=topk:0.1+gaussian:1.2.",
             )
         default = found.defaults.get(name, REQUIRED)
-        given[name] = parameters.typed(name, rest, 0.0 if default is REQUIRED else default)
+        given[name] = parameters.typed(name, rest, 0.0 if default is REQUIRED else default, found.name)
     return found(**given)
 
 

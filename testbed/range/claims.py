@@ -70,5 +70,7 @@ def parsed(body: bytes) -> Claim | str:
 
 def digest(claim: Claim) -> str:
     """A name for a claim that depends on what it says alone, so that a repeated one is known."""
+    if isinstance(claim, Flag):  # a flag that is typed in other letters is the same claim
+        claim = claim.model_copy(update={"code": claim.code.strip().upper()})
     told = json.dumps(claim.model_dump(), sort_keys=True)
     return hashlib.sha256(told.encode()).hexdigest()[:32]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ import httpx
 
 from testbed.core.errors import RunError, UsageError
 from testbed.range.events import Fact
-from testbed.range.instance import Instance, Side
+from testbed.range.instance import OF_DESK, Instance, Side
 from testbed.range.processes import door
 
 PATIENCE_S = 30.0
@@ -55,7 +54,8 @@ class Desk:
         found = door(self.instance)
         if found is None:
             raise closed(self.instance)
-        token = {"authorization": f"Bearer {self.instance.token(self.side, self.team)}"}
+        desk = f"{self.side}-{self.team}"
+        token = {"authorization": f"Bearer {self.instance.token(self.side, self.team)}", OF_DESK: desk}
         try:
             with httpx.Client(timeout=PATIENCE_S, trust_env=False) as client:
                 answer = client.request(method, found.url + path, content=content, headers=token)
@@ -76,11 +76,11 @@ class Desk:
         raise NotJudgedError(told, float(answer.headers.get("retry-after", 0)))
 
 
-def closed(instance: Instance) -> RunError:
+def closed(instance: Instance) -> UsageError:
     """The error for a scorer that does not run."""
-    return RunError(
+    return UsageError(
         "TB-RANGE-017",
         f"The scorer of {instance.name} does not run.",
         "It was stopped, or it ended. What it had answered is in its log.",
-        f"Start it again: testbed range up {instance.name}{os.linesep}",
+        f"Start it again: testbed range up {instance.name}",
     )

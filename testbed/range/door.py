@@ -22,7 +22,7 @@ from starlette.routing import Route
 
 from testbed.core.errors import InputError
 from testbed.range.claims import LARGEST
-from testbed.range.instance import Instance, find_at
+from testbed.range.instance import OF_DESK, Instance, find_at
 from testbed.range.scorer import Caller, Refused, Scorer
 
 HOST = "127.0.0.1"
@@ -57,7 +57,7 @@ def application(scorer: Scorer) -> Starlette:
 
     def _caller(request: Request) -> Caller:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        return scorer.caller(token if scheme.lower() == "bearer" else "")
+        return scorer.caller(token if scheme.lower() == "bearer" else "", request.headers.get(OF_DESK))
 
     routes = [
         Route("/claim", _guarded(claim), methods=["POST"]),

@@ -39,6 +39,7 @@ class Model(Part):
     learning_rate: float = Field(gt=0, le=10)
     gradient_rate: float = Field(gt=0, le=10, description="the coordinator's step in a gradient round")
     warm_epochs: int = Field(ge=0, le=200)
+    warm_rate: float = Field(gt=0, le=10, description="the step of the training on the public sample")
     warm_batch: int = Field(ge=1, le=512)
 
 

@@ -67,7 +67,7 @@ def warmed(exercise: Exercise, public: Cohort, seed: int) -> Parameters:
     start = models.get_parameters(models.build(spec, seed))
     if not rules.warm_epochs:
         return start
-    protocol = Protocol("fedavg", rules.warm_batch, rules.warm_epochs, learning_rate=rules.learning_rate)
+    protocol = Protocol("fedavg", rules.warm_batch, rules.warm_epochs, learning_rate=rules.warm_rate)
     return local_update(spec, start, public, protocol, list(batches(protocol, seed, 0, 1, len(public))))
 
 
@@ -101,8 +101,7 @@ def play(
         for i, h in enumerate(present)
     }
     after = _after(seen, start)
-    _, right = _losses(spec, after, people.outsiders)
-    utility = float(right.mean())
+    useful = utility(exercise, after, people)
     par = None
     if planned.membership:
         asked, _ = _losses(spec, after, people.asked)
@@ -115,8 +114,8 @@ def play(
         "kind": planned.kind,
         "sent": sum(map(len, used.values())),
         "answered": len(answered),
-        "utility": round(utility, 4),
-        "above_floor": utility >= exercise.limits.utility_floor and len(answered) >= FEWEST,
+        "utility": round(useful, 4),
+        "above_floor": useful >= exercise.limits.utility_floor and len(answered) >= FEWEST,
         "defence": switches.defence,
         "guards": ",".join(switches.guards),
         "alarms": len(alarms),
@@ -124,6 +123,11 @@ def play(
         "par": None if par is None else round(par, 4),
     }
     return Finished(seen, after, tuple(present), used, tuple(alarms), facts)
+
+
+def utility(exercise: Exercise, parameters: Parameters, people: Population) -> float:
+    """The accuracy of a model on the true diagnoses of people of no hospital."""
+    return float(_losses(network(exercise), parameters, people.outsiders)[1].mean())
 
 
 def _protocol(exercise: Exercise, planned: Round) -> Protocol:

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,9 @@ HOME = "TESTBED_RANGE"
 """The environment variable that names the folder of all instances; by default runs/range."""
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")
 TOKEN_BYTES = 24
+TOKEN = re.compile(r"^[A-Za-z0-9_-]{16,200}$")
+OF_DESK = "x-testbed-desk"
+"""The header in which a command tells the scorer for whom it speaks, so that a mixed-up token is noticed."""
 SOURCE = "exercise"
 """The folder of the instructor's desk that holds the exercise as it was started, for a reset."""
 
@@ -71,8 +75,19 @@ class Instance:
         return self.folder / f"{side}-{team}"
 
     def token(self, side: Side, team: int = 0) -> str:
-        """The secret with which this side speaks to the scorer."""
-        return (self.desk(side, team) / "token").read_text(encoding="utf-8").strip()
+        """The secret with which this side speaks to the scorer. Raises `UsageError` if its file holds none."""
+        try:
+            text = (self.desk(side, team) / "token").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            text = ""
+        if not TOKEN.match(text):
+            raise UsageError(
+                "TB-RANGE-032",
+                f"The token of {self.desk(side, team).name} cannot be read.",
+                "Its file token is missing, empty, or holds something else.",
+                "Ask the instructor for it; it can be taken from a snapshot.",
+            )
+        return text
 
     def sides(self) -> Iterator[tuple[Side, int]]:
         yield "white", 0
@@ -132,11 +147,19 @@ def create(folder: Path, source: str, teams: int) -> Instance:
         who[token_digest(token)] = [side, team]
         page = "instructor.md" if side == "white" else f"brief-{side}.md"
         if (briefs / page).is_file():
-            (desk / page).write_text((briefs / page).read_text("utf-8"), encoding="utf-8")
+            text = (briefs / page).read_text("utf-8")
+            (desk / page).write_text(_placed(text, made, desk, team), encoding="utf-8")
     write_secret(made.scorer / "tokens.json", json.dumps(who))
     write_secret(made.scorer / "key", secrets.token_hex(32))
     (folder / "instance.json").write_text(json.dumps({"exercise": made.exercise.id, "teams": teams}), encoding="utf-8")
     return made
+
+
+def _placed(text: str, made: Instance, desk: Path, team: int) -> str:
+    """A brief with the instance, the desk and the team of whoever reads it, so that its commands can be copied."""
+    for word, meant in (("{name}", made.name), ("{desk}", shlex.quote(str(desk.resolve()))), ("{team}", str(team))):
+        text = text.replace(word, meant)
+    return text
 
 
 def write_secret(path: Path, text: str) -> None:

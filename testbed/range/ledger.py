@@ -15,8 +15,13 @@ Entry: TypeAlias = dict[str, Any]
 
 
 def entries(exercise: Exercise, events: Iterable[Event], team: int) -> list[Entry]:
-    """The ledger of one team, in the order of the events."""
+    """The ledger of one team, in the order of the events.
+
+    A patient protected counts only in a round above the floor: a model that was destroyed protects nobody.
+    """
+    events = list(events)
     points, lost, ledger = exercise.points, set[str](), list[Entry]()
+    useful = {e.round for e in events if e.event == "round" and e.team == team and e.facts["above_floor"]}
 
     def add(event: Event, side: str, worth: int, why: str) -> None:
         ledger.append({"seq": event.seq, "round": event.round, "side": side, "points": worth, "reason": why})
@@ -29,19 +34,24 @@ def entries(exercise: Exercise, events: Iterable[Event], team: int) -> list[Entr
             case "round":
                 if facts["above_floor"]:
                     add(event, "blue", points.round_above_floor, f"round {event.round} finished above the floor")
-                if facts["kind"] == "gradient" and facts["sent"]:
+                if facts["kind"] == "gradient" and facts["sent"] and facts["above_floor"]:
                     sent = int(facts["sent"] or 0)
                     add(event, "blue", sent * points.patient_protected, f"{sent} patients entrusted in this round")
             case "hint":
                 add(event, "red", points.hint, "a hint")
             case "claim":
-                _claimed(event, points, lost, add)
+                _claimed(event, points, (lost, useful), add)
             case _:
                 pass
     return ledger
 
 
-def _claimed(event: Event, points: Points, lost: set[str], add: Callable[[Event, str, int, str], None]) -> None:
+def _claimed(
+    event: Event, points: Points, so_far: tuple[set[str], set[int]], add: Callable[[Event, str, int, str], None]
+) -> None:
+    """`so_far`: the patients who are lost already, and the rounds above the floor, in which each patient sent has
+    counted for blue."""
+    lost, useful = so_far
     facts, yes = event.facts, event.facts["answer"] == "yes"
     reason = str(facts["reason"])
     if event.actor == "blue":
@@ -55,7 +65,8 @@ def _claimed(event: Event, points: Points, lost: set[str], add: Callable[[Event,
     about = str(facts["about"])
     if facts["kind"] == "reconstruction" and about not in lost:
         lost.add(about)
-        add(event, "blue", points.patient_lost - points.patient_protected, "a patient entrusted was reconstructed")
+        entrusted = points.patient_protected if event.round in useful else 0
+        add(event, "blue", points.patient_lost - entrusted, "a patient entrusted was reconstructed")
 
 
 def score(exercise: Exercise, events: Iterable[Event], teams: Iterable[int]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -149,30 +150,54 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> 
         catalogue.known("attack", what)
         told |= {"technique": what, "round": _round(where)}
     elif kind == "membership":
-        told |= {"scores": _table(Path(what)), "round": _round(where, Path(what))}
+        told |= {"scores": _table(_there(what)), "round": _round(where, Path(what))}
     else:
-        told |= _picture(Path(what), where, own)
+        told |= _picture(_there(what), where, own)
     return Desk(instance, side, team).claim(told)
 
 
-def _round(where: Where, file: Path | None = None) -> int:
-    if where.round is not None:
-        return where.round
+def _round(where: Where, file: Path | None = None, told: int | None = None) -> int:
+    """The round that a claim is about: as its file says in it (`told`) or in its name, or as the command says."""
     stem = file.name.removeprefix("round-").partition(".")[0] if file is not None else ""
-    if not stem.isdigit():
+    found = told if told is not None else int(stem) if re.fullmatch("[0-9]{1,3}", stem) else None
+    if where.round is None and found is None:
         raise UsageError("TB-RANGE-028", "The round is missing.", "A claim is about one round.", "Give --round.")
-    return int(stem)
+    if found is not None and where.round not in (None, found):
+        raise UsageError(
+            "TB-RANGE-041",
+            f"The file is of round {found}, and --round says {where.round}.",
+            "One of them is a slip. The claim was not sent.",
+            "Leave --round out.",
+        )
+    return int(where.round or found or 0)
+
+
+def _there(what: str) -> Path:
+    """The file of a claim. Raises `InputError` if it is not there."""
+    path = Path(what)
+    if not path.is_file():
+        raise InputError(
+            "TB-RANGE-042",
+            f"There is no file {what}.",
+            "It was not found from this folder.",
+            "testbed range attack prints the paths of the files that it writes.",
+        )
+    return path
 
 
 def _table(path: Path) -> dict[str, float]:
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row["name"]: float(row["score"]) for row in csv.DictReader(file)}
-    except (OSError, KeyError, TypeError, ValueError):
+            rows = [(row["name"], float(row["score"])) for row in csv.DictReader(file)]
+        scores = dict(rows)
+        if len(scores) < len(rows):
+            raise ValueError
+        return scores
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
         raise InputError(
             "TB-RANGE-029",
             "The table of scores cannot be read.",
-            "It must be a CSV file with the columns name and score, and a number in each row.",
+            "It must be a CSV file with the columns name and score, each name once, and a number in each row.",
             "See a file that testbed range attack writes.",
         ) from None
 
@@ -185,18 +210,18 @@ def _picture(path: Path, where: Where, desk: Path) -> dict[str, Any]:
     """One reconstructed record of a file: of `testbed range attack`, of `testbed replay` (claim.npz), or a .npy."""
     try:
         if path.suffix == ".npy":
-            return {"record": _flat(np.load(path)), "round": _round(where), "hospital": where.hospital or ""}
-        with np.load(path, allow_pickle=False) as file:
-            parts = {k: file[k] for k in file.files if k != "round"}
-            round_ = where.round or (int(file["round"]) if "round" in file.files else _round(where))
+            return {"record": _flat(np.load(path)), "round": _round(where, path), "hospital": where.hospital or ""}
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
+            parts = {k: np.atleast_1d(file[k]) for k in file.files if k != "round"}
+            round_ = _round(where, path, int(file["round"]) if "round" in file.files else None)
         names = _hospitals(desk, round_)
         parts = {names[int(m[1])] if (m := OF_REPLAY.fullmatch(k)) else k: v for k, v in parts.items()}
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, TypeError, IndexError, EOFError, BadZipFile):
         raise InputError(
             "TB-RANGE-030",
             "The file of reconstructions cannot be read.",
             "It must be a .npz of testbed range attack or of testbed replay, or one record as .npy.",
-            "Check the path.",
+            "Check that the file is whole.",
         ) from None
     hospital = where.hospital or (next(iter(parts)) if len(parts) == 1 else "")
     if hospital not in parts or not 0 <= where.item < len(parts[hospital]):

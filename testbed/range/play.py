@@ -10,17 +10,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
 from testbed.core import catalogue
-from testbed.core.errors import UsageError, perhaps
+from testbed.core.errors import RunError, TestbedError, UsageError, perhaps
 from testbed.defences import named
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range import processes
-from testbed.range.desk import Desk
+from testbed.range.desk import Desk, closed
+from testbed.range.events import read as read_log
 from testbed.range.instance import Instance, write_secret
+from testbed.range.scorer import log_key, truths_of
 
 Progress = Callable[[str], None]
 STATE, SNAPSHOTS = "state.json", "snapshots"
@@ -45,10 +48,10 @@ class State:
         write_secret(instance.white / STATE, json.dumps(vars(self)))
 
 
-def up(source: str, name: str | None, teams: int, progress: Progress) -> Instance:
+def up(source: str, name: str | None, teams: int | None, progress: Progress) -> Instance:
     """Start an exercise; or start the scorer of a known instance again, with everything as it was.
 
-    Makes people and secrets, trains the first model, starts the scorer and plays the first round of every team.
+    Makes people and secrets, trains the first model and starts the scorer. No round is played: blue looks round first.
     """
     called = name or Path(source).name
     folder = instances.home() / called
@@ -61,6 +64,13 @@ def up(source: str, name: str | None, teams: int, progress: Progress) -> Instanc
         )
     if (folder / "instance.json").is_file():
         known = instances.find(folder.name)
+        if teams not in (None, known.teams):
+            raise UsageError(
+                "TB-RANGE-036",
+                f"The instance {called} exists already, with {known.teams} teams.",
+                "The number of teams cannot be changed any more.",
+                "Leave --teams out, or give another --name for a new instance.",
+            )
         processes.start(known)
         return known
     exercises.load(source)
@@ -72,12 +82,10 @@ def up(source: str, name: str | None, teams: int, progress: Progress) -> Instanc
             "Give another --name.",
         )
     try:
-        made = instances.create(folder, source, teams)
+        made = instances.create(folder, source, teams or 1)
         _populate(made, progress)
         processes.start(made)
-        Desk(made, "white").note("start", {"teams": teams, "exercise": made.exercise.id}, 0)
-        for team in range(1, teams + 1):
-            play_round(made, team, progress)
+        Desk(made, "white").note("start", {"teams": made.teams, "exercise": made.exercise.id}, 0)
     except BaseException:
         if (folder / "instance.json").is_file():
             processes.stop(instances.find_at(folder))
@@ -93,12 +101,17 @@ def _populate(instance: Instance, progress: Progress) -> None:
 
     teams = [str(t) for t in range(1, instance.teams + 1)]
     state = State({t: secrets.randbits(48) for t in teams}, secrets.randbits(48), dict.fromkeys(teams, 0))
-    state.keep(instance)
-    sample = public(instance.exercise, state.public_seed)
+    crowds = {t: population(instance.exercise, seed) for t, seed in state.seeds.items()}
     progress("training the first model on the public sample")
-    start = fields.warmed(instance.exercise, sample, state.public_seed)
+    for last in (False, False, True):  # now and then a training does not find a useful model
+        sample = public(instance.exercise, state.public_seed)
+        start = fields.warmed(instance.exercise, sample, state.public_seed)
+        if _useful(instance, min(fields.utility(instance.exercise, start, p) for p in crowds.values()), last):
+            break
+        state.public_seed = secrets.randbits(48)
+    state.keep(instance)
     for team in range(1, instance.teams + 1):
-        people = population(instance.exercise, state.seeds[str(team)])
+        people = crowds[str(team)]
         people.truth.write(instance.scorer / f"truth-{team}.npz")
         fields.write_model(instance.white / f"model-{team}.npz", start)
         red = instance.desk("red", team)
@@ -106,6 +119,23 @@ def _populate(instance: Instance, progress: Progress) -> None:
         np.savez_compressed(red / "names.npz", names=asked.persons, x=asked.x, y=asked.y, suspected=people.suspected)
         for desk in (red, instance.desk("blue", team)):
             np.savez_compressed(desk / "public.npz", x=sample.x, y=sample.y)
+
+
+CLEARLY = 0.05
+"""How far above the utility floor the first model must be."""
+
+
+def _useful(instance: Instance, utility: float, last: bool) -> bool:
+    """Is the first model clearly above the floor, so that blue needs no luck? Raises `RunError` if the last is not."""
+    floor = instance.exercise.limits.utility_floor
+    if utility < floor + CLEARLY and last:
+        raise RunError(
+            "TB-RANGE-037",
+            f"The first model is right for {utility:.0%} of the people of no hospital; the floor is {floor:.0%}.",
+            "Blue must keep the model above the floor, and it would not be clearly above it at the start.",
+            "Try again; or change model, public or utility_floor in the exercise.",
+        )
+    return utility >= floor + CLEARLY
 
 
 def play_round(instance: Instance, team: int, progress: Progress, act: str | None = None) -> Mapping[str, Any]:
@@ -116,7 +146,7 @@ def play_round(instance: Instance, team: int, progress: Progress, act: str | Non
 
     state, exercise = State.of(instance), instance.exercise
     number = state.rounds[str(team)] + 1
-    progress(f"team {team}, round {number}: {exercise.planned(number).title}")
+    progress(f"playing round {number} for team {team}: {exercise.planned(number).title}")
     people = population(exercise, state.seeds[str(team)])
     model = instance.white / f"model-{team}.npz"
     finished = fields.play(
@@ -182,6 +212,7 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
             f"Did you mean one of these? {perhaps(what, INJECTS)}",
         )
     teams = [team] if team is not None else list(range(1, instance.teams + 1))
+    _possible(instance, what, value, teams)
     white = Desk(instance, "white")
     done: list[str] = []
     if what == "drop":
@@ -194,17 +225,17 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
                 "It must be one of the exercise, and two must stay.",
                 f"Did you mean one of these? {perhaps(value or '', hospitals)}",
             )
+        _open(instance)
         state.dropped = [*state.dropped, *([value] if value not in state.dropped else [])]
         state.keep(instance)
     for one in teams:
-        instance.desk("red", one)
         if what in ("round", "swap-model"):
-            act = (value or "imprint") if what == "swap-model" else None
+            act = value if what == "swap-model" else None
             if act is not None:
-                check_act(act)
                 white.note("inject", {"what": what, "value": act}, one)
             facts = play_round(instance, one, progress, act)
-            done.append(f"team {one}: {facts['title']}, utility {facts['utility']:g}, {facts['answered']} answered")
+            told = f"utility {facts['utility']:g}, {facts['answered']} answered"
+            done.append(f"team {one}, round played: {facts['title']}, {told}")
         elif what == "hint":
             done.append(_hint(instance, one, white))
         else:
@@ -213,16 +244,48 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
     return done
 
 
-def check_act(name: str) -> None:
-    """Raises `UsageError` unless this attack can act as a server that changes the model."""
+def _possible(instance: Instance, what: str, value: str | None, teams: list[int]) -> None:
+    """Raises `UsageError` for an inject that must not begin, before anything of it is done for any team."""
+    if value is not None and what in ("round", "hint"):
+        raise UsageError(
+            "TB-RANGE-038",
+            f"The inject {what} takes no value, and one was given.",
+            "It gives the next one, and cannot be undone.",
+            f"Leave it out: testbed range inject {instance.name} {what}",
+        )
+    for team in teams:
+        instance.desk("red", team)
+    if what == "swap-model":
+        check_act(value)
+    if what in ("round", "swap-model"):
+        state, rounds = State.of(instance), len(instance.exercise.rounds)
+        if over := [t for t in teams if state.rounds[str(t)] >= rounds]:
+            raise UsageError(
+                "TB-RANGE-039",
+                f"Team {over[0]} has played all {rounds} rounds of the exercise.",
+                "A further round would give points that the briefs do not tell of.",
+                f"See testbed range score {instance.name}; for the teams that are not done, give --team.",
+            )
+    if what != "drop":
+        _open(instance)
+
+
+def _open(instance: Instance) -> None:
+    """Raises `UsageError` if the scorer does not run, which would not hear of what is done."""
+    if processes.door(instance) is None:
+        raise closed(instance)
+
+
+def check_act(name: str | None) -> None:
+    """Raises `UsageError` unless this attack can act as a server that changes the model. None: no attack was named."""
     known = catalogue.entries("attack")
     able = [e.name for e in known if "act" in e.arguments and e.arguments.get("claim") == "Reconstruction"]
     if name not in able:
         raise UsageError(
             "TB-RANGE-022",
-            f"The coordinator cannot do {name!r}.",
-            "It must be an attack that changes the model.",
-            f"Did you mean one of these? {perhaps(name, able)}",
+            f"The coordinator cannot do {name!r}." if name else "swap-model needs the attack that changes the model.",
+            "It takes the place of the next planned round, and cannot be undone.",
+            f"Did you mean one of these? {perhaps(name or '', able)}",
         )
 
 
@@ -260,30 +323,51 @@ def reset(instance: Instance, progress: Progress, to: Path | None = None) -> Ins
         raise UsageError(
             "TB-RANGE-023", "There is no such snapshot.", f"{to.name} was not found.", "Name a file of snapshots/."
         )
-    processes.stop(instance)
+    coming = folder.with_name(f".{name}.from-snapshot")
+    if to is not None:
+        _unpacked(to, coming)
+    ran = processes.stop(instance)
     kept = folder.with_name(f".{name}.before-reset")
     shutil.rmtree(kept, ignore_errors=True)
-    whole = to.resolve() if to is not None else kept
-    if whole.is_relative_to(folder.resolve()):
-        whole = kept / whole.relative_to(folder.resolve())
     folder.rename(kept)
     try:
         if to is None:
             made = up(str(kept / "white" / instances.SOURCE), name, teams, progress)
         else:
-            folder.mkdir(mode=0o700)
-            with tarfile.open(whole) as archive:
-                archive.extractall(folder, filter="data")
+            coming.rename(folder)
             made = instances.find(name)
             processes.start(made)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         kept.rename(folder)
+        shutil.rmtree(coming, ignore_errors=True)
+        if ran:
+            processes.start(instance)
         raise
     if (kept / SNAPSHOTS).is_dir():
         (kept / SNAPSHOTS).rename(made.folder / SNAPSHOTS)
     shutil.rmtree(kept)
     return made
+
+
+def _unpacked(archive: Path, folder: Path) -> None:
+    """The snapshot in a new folder. Raises `UsageError` for a file that is none, or not whole; then no folder stays."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        with tarfile.open(archive) as parts:
+            parts.extractall(folder, filter="data")
+        State.of(found := instances.find_at(folder))
+        read_log(found.scorer, log_key(found.scorer))
+        truths_of(found.scorer, list(range(1, found.teams + 1)))
+    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, TypeError, BadZipFile, TestbedError):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise UsageError(
+            "TB-RANGE-040",
+            f"{archive.name} is no whole snapshot of an exercise.",
+            "It cannot be unpacked, or a part of it is missing or was changed. Nothing was stopped or changed.",
+            "Name a file of snapshots/ that testbed range snapshot wrote.",
+        ) from None
 
 
 def down(instance: Instance, remove: bool = False) -> bool:

@@ -20,7 +20,7 @@ from testbed.range.claims import OF_SIDE, Claim, Flag
 from testbed.range.events import Event, Fact, Log, read
 from testbed.range.exercise import Exercise
 from testbed.range.instance import Instance, Side, token_digest
-from testbed.range.truth import Known, Played, Truth, judge
+from testbed.range.truth import Known, Played, Truth, judge, slipped
 
 QUIET_S = 10.0
 """Seconds in which refusals of one kind are counted and not logged one by one, so that a flood cannot fill the disk."""
@@ -74,13 +74,19 @@ class Scorer:
             self._answers[event.team, str(event.facts["digest"])] = str(event.facts["answer"])
             self._asked[event.team, str(event.facts["kind"]), event.round] += 1
 
-    def caller(self, token: str) -> Caller:
-        """Whoever this token belongs to. Raises `Refused`."""
+    def caller(self, token: str, desk: str | None = None) -> Caller:
+        """Whoever this token belongs to. Raises `Refused`, also if it is not that of the `desk` that was named."""
         known = self._tokens.get(token_digest(token))
         if known is None:
             self._note(0, "unknown", "token")
             raise Refused(401, "TB-RANGE-006", "This token is not known.", "Use the one in your desk's file token.")
-        return Caller(known[0], int(known[1]))
+        caller = Caller(known[0], int(known[1]))
+        if desk is not None and desk != f"{caller.side}-{caller.team}":
+            self._note(caller.team, caller.side, "desk")
+            raise Refused(
+                403, "TB-RANGE-033", "This token belongs to another desk.", "Put each token back into its own folder."
+            )
+        return caller
 
     def claim(self, caller: Caller, body: bytes) -> str:
         """Yes or no to a claim, which is then in the log. The same claim again gets the same answer and costs nothing.
@@ -103,12 +109,24 @@ class Scorer:
         if (answer := self._answers.get((caller.team, digest))) is not None:
             self._note(caller.team, caller.side, "repeated")
             return answer
+        self._possible(caller, claim)
         if self._asked[caller.team, claim.kind, round_] >= self.exercise.limits.claims:
             self._note(caller.team, caller.side, "spent")
             raise Refused(
                 429, "TB-RANGE-009", "All claims of this kind for this round are spent.", "Play another round."
             )
         return self._judged(caller, claim, digest, round_)
+
+    def _possible(self, caller: Caller, claim: Claim) -> None:
+        """Raises `Refused` for a slip that nobody can have meant. It costs nothing and tells nothing of the truth."""
+        if isinstance(claim, Flag):
+            return
+        if claim.round not in {e.round for e in self.log.events if e.event == "round" and e.team == caller.team}:
+            self._note(caller.team, caller.side, "round")
+            raise Refused(422, "TB-RANGE-034", f"Round {claim.round} was not played yet.", "Give another --round.")
+        if (slip := slipped(claim, self._truths[caller.team], self.exercise)) is not None:
+            self._note(caller.team, caller.side, "slip")
+            raise Refused(422, "TB-RANGE-035", f"This claim cannot be judged. {slip}", "Mend it. It cost nothing.")
 
     def _judged(self, caller: Caller, claim: Claim, digest: str, round_: int) -> str:
         facts = {**decided(claim, caller.team, self.known(), self.log.events), "digest": digest}

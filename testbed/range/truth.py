@@ -11,10 +11,12 @@ from pathlib import Path
 import numpy as np
 
 from testbed.core import Array, Cohort
+from testbed.core.errors import perhaps
 from testbed.findings import statistics
 from testbed.judge.similarity import declared, picked
 from testbed.range.claims import Claim, Detection, Flag, Membership, Picture
 from testbed.range.events import Fact
+from testbed.range.exercise import Exercise
 
 Z95 = 1.96
 """The normal quantile of a two-sided 95 % interval."""
@@ -120,13 +122,35 @@ def _flag(claim: Flag, team: int, known: Known) -> Judgement:
     return Judgement(False, "no flag")
 
 
+def slipped(claim: Claim, truth: Truth, exercise: Exercise) -> str | None:
+    """What is wrong with the form of a claim, by what both teams know: sizes, names and hospitals. None if nothing."""
+    match claim:
+        case Picture() if claim.hospital not in exercise.hospitals:
+            return f"There is no such hospital. {perhaps(claim.hospital, exercise.hospitals)}"
+        case Picture() if len(claim.record) != (size := int(np.prod(truth.patients.x.shape[1:]))):
+            return f"A picture has {size} pixels, this one has {len(claim.record)}."
+        case Membership() if not exercise.planned(claim.round).membership:
+            asked = [str(n) for n, r in enumerate(exercise.rounds, 1) if r.membership]
+            return f"Membership is asked about in: round {', '.join(asked) or 'none'}."
+        case Membership() if set(claim.scores) != set(truth.names):
+            missing = len(set(truth.names) - set(claim.scores))
+            unknown = len(set(claim.scores) - set(truth.names))
+            return f"Scores of {missing} names are missing, and {unknown} names are not in names.npz."
+        case _:
+            return None
+
+
+def _nobody(sent: tuple[str, ...]) -> str:
+    return "red was given the pictures of all patients behind it" if sent else "that hospital sent nothing"
+
+
 def _picture(claim: Picture, truth: Truth, played: Played | None) -> Judgement:
     """Yes if, by one of the declared similarities, the picture is nearer to a patient behind the message than to any
     of the look-alikes."""
     sent: tuple[str, ...] = played.people.get(claim.hospital, ()) if played is not None else ()
     behind = set(sent) - set(truth.names)
     if not behind:
-        return Judgement(False, "nobody whose picture was not handed out")
+        return Judgement(False, _nobody(sent))
     shape = truth.patients.x.shape[1:]
     record = np.array(claim.record, dtype=np.float64)
     if record.size != int(np.prod(shape)):

@@ -47,7 +47,7 @@ def test_the_briefs_tell_the_points_that_count() -> None:
 
 def test_the_attacks_of_the_instructors_page_exist() -> None:
     text = (exercises.folder("gradient-heist") / "instructor.md").read_text("utf-8")
-    for name in ("analytic_linear", "cocktail_party", "imprint"):
+    for name in ("analytic_linear", "cocktail_party", "imprint", "update_product"):
         assert f"`{name}`" in text
         catalogue.known("attack", name)
     for name in ("repeated_rows", "weight_law"):

@@ -27,6 +27,9 @@ def test_a_round_gives_blue_its_points_and_a_lost_patient_takes_more_than_it_gav
     lost = claim(2, "reconstruction", "yes", "person-1")
     assert points(round_, lost, side="blue") == 5 + 3 - 1 - 10
     assert points(round_, lost, side="red") == 10
+    destroyed = event(1, "round", kind="gradient", sent=24, above_floor=False)
+    assert points(destroyed, side="blue") == 0  # a model that is destroyed protects nobody
+    assert points(destroyed, lost, side="blue") == -10
     below = event(1, "round", kind="training", sent=0, above_floor=False)
     assert points(below, side="blue") == 0
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from testbed.core.errors import RunError, UsageError
+from testbed.core.errors import InputError, RunError, UsageError
 from testbed.range import desk, instance, loot, play, processes
 from testbed.range.desk import Desk, NotJudgedError
 from testbed.range.instance import HOME, Instance
@@ -57,7 +57,9 @@ def scored(game: Instance) -> dict[str, dict[str, int]]:
 
 def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     source = written(tmp_path / "small", limits={"seconds_between": 0.0, "utility_floor": 0.0})
-    game = play.up(str(source), "one", 1, silent)
+    game = play.up(str(source), "one", None, silent)
+    assert scored(game)["blue"]["rounds"] == 0  # blue looks round before anybody is sent
+    play.inject(game, "round", None, None, silent)
     running = processes.door(game)
     assert running is not None
 
@@ -77,9 +79,11 @@ def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     os.kill(running.pid, signal.SIGKILL)
     while not gone(running.pid) and processes.door(game) is not None:
         time.sleep(0.02)
-    with pytest.raises(RunError, match="TB-RANGE-017"):
+    with pytest.raises(UsageError, match="TB-RANGE-017"):
         loot.claim(game, 1, "flag", flags[0], Where())
-    again = play.up("one", None, 1, silent)
+    with pytest.raises(UsageError, match="TB-RANGE-036"):
+        play.up("one", None, 3, silent)
+    again = play.up("one", None, None, silent)
     assert scored(again)["red"]["points"] == 57
     assert loot.claim(again, 1, "flag", flags[0], Where())
     assert scored(again)["red"]["flags"] == 1
@@ -102,6 +106,12 @@ def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     # A reset gives other people and other secrets, and a snapshot gives the old ones back.
     kept = play.snapshot(again)
     before, token = flags[0], again.token("red", 1)
+    torn = tmp_path / "torn.tar"
+    torn.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
+    for broken in (torn, source / "exercise.yaml"):
+        with pytest.raises(UsageError, match="TB-RANGE-040"):
+            play.reset(again, silent, broken)
+    assert Desk(again, "white").score() == text  # nothing was stopped
     fresh = play.reset(again, silent)
     assert fresh.token("red", 1) != token
     assert scored(fresh)["red"]["points"] == 0
@@ -163,12 +173,81 @@ def test_a_misspelt_word_of_a_player_is_answered_with_the_one_that_was_meant(hom
     assert not (game.desk("blue", 1) / "defence.json").exists()
 
 
+def test_an_inject_that_cannot_be_meant_is_refused_before_any_team_plays(home: Path, tmp_path: Path) -> None:
+    game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
+    play.State({"1": 1, "2": 2}, 1, {"1": 1, "2": 5}).keep(game)
+    told: list[str] = []
+    for what, value, error in (
+        ("round", "3", "TB-RANGE-038"),
+        ("hint", "foo", "TB-RANGE-038"),
+        ("swap-model", None, "TB-RANGE-022.*imprint"),
+        ("round", None, "TB-RANGE-039"),  # team 2 has played all five
+        ("swap-model", "imprint", "TB-RANGE-039"),
+    ):
+        with pytest.raises(UsageError, match=error):
+            play.inject(game, what, value, None, told.append)
+    with pytest.raises(UsageError, match="TB-RANGE-017") as closed_:
+        play.inject(game, "round", None, 1, told.append)
+    assert closed_.value.fix.isprintable()
+    assert told == []
+    assert play.State.of(game).rounds == {"1": 1, "2": 5}
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two words\n", b"\xff\xfe", b"short"])
+def test_a_token_file_that_holds_no_token_is_named(home: Path, tmp_path: Path, content: bytes | None) -> None:
+    game = instance.create(home / "one", str(written(tmp_path / "small")), 1)
+    path = game.desk("red", 1) / "token"
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"TB-RANGE-032.*red-1"):
+        game.token("red", 1)
+
+
+def test_a_file_that_does_not_fit_its_claim_is_not_sent(home: Path, tmp_path: Path) -> None:
+    game = instance.create(home / "one", str(written(tmp_path / "small")), 1)
+    for name, content in (
+        ("round-01.a.csv", "name,score\nx,1\n"),
+        ("round-01.b.csv", "name,score\nx,1\nx,2\n"),
+        ("round-01.c.npz", ""),
+        ("round-01.d.npz", "PK\x03\x04 torn"),
+    ):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+    numbers = tmp_path / "round-01.e.npz"
+    np.savez(numbers, round=np.array(1), forest=np.zeros((1, 2)))
+    for kind, file, round_, error in (
+        ("membership", "round-01.a.csv", 2, "TB-RANGE-041"),
+        ("membership", "round-01.b.csv", None, "TB-RANGE-029.*once"),
+        ("membership", "nothing.csv", 1, "TB-RANGE-042.*nothing.csv"),
+        ("reconstruction", "nothing.npz", 1, "TB-RANGE-042.*nothing.npz"),
+        ("reconstruction", "round-01.c.npz", None, "TB-RANGE-030"),
+        ("reconstruction", "round-01.d.npz", None, "TB-RANGE-030"),
+        ("reconstruction", numbers.name, 2, "TB-RANGE-041"),
+    ):
+        with pytest.raises((UsageError, InputError), match=error):
+            loot.claim(game, 1, kind, str(tmp_path / file), Where(round_))
+
+
+def test_a_first_model_that_is_not_clearly_above_the_floor_starts_no_exercise(home: Path, tmp_path: Path) -> None:
+    source = written(tmp_path / "small", limits={"utility_floor": 0.97})
+    with pytest.raises(RunError, match=r"TB-RANGE-037.*97%"):
+        play.up(str(source), "one", 1, silent)
+    assert list(home.iterdir()) == []
+
+
+def test_a_brief_names_the_readers_own_folder_and_team(home: Path) -> None:
+    game = instance.create(home / "a b" / "mine", "gradient-heist", 2)
+    text = (game.desk("red", 2) / "brief-red.md").read_text("utf-8")
+    assert f"'{game.desk('red', 2).resolve()}'/loot/" in text
+    assert "testbed range attack mine analytic_linear --round 1 --team 2" in text
+    assert "{" not in text
+    assert "--team 1" in (game.desk("blue", 1) / "brief-blue.md").read_text("utf-8")
+
+
 def test_a_number_that_now_belongs_to_another_process_is_not_stopped(home: Path, tmp_path: Path) -> None:
     game = instance.create(home / "one", str(written(tmp_path / "small")), 1)
     (game.folder / processes.DOOR).write_text(json.dumps({"port": 1, "pid": os.getpid()}), encoding="utf-8")
     assert processes.door(game) is None
     assert not processes.stop(game)  # this process goes on
-    with contextlib.redirect_stdout(io.StringIO()), pytest.raises(RunError, match="TB-RANGE-017"):
+    with contextlib.redirect_stdout(io.StringIO()), pytest.raises(UsageError, match="TB-RANGE-017"):
         desk.Desk(game, "red", 1).score()
 
 
