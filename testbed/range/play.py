@@ -23,7 +23,6 @@ from testbed.range import processes
 from testbed.range.desk import Desk, closed
 from testbed.range.events import read as read_log
 from testbed.range.instance import Instance, write_secret
-from testbed.range.scorer import log_key, truths_of
 
 Progress = Callable[[str], None]
 STATE, SNAPSHOTS = "state.json", "snapshots"
@@ -352,6 +351,8 @@ def reset(instance: Instance, progress: Progress, to: Path | None = None) -> Ins
 
 def _unpacked(archive: Path, folder: Path) -> None:
     """The snapshot in a new folder. Raises `UsageError` for a file that is none, or not whole; then no folder stays."""
+    from testbed.range.scorer import log_key, truths_of  # what judges is heavy to load
+
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(mode=0o700)
     try:
