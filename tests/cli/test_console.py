@@ -18,6 +18,7 @@ console.run(app)
 
 def ended(work: str) -> subprocess.CompletedProcess[str]:
     script = COMMAND.replace("{work}", work)
+    script = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n{script}"  # as in a terminal
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60)
 
 
