@@ -132,8 +132,8 @@ def circles(drawn: dict[str, set[str]]) -> set[str]:
 
 
 def entries(package: Path) -> set[str]:
-    """What a reader finds in the package: rooms and modules, not the marker of a typed package."""
-    return {p.name for p in package.iterdir() if p.name not in ("__pycache__", "py.typed")}
+    """What a reader finds in the package: rooms and modules."""
+    return {p.name for p in package.iterdir() if p.name != "__pycache__"}
 
 
 def test_the_house_has_few_rooms() -> None:

@@ -138,9 +138,9 @@ def inject(
 @range_app.command("snapshot")
 def snapshot(name: Name) -> None:
     """Keep the whole instance as one file."""
-    from testbed.range import instance, play
+    from testbed.range import instance, snapshots
 
-    say(shown(play.snapshot(instance.find(name))))
+    say(shown(snapshots.snapshot(instance.find(name))))
 
 
 @range_app.command("reset")
@@ -148,9 +148,9 @@ def reset(
     name: Name, to: Annotated[Path | None, typer.Option(help="A snapshot. Without it everything is new.")] = None
 ) -> None:
     """Start over: new people, new flags, new secrets, a newly trained model; or as it was in a snapshot."""
-    from testbed.range import instance, play
+    from testbed.range import instance, play, snapshots
 
-    for line in play.status(play.reset(instance.find(name), progress, to)):
+    for line in play.status(snapshots.reset(instance.find(name), progress, to)):
         say(shown(line))
 
 

@@ -12,38 +12,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-SCHEMA = "testbed.result/1"
+from testbed.findings.terms import DataClass, Metric, Risk, Unit, Verdict
 
-Verdict = Literal["pass", "review", "fail", "none"]
-DataClass = Literal["real", "public", "synthetic"]
-Risk = Literal[
-    "singling_out",
-    "linkability",
-    "attribute_inference",
-    "membership",
-    "reconstruction",
-    "property",
-    "class_inversion",
-    "extraction",
-    "copying",
-    "structure",
-    "epsilon",
-]
-Metric = Literal[
-    "rate",
-    "line_up_top1",
-    "tpr_at_fpr",
-    "auc",
-    "excess",
-    "residual",
-    "exact_match",
-    "token_recall",
-    "psnr_db",
-    "epsilon_lower",
-    "epsilon_upper",
-    "fidelity",
-]
-Unit = Literal["record", "person", "client", "query", "predicate", "class", "batch", "run", "row", "column_set"]
+SCHEMA = "testbed.result/1"
 
 
 def four_digits(value: float) -> float:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from testbed.core.errors import InputError, RunError, UsageError
-from testbed.range import desk, instance, loot, play, processes
+from testbed.range import desk, instance, loot, play, processes, snapshots
 from testbed.range.desk import Desk, NotJudgedError
 from testbed.range.instance import HOME, Instance
 from testbed.range.loot import Where
@@ -104,20 +104,20 @@ def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     assert rescored(again) == text
 
     # A reset gives other people and other secrets, and a snapshot gives the old ones back.
-    kept = play.snapshot(again)
+    kept = snapshots.snapshot(again)
     before, token = flags[0], again.token("red", 1)
     torn = tmp_path / "torn.tar"
     torn.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
     for broken in (torn, source / "exercise.yaml"):
         with pytest.raises(UsageError, match="TB-RANGE-040"):
-            play.reset(again, silent, broken)
+            snapshots.reset(again, silent, broken)
     assert Desk(again, "white").score() == text  # nothing was stopped
-    fresh = play.reset(again, silent)
+    fresh = snapshots.reset(again, silent)
     assert fresh.token("red", 1) != token
     assert scored(fresh)["red"]["points"] == 0
     assert (fresh.desk("red", 1) / "brief-red.md").is_file() == (game.desk("red", 1) / "brief-red.md").is_file()
     assert not loot.claim(fresh, 1, "flag", before, Where())
-    old = play.reset(fresh, silent, fresh.folder / "snapshots" / kept.name)
+    old = snapshots.reset(fresh, silent, fresh.folder / "snapshots" / kept.name)
     assert Desk(old, "white").score() == text
     assert old.token("red", 1) == token
 
@@ -164,7 +164,7 @@ def test_a_misspelt_word_of_a_player_is_answered_with_the_one_that_was_meant(hom
         (lambda: loot.claim(game, 1, "detection", "imprint", Where()), "TB-RANGE-028"),
         (lambda: loot.claim(game, 2, "flag", "F", Where()), "TB-RANGE-004"),
         (lambda: loot.attack(game, 1, 7, "imprint"), "TB-RANGE-025"),
-        (lambda: play.reset(game, silent, Path("none.tar")), "TB-RANGE-023"),
+        (lambda: snapshots.reset(game, silent, Path("none.tar")), "TB-RANGE-023"),
     ):
         if "drop" in told or "TB-RANGE-021" in told:
             play.State({"1": 1}, 1, {"1": 0}).keep(game)
