@@ -105,15 +105,16 @@ def export(
     out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The file to write.")] = None,
 ) -> None:
     """Write a result in another tool's format. A result that was altered is refused."""
-    from testbed.report import bundle, gate
+    from testbed.report import bundle, gate, html
 
     folder = run / "share" if run.is_dir() else run.parent
     target = out or folder / f"result{exports.suffix(to)}"
     exports.writable(target, to)
     result = _loaded(run)
     content = exports.export(result, to)
-    if not content.startswith(b"%PDF"):
-        gate.check({target.name: content}, result, None)
+    # A PDF cannot be searched, but it is made of the page.
+    pdf = content.startswith(b"%PDF")
+    gate.check({"report.html": html.render(result).encode()} if pdf else {target.name: content}, result, None)
     bundle.write(target, content)
     say(shown(target))
 

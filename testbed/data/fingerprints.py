@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,8 @@ OTHER_DAY = re.compile(
 )
 """Whole days as people write them, other than in ISO form."""
 BLOCK = 1 << 20
+ROWS = 100_000
+"""Rows of a table whose texts are held at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +117,14 @@ def of_table(frame: Any, key: Key = PUBLIC) -> str:
     names = sorted(map(str, frame.columns))
     positions = {str(name): i for i, name in enumerate(frame.columns)}
     columns = [_texts(frame.iloc[:, positions[name]]) for name in names]
-    size = 16
-    rows = [
-        hashlib.blake2b("\x1f".join(cells).encode("utf-8", "surrogatepass"), key=key.secret[:64], digest_size=size)
-        for cells in zip(*columns, strict=True)
-    ]
+    rows: list[bytes] = []
+    for start in range(0, len(frame), ROWS):
+        texts = [part(start, start + ROWS) for part in columns]
+        for cells in zip(*texts, strict=True):
+            row = "\x1f".join(cells).encode("utf-8", "surrogatepass")
+            rows.append(hashlib.blake2b(row, key=key.secret[:64], digest_size=16).digest())
     digest = hmac.new(key.secret, "\x1f".join(names).encode("utf-8", "surrogatepass") + b"\x1e", hashlib.sha256)
-    for row in sorted(r.digest() for r in rows):
+    for row in sorted(rows):
         digest.update(row)
     return digest.hexdigest()
 
@@ -134,15 +138,26 @@ def of_file(path: Path, key: Key = PUBLIC) -> str:
     return digest.hexdigest()
 
 
-def _texts(values: Any) -> list[str]:
-    """A column's cells as text, one text a value whatever type a file gave it."""
+def _texts(values: Any) -> Callable[[int, int], list[str]]:
+    """A function that gives a column's cells from a row up to another as text, one text a value of whatever type."""
     import pandas as pd
 
+    if values.dtype == np.float64 and _compact(values.dropna().to_numpy()):
+        values = values.astype("Int64")
+    if values.dtype == np.float64:
+        return lambda start, stop: list(map(_number, values.iloc[start:stop].tolist()))
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) != "string":
-        return ["" if pd.api.types.is_scalar(v) and pd.isna(v) else _text(v) for v in values]
+        return lambda start, stop: [
+            "" if pd.api.types.is_scalar(v) and pd.isna(v) else _text(v) for v in values.iloc[start:stop]
+        ]
     codes, distinct = pd.factorize(values)  # missing cells have the code -1
     texts = np.array([*(_days(distinct) or map(_text, distinct)), ""], dtype=object)
-    return texts[codes].tolist()
+    return lambda start, stop: texts[codes[start:stop]].tolist()
+
+
+def _compact(numbers: Any) -> bool:
+    """Are these numbers days such as 20200131, which are floats beside a gap?"""
+    return len(numbers) > 0 and bool(((numbers >= 19_000_101) & (numbers < 21_000_000) & (numbers % 1 == 0)).all())
 
 
 def _days(distinct: Any) -> list[str] | None:

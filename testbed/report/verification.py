@@ -10,6 +10,7 @@ from pathlib import Path
 
 from testbed.core.errors import DisclosureError, InputError, UsageError
 from testbed.data import fingerprints
+from testbed.data.tables import spreadsheets
 from testbed.findings import policy as policies
 from testbed.findings.assemble import decided, version
 from testbed.findings.schema import Policy, Result
@@ -160,7 +161,7 @@ def _input(result: Result, role: str, path: Path) -> Check:
     judged = {i.role: i for i in result.proof.inputs} if result.proof else {}
     if role not in judged:
         return Check(name, None, f"the result has no digest of it; it has: {', '.join(judged) or 'none'}")
-    if not path.is_file():
+    if not spreadsheets.sheet_of(path)[0].is_file():
         raise UsageError("TB-PROOF-002", "The input's file does not exist.", f"{path.name} was not found.", "Check it.")
     key = fingerprints.site_key() if judged[role].keyed else fingerprints.PUBLIC
     if judged[role].keyed and result.proof and key.name != result.proof.key:

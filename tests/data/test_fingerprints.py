@@ -128,7 +128,10 @@ def test_the_form_of_a_column_of_dates_changes_no_digest(form: str) -> None:
     told = of_table(one.assign(day=days.dt.strftime(form)))
     assert told == of_table(one) == of_table(one.assign(day=days.dt.strftime("%Y-%m-%d")))
     if form == "%Y%m%d":
-        assert told == of_table(one.assign(day=days.dt.strftime(form).astype(int)))
+        compact = days.dt.strftime(form).astype(int)
+        assert told == of_table(one.assign(day=compact))
+        gaps = days.where(days.index != 3)
+        assert of_table(one.assign(day=gaps)) == of_table(one.assign(day=compact.where(days.index != 3)))
     other = days.where(days.index != 7, days + pd.Timedelta(1, "D"))
     assert told != of_table(one.assign(day=other.dt.strftime(form)))
 
