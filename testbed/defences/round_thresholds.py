@@ -14,8 +14,8 @@ from testbed.defences.registry import defence
 def round_thresholds(*, seed: int, steps: int = 20) -> OfTrees:
     """Move each threshold to the nearest multiple of 1/`steps` of a feature's range, which is taken as 0 to 1.
 
-    A heuristic: people near a threshold change sides, so the sums of the leaves no longer fit their bounds. Thresholds
-    at the ends of the range stay, so that categories coded by 0 and 1 are still told apart.
+    A heuristic: people near a threshold change sides, so the sums of the leaves no longer fit their bounds. No
+    threshold moves to 0 or 1, where it would no longer separate categories that are coded by 0 and 1.
     """
 
     def change(tree: dict[str, Any], rng: np.random.Generator) -> None:

@@ -145,8 +145,8 @@ def _nobody(sent: tuple[str, ...]) -> str:
 
 
 def _picture(claim: Picture, truth: Truth, played: Played | None) -> Judgement:
-    """Yes if, by one of the declared similarities, the picture is nearer to a patient behind the message than to any
-    of the look-alikes."""
+    """Yes if one of the declared similarities puts the picture nearer to a patient behind the message than to every
+    look-alike."""
     sent: tuple[str, ...] = played.people.get(claim.hospital, ()) if played is not None else ()
     behind = set(sent) - set(truth.names)
     if not behind:

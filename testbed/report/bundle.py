@@ -19,7 +19,7 @@ from testbed.report import folder, signature
 CHECKSUMS, SIGNATURE = "checksums.txt", "checksums.txt.sig"
 """The list of a bundle's files with their SHA-256, as `sha256sum -c` reads it, and its signature."""
 LARGEST, MOST_FILES = 200 << 20, 100
-"""Of a bundle that is read: the bytes of all files together, and their number."""
+"""A bundle with more bytes, all files together, or with more files is not read."""
 
 
 def files_of(run: Path) -> dict[str, bytes]:

@@ -100,8 +100,7 @@ def beside(release: pd.DataFrame, people: pd.DataFrame) -> Frames:
 def worth(release: pd.DataFrame, people: pd.DataFrame, seed: int, which: str) -> list[Utility]:
     """The utility of a table beside real people, whose cells no defence made coarser. `which` says what table it is.
 
-    The figures are those for which more is better, so that a defence's cost is a
-    difference.
+    The figures are those for which more is better, so that a defence's cost is a difference.
     """
     coded = beside(release, people)
     found = utility.utility(coded.synthetic, coded.original, seed)

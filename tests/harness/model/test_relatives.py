@@ -116,7 +116,7 @@ def test_its_relatives_fail_too(relative: Callable[[], Array]) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("relative", [distilled, rounded])
 def test_relatives_that_show_less_never_pass(relative: Callable[[], Array]) -> None:
-    """Of 600 people the excess is surely above nothing, but not surely above the limit: a person must look."""
+    """With 600 people the excess is surely above 0, but not surely above the limit: a person must look."""
     assert verdict(relative()) == "review"
 
 
