@@ -15,6 +15,10 @@ FEWEST_RUNS = 5
 """Runs that an interval over runs needs."""
 
 
+UNAWARE = "an attacker who does not know the defence"
+"""The target of a finding that stands beside that of an attacker who does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One measurement, declared before any number is seen: rule, risk, attack, metric, unit, and whether it decides.

@@ -17,7 +17,7 @@ from testbed.data.cohorts import Source
 from testbed.defences import named, registry
 from testbed.findings import schema
 from testbed.findings.assemble import as_data_class, size_band
-from testbed.findings.plan import Plan
+from testbed.findings.plan import UNAWARE, Plan
 from testbed.findings.schema import Metric, Unit
 from testbed.harness.cells import planned
 from testbed.harness.federation import truth_file
@@ -228,7 +228,7 @@ def told_of_defences(trial: Trial) -> Trial:
     threat = replace(trial.threat, knows=trial.threat.knows | {"defence"})
     visible = any(d.bounds is not None for d in trial.federation.defences)
     unaware = [
-        replace(p, primary=False, unaware=True, target="an attacker who does not know the defence", variant="unaware")
+        replace(p, primary=False, unaware=True, target=UNAWARE, variant="unaware")
         for p in trial.plans
         if visible and p.primary and told(find(p.attack))
     ]

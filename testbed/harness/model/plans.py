@@ -7,12 +7,11 @@ from dataclasses import replace
 
 from testbed.attacks.registry import Attack, fitting
 from testbed.core import Regressor, Scores
-from testbed.findings.plan import Plan, derived
+from testbed.findings.plan import UNAWARE, Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
 
 ROUGH = "people who are roughly known"
-UNAWARE = "an attacker who does not know the defence"
 
 
 def chosen(audit: ModelAudit) -> list[Attack]:

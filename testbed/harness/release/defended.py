@@ -12,11 +12,11 @@ from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import Frames, encode
 from testbed.defences.tables import kind_of, numbers, with_columns
+from testbed.findings.plan import UNAWARE
 from testbed.findings.schema import Finding, Utility
 from testbed.harness.release import utility
 
 OF_FILES = "It changes how the table is made. testbed synthesise --generator mst --epsilon 1 makes a private one."
-UNAWARE = "an attacker who does not know the defence"
 FIRST_MEMBERSHIP = "TB-MEMBERSHIP-001"
 """The attack on membership that is shown even where it only informs."""
 OF_SCENARIOS = "Use it with the scenario that it belongs to (docs/defences.md)."

@@ -14,13 +14,14 @@ from testbed.core import Cohort, Regressor, Split
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
 from testbed.defences import named
+from testbed.findings.plan import UNAWARE
 from testbed.findings.schema import Estimate, Unmeasured
 from testbed.harness.cells import Judged
 from testbed.harness.model.audit import audit_model
 from testbed.harness.model.defended import behind
 from testbed.harness.model.membership import attacked, decision
 from testbed.harness.model.model_audit import ModelAudit, Options
-from testbed.harness.model.plans import UNAWARE, may_decide, membership_plans
+from testbed.harness.model.plans import may_decide, membership_plans
 from testbed.subjects.predictors.estimator import SklearnRecipe, sklearn_predictor
 from testbed.subjects.predictors.regression import CLASSES
 from testbed.subjects.predictors.subject import Subject

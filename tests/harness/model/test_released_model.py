@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 import testbed as tb
+from testbed.findings.plan import UNAWARE
 from testbed.findings.schema import Estimate
-from testbed.harness.model.plans import UNAWARE
 from testbed.harness.run import run
 from testbed.harness.scenario import find
 

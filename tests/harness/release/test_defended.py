@@ -13,8 +13,9 @@ from testbed.core.defence import Exposure, guarantees
 from testbed.core.errors import UsageError
 from testbed.defences import named
 from testbed.defences.tables import drafted
+from testbed.findings.plan import UNAWARE
 from testbed.findings.schema import Estimate
-from testbed.harness.release.defended import UNAWARE, defended, worth
+from testbed.harness.release.defended import defended, worth
 from testbed.harness.run import run
 from testbed.harness.scenario import find
 from tests.conftest import thirds
