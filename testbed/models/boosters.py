@@ -21,6 +21,10 @@ HEADS = {b"tree\n": "LightGBM", b"CBM1": "CatBoost", b"\x80": "pickle"}
 """How the files of other libraries begin."""
 
 
+LARGEST = 20_000_000
+"""The largest product of a tree's nodes and the features: the bounds of its leaves are arrays of that size."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tree:
     """One tree, each array (nodes,). A record goes left if its feature lies below the threshold.
@@ -146,6 +150,8 @@ def _ensemble(learner: Mapping[str, Any]) -> Ensemble:
     weight = float(objective.get("reg_loss_param", {}).get("scale_pos_weight", 1))
     trees = tuple(map(_tree, booster["model"]["trees"]))
     features = int(settings["num_feature"])
+    if features * max((len(t.left) for t in trees), default=1) > LARGEST:
+        raise Unavailable("too_large", f"trees whose nodes and features multiply to {LARGEST:,} at most")
     if any((t.feature[t.splits] >= features).any() or (t.feature < 0).any() for t in trees):
         raise ValueError("features that are none")
     return Ensemble(trees, base, features, weight)

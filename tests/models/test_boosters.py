@@ -64,6 +64,10 @@ def lists(learner: dict[str, Any]) -> None:
     learner["gradient_booster"]["model"]["trees"][0]["split_type"][0] = 1
 
 
+def wide(learner: dict[str, Any]) -> None:
+    learner["learner_model_param"]["num_feature"] = "2000000000"  # the bounds of its leaves would fill the memory
+
+
 @pytest.mark.parametrize(
     ("message", "code"),
     [
@@ -76,6 +80,7 @@ def lists(learner: dict[str, Any]) -> None:
         (told(circle), "other_version"),
         (told(several), "other_objective"),
         (told(lists), "categorical_splits"),
+        (told(wide), "too_large"),
     ],
 )
 def test_what_is_no_xgboost_model_for_two_classes_is_refused_by_name(message: dict[str, Any], code: str) -> None:

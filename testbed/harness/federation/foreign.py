@@ -10,7 +10,7 @@ import torch
 
 from testbed import models
 from testbed.core import Batch, Exchange, ModelSpec, Parameters, Protocol, Transcript, Unavailable, user_code
-from testbed.core.errors import UsageError
+from testbed.core.errors import InputError, UsageError
 from testbed.models import boosters
 from testbed.models.losses import SINGLE, loss_named
 
@@ -128,6 +128,30 @@ def shape_and_classes(view: Transcript, foreign: Foreign) -> tuple[tuple[int, ..
         _classes(view.model, taken)
         return taken, 2
     return taken, _classes(view.model, taken) if known_model else int(layers[-1][0])
+
+
+def check_records(view: Transcript, shape: tuple[int, ...]) -> None:
+    """Raises `InputError` for records of a shape that the federation's model does not take, as far as it is known."""
+    trees = next((e.returned for e in view.exchanges if boosters.packed(e.returned)), None)
+    if trees is not None:
+        try:
+            fits = int(np.prod(shape)) == boosters.read(trees).features
+        except Unavailable:  # the attack will say what these trees lack
+            return
+    elif view.model is not None and view.model.factory in models.FACTORIES:
+        try:
+            fits = _classes(view.model, shape) > 0
+        except UsageError:
+            fits = False
+    else:
+        return
+    if not fits:
+        raise InputError(
+            "TB-REPLAY-024",
+            f"The model does not take the records of the files, which are {' x '.join(map(str, shape))} values each.",
+            "A column may be missing or too many, or they are not prepared as the clients prepare theirs.",
+            "Save them as the model is fed them.",
+        )
 
 
 def _check_first(sent: Parameters) -> None:

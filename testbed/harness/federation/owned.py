@@ -33,7 +33,7 @@ from testbed.core.errors import InputError, TestbedError, UsageError, perhaps
 from testbed.core.randomness import keyed_rng
 from testbed.data import own_records
 from testbed.findings.plan import Plan
-from testbed.harness.federation.foreign import used
+from testbed.harness.federation.foreign import check_records, used
 from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth, as_members
 
 LOOK_ALIKES = 99
@@ -102,6 +102,7 @@ def recorded(
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
     held = _held(view, owned.records)
     _check_alike(held, controls, others)
+    check_records(view, controls.x.shape[1:])
     controls = controls.take(keyed_rng(seed, "controls").permutation(len(controls)))
     knows = GRANTED | attack.needs | owned.knows | (frozenset({"auxiliary"}) if others is not None else frozenset())
     if "auxiliary" in attack.needs and others is None:
@@ -135,11 +136,18 @@ def recorded(
 
 
 def _beside(held: Mapping[Key, Cohort], controls: Cohort) -> dict[str, dict[Key, Cohort]]:
-    """The people of each client's first exchange, and as many controls, or as many as there are."""
+    """The people of each client's first exchange, and as many controls. Raises `InputError` if there are too few."""
     first: dict[int, Key] = {}
     for key in sorted(held):
         first.setdefault(key[1], key)
     mine = {key: held[key] for key in first.values()}
+    if len(controls) < (most := max(map(len, mine.values()), default=0)):
+        raise InputError(
+            "TB-REPLAY-025",
+            f"There are {len(controls)} controls, and a client holds {most} records.",
+            "How many people have some values can be compared with as many other people only.",
+            "Give as many controls as the largest client has records.",
+        )
     start, control = 0, dict[Key, Cohort]()
     for key, people in mine.items():
         places = np.arange(start, start + len(people)) % len(controls)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
 
 import testbed
-from testbed.core import Array, Exchange, Protocol
+from testbed.core import Array, Exchange, ModelSpec, Protocol, Transcript
 from testbed.core.errors import InputError, UsageError
 from testbed.findings.schema import Estimate, Finding, Unmeasured
-from testbed.harness.federation.foreign import used
+from testbed.harness.federation.foreign import check_records, used
 from testbed.subjects.federation import compat, transcript
 
 COLUMNS = 16
@@ -188,3 +189,30 @@ def test_how_many_records_stand_behind_an_exchange(
 ) -> None:
     metrics = {} if told is None else {"num-examples": told}
     assert used(Protocol(kind, batch), Exchange(1, 0, None, None, metrics=metrics)) == records
+
+
+LEARNER = {
+    "objective": {"name": "binary:logistic"},
+    "learner_model_param": {"base_score": "5E-1", "num_feature": "5"},
+    "gradient_booster": {"name": "gbtree", "model": {"trees": []}},
+}
+TREES = np.frombuffer(json.dumps({"learner": LEARNER}).encode(), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("returned", "model", "fitting"),
+    [
+        ({"w": np.zeros((2, 5), np.float32)}, ModelSpec("mlp", {"shape": [5], "classes": 2, "hidden": [4]}), (5,)),
+        ({"w": np.zeros((2, 6), np.float32)}, ModelSpec("mlp", {"shape": [1, 2, 3], "classes": 2}), (1, 2, 3)),
+        ({"0": TREES}, None, (5,)),
+    ],
+)
+def test_records_with_a_column_too_many_or_too_few_are_refused(
+    returned: Any, model: ModelSpec | None, fitting: tuple[int, ...]
+) -> None:
+    view = Transcript((Exchange(1, 0, None, returned),), model, Protocol(), "server")
+    check_records(view, fitting)
+    for shape in ((4,), (7,), (*fitting, 2)):
+        with pytest.raises(InputError, match="TB-REPLAY-024"):
+            check_records(view, shape)
+    check_records(Transcript((Exchange(1, 0, None, {"w": np.zeros(3, np.float32)}),), None, Protocol(), "server"), (4,))

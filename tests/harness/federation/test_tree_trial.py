@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from testbed.core.errors import UsageError
+from testbed.core.errors import InputError, UsageError
 from testbed.findings.schema import Estimate, Unmeasured
 from testbed.harness.federation.owned import given
 from testbed.harness.federation.replay import replay
@@ -98,6 +98,9 @@ def test_a_transcript_of_flowers_own_example_is_read_and_judged_by_its_owner(tmp
         got, control = values(finding)
         assert got == 1.0
         assert control < 1
+    np.savez(tmp_path / "few.npz", x=xgboost_app.OTHERS[0][:5], y=xgboost_app.OTHERS[1][:5])
+    with pytest.raises(InputError, match="TB-REPLAY-025"):
+        replay(path, "tree_leaves", owned=given(files, tmp_path / "few.npz"))
 
 
 def _kept(folder: Path, content: bytes) -> Path:
