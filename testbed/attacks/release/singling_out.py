@@ -231,4 +231,4 @@ def _random_condition(
         return Condition(column, "eq", float(rng.integers(max(1, len(spec.levels)))))
     low, high, whole = range_
     value = low + float(rng.uniform()) * (high / 2 - low / 2) * 2
-    return Condition(column, str(rng.choice(["eq", "le", "ge"])), float(round(value)) if whole else value)  # type: ignore[arg-type]
+    return Condition(column, _OPS[int(rng.integers(3))], float(round(value)) if whole else value)  # type: ignore[arg-type]
