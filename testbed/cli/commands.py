@@ -218,6 +218,10 @@ def replay(
     range_: Annotated[
         str | None, typer.Option("--range", help="The range of a foreign app's records, such as --range=-1,1.")
     ] = None,
+    answers: Annotated[
+        str | None,
+        typer.Option(help="What a foreign app's clients send back: weights, gradients, or differences of weights."),
+    ] = None,
     records: Annotated[
         list[str] | None,
         typer.Option(help="Records of a foreign app: CLIENT=FILE, or ROUND.CLIENT=FILE; see docs/transcript.md."),
@@ -244,7 +248,7 @@ def replay(
         known_names.known("attack", attack)  # a misspelt name is an error before anything is loaded
 
     from testbed.findings import policy as policy_
-    from testbed.harness.federation import foreign, owned
+    from testbed.harness.federation import answered, foreign, owned
     from testbed.harness.federation import replay as replay_
     from testbed.report import store as results
     from testbed.report.inputs import Given, proven
@@ -258,7 +262,11 @@ def replay(
         truth_path=truth,
         owned=owned.given(records or [], controls, auxiliary, knows or []),
         foreign=foreign.Foreign(
-            model, foreign.shape_of(shape) if shape else (), loss, foreign.range_of(range_) if range_ else None
+            model,
+            foreign.shape_of(shape) if shape else (),
+            loss,
+            foreign.range_of(range_) if range_ else None,
+            answered.kind_named(answers) if answers else None,
         ),
         policy=policy_.load(policy) if policy else None,
         seed=seed,

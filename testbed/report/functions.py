@@ -226,6 +226,7 @@ def replay(
     shape: Sequence[int] = (),
     loss: str | None = None,
     within: tuple[float, float] | None = None,
+    answers: str | None = None,
     records: Mapping[int | str, str | Path] | None = None,
     controls: str | Path | None = None,
     auxiliary: str | Path | None = None,
@@ -238,10 +239,10 @@ def replay(
     `truth` is the truth.npz of a run of the testbed. A foreign app is judged with its owner's records: files by client
     (`records={0: "hospital.npz"}`, or "round.client"), and those of others (`controls`, `auxiliary`). Without a truth
     nothing is judged. For a foreign transcript `model` names the factory of its network, `module:function`, `loss` what
-    its clients minimise, `shape` is that of a record and `within` the range of its values. Its parameters are the
-    options of the command.
+    its clients minimise, `answers` what they send back (weights, gradients or differences), `shape` is that of a record
+    and `within` the range of its values. Its parameters are the options of the command.
     """
-    from testbed.harness.federation import foreign, owned
+    from testbed.harness.federation import answered, foreign, owned
     from testbed.harness.federation import replay as replays
 
     done = replays.replay(
@@ -255,7 +256,7 @@ def replay(
             None if auxiliary is None else Path(auxiliary),
             knows,
         ),
-        foreign=foreign.Foreign(model, tuple(shape), loss, within),
+        foreign=foreign.Foreign(model, tuple(shape), loss, within, answered.kind_named(answers) if answers else None),
         policy=_policy(policy),
         seed=seed,
     )

@@ -11,6 +11,7 @@ import torch
 from testbed import models
 from testbed.core import Batch, Exchange, ModelSpec, Parameters, Protocol, Transcript, Unavailable, user_code
 from testbed.core.errors import InputError, UsageError
+from testbed.harness.federation.answered import Answers
 from testbed.models import boosters
 from testbed.models.losses import SINGLE, loss_named
 
@@ -18,12 +19,13 @@ from testbed.models.losses import SINGLE, loss_named
 @dataclass(frozen=True, slots=True)
 class Foreign:
     """`model` names the network's factory, `loss` what the clients minimise (cross-entropy if None). `shape` is one
-    record's, and `within` the range of its values."""
+    record's, and `within` the range of its values. `answers` is what the clients sent back, if the header is wrong."""
 
     model: str | None = None
     shape: tuple[int, ...] = ()
     loss: str | None = None
     within: tuple[float, float] | None = None
+    answers: Answers | None = None
 
     def known_to(self, view: Transcript) -> Transcript:
         """The transcript with this model, and with the model's names for arrays that the app sent by number.

@@ -22,6 +22,7 @@ from testbed.findings.schema import Metric, Subject, ThreatModel, Unmeasured
 from testbed.harness.cells import planned
 from testbed.harness.federation import owned as owners
 from testbed.harness.federation import truth_file as truths
+from testbed.harness.federation.answered import read_as
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.foreign import NATIVE, Foreign, question, shape_and_classes
 from testbed.harness.federation.owned import Owned
@@ -81,11 +82,10 @@ def replay(
     if truth_path is not None:
         seed, told = _judged(path, view, attack, params, truth_path, progress)
     elif owned is not None:
-        told = _judged_by_owner(
-            view, attack, params, replace(owned, within=owned.within or foreign.within), foreign, seed
-        )
+        owned = replace(owned, within=owned.within or foreign.within)
+        told = _judged_by_owner(read_as(view, foreign.answers), attack, params, owned, foreign, seed)
     else:
-        told = _unjudged(view, attack, params, foreign, seed)
+        told = _unjudged(read_as(view, foreign.answers), attack, params, foreign, seed)
     result = assemble(
         command="replay",
         scenario="replay",
