@@ -33,6 +33,8 @@ BY_FLAG = {
     "near_copies": "trees with 50 rows a leaf, fewer epochs, or a differentially private generator",
     "near_copies_suspected": "synthesise once more with another seed of the generator; if rows come near single people "
     "again, it is no accident",
+    "part_copied": "draw these columns by the generator as well; if they must stay, write ages in bands, and "
+    "months and districts",
     "copies_suspected": "look at the released rows that stand in the original; one rare person is enough to stop",
     "control_in_release": "synthesise from the file original.* that testbed split wrote, and from nothing else",
     "control_overlap": "split once more by person (testbed split --person COLUMN), and synthesise again",

@@ -52,6 +52,8 @@ FLAGS = {
     "near_copies": "released rows lie close to single people of the original more often than close to people who were "
     "not in it",
     "near_copies_suspected": "released rows lie close to single people of the original, by chance or copied",
+    "part_copied": "in some columns released rows lie close to single people of the original, though the rest of the "
+    "row is not theirs",
     "categories_unknown": "most released categories of a column do not occur in the original, so that attacks cannot "
     "compare them",
     "control_shift": "original and control differ in distribution (permutation test, p below 0.01)",
@@ -82,6 +84,7 @@ NEXT = {
     "control_in_release": "synthesise again from the original alone, or check which files were given",
     "near_copies": "find out how these rows came there, smooth more, and synthesise again",
     "near_copies_suspected": "find out how these rows came there; a person decides",
+    "part_copied": "make these columns too, or write them more coarsely, and evaluate again",
     "categories_unknown": "write the categories as the original does, in all tables, and evaluate again",
     "control_shift": "draw the control at random from the same people",
 }

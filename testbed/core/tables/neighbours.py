@@ -312,3 +312,19 @@ def _nearest_without_each_in(shared: Any, release: Table) -> tuple[Array, ...]:
     keys = np.stack([row_keys(targets.select(tuple(n for n in names if n != s.name)), seed + 1) for s in secrets])
     rows = (pool.low, pool.categories, pool.exact, pool.widths, pool.keys)
     return _search_each(*rows, asked.low, asked.exact, keys, left_out)
+
+
+def gaps(rows: Table, others: Table, scale: Scale) -> tuple[Array, ...]:
+    """For each column the root of its distance between each row and each other: (rows, others), single precision."""
+    found: list[Array] = []
+    for column, one, other in zip(rows.columns, rows.values, others.values, strict=True):
+        if column.kind == "categorical":
+            found.append((one[:, None] != other).astype(np.float32))
+            continue
+        axis = scale.axes[column.name]
+        a, b = axis.places(one)[:, None], axis.places(other)[None, :]
+        missing = np.isnan(a), np.isnan(b)
+        apart = np.minimum(np.abs(a - b), 1.0) if axis.width else (a != b).astype(float)
+        apart = np.where(missing[0] | missing[1], missing[0] != missing[1], apart)
+        found.append(np.sqrt(apart).astype(np.float32))
+    return tuple(found)

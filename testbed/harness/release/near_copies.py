@@ -99,15 +99,15 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     """
     release, members, others = alike(release, members, controls)
     controls = controls if others is None else others
-    pool, person = _together(members, controls)
+    pool, person = together(members, controls)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True
     asked, promising = _drawn(release, pool, max(2, PAIRS // len(pool)), seed)
     scale = Scale.of(release)
-    released = _nearer(asked, pool, person, scale, seed)
+    released = nearer(asked, pool, person, scale, seed)
     best = np.full(len(used), -np.inf)
     np.maximum.at(best, released.whose, released.score)
-    further = None if promising is None else _nearer(promising, pool, person, scale, seed)
+    further = None if promising is None else nearer(promising, pool, person, scale, seed)
     if further is not None:
         np.maximum.at(best, further.whose, further.score)
     best[best <= 0] = -np.inf
@@ -119,7 +119,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     # Real people's rows, compared with other people, show how near one fresh person is to another.
     rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, max(1, ORDINARY_PAIRS // len(pool)))]
     fresh = pool.take(rows)
-    ordinary = _nearer(fresh, pool, person, scale, seed, person[rows])
+    ordinary = nearer(fresh, pool, person, scale, seed, person[rows])
     extreme = [_extreme_p(released, ordinary, group) for group in (used, ~used)]
     lone = _lone(asked, released, fresh, ordinary, pool, person, used)
     count = int(used.sum()), int((~used).sum())
@@ -127,7 +127,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     return NearCopies(top, inside, float(used.mean()), p, least, extreme[0], extreme[1], *lone, caught)
 
 
-def _together(members: Table, controls: Table) -> tuple[Table, Array]:
+def together(members: Table, controls: Table) -> tuple[Table, Array]:
     """The rows of all real people in one table, and the number of each row's person."""
     person = persons_apart(members, controls)
     values = (np.concatenate(pair) for pair in zip(members.values, controls.values, strict=True))
@@ -149,7 +149,7 @@ def _drawn(release: Table, pool: Table, most: int, seed: int) -> tuple[Table, Ta
     return release.take(drawn), release.take(promising)
 
 
-def _nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, apart: Array | None = None) -> Search:
+def nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, apart: Array | None = None) -> Search:
     """The person nearest to each row, and the score: the log ratio of the second nearest person's distance to it.
 
     `apart` (n,) is the person to pass over for each row, namely the one whose row it is.

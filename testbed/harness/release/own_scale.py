@@ -11,9 +11,10 @@ from dataclasses import replace
 import numpy as np
 
 from testbed.core import Array, Release, Table
-from testbed.findings.schema import Finding
+from testbed.core.shown import shown
+from testbed.findings.schema import Finding, Validity
 from testbed.findings.statistics.intervals import scipy_stats
-from testbed.harness.release import near_copies, within_rows
+from testbed.harness.release import near_copies, parts, within_rows
 from testbed.harness.release.setting import Setting
 
 MOVED = 0.1
@@ -21,6 +22,10 @@ MOVED = 0.1
 FAR_IN_SAMPLING = 2.5
 """Two samples of one distribution are further apart than this, times the root of 1/n + 1/m, once in 130,000 draws."""
 TOLD = " This shows once the released numbers are brought back to the scale of the original by their ranks."
+PART = (
+    " But in the columns {} released rows come near to single people, whatever stands in the others: of the {} people "
+    "who are closest there, {} are people of the original."
+)
 SAMPLE = 20_000
 """Most numbers of either side that are compared: evenly spaced ones of the sorted column."""
 
@@ -29,7 +34,7 @@ def near_copied(setting: Setting) -> Finding:
     """The near-copy rule's finding: the most severe one of its looks at the cells, at numbers brought back to the real
     scale where they have moved, and at differences within rows where columns allow it.
 
-    Each look is an exact test at the rule's own levels.
+    Each look is an exact test at the rule's own levels. If none fails the release, parts of the columns are looked at.
     """
     scaled = on_the_real_scale(setting)
     looks = {} if scaled is None else {TOLD: scaled}
@@ -39,7 +44,19 @@ def near_copied(setting: Setting) -> Finding:
         again = near_copies.near_copied(look)
         if _severity(again) > _severity(finding):
             finding = again.model_copy(update={"plain": again.plain + told})
-    return finding
+    return _with_part(finding, setting)
+
+
+def _with_part(finding: Finding, setting: Setting) -> Finding:
+    """The finding with a flag if released rows are single people in a part of the columns, and in no more."""
+    if "near_copies" in finding.validity.flags or setting.controls is None:
+        return finding
+    part = parts.copied_part(setting.release.table, setting.members, setting.controls, setting.seed)
+    if part is None:
+        return finding
+    validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
+    told = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members)
+    return finding.model_copy(update={"validity": validity, "plain": finding.plain + told})
 
 
 def _severity(finding: Finding) -> tuple[bool, int]:
