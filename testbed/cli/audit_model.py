@@ -165,7 +165,7 @@ def check(asked: Asked) -> None:
             "TB-SUBJECT-020",
             "There must be exactly one of --model, --factory, --api and --predictions.",
             "Each is a way to say which model is meant.",
-            "Leave the others out.",
+            "Leave the others out." if ways else "Give one of them; for a saved model --model FILE.",
         )
     if ways != ["model"]:  # which options act on a file depends on what it holds
         options.check_idle(f"--{ways[0]}", asked.given)

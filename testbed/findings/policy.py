@@ -302,7 +302,7 @@ def _text(finding: Finding) -> str:
     return text
 
 
-STOPPED = " What to do: change the generator or the training, or add a defence, and measure again; do not release it."
+STOPPED = " What to do: change how the table is made or the model is trained, or add a defence, and measure again."
 """What to do about a finding that fails."""
 GUESSED = ("singling_out", "linkability", "attribute_inference")
 """Risks of which an attacker may guess more often than by default."""

@@ -134,10 +134,12 @@ def _against_the_leak(finding: Finding, exposed: Sequence[str], copied: bool) ->
         return "train for fewer epochs, with larger leaves or more regularisation, until members are no longer nearest"
     if finding.risk == "copying":
         return BY_FLAG["copied"]
-    return (
-        "smooth more, as whole rows are given away: fewer epochs, larger leaves or a differentially private generator; "
-        "leaving out single columns will not be enough"
-    )
+    if finding.attack.name == "singling_out_univariate":
+        return "write numbers more coarsely (testbed protect --defence), as single values occur with one person alone"
+    told = "fewer epochs, larger leaves or a differentially private generator"
+    if finding.risk == "singling_out":
+        return f"smooth more ({told}), and write numbers more coarsely (testbed protect --defence)"
+    return f"smooth more, as whole rows are given away: {told}; leaving out single columns will not be enough"
 
 
 def _exposed(finding: Finding, findings: Sequence[Finding], names: set[str]) -> list[str]:

@@ -34,6 +34,8 @@ FLAGS = {
     "proven of the defence, so it may hide the records from these attacks alone",
     "model_knows_nothing": "the model ranks its own members no better than chance, so it is probably another model, or "
     "it was asked about records in another form than in its training",
+    "worse_than_copies": "the model knows its own members less than copies of it know people whom they never saw, so "
+    "it is probably another model, or it was asked about records in another form than in its training",
     "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
     "two groups differ by themselves",
     "copies_suspected": "people of the original stand in the release, by chance or copied",
@@ -73,6 +75,7 @@ NEXT = {
     "strongest_unmeasured": "see what the finding of that attack says it needs",
     "naive_attacker": "run an attack that knows the defence, or let the defence tell its bounds (docs/extending.md)",
     "model_knows_nothing": "check the file, and that columns are scaled, ordered and coded as for the training",
+    "worse_than_copies": "check the file, and that columns are scaled, ordered and coded as for the training",
     "split_differs": "draw the control at random from the same people",
     "copies_suspected": "look at the rows that stand in both tables; a larger control gives more certainty",
     "control_overlap": "draw the control at random from the same people, by person (testbed split --person)",

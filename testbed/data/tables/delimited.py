@@ -143,7 +143,8 @@ def decimal_commas(name: str, values: Series, separator: str, role: str) -> Seri
             55,
             f"Column {named([name])} of the {role} file has commas that may be decimal signs or thousands marks.",
             "One reading is a thousand times as large as the other.",
-            "Write decimal points, and no marks for thousands.",
+            "Write decimal points, and no marks for thousands. If its values are classes, declare it categorical "
+            "(meta file).",
         )
     written = values.map(lambda v: LIMIT_COMMA.sub(r"\1.\2", str(v).strip()), na_action="ignore")
     return as_numbers(written) if number.all() else written

@@ -91,7 +91,7 @@ def encode(
 
     The first levels of a category are those of the release. Raises `InputError` if columns differ between tables,
     hold infinite numbers, or are of different kinds in different tables. A column without a value in the original or in
-    the release is left out, and described as empty.
+    the release is left out, and described as empty. So is one that the release suppresses in every row.
     """
     meta = meta or Meta()
     frames = {"original": original, "synthetic": synthetic} | ({} if control is None else {"control": control})
@@ -107,7 +107,8 @@ def encode(
     encoded: dict[str, list[Array]] = {role: [] for role in frames}
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
-        if any(values.isna().all() for role, values in series.items() if role != "control"):
+        without = any(values.isna().all() for role, values in series.items() if role != "control")
+        if without or (name not in meta.maps and _suppressed(series)):
             descriptions.append(without_values(name))  # an attack can neither use nor predict it
             continue
         mapped = ("values were mapped by the meta file",) if name in meta.maps else ()
@@ -155,6 +156,20 @@ def encode(
     return Frames(
         tables["original"], tables["synthetic"], tables.get("control"), tuple(descriptions), parts, tuple(taken_apart)
     )
+
+
+def _suppressed(series: Mapping[str, Series]) -> bool:
+    """Does the release write one sign or word, such as `*`, in every row, which no other table holds?"""
+    released = series["synthetic"].dropna()
+    if not len(released) or not isinstance(released.iloc[0], str) or len(series["synthetic"]) < 2:
+        return False
+    words = {spellings.category(v) for v in released.unique()}
+    if len(words) > 1 or any(c.isdigit() for c in released.iloc[0]):
+        return False
+    others = {
+        spellings.category(v) for role, one in series.items() if role != "synthetic" for v in one.dropna().unique()
+    }
+    return len(others) > 1 and not words & others
 
 
 def _check_meta(meta: Meta, original: pd.DataFrame) -> None:

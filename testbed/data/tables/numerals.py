@@ -31,7 +31,8 @@ def ambiguous(name: str, role: str) -> Exception:
         55,
         f"Column {named([name])} of the {role} file has commas that may be decimal signs or thousands marks.",
         "One reading is a thousand times as large as the other.",
-        "Write decimal points, and no marks for thousands.",
+        "Write decimal points, and no marks for thousands. If its values are classes, declare it categorical "
+        "(meta file).",
     )
 
 

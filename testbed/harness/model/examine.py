@@ -95,6 +95,11 @@ def comparable(subject: Subject, seed: int) -> bool:
         features = np.concatenate([x, classes], 1)
     else:
         features = x[:, -1:] if isinstance(subject.model, Regressor) else classes
+    if subject.described:
+        rng = keyed_rng(seed, "codes")  # words that only the second table holds have the last codes
+        for place in subject.unordered:
+            held, code = np.unique(features[:, place], return_inverse=True)
+            features[:, place] = rng.permutation(len(held))[code]
     used = np.arange(len(features)) < len(subject.members)
     persons = np.unique(np.concatenate([g.persons for g in groups]), return_inverse=True)[1]
     fold = keyed_rng(seed, "folds").permutation(persons.max() + 1)[persons] % 2

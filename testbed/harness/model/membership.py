@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from testbed import judge
 from testbed.attacks.model.range_membership import roughly
 from testbed.attacks.model.shadows import Shadows
@@ -19,6 +21,9 @@ from testbed.harness.model import deciding, records_at_risk, untrained
 from testbed.harness.model.model_audit import ModelAudit
 from testbed.harness.model.plans import may_decide, membership_plans
 from testbed.harness.model.references import certain_nearby
+
+WORSE = 0.02
+"""By how much the probability of the true class must be lower for members than for others' copies."""
 
 
 def membership(audit: ModelAudit) -> Iterator[Judged]:
@@ -39,6 +44,8 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
     if audit.subject.recipe is None:
         decided = untrained.bounded(decided, [one for _, one in candidates], audit)
         judged += untrained.strongest(audit)
+    elif worse_than_copies(audit):
+        decided = decided.flagged("worse_than_copies")
     yield decided
     yield from judged
     if decided.evidence is not None:
@@ -130,12 +137,36 @@ def _candidate(plan: Plan) -> str:
     return f"{plan.attack} as if there were no defence" if plan.unaware else plan.attack
 
 
-def recognised(audit: ModelAudit) -> Judged:
-    """The finding on records that many shadow models recognise. It uses the shadow models of the attacks."""
+def _shadows(audit: ModelAudit) -> Shadows:
+    """The shadow models of the attacks. Raises `Unavailable` if none can be trained."""
     rng = keyed_rng(audit.seed, "recipe")
     recipe, view = audit.recipes["true"], audit.views["true"]
+    return Shadows.trained(view, Records(audit.pooled), audit.population, rng, recipe, audit.options.shadows)
+
+
+def worse_than_copies(audit: ModelAudit) -> bool:
+    """Does the model know its own members surely less than copies of it know people whom they were not trained on?
+
+    By the probability of the true class, over members: the mean difference and five standard errors are below
+    -`WORSE`. No model of these records does that; one that was trained on scaled records and is asked about raw ones
+    does. False if no copies can be trained.
+    """
     try:
-        made = Shadows.trained(view, Records(audit.pooled), audit.population, rng, recipe, audit.options.shadows)
+        made = _shadows(audit)
+    except Unavailable:
+        return False
+    others = np.where(made.included, np.nan, made.shadow)[:, audit.used[made.order]]
+    asked = ~np.isnan(others).all(0)
+    apart = made.own[audit.used[made.order]][asked] - np.nanmean(others[:, asked], 0)
+    if len(apart) < 2:
+        return False
+    return float(apart.mean() + 5 * apart.std(ddof=1) / np.sqrt(len(apart))) < -WORSE
+
+
+def recognised(audit: ModelAudit) -> Judged:
+    """The finding on records that many shadow models recognise. It uses the shadow models of the attacks."""
+    try:
+        made = _shadows(audit)
         if len(made.included) % 2 or not (made.included[::2] ^ made.included[1::2]).all():
             raise Unavailable("unpaired_shadows", "shadow models in pairs, each pair on two halves of all people")
         return records_at_risk.records_at_risk(made, audit.pooled, audit.used, audit.seed)

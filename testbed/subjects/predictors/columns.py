@@ -45,6 +45,8 @@ class Form:
     gaps_as_text: bool = False
     series: bool = False
     """The only column by itself, as a vectoriser of texts takes it."""
+    single: bool = False
+    """Numbers in single precision, as networks take them."""
 
     def __str__(self) -> str:
         said = [
@@ -53,6 +55,7 @@ class Form:
             *(["dates as dates"] if self.dates else []),
             *([] if self.numbers else ["digits as text"]),
             *(["gaps as text"] if self.gaps_as_text else []),
+            *(["single precision"] if self.single else []),
         ]
         return ", ".join(said)
 
@@ -166,6 +169,12 @@ class Coding:
         return tuple(name for several in named for name in several)
 
     @property
+    def unordered(self) -> tuple[int, ...]:
+        """Places in a record of numbers that stand for values without an order."""
+        places = np.cumsum([0, *(c.width for c in self.columns)]).tolist()
+        return tuple(p for p, c in zip(places, self.columns, strict=False) if c.values is not None)
+
+    @property
     def plain(self) -> bool:
         """Whether all columns are numbers without gaps."""
         return all(c.values is None and c.width == 1 for c in self.columns)
@@ -186,7 +195,7 @@ class Coding:
         if self.hidden:
             return replace(self, columns=self.columns[: -self.hidden], hidden=0).given(x[:, : -self.hidden])
         if self.plain and self.form.array:
-            return x
+            return x.astype(np.float32) if self.form.single else x
         made = self._plain(x) if self.plain else self._table(x)
         if self.form.series:
             return made.iloc[:, 0]
@@ -224,6 +233,8 @@ class Coding:
         )
         made = [Form(categories, as_dates, numbers, array) for array, numbers, as_dates, categories in axes]
         yield [form for form in made if not (form.array and form.categories)]
+        if self.plain and not named:
+            yield [Form(array=True, single=True)]
         if words and len(self.columns) - self.hidden == 1:
             yield [Form(series=True)]
         if any(c.categories is not None and len(c.categories) < len(c.values) for c in self.columns):

@@ -231,6 +231,7 @@ class SklearnRecipe:
                     if len(seen) == 2:
                         fresh.set_params(objective="binary:logistic")
                 made = fresh.fit(rows_of(lessons.given, rows), labels, **weights)
+                made = fresh if made is None else made  # some estimators forget to return themselves
         except Exception:
             raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
         return self._predictor(made, np.unique(lessons.people.y[rows]))

@@ -111,7 +111,9 @@ def from_estimator(
         scale = _measured(scale, predict, people)
         recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, **how) if trains else None
         model = as_regressor(predict, scale)
-    return Subject(model, people, recipe, made, coding.features, given=fitted.given, notes=notes)
+    return Subject(
+        model, people, recipe, made, coding.features, unordered=coding.unordered, given=fitted.given, notes=notes
+    )
 
 
 def from_factory(

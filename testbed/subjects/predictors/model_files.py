@@ -195,7 +195,7 @@ def _checked(loaded: Loaded) -> Loaded:
 
 
 def _instead(made: Any) -> str:
-    if type(made).__module__.startswith("sksurv"):
+    if type(made).__module__.startswith(("sksurv", "lifelines")):
         return "Survival times are not audited. Audit the risk score: --api with --outputs number."
     if hasattr(made, "estimators_") and any(hasattr(c, "__len__") for c in getattr(made, "classes_", ())):
         return "It predicts several labels at once. Audit one of them: --api, or a table for --predictions."
@@ -203,6 +203,11 @@ def _instead(made: Any) -> str:
         return "The file must hold one model. Save the estimator itself: joblib.dump(model, path)."
     if hasattr(made, "fit_predict") and hasattr(made, "score_samples"):
         return "It finds outliers, and predicts nothing about a person. Audit its score: --api with --outputs number."
+    if not hasattr(made, "get_params"):
+        return (
+            "It is no scikit-learn estimator. If it gives probabilities, wrap it in a function for --api "
+            "(--outputs probabilities), or give a table of them: --predictions with columns p_0, p_1."
+        )
     return (
         "Fit it inside CalibratedClassifierCV, or wrap it in a function for --api, or give the classes that it "
         "predicts: --predictions with a column predicted_class."

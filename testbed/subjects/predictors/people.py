@@ -94,7 +94,8 @@ def probabilities(values: Array) -> None:
             "TB-SUBJECT-003",
             "Some predictions are missing or not finite.",
             "They have no score, and leaving records out would change the result.",
-            "Give a probability for every class of every record.",
+            "Give a probability for every class of every record. Leave people for whom the model has none (in R "
+            "those with gaps) out of members and controls alike.",
         )
     if (values >= 0).all() and np.allclose(values.sum(1), 100, atol=100 * ROUNDED):
         raise InputError(

@@ -46,6 +46,8 @@ class Subject:
     """The names of the inputs, if attacks may ask about attributes."""
     asked: Callable[[], int] | None = None
     """For a model behind a query counter: the number of records asked about so far."""
+    unordered: tuple[int, ...] = ()
+    """Places of inputs that are numbers of words. Their order says nothing, and may follow from the tables' order."""
     described: bool = True
     """Whether records hold people's attributes; those of a table of predictions are only row numbers."""
     given: Callable[[Any], Any] | None = None

@@ -256,3 +256,32 @@ def test_bundled_tables_raise_no_flag_and_nothing_is_done_to_them(name: str) -> 
     told = encode(parts[0], parts[1], parts[2]).described
     assert [d.name for d in told] == frame.columns.tolist()
     assert not [d.name for d in told if d.flags or d.notes]
+
+
+@pytest.mark.parametrize("sign", ["*", "***", "Any", "(suppressed)", "all"])
+@pytest.mark.parametrize("column", ["weight", "born", "mode", "time"])
+def test_a_column_that_the_release_suppresses_in_every_row_is_left_out(column: str, sign: str) -> None:
+    rng = np.random.default_rng(0)
+
+    def people() -> pd.DataFrame:
+        days = pd.Timestamp("1990-01-01") + pd.to_timedelta(rng.integers(0, 9000, 60), "D")
+        return pd.DataFrame(
+            {
+                "weight": rng.normal(3500, 400, 60).round(),
+                "born": days.strftime("%Y-%m-%d"),
+                "mode": rng.choice(["vaginal", "planned", "urgent"], 60),
+                "time": [
+                    f"{h:02d}:{m:02d}" for h, m in zip(rng.integers(0, 24, 60), rng.integers(0, 60, 60), strict=True)
+                ],
+            }
+        )
+
+    frames = encode(people(), people().assign(**{column: sign}), people())
+    assert column not in [c.name for c in frames.original.columns]
+    assert next(d for d in frames.described if d.name == column).kind == "empty"
+
+
+def test_a_released_word_that_the_original_holds_is_no_suppression() -> None:
+    original = pd.DataFrame({"sex": ["f", "m"] * 20, "age": range(40)})
+    frames = encode(original, original.assign(sex="F"), original)
+    assert [c.name for c in frames.original.columns] == ["sex", "age"]

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, PoissonRegressor
@@ -25,7 +27,7 @@ from testbed.core.errors import InputError, UsageError
 from testbed.data.tables.files import read_file
 from testbed.findings.schema import Estimate, Finding, Unmeasured
 from testbed.harness.model.audit import audit_model
-from testbed.harness.model.examine import examine
+from testbed.harness.model.examine import comparable, examine
 from testbed.harness.model.model_audit import Options
 from testbed.models.ensemble import Training
 from testbed.subjects.predictors import copies, estimator, load, model_files
@@ -264,3 +266,72 @@ def test_lazy_and_double_modules_are_asked_and_trained() -> None:
         frames = {"members": members, "controls": controls}
         whole = load.from_factory(partial(seeded, layer), None, "auto", frames, "label", None, rules)
         assert whole.model.ask(whole.members).shape == (60, 2)
+
+
+class Forgetful(ClassifierMixin, BaseEstimator):
+    """An estimator whose `fit` returns nothing, as that of some libraries."""
+
+    def fit(self, x: Any, y: Any) -> None:
+        self.inner_ = DecisionTreeClassifier(random_state=0).fit(x, y)
+        self.classes_ = self.inner_.classes_
+
+    def predict_proba(self, x: Any) -> Any:
+        return self.inner_.predict_proba(x)
+
+
+class SinglePrecision(Forgetful):
+    """An estimator that takes numbers in single precision alone, as networks do."""
+
+    def predict_proba(self, x: Any) -> Any:
+        if not isinstance(x, np.ndarray) or x.dtype != np.float32:
+            raise RuntimeError("mat1 and mat2 must have the same dtype")
+        return self.inner_.predict_proba(x)
+
+
+@pytest.mark.parametrize("kind", [Forgetful, SinglePrecision])
+def test_estimators_that_return_nothing_or_take_single_precision_are_trained_again(kind: Any) -> None:
+    members, controls = coded(200, 1), coded(200, 2)
+    made = kind()
+    made.fit(members[list("abcd")].to_numpy(), members.label.to_numpy())
+    found = audited(made, members, controls)
+    assert isinstance(found["rmia"].measure, Estimate)
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_model_of_scaled_records_that_is_asked_about_raw_ones_does_not_pass(wrong: bool) -> None:
+    """Its answers still rank its members a little better than chance; copies of it know strangers better."""
+    members, controls = ranked(600, 1), ranked(600, 2)
+    inputs = list("abcd")
+    center, width = (members[inputs].mean(), members[inputs].std()) if wrong else (0.0, 1.0)
+    made = RandomForestClassifier(40, min_samples_leaf=20, random_state=0)
+    made.fit((members[inputs] - center) / width, members.label)
+    found, _ = examine(subject(made, members, controls), Options(shadows=4, quick=True))
+    decided = next(f for f in found if f.primary)
+    assert ("worse_than_copies" in decided.validity.flags) == wrong
+
+
+def ranked(n: int, seed: int) -> pd.DataFrame:
+    """People of four numbers around 2, and a label that follows their sum."""
+    rng = np.random.default_rng(seed)
+    x = pd.DataFrame(rng.normal(2, 1.5, (n, 4)).round(3), columns=list("abcd"))
+    return x.assign(label=(x.sum(axis=1) + rng.normal(0, 1.5, n) > 8).astype(int))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_words_that_one_table_alone_holds_do_not_make_the_tables_differ(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+
+    def people(n: int) -> pd.DataFrame:
+        words = rng.integers(0, 900, n)
+        return pd.DataFrame(
+            {"icd": [f"C{w}" for w in words], "age": rng.normal(60, 9, n), "label": rng.integers(0, 2, n)}
+        )
+
+    members, controls = people(800), people(800)
+    made = make_pipeline(
+        ColumnTransformer([("words", OneHotEncoder(handle_unknown="ignore"), ["icd"])], remainder="passthrough"),
+        LogisticRegression(max_iter=500),
+    ).fit(members[["icd", "age"]], members.label)
+    asked = subject(made, members, controls)
+    assert asked.unordered == (0,)
+    assert comparable(asked, 0)

@@ -273,3 +273,17 @@ def test_a_module_may_name_its_logits(tmp_path: Path) -> None:
     torch.save(net.state_dict(), tmp_path / "w.pt")
     said = torch_outputs(Named, tmp_path / "w.pt")(CONTROLS[NAMES].to_numpy())
     assert said.shape == (80, 2)
+
+
+@pytest.mark.parametrize("beside", ["mean", "std", "x_mean", "scaler", "feature_std", "normalizer", "mins"])
+def test_a_checkpoint_with_what_prepares_records_is_refused(beside: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": Net().state_dict(), beside: torch.ones(3), "epoch": 3}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="TB-SUBJECT-064") as refused:
+        torch_weights.put(Net(), tmp_path / "w.pt")
+    assert beside in refused.value.why or beside in str(refused.value)
+
+
+def test_a_checkpoint_with_the_state_of_its_training_is_read(tmp_path: Path) -> None:
+    beside = {"epoch": 3, "optimizer": {"state": {}}, "loss": 0.3, "scheduler": {"last_epoch": 1}, "best": 0.9}
+    torch.save({"state_dict": Net().state_dict(), **beside}, tmp_path / "w.pt")
+    torch_weights.put(Net(), tmp_path / "w.pt")
