@@ -103,18 +103,22 @@ def export(
     run: RunArgument,
     to: Annotated[str, typer.Option("--to", click_type=click.Choice(exports.names()), help="The format.")],
     out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The file to write.")] = None,
+    facts: Annotated[
+        Path | None,
+        typer.Option(show_default="blank lines", help="The form of a dossier (YAML): what no measurement can tell."),
+    ] = None,
 ) -> None:
     """Write a result in another tool's format. A result that was altered is refused."""
-    from testbed.report import bundle, gate, html
+    from testbed.report import bundle, gate
+    from testbed.report import facts as forms
 
     folder = run / "share" if run.is_dir() else run.parent
     target = out or folder / f"result{exports.suffix(to)}"
     exports.writable(target, to)
+    given = forms.read(facts) if facts else None
     result = _loaded(run)
-    content = exports.export(result, to)
-    # A PDF cannot be searched, but it is made of the page.
-    pdf = content.startswith(b"%PDF")
-    gate.check({"report.html": html.render(result).encode()} if pdf else {target.name: content}, result, None)
+    content = exports.export(result, to, given)
+    gate.check(exports.searched(result, to, content, given), result, None)
     bundle.write(target, content)
     say(shown(target))
 

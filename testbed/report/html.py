@@ -49,18 +49,10 @@ KNOWLEDGE = {
 
 def render(result: Result) -> str:
     """The report as the text of one HTML file. It shows only what the result holds, without arithmetic on findings."""
-    loader = PackageLoader("testbed", "report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
-    environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
-    template = environment.get_template("report.html.j2")
-    css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
     primary = [f for f in result.findings if f.primary]
-    return template.render(
-        result=result,
-        proof=result.proof,
-        printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
-        css=Markup(css),
+    return page(
+        "report.html.j2",
+        result,
         verdict=VERDICTS[result.decision.verdict],
         primary=primary,
         others=[f for f in result.findings if not f.primary],
@@ -69,10 +61,26 @@ def render(result: Result) -> str:
         columns=columns.rows(result),
         unmeasured=_unmeasured(result),
         looped=(result.disclosure.evaluations or 0) >= MANY,
-        flags=FLAGS,
         steps=NEXT,
+    )
+
+
+def page(template: str, result: Result, **values: object) -> str:
+    """A page about a result, by the template of that name: with the report's style, filters and words."""
+    loader = PackageLoader("testbed", "report")
+    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
+    css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(
+        result=result,
+        proof=result.proof,
+        printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
+        css=Markup(css),
+        flags=FLAGS,
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),
+        **values,
     )
 
 

@@ -101,18 +101,18 @@ def _digests(result: Result) -> Check:
 
 def _page(files: Mapping[str, bytes], result: Result) -> list[Check]:
     """Whether report.html and each export are those of this result; nothing of those that are not there."""
-    made: dict[str, Callable[[], bytes]] = {PAGE: lambda: html.render(result).encode()}
+    made: dict[str, Callable[[bytes], bytes]] = {PAGE: lambda _: html.render(result).encode()}
     for name in exports.names():
-        made[f"result{exports.suffix(name)}"] = functools.partial(exports.export, result, name)
+        made[f"result{exports.suffix(name)}"] = functools.partial(exports.again, result, name)
     return [_same(name, files[name], write, result) for name, write in made.items() if name in files]
 
 
-def _same(file: str, content: bytes, write: Callable[[], bytes], result: Result) -> Check:
+def _same(file: str, content: bytes, write: Callable[[bytes], bytes], result: Result) -> Check:
     """Whether a file is what this version makes of the result."""
     check = "report" if file == PAGE else file
     if file.endswith(".pdf"):  # it depends on this machine's fonts
         return Check(check, None, f"{file} was not compared; testbed export writes it again")
-    if content == write():
+    if content == write(content):
         return Check(check, True, f"{file} was made from this result")
     made_by, again = result.run.tool.version, "report" if file == PAGE else "export"
     if made_by != version():

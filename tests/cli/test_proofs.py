@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from testbed.report import exports
 from tests.cli.test_cli import invoke
 from tests.findings.test_proof import EXAMPLE, other, parent, places
 from tests.report.test_signature import keys
@@ -103,6 +104,34 @@ def test_exports_lie_beside_the_result_and_are_passed_on_with_it(
     assert invoke(monkeypatch, "export", str(run), "--to", "csv", "--out", str(tmp_path / "mine.csv")) == 2
     assert invoke(monkeypatch, "export", str(run), "--to", "word") == 2
     assert "sarif" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", exports.names())
+def test_no_format_is_made_of_an_altered_result(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = {**EXAMPLE, "decision": {**EXAMPLE["decision"], "verdict": "pass"}}
+    (tmp_path / "r.json").write_text(json.dumps(changed))
+    assert invoke(monkeypatch, "export", str(tmp_path / "r.json"), "--to", name) == 4
+    assert "TB-RESULT-003" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["r.json"]
+
+
+def test_a_dossier_with_its_form_is_passed_on_and_verified(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "form.yaml").write_text("sources: A registry\n")
+    form = ("--facts", str(tmp_path / "form.yaml"))
+    assert invoke(monkeypatch, "export", str(run), "--to", "dossier", *form) == 0
+    page = run / "share" / "result.dossier.html"
+    assert "A registry" in page.read_text()
+    assert invoke(monkeypatch, "bundle", str(run), "-o", str(tmp_path / "b.zip")) == 0
+    assert invoke(monkeypatch, "verify", str(tmp_path / "b.zip")) == 0
+    assert "result.dossier.html was made from this result" in capsys.readouterr().out
+    page.write_text(page.read_text().replace("not tested", "tested"))
+    assert invoke(monkeypatch, "verify", str(run)) == 4
+    assert invoke(monkeypatch, "export", str(run), "--to", "csv", *form) == 2
+    assert "TB-EXPORT-004" in capsys.readouterr().err
 
 
 def test_a_decision_made_again_is_sealed_again(

@@ -22,6 +22,7 @@ from testbed.findings.assemble import decided
 from testbed.findings.proof import sealed
 from testbed.findings.schema import Estimate, Result
 from testbed.report import exports, folder, store
+from testbed.report.facts import Facts
 
 EXAMPLE = Path(__file__).parents[2] / "docs" / "result.example.json"
 
@@ -37,7 +38,7 @@ def example(name: str | None = "example-open-release") -> Result:
     return sealed(result.model_copy(update={"findings": findings, "decision": decision}))
 
 
-@pytest.mark.parametrize("name", [n for n in exports.names() if n != "pdf"])
+@pytest.mark.parametrize("name", [n for n in exports.names() if not n.endswith("pdf")])
 def test_equal_results_give_equal_bytes_and_carry_the_mark_and_the_id(name: str) -> None:
     content = exports.export(example(), name)
     assert content == exports.export(Result.model_validate(example().dump()), name)
@@ -142,6 +143,11 @@ def test_an_unknown_format_and_a_wrong_name_are_refused(tmp_path: Path) -> None:
         exports.writable(tmp_path / "mine.csv", "csv")
     (tmp_path / "mine.csv").write_bytes(exports.export(example(), "csv"))
     exports.writable(tmp_path / "mine.csv", "csv")
+
+
+def test_a_form_is_refused_by_a_format_that_has_no_place_for_it() -> None:
+    with pytest.raises(UsageError, match="TB-EXPORT-004"):
+        exports.export(example(), "csv", Facts(period="2019"))
 
 
 def test_pdf_is_the_page_and_fetches_nothing() -> None:

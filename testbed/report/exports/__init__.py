@@ -2,12 +2,16 @@
 """A result in other tools' formats: one file a format, found by being here.
 
 Such a file has `SUFFIX`, the end of the written file's name, and `export(result) -> bytes`. Equal results give equal
-bytes. An export holds what the result holds, and nothing else.
+bytes. An export holds what the result holds, and nothing else. It may also have:
+
+- `export(result, given)`, if it takes the form of a dossier, and `read_back(content)`, the form in a file of its own
+- `searched(result) -> {name: bytes}`, the texts that the disclosure gate searches if the file itself is no text
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -16,6 +20,7 @@ from testbed.core.errors import UsageError, perhaps
 
 if TYPE_CHECKING:
     from testbed.findings.schema import Result
+    from testbed.report.facts import Facts
 
 MARK = b"leakage-testbed"
 """What every export holds: a file without it is not overwritten."""
@@ -23,12 +28,29 @@ MARK = b"leakage-testbed"
 
 def names() -> list[str]:
     """The names of all formats. Nothing is imported."""
-    return sorted(module.name.rstrip("_") for module in pkgutil.iter_modules(__path__))
+    return sorted(_files())
 
 
-def export(result: Result, name: str) -> bytes:
-    """The result in this format. Raises `UsageError` if there is no such format."""
-    return cast("bytes", _module(name).export(result))
+def export(result: Result, name: str, given: Facts | None = None) -> bytes:
+    """The result in this format.
+
+    Raises `UsageError` if there is no such format, or if it has no place for the form that is given.
+    """
+    return cast("bytes", _called(_module(name).export, result, name, given))
+
+
+def searched(result: Result, name: str, content: bytes, given: Facts | None = None) -> dict[str, bytes]:
+    """The texts of an export by name, for the disclosure gate: the file itself, or what it is made of."""
+    module = _module(name)
+    if hasattr(module, "searched"):
+        return cast("dict[str, bytes]", _called(module.searched, result, name, given))
+    return {f"result{module.SUFFIX}": content}
+
+
+def again(result: Result, name: str, content: bytes) -> bytes:
+    """The export as this version makes it, with the form that stands in the file, to compare the file with."""
+    module = _module(name)
+    return export(result, name, module.read_back(content) if hasattr(module, "read_back") else None)
 
 
 def suffix(name: str) -> str:
@@ -55,6 +77,24 @@ def writable(target: Path, name: str) -> None:
         )
 
 
+def _files() -> dict[str, str]:
+    """The file of each format by the format's name."""
+    return {m.name.rstrip("_").replace("_", "-"): m.name for m in pkgutil.iter_modules(__path__)}
+
+
+def _called(function: Any, result: Result, name: str, given: Facts | None) -> Any:
+    if given is None:
+        return function(result)
+    if len(inspect.signature(function).parameters) < 2:
+        raise UsageError(
+            "TB-EXPORT-004",
+            f"The format {name} has no place for a form.",
+            "Its answers would be left out.",
+            "Leave out --facts, or export to dossier.",
+        )
+    return function(result, given)
+
+
 def _module(name: str) -> Any:
     if name not in names():
         raise UsageError(
@@ -63,5 +103,4 @@ def _module(name: str) -> Any:
             "A result is exported to one of the formats that exist.",
             perhaps(name, names()),
         )
-    file = next(m.name for m in pkgutil.iter_modules(__path__) if m.name.rstrip("_") == name)
-    return importlib.import_module(f"{__name__}.{file}")
+    return importlib.import_module(f"{__name__}.{_files()[name]}")

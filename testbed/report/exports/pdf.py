@@ -19,18 +19,28 @@ DATE = "SOURCE_DATE_EPOCH"
 
 
 def export(result: Result) -> bytes:
-    """The bytes of the file; the same page as report.html. Needs the extra `pdf`.
+    """The bytes of the file; the same page as report.html. Needs the extra `pdf`."""
+    return printed(html.render(result), result)
 
-    Equal results give equal bytes with the same version of WeasyPrint and the same fonts.
+
+def searched(result: Result) -> dict[str, bytes]:
+    """What the disclosure gate searches in place of the file: the page that it is made of."""
+    return {"report.html": html.render(result).encode()}
+
+
+def printed(page: str, result: Result) -> bytes:
+    """A page about a result as PDF. Needs the extra `pdf`.
+
+    Equal pages give equal bytes with the same version of WeasyPrint and the same fonts.
     """
     import weasyprint
     from weasyprint.urls import URLFetcher
 
     logging.getLogger("weasyprint").setLevel(logging.ERROR)  # it warns of rules that are meant for browsers
     name = f"{result.run.tool.name} {result.run.id}".encode()
-    page: Any = weasyprint.HTML(string=html.render(result), url_fetcher=URLFetcher(allowed_protocols={"data"}))
+    document: Any = weasyprint.HTML(string=page, url_fetcher=URLFetcher(allowed_protocols={"data"}))
     with _dated(result.run.created):
-        return cast("bytes", page.write_pdf(pdf_identifier=name))
+        return cast("bytes", document.write_pdf(pdf_identifier=name))
 
 
 @contextlib.contextmanager
