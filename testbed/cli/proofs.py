@@ -102,7 +102,9 @@ def bundle(
 def export(
     run: RunArgument,
     to: Annotated[str, typer.Option("--to", click_type=click.Choice(exports.names()), help="The format.")],
-    out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(show_default="beside the result", help="The file to write (acro: or a folder).")
+    ] = None,
     facts: Annotated[
         Path | None,
         typer.Option(show_default="blank lines", help="The form of a dossier (YAML): what no measurement can tell."),
@@ -118,8 +120,13 @@ def export(
     given = forms.read(facts) if facts else None
     result = _loaded(run)
     content = exports.export(result, to, given)
-    gate.check(exports.searched(result, to, content, given), result, None)
-    bundle.write(target, content)
+    parts = exports.searched(result, to, content, given)
+    gate.check(parts, result, None)
+    whole = {target: content}
+    for path, written in (
+        {target / n: c for n, c in parts.items()} if exports.is_folder(target, to) else whole
+    ).items():
+        bundle.write(path, written)
     say(shown(target))
 
 

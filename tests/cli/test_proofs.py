@@ -134,6 +134,25 @@ def test_a_dossier_with_its_form_is_passed_on_and_verified(
     assert "TB-EXPORT-004" in capsys.readouterr().err
 
 
+def test_a_folder_for_output_checkers_is_written_once_and_a_zip_goes_into_the_bundle(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "egress"
+    assert invoke(monkeypatch, "export", str(run), "--to", "acro", "--out", str(folder)) == 0
+    assert {p.name for p in folder.iterdir()} == {
+        "checksums",
+        "findings.csv",
+        "report.html",
+        "results.json",
+        "verdict.txt",
+    }
+    assert invoke(monkeypatch, "export", str(run), "--to", "acro", "--out", str(folder)) == 2
+    assert "TB-EXPORT-005" in capsys.readouterr().err
+    assert invoke(monkeypatch, "export", str(run), "--to", "acro") == 0
+    assert invoke(monkeypatch, "verify", str(run)) == 0
+    assert "result.acro.zip was made from this result" in capsys.readouterr().out
+
+
 def test_a_decision_made_again_is_sealed_again(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,8 @@ Such a file has `SUFFIX`, the end of the written file's name, and `export(result
 bytes. An export holds what the result holds, and nothing else. It may also have:
 
 - `export(result, given)`, if it takes the form of a dossier, and `read_back(content)`, the form in a file of its own
-- `searched(result) -> {name: bytes}`, the texts that the disclosure gate searches if the file itself is no text
+- `searched(result) -> {name: bytes}`, the texts that the disclosure gate searches if the file itself is no text. If the
+  file is a zip file, they are the files in it, which can also be written as a folder
 """
 
 from __future__ import annotations
@@ -58,9 +59,23 @@ def suffix(name: str) -> str:
     return cast("str", _module(name).SUFFIX)
 
 
+def is_folder(target: Path, name: str) -> bool:
+    """Whether `target` is to be a folder with the files of the format's zip file: its name does not end in .zip."""
+    return suffix(name).endswith(".zip") and target.suffix.lower() != ".zip"
+
+
 def writable(target: Path, name: str) -> None:
     """Raises `UsageError` unless an export may be written to `target`: its name ends as the format's names do, and it
-    is new or holds an export."""
+    is new or holds an export. A folder must be new or empty: an earlier one may hold somebody's review."""
+    if is_folder(target, name):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UsageError(
+                "TB-EXPORT-005",
+                f"{target.name} exists and is not an empty folder.",
+                "It may hold the review of whoever checked an earlier export.",
+                "Name a new folder with --out.",
+            )
+        return
     if not target.name.lower().endswith(suffix(name)):
         raise UsageError(
             "TB-EXPORT-002",
