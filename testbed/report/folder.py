@@ -25,7 +25,8 @@ PARTS = ("share", "evidence")
 LIST = ".written.json"
 """The name of a list in evidence/ that holds the names of all files in both parts, except its own."""
 KNOWN = {
-    "share": r"result\.json|report\.html|result\.(sarif|csv|junit\.xml|pdf|dossier\.(html|pdf)|acro\.zip)",
+    "share": r"result\.json|report\.html"
+    r"|result\.(sarif|csv|junit\.xml|pdf|dossier\.html|dossier\.pdf|acro\.zip|cdx\.json|avid\.json)",
     "evidence": r"\.written\.json|.*\.(npz|transcript)",
 }
 """Patterns of all file names that any version wrote. Folders of earlier versions have no list."""

@@ -52,7 +52,8 @@ def _asked(finding: Finding, result: Result) -> bool:
     return result.threat.access != "white" and finding.risk != "structure"
 
 
-def _group(finding: Finding, _: Result) -> bool:
+def of_group(finding: Finding, _: Result | None = None) -> bool:
+    """Whether the finding is about a group of people, such as outliers, a class, or those at risk."""
     target = finding.target or ""
     by_group = target in GROUPS or target.startswith((RARE_VALUES, "class ")) or finding.adjusted_p is not None
     return by_group or finding.attack.name == "records_at_risk"
@@ -81,7 +82,7 @@ GROUPED = Question(
     "Does it hold for every person, also for the worst-off group?",
     OPINION,
     PEOPLE,
-    _group,
+    of_group,
     missing="no finding of this run is about a group",
 )
 CLAIM = Question(
