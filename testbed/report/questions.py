@@ -30,6 +30,8 @@ class Question:
     only: Callable[[Finding, Result], bool] = lambda _finding, _result: True
     untestable: str = ""
     missing: str = "no attack of this run asks it"
+    per_risk: bool = False
+    """Whether one finding of each risk is shown, since other questions show the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ MODEL = (
         (*PEOPLE, "copying", "property", "structure"),
         _white,
         missing="the attackers had no access to the model's inside",
+        per_risk=True,
     ),
     Question(
         "Through queries: can data about people be obtained from the model's answers?",
@@ -105,6 +108,7 @@ MODEL = (
         PEOPLE,
         _asked,
         missing="the attackers saw more than answers",
+        per_risk=True,
     ),
     Question("Membership inference: who was in the training data?", OPINION, ("membership",)),
     Question("Attribute inference: what else is true of a person?", OPINION, ("attribute_inference",)),
@@ -185,7 +189,8 @@ def answered(result: Result) -> list[Answered]:
 def _answer(question: Question, number: str, result: Result) -> Answered:
     found = [f for f in result.findings if f.risk in question.risks and question.only(f, result)]
     measured = sorted((f for f in found if isinstance(f.measure, Estimate)), key=_rank)
-    first, others = tuple(measured[:SHOWN]), _ids(measured[SHOWN:])
+    first = tuple(_firsts(measured) if question.per_risk else measured[:SHOWN])
+    others = _ids([f for f in measured if f not in first])
     if measured and all(f.risk == "structure" for f in measured):
         return Answered(number, question, "not tested", first, others, STRUCTURE_ALONE)
     deciding = [f for f in measured if f.primary] or measured
@@ -205,6 +210,12 @@ def _answer(question: Question, number: str, result: Result) -> Answered:
 def _rank(finding: Finding) -> tuple[bool, bool]:
     """Findings that decide come first, areas under a curve last."""
     return not finding.primary, getattr(finding.measure, "metric", "") == "auc"
+
+
+def _firsts(findings: Sequence[Finding]) -> list[Finding]:
+    """The first finding of each risk; of structure all, which no other question shows."""
+    risks = [f.risk for f in findings]
+    return [f for i, f in enumerate(findings) if f.risk == "structure" or f.risk not in risks[:i]]
 
 
 def _ids(findings: Sequence[Finding]) -> tuple[str, ...]:

@@ -55,6 +55,16 @@ def test_answers_alone_leave_direct_extraction_untested_and_the_inside_leaves_qu
     assert inside["Through queries"].status == "not tested"
 
 
+def test_the_two_likelihoods_show_one_finding_of_each_risk_and_name_the_rest() -> None:
+    risks: tuple[Risk, ...] = ("membership", "membership", "class_inversion", "structure", "structure")
+    found = [finding(risk, f"TB-{risk.upper()}-00{i}") for i, risk in enumerate(risks)]
+    asked = by_text(subject("model", "score", found))["Through queries"]
+    assert [f.rule for f in asked.findings] == ["TB-MEMBERSHIP-000", "TB-CLASS_INVERSION-002"]
+    assert asked.others == ("TB-MEMBERSHIP-001",)
+    inside = by_text(subject("model", "white", found))["Direct extraction"]
+    assert [f.rule[-3:] for f in inside.findings] == ["000", "002", "003", "004"]
+
+
 def test_an_attack_that_could_not_have_found_a_leak_tests_nothing() -> None:
     blind = finding("membership", "TB-MEMBERSHIP-301", validity=Validity(ok=False, flags=["positive_control_failed"]))
     assert by_text(subject("model", "score", [blind]))["Membership inference"].status == "not tested"
