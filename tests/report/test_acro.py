@@ -90,6 +90,17 @@ def test_a_failed_subject_is_failed_and_its_reasons_stand_in_the_text() -> None:
     assert "\x1b" not in text
 
 
+def test_a_summary_begins_with_the_status_and_holds_no_markup_since_the_viewer_takes_it_as_html() -> None:
+    result = example()
+    nasty = [r.model_copy(update={"rule": "<img src=x>"}) for r in result.decision.reasons]
+    edited = result.model_copy(update={"decision": result.decision.model_copy(update={"reasons": nasty})})
+    for made in (result, edited):
+        for record in json.loads(acro.searched(made)["results.json"])["results"].values():
+            assert record["summary"].split("; ")[0] == record["status"]
+            assert "<" not in record["summary"]
+            assert record["properties"]["method"]
+
+
 def test_all_files_pass_the_gate_and_none_has_a_type_that_acro_blocks() -> None:
     files = acro.searched(example())
     gate.check(files, example(), None)

@@ -13,6 +13,7 @@ import io
 import json
 import zipfile
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 from testbed.core.shown import shown
@@ -52,8 +53,8 @@ def searched(result: Result) -> dict[str, bytes]:
     note = GATE_NOTE if result.proof else UNPROVEN
     records = [
         _record(0, result, STATUS[result.decision.verdict], SUBJECT, _reasons(result), [SUBJECT_NOTE]),
-        _record(1, result, "review", TABLE, "The findings, one line each.", [note]),
-        _record(2, result, "review", PAGE, "The report.", [note]),
+        _record(1, result, "review", TABLE, "the findings, one line each", [note]),
+        _record(2, result, "review", PAGE, "the report as a page", [note]),
     ]
     listed = {"version": VERSION, "tool": tool, "results": {record["uid"]: record for record in records}}
     files = {**outputs, "results.json": json.dumps(listed, indent=4, ensure_ascii=False).encode()}
@@ -82,11 +83,12 @@ def _record(
         "uid": uid,
         "status": status,
         "type": "custom",
-        "properties": _properties(result) if file == SUBJECT else {},
+        "properties": _properties(result) if file == SUBJECT else {"method": "report"},
         "files": [{"name": file, "sdc": {}}],
         "outcome": {},
         "command": shown(command or f"testbed {result.run.command}"),
-        "summary": summary,
+        # The viewer shows what stands before the first semicolon as the status, and takes the text as HTML.
+        "summary": escape(f"{status}; {summary}"),
         "timestamp": result.run.created,
         "comments": [*comments],
         "exception": "",
