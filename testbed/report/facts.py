@@ -111,6 +111,8 @@ def read(path: Path) -> Facts:
 
 def parse(text: str) -> Facts:
     """The form that is this YAML text. Raises `UsageError` as `read` does."""
+    if len(text) > LARGEST:
+        raise _bad("It is larger than a form can be.")
     try:
         if any(isinstance(event, yaml.AliasEvent) for event in PARSER.parse(text, yaml.SafeLoader)):
             raise _bad("It refers from one place to another, which a form does not need.")

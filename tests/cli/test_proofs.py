@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from testbed.report import exports
+from testbed.findings.proof import sealed
+from testbed.report import exports, store
 from tests.cli.test_cli import invoke
 from tests.findings.test_proof import EXAMPLE, other, parent, places
 from tests.report.test_signature import keys
@@ -132,6 +133,19 @@ def test_a_dossier_with_its_form_is_passed_on_and_verified(
     assert invoke(monkeypatch, "verify", str(run)) == 4
     assert invoke(monkeypatch, "export", str(run), "--to", "csv", *form) == 2
     assert "TB-EXPORT-004" in capsys.readouterr().err
+
+
+def test_a_forged_file_of_a_format_that_the_result_cannot_have_is_told(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = store.load(run)
+    table = result.subject.model_copy(update={"type": "synthetic_table"})
+    release = store.write(tmp_path / "release", sealed(result.model_copy(update={"subject": table})))
+    assert invoke(monkeypatch, "export", str(release), "--to", "cyclonedx") == 2
+    assert "TB-EXPORT-006" in capsys.readouterr().err
+    (release / "share" / "result.cdx.json").write_text("{}")
+    assert invoke(monkeypatch, "verify", str(release)) == 4
+    assert "result.cdx.json was not made from this result" in capsys.readouterr().out
 
 
 def test_a_folder_for_output_checkers_is_written_once_and_a_zip_goes_into_the_bundle(

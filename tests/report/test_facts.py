@@ -44,6 +44,10 @@ def test_every_answer_has_a_label_and_every_label_an_answer() -> None:
         ("sources: 'a\u202eb'", "sources"),
         ("sources: [", "not YAML"),
         ("- a", "list of names"),
+        ("1: x", "1"),
+        ("? [a]\n: b", "not YAML"),
+        ("period: 2019-13-45", "not YAML"),
+        ("parameters: " + "9" * 5000, "not YAML"),
         ("", "empty"),
         ("a" * (facts.LARGEST + 1), "larger"),
     ],
@@ -53,6 +57,11 @@ def test_a_form_that_says_anything_else_is_refused(tmp_path: Path, text: str, wh
     with pytest.raises(UsageError, match="TB-FACTS-001") as refused:
         facts.read(tmp_path / "form.yaml")
     assert why in refused.value.why
+
+
+def test_a_text_too_long_is_not_parsed() -> None:
+    with pytest.raises(UsageError, match="TB-FACTS-001"):
+        facts.parse("[" * (facts.LARGEST + 1))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
