@@ -36,7 +36,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A question with its status, the findings shown, the ids of the others, and the reason where there is none."""
+    """A question with its status, the findings shown, the ids of the others, and the reason or a remark."""
 
     id: str
     question: Question
@@ -79,6 +79,7 @@ STRUCTURE_ALONE = (
 UNABLE = {"positive_control_failed", "model_knows_nothing"}
 """Flags of a finding that says nothing either way: its attack could not have found a leak."""
 COULD_NOT = "attacks were run, but they could not have found a leak here, so their numbers show nothing either way"
+INFORMS = "no finding of this item was declared to decide; its numbers inform"
 MEANINGLESS = "the question has no meaning for this subject"
 GROUPED = Question(
     "Does it hold for every person, also for the worst-off group?",
@@ -197,7 +198,7 @@ def _answer(question: Question, number: str, result: Result) -> Answered:
     if measured and all(UNABLE & set(f.validity.flags) for f in deciding):
         return Answered(number, question, "not tested", first, others, COULD_NOT)
     if measured:
-        return Answered(number, question, "tested", first, others, "")
+        return Answered(number, question, "tested", first, others, "" if deciding[0].primary else INFORMS)
     needs = [f.measure for f in found if not isinstance(f.measure, Estimate)]
     needed = [m.needs for m in needs if m.unmeasured != "not_applicable"]
     if needed:

@@ -41,7 +41,7 @@ def test_every_question_stands_there_with_its_status_and_the_ids_of_its_findings
         assert f'<td class="status">{item.status}</td>' in text
         assert all(f.rule in text for f in item.findings)
         assert all(rule in text for rule in item.others)
-    for heading in ("training data", "step 5", "Step 6", "Step 7", "Sources", "review"):
+    for heading in ("2. The ", "step 5", "Step 6", "Step 7", "Sources", "review"):
         assert heading in text
 
 

@@ -101,6 +101,9 @@ def test_findings_that_decide_come_first_and_the_rest_are_named() -> None:
     found = [finding("linkability", f"TB-LINKABILITY-{i:03}", primary=i == 7) for i in range(1, 9)]
     item = by_text(subject("synthetic_table", findings=found))["Linkability"]
     assert item.findings[0].rule == "TB-LINKABILITY-007"
+    assert item.reason == ""
+    informing = by_text(subject("synthetic_table", findings=found[:6]))["Linkability"]
+    assert (informing.status, informing.reason) == ("tested", questions.INFORMS)
     assert len(item.findings) == questions.SHOWN
     assert item.others == ("TB-LINKABILITY-005", "TB-LINKABILITY-006", "TB-LINKABILITY-008")
 
