@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html as html_
 import re
+from collections.abc import Callable
 from typing import get_args
 
 import pytest
@@ -12,6 +13,7 @@ from testbed.findings.schema import Defence, Estimate, Result, Unmeasured
 from testbed.findings.terms import Risk
 from testbed.report import facts, gate, questions
 from testbed.report.exports import dossier, dossier_pdf
+from tests.report import examples
 from tests.report.test_exports import example
 from tests.report.test_questions import finding, subject
 
@@ -102,3 +104,15 @@ def test_the_pdf_is_made_of_the_page_that_the_gate_searches() -> None:
     content = dossier_pdf.export(example(), FORM)
     assert content.startswith(b"%PDF-")
     assert example().run.id.encode() in content
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [examples.release, examples.federation, examples.membership])
+def test_the_dossier_of_a_real_run_answers_what_the_run_asked(made: Callable[[], Result]) -> None:
+    result = made()
+    content = dossier.export(result, FORM)
+    gate.check({"result.dossier.html": content}, result, None)
+    assert dossier.export(result, dossier.read_back(content)) == content
+    asked = {f.risk for f in result.findings if f.primary}
+    answered = {f.risk for item in questions.answered(result) for f in item.findings}
+    assert asked <= answered
