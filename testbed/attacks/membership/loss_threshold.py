@@ -26,8 +26,10 @@ def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None
     Threat model: anybody who holds the final model and the records asked about, with their classes. An audit of the
     released model alone would see this much of a federation.
     """
-    if view.model is None or view.final is None:
-        raise Unavailable("no_model", "the model's factory (--model module:factory) and its final parameters")
+    if view.model is None:
+        raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    if view.final is None:
+        raise Unavailable("no_final_model", "the final parameters (a loop of your own records them by Writer.final)")
     model = models.build(view.model)
     people = question.people
     assert isinstance(people, Cohort)
