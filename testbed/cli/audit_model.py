@@ -22,7 +22,17 @@ if TYPE_CHECKING:
     from testbed.subjects.predictors.subject import Subject
 
 SHADOWS, QUICK_SHADOWS = 16, 4
-PATHS = ("model", "weights", "predictions", "shadow_predictions", "members", "controls", "reference", "cache")
+PATHS = (
+    "model",
+    "weights",
+    "predictions",
+    "shadow_predictions",
+    "members",
+    "controls",
+    "reference",
+    "forgotten",
+    "cache",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ class Asked:
                 "An attack counts only for what it does better on people who were used than on others.",
                 "Hold people out before training (testbed split does it by person).",
             )
-        roles = [role for role in ("members", "controls", "reference") if self.value[role] is not None]
+        roles = [role for role in ("members", "controls", "reference", "forgotten") if self.value[role] is not None]
         return {role: self.file(role, role) for role in roles}
 
     def rules(self) -> dict[str, Any]:
@@ -87,6 +97,7 @@ def audit_model(
     members: options.Members = None,
     controls: options.Controls = None,
     reference: options.Reference = None,
+    forgotten: options.Forgotten = None,
     label: options.Label = "label",
     person: options.Person = None,
     sample_weights: options.SampleWeights = None,

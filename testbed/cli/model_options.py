@@ -80,6 +80,13 @@ Reference = Annotated[
         help="Further people, the attacker's own; with them a blind cell is possible.", rich_help_panel=PEOPLE
     ),
 ]
+Forgotten = Annotated[
+    Path | None,
+    typer.Option(
+        help="People it was trained on once, and whom it should have forgotten: do they still show?",
+        rich_help_panel=PEOPLE,
+    ),
+]
 Label = Annotated[str, typer.Option(help="The column with the class, or the number.", rich_help_panel=PEOPLE)]
 Person = Annotated[str | None, typer.Option(help="The column that identifies people.", rich_help_panel=PEOPLE)]
 SampleWeights = Annotated[
@@ -135,7 +142,7 @@ Quick = Annotated[
     ),
 ]
 
-PEOPLE_OF = frozenset({"members", "controls", "reference", "label", "person", "secrets"})
+PEOPLE_OF = frozenset({"members", "controls", "reference", "forgotten", "label", "person", "secrets"})
 RULES = frozenset({"epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay", "cache", "ray"})
 ALWAYS = frozenset({"attack", "defence", "name", "data_class", "policy", "seed", "out", "json_", "encoding", "quick"})
 ACTS = {

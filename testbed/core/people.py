@@ -141,8 +141,9 @@ People: TypeAlias = Table | Cohort
 class Split:
     """The groups of people: members (records used), controls (not used), auxiliary (the attacker may hold them).
 
-    `decoys` are the look-alikes of a line-up. `party` (n,) gives each member's site in a federation. No person is in
-    two groups: otherwise `InputError` is raised.
+    `decoys` are the look-alikes of a line-up. `party` (n,) gives each member's site in a federation. `removed` are
+    people whose records were used once, and whom a model should have forgotten. No person is in two groups: otherwise
+    `InputError` is raised.
     """
 
     members: People
@@ -150,11 +151,12 @@ class Split:
     auxiliary: People | None
     party: Array | None = None
     decoys: People | None = None
+    removed: People | None = None
 
     def __post_init__(self) -> None:
         groups = [
             (name, set(people.persons.tolist()))
-            for name in ("members", "controls", "auxiliary", "decoys")
+            for name in ("members", "controls", "auxiliary", "decoys", "removed")
             if (people := getattr(self, name)) is not None
         ]
         for i, (first, one) in enumerate(groups):

@@ -11,6 +11,8 @@ from testbed.findings.schema import Estimate, Measure, Risk, Unmeasured
 LINE_UP = re.compile(r"line-up of (\d+)")
 WHICH_CLIENT = "which client"
 """The target of a finding that names the client whose record it is, not whether the record was used."""
+REMOVED = "people who were removed"
+"""The target of a finding on people whom a model should have forgotten."""
 GROUPS = {"outliers": "outliers", "rare combinations": "people with a rare combination of values"}
 """Targets of findings that are about a group of people only, with the group's name in a sentence."""
 RARE_VALUES, BLOCK = "rare values of ", "the block "
@@ -57,6 +59,9 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
                 alarms = f"When the attacker accepts about {number} in 100"
             text = f"{alarms}, {got} of members are recognised"
             beside = f"Of non-members, {control} are wrongly accused"
+            if target == REMOVED:
+                text = f"{alarms}, {got} of the people who were removed are still recognised"
+                beside = f"Of people whose records were never used, {control} are wrongly accused"
         case "reconstruction":
             text, beside = _reconstructed(target, measures["measure"], got, control)
         case _:

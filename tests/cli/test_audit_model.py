@@ -56,6 +56,7 @@ IDLE = [
     (["--model", "loud.joblib", "--outputs", "number"], "TB-SUBJECT-035"),
     (["--factory", "nowhere:make", "--budget", "5"], "TB-SUBJECT-035"),
     (["--api", "nowhere:ask", "--shadows", "8"], "TB-SUBJECT-035"),
+    (["--predictions", "p.csv", "--forgotten", "f.csv"], "TB-SUBJECT-035"),
     (["--api", "nowhere:ask", "--weights", "w.pt"], "TB-SUBJECT-035"),
     (["--factory", "net.py:make", "--cache", "kept"], "TB-SUBJECT-053"),
     (["--model", "loud.joblib", "--shadows", "5"], "TB-SUBJECT-023"),

@@ -118,6 +118,7 @@ def audit_model(
         params={
             "shadows": _shadows(subject, shadows),
             "reference": subject.others is not None,
+            **({"forgotten": True} if subject.removed is not None else {}),
             **({"queries": subject.asked()} if subject.asked else {}),
             **({"attack": attack} if attack else {}),
             **subject.notes,

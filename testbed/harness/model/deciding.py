@@ -120,6 +120,8 @@ def decide(
     first: Array,
     possible: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
+    rule: str = RULE,
+    target: str | None = None,
 ) -> Judged:
     """The deciding finding with its evidence: each half of the people is judged by the attack chosen on the other half.
 
@@ -138,10 +140,10 @@ def decide(
     everybody = int((evidence.view == "true").sum())
     evidence = replace(evidence, requested=everybody, performed=everybody)
     names = list(dict.fromkeys(chosen))
-    target = f"chosen among {', '.join(candidates)} on the other half of the people"
+    target = target or f"chosen among {', '.join(candidates)} on the other half of the people"
     params_ = dict(params[names[0]]) if len(names) == 1 else {}
     plan = Plan(
-        rule=RULE,
+        rule=rule,
         risk="membership",
         attack=" or ".join(names),
         metric="tpr_at_fpr",

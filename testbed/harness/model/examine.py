@@ -16,6 +16,7 @@ from testbed.findings.schema import Finding
 from testbed.harness import cells
 from testbed.harness.cells import Judged
 from testbed.harness.model import risks, structure
+from testbed.harness.model.forgotten import as_members, forgotten
 from testbed.harness.model.membership import membership
 from testbed.harness.model.model_audit import ModelAudit, Options
 from testbed.subjects.predictors.regression import inputs_and_truth
@@ -37,6 +38,10 @@ def examine(
     judged = list(_checks(ModelAudit.of(subject, options, progress)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
+    if subject.removed is not None and options.attack is None:
+        progress("people who were removed")
+        removed = forgotten(subject, options, progress)
+        judged.append(removed if comparable(as_members(subject), options.seed) else removed.flagged("split_differs"))
     if not informed(subject):
         judged = [one.flagged("model_knows_nothing") if one.plan.primary else one for one in judged]
     structural: list[Finding] = []

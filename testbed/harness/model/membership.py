@@ -21,6 +21,7 @@ from testbed.harness.model import deciding, records_at_risk, untrained
 from testbed.harness.model.model_audit import ModelAudit
 from testbed.harness.model.plans import may_decide, membership_plans
 from testbed.harness.model.references import certain_nearby
+from testbed.subjects.predictors.kept import kept
 
 WORSE = 0.02
 """By how much the probability of the true class must be lower for members than for others' copies."""
@@ -28,14 +29,9 @@ WORSE = 0.02
 
 def membership(audit: ModelAudit) -> Iterator[Judged]:
     """The deciding finding, each attack's findings, then findings by group of people, and records at risk."""
-    judged: list[Judged] = []
-    candidates: list[tuple[Attack, Judged]] = []
-    for attack, plan in membership_plans(audit):
-        audit.progress(f"membership: {plan.attack}")
-        one = attacked(attack, plan, audit)
-        judged.append(one)
-        if may_decide(attack, audit) and plan.target != "offline":
-            candidates.append((attack, one))
+    tried = list(attempted(audit))
+    judged = [one for _, one in tried]
+    candidates = [(attack, one) for attack, one in tried if may_decide(attack, audit) and one.plan.target != "offline"]
     if audit.options.attack is not None:
         yield from judged
         return
@@ -63,6 +59,13 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         yield recognised(audit)
 
 
+def attempted(audit: ModelAudit) -> Iterator[tuple[Attack, Judged]]:
+    """Each attack of this audit with its finding, in the order of their plans."""
+    for attack, plan in membership_plans(audit):
+        audit.progress(f"membership: {plan.attack}")
+        yield attack, attacked(attack, plan, audit)
+
+
 def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
     """One attack in every cell: its TPR and AUC, or the rates of an attack that says yes or no."""
     crosses = "some_memberships" in attack.needs
@@ -86,7 +89,9 @@ def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
     if (asks := attack.traits.get("asks")) is not None:
         # This attack asks about changed copies of people, so the positive control must know copies too.
         draws = asks == "copies"
-        views["positive"] = audit.put(certain_nearby(people, audit.used, audit.subject.model.classes, draws=draws))
+        views["positive"] = kept(
+            audit.put(certain_nearby(people, audit.used, audit.subject.model.classes, draws=draws))
+        )
     if asks == "rough" and audit.population is not None:
         rng = keyed_rng(audit.seed, "rough")
         people = roughly(people, audit.population, float(plan.params["width"]), rng)
@@ -112,15 +117,18 @@ def _crossed(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
     return deciding.on_one_scale(Evidence.join(*rows), half)
 
 
-def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> Judged:
+def decision(
+    candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit, rule: str = deciding.RULE, target: str | None = None
+) -> Judged:
     """The deciding finding: chosen on one half of the people, judged on the other. Unmeasured if no attack ran.
 
-    An attacker who knows a defence may also attack as if there were none, so both ways are candidates.
+    By default its target says among which attacks it was chosen. An attacker who knows a defence may also attack as if
+    there were none, so both ways are candidates.
     """
     ran = {_candidate(one.plan): one.evidence for _, one in candidates if one.evidence is not None}
     params = {_candidate(one.plan): one.plan.params for _, one in candidates}
     if not ran:
-        plan = Plan(rule=deciding.RULE, risk="membership", attack="none", metric="tpr_at_fpr", primary=True)
+        plan = Plan(rule=rule, risk="membership", attack="none", metric="tpr_at_fpr", primary=True, target=target)
         return unmeasured(plan, Unavailable("nothing_ran", "an attack that can be run on this model"))
     view = audit.views["true"]
     rehearsals = {
@@ -130,7 +138,7 @@ def decision(candidates: Sequence[tuple[Attack, Judged]], audit: ModelAudit) -> 
         for attack, one in candidates
         if one.evidence is not None and "some_memberships" in attack.needs
     }
-    return deciding.decide(ran, rehearsals, audit.halves.first, list(params), params)
+    return deciding.decide(ran, rehearsals, audit.halves.first, list(params), params, rule, target)
 
 
 def _candidate(plan: Plan) -> str:

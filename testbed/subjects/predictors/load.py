@@ -183,8 +183,8 @@ def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | N
     """A function behind a query counter. Raises `UsageError` if its budget does not cover members and controls."""
     features = _inputs(frames, label, person)
     try:
-        both = (subjects.numbers(frames[role], role, [*features], [label]) for role in ("members", "controls"))
-        api.afford(np.concatenate([*both]))
+        roles = [role for role in ("members", "controls", "forgotten") if role in frames]
+        api.afford(np.concatenate([subjects.numbers(frames[role], role, [*features], [label]) for role in roles]))
         if outputs == "number":
             people, scale = subjects.numeric_cohorts(frames, label, person)
 

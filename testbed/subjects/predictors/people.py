@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -224,9 +225,9 @@ def _inputs(
 def _split(made: dict[str, Cohort]) -> Split:
     """The tables' people, by role. Raises `InputError` if two share people, or more rows than one repeats within
     itself."""
-    split = Split(made["members"], made["controls"], made.get("reference"))
-    for one, other in (("members", "controls"), ("members", "reference"), ("controls", "reference")):
-        if other in made:
+    split = Split(made["members"], made["controls"], made.get("reference"), removed=made.get("forgotten"))
+    for one, other in combinations(("members", "controls", "reference", "forgotten"), 2):
+        if one in made and other in made:
             _apart(made[one], made[other], one, other)
     return split
 

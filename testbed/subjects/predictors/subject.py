@@ -74,3 +74,9 @@ class Subject:
         """Further people, who are the attacker's own, if there are any."""
         assert not isinstance(self.split.auxiliary, Table)
         return self.split.auxiliary
+
+    @property
+    def removed(self) -> Cohort | None:
+        """People whose records were used once and whom the model should have forgotten, if there are any."""
+        assert not isinstance(self.split.removed, Table)
+        return self.split.removed
