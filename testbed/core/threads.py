@@ -7,14 +7,29 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Literal
 
 
 @contextmanager
-def one_thread() -> Generator[None]:
-    """Libraries that use OpenMP (boosted trees, for example) use one thread for what this thread calls."""
-    with _controller().limit(limits=1, user_api="openmp"):
+def one_thread(libraries: Literal["openmp", "blas"] | None = "openmp") -> Generator[None]:
+    """Libraries that use OpenMP (boosted trees, for example) use one thread for what this thread calls.
+
+    With "blas" it is the libraries of matrix products, and with None both.
+    """
+    with _controller().limit(limits=1, user_api=libraries):
         yield
+
+
+@contextmanager
+def torch_on_one_thread() -> Generator[None]:
+    """Torch uses one thread: sums have the same order on every machine, and small steps do not wait for threads."""
+    torch = import_module("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 @cache

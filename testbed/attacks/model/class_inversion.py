@@ -159,7 +159,7 @@ def _best_of(
     drawing = [_one_by_one(rng, (size.iterations, population, d)) for _ in classes]
     kept = max(2, round(size.elite * population))
     for _ in range(size.iterations):
-        normal = np.stack([one.normal(size=(population, d)) for one in drawing])
+        normal = np.stack([one.standard_normal((population, d)) for one in drawing])
         drawn = np.clip(mean[:, None] + (spread[:, None] + 1e-9) * normal, *bounds)
         # Equal scores, of which forests have many, are ordered by the distance to the current mean.
         near = -1e-9 * (((drawn - mean[:, None]) / (width + 1e-9)) ** 2).sum(2)
@@ -172,6 +172,7 @@ def _best_of(
 def _one_by_one(rng: np.random.Generator, draws: tuple[int, int, int]) -> np.random.Generator:
     """A generator of a class's draws, as if classes were searched one after the other; `rng` is put behind them."""
     mine = copy.deepcopy(rng)
+    passed_over = np.empty(draws[1:])
     for _ in range(draws[0]):
-        rng.normal(size=draws[1:])
+        rng.standard_normal(out=passed_over)
     return mine

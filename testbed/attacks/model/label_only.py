@@ -61,8 +61,10 @@ def label_noise(
         kept = np.zeros(len(rows))
         for copy in range(number):
             drawn = keyed_rng(seed, "noise", copy)
-            swapped = two & (drawn.random(x.shape)[place[rows]] < strength / (2 + 2 * strength))
-            moved = x[rows] + strength * spread * np.where(two, 0, drawn.normal(size=x.shape)[place[rows]])
+            swapped = two & (drawn.random(x.shape) < strength / (2 + 2 * strength))[place[rows]]
+            moved = x[rows]
+            if not two.all():
+                moved = moved + strength * spread * np.where(two, 0, drawn.normal(size=x.shape)[place[rows]])
             moved = (
                 np.where(swapped, total - moved, moved).astype(people.x.dtype).reshape(len(rows), *people.x.shape[1:])
             )

@@ -57,9 +57,9 @@ def range_membership(
     models = trained(recipe, auxiliary, halves, rng)
     rows = np.lexsort((people.y, *people.x.reshape(len(people), -1).T))
     place = np.argsort(rows)  # by contents, so that the order of the question plays no part
-    scores = np.empty((points, len(people)))
+    scores, by = np.empty((points, len(people))), moves(people, auxiliary)
     for i in range(points):
-        drawn = roughly(people, auxiliary, width, keyed_rng(seed, "points", i), place)
+        drawn = moved(people, by, width, keyed_rng(seed, "points", i), place)
         own, *others = (true_class(*asked(m, Records(drawn))) for m in (view, *models))
         scores[i] = np.log(own) - np.log(np.mean(others, axis=0))
     return Scores(np.sort(scores, axis=0)[points - max(1, round(kept * points)) :].mean(0))
@@ -72,9 +72,18 @@ def roughly(
 
     Columns with two values stay unchanged. Row i is moved by draw `place[i]`, by default by draw i.
     """
-    x = people.x.reshape(len(people), -1)
-    known = others.x.reshape(len(others), -1)
+    return moved(people, moves(people, others), width, rng, place)
+
+
+def moves(people: Cohort, others: Cohort) -> Array:
+    """How far each number (d,) may be moved: by others' standard deviation, or not at all if it has two values."""
+    x, known = (group.x.reshape(len(group), -1) for group in (people, others))
     two = np.array([len(np.unique(c)) <= 2 for c in np.concatenate([x, known]).T])
-    by = rng.uniform(-width, width, x.shape)[np.arange(len(x)) if place is None else place]
-    moved = x + np.where(two, 0, by * known.std(0))
-    return Cohort(moved.astype(people.x.dtype).reshape(people.x.shape), people.y, people.persons)
+    return np.where(two, 0, known.std(0))
+
+
+def moved(people: Cohort, by: Array, width: float, rng: np.random.Generator, place: Array | None = None) -> Cohort:
+    """The records moved at random, each number by at most `width` times its entry of `by` (d,)."""
+    x = people.x.reshape(len(people), -1)
+    drawn = rng.uniform(-width, width, x.shape)[np.arange(len(x)) if place is None else place]
+    return Cohort((x + drawn * by).astype(people.x.dtype).reshape(people.x.shape), people.y, people.persons)

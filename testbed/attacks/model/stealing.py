@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from testbed.attacks.model.predictions import SMALLEST
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Queries, Substitutes, Unavailable
+from testbed.core.threads import one_thread
 
 FEWEST = 10
 """Records to ask about at least."""
@@ -62,7 +63,7 @@ def _substitute(x: Array, answers: Array, rng: np.random.Generator) -> Predictor
         return [trees, make_pipeline(StandardScaler(), network)]
 
     agreed: list[float] = []
-    with warnings.catch_warnings():
+    with one_thread(None), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a network that stops early is judged by its agreement
         for model in candidates():
             said = model.fit(x[~held], answers[~held]).predict(x[held])

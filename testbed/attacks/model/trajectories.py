@@ -12,7 +12,7 @@ from testbed.attacks.model.shadow_models import MOST_ROWS
 from testbed.attacks.model.shadows import NEEDS, Shadows
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Predictor, Recipe, Records, Scores, Unavailable
-from testbed.core.threads import one_thread
+from testbed.core.threads import one_thread, torch_on_one_thread
 
 FEWEST_OTHERS = 50
 BATCH = 32
@@ -80,7 +80,7 @@ def _features(
     doubt = torch.tensor((targets.x.reshape(len(targets), -1) - centre) / spread, dtype=torch.float32)
     y = torch.tensor(targets.y)
     losses: list[Array] = []
-    with torch.random.fork_rng(devices=[]):
+    with torch_on_one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         student = nn.Sequential(nn.Linear(x.shape[1], hidden), nn.ReLU(), nn.Linear(hidden, wanted.shape[1]))
         optimizer = torch.optim.Adam(student.parameters(), 3e-3)

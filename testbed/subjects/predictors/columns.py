@@ -204,7 +204,14 @@ class Coding:
     def _plain(self, x: Array) -> pd.DataFrame:
         """The table of numbers. Columns of whole numbers are given as such, unless a record was invented."""
         made = pd.DataFrame(x, columns=pd.Index(self.names))
-        whole = {c.name: c.dtype for c, values in zip(self.columns, x.T, strict=True) if _whole(values, c.dtype)}
+        kinds = {c.dtype for c in self.columns}
+        integers = {kind for kind in kinds if types.is_integer_dtype(kind) and not types.is_extension_array_dtype(kind)}
+        exact = ((x == np.rint(x)) & (np.abs(x) < EXACT)).all(0) if integers else np.zeros(len(self.columns), bool)
+        whole = {
+            c.name: c.dtype
+            for c, values, is_exact in zip(self.columns, x.T, exact, strict=True)
+            if (is_exact if c.dtype in integers else _whole(values, c.dtype))
+        }
         if len(whole) == len(self.columns) and len(set(whole.values())) == 1:
             return made.astype(self.columns[0].dtype)
         return made.astype(whole) if whole else made

@@ -20,6 +20,7 @@ from testbed.core.threads import one_thread
 from testbed.subjects.predictors.columns import Given
 from testbed.subjects.predictors.copies import quiet, unstopped, untrained, weighted
 from testbed.subjects.predictors.fingerprint import fingerprint
+from testbed.subjects.predictors.forests import forest_probabilities
 from testbed.subjects.predictors.kept import digest_of, is_kept, kept
 from testbed.subjects.predictors.people import probabilities
 from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
@@ -106,7 +107,7 @@ class Asked:
 
     def probabilities(self, x: Array) -> Array:
         """Class probabilities (n, classes). Raises `InputError` for wrong inputs, or if they are no probabilities."""
-        said = self.answered(x, self.model.predict_proba)
+        said = self.answered(x, self._probabilities)
         if said.shape != (len(x), len(self.model.classes_)):
             raise InputError(
                 "TB-SUBJECT-040",
@@ -117,10 +118,15 @@ class Asked:
         probabilities(said)
         return said
 
+    def _probabilities(self, given: Any) -> Any:
+        said = forest_probabilities(self.model, given)
+        return self.model.predict_proba(given) if said is None else said
+
     def answered(self, x: Array, ask: Callable[[Any], Any]) -> Array:
         """The answers of one of the model's methods. Raises `InputError` if it does not take these records."""
         try:
             with warnings.catch_warnings():
+                warnings.resetwarnings()  # forests copy all filters for each of their trees
                 warnings.simplefilter("ignore")
                 return np.asarray(ask(self.given(x)), dtype=np.float64)
         except Exception as error:  # an estimator of another version, or a step of a pipeline, may raise anything
