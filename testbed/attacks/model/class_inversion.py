@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from sklearn.decomposition import PCA
@@ -172,7 +174,16 @@ def _best_of(
 def _one_by_one(rng: np.random.Generator, draws: tuple[int, int, int]) -> np.random.Generator:
     """A generator of a class's draws, as if classes were searched one after the other; `rng` is put behind them."""
     mine = copy.deepcopy(rng)
+    rng.bit_generator.state = json.loads(_state_after(json.dumps(rng.bit_generator.state), draws))
+    return mine
+
+
+@lru_cache(maxsize=1024)
+def _state_after(state: str, draws: tuple[int, int, int]) -> str:
+    """The state of a generator after these draws, both as JSON. All cells of one attack draw the same."""
+    rng = np.random.default_rng()
+    rng.bit_generator.state = json.loads(state)
     passed_over = np.empty(draws[1:])
     for _ in range(draws[0]):
         rng.standard_normal(out=passed_over)
-    return mine
+    return json.dumps(rng.bit_generator.state)

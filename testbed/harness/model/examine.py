@@ -11,6 +11,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 from testbed.core import Cohort, Evidence, Predictor, Regressor, Unavailable
 from testbed.core.randomness import keyed_rng
+from testbed.core.threads import one_thread
 from testbed.findings import statistics
 from testbed.findings.schema import Finding
 from testbed.harness import cells
@@ -35,6 +36,15 @@ def examine(
     """
     options = options or Options()
     risks.chosen_secrets(subject, options.secrets)  # stops at a misspelt secret before anything is asked or trained
+    # Matrices are small here. With one thread, sums have the same order on every machine, and no thread waits.
+    with one_thread("blas"):
+        judged, structural = _examined(subject, options, progress)
+    return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
+
+
+def _examined(
+    subject: Subject, options: Options, progress: Callable[[str], None]
+) -> tuple[list[Judged], list[Finding]]:
     judged = list(_checks(ModelAudit.of(subject, options, progress)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
@@ -48,7 +58,7 @@ def examine(
     if options.attack is None and not options.quick:
         with suppress(Unavailable):  # if the budget of queries is spent
             structural = structure.checks(*_bare(subject), subject.given)
-    return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
+    return judged, structural
 
 
 def _checks(audit: ModelAudit) -> Iterator[Judged]:

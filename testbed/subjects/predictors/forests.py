@@ -23,7 +23,7 @@ def forest_probabilities(made: Any, table: Any) -> Array | None:
         return None
     names = getattr(made, "feature_names_in_", None)
     framed = isinstance(table, pd.DataFrame)
-    if framed != (names is not None) or (framed and list(table.columns) != list(names)):
+    if framed != (names is not None) or (framed and list(table.columns) != list(np.asarray(names))):
         return None
     try:
         with np.errstate(over="ignore"):
