@@ -63,7 +63,8 @@ class Transcript:
     """What a position saw of a federation, round by round.
 
     `final` is the last global model. If an attack acted while the federation ran, `act` is its name, and `memory` holds
-    what it needs later to read the traces of its own actions.
+    what it needs later to read the traces of its own actions. If the recording was cut off, `cut_after` is its last
+    whole round.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -73,6 +74,7 @@ class Transcript:
     final: Parameters | None = None
     act: str | None = None
     memory: Mapping[str, Array] = field(default_factory=dict[str, Array])
+    cut_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 from flwr.app import ArrayRecord, RecordDict
 
 from testbed.core import Parameters, frozen
-from testbed.subjects.federation.transcript import readable
+from testbed.subjects.federation.tensors import readable
 
 PARTITION_METRIC = "partition-id"
 """The metric by which a client reports its number."""

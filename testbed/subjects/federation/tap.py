@@ -2,35 +2,46 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeAlias, TypeVar
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import numpy as np
 from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
-from testbed.core import Exchange, ModelSpec, Parameters, Protocol, Status, Threat, Transcript, frozen
-from testbed.core.errors import RunError, UsageError
+from testbed.core import Exchange, ModelSpec, Protocol, Status, Threat, Transcript, frozen
+from testbed.core.errors import UsageError
 from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters
+from testbed.subjects.federation.recorder import Recorder, attempted
 
-_LOG = logging.getLogger("testbed")
 REFUSED = 6
 """Flower's code of an error by which a client's mod says that it will not train (a failed precondition)."""
 
 
-def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protocol | None = None) -> Tap:
+def record(
+    strategy: Strategy,
+    model: ModelSpec | None = None,
+    protocol: Protocol | None = None,
+    *,
+    path: str | Path | None = None,
+) -> Tap:
     """A wrapper around any Flower strategy; after `start(...)`, its `.transcript()` is what the server saw.
 
+    With a `path`, everything is written to a spool beside it while the federation runs, and the transcript's file lies
+    there when `start` ends. If the process is killed, the spool `path.spool` is a transcript up to the last whole
+    round.
+
     It changes nothing of the federation: messages and errors pass through, attributes are the strategy's, and so is a
-    `start` that the strategy defines itself. What cannot be read is recorded as unread (None).
+    `start` that the strategy defines itself. What cannot be read is recorded as unread (None). If the disk is full,
+    the recording stops, and `.transcript()` says so.
 
     Clients are numbered by the metric `partition-id` if they report it, otherwise by ascending node id. Raises
-    `UsageError` for a strategy of the legacy package `flwr.server.strategy`.
+    `UsageError` for a strategy of the legacy package `flwr.server.strategy`, and where a spool lies already.
     """
     if not isinstance(strategy, Strategy):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise UsageError(
@@ -39,11 +50,11 @@ def record(strategy: Strategy, model: ModelSpec | None = None, protocol: Protoco
             "Strategies of flwr.server.strategy are Flower's old ones; messages do not pass through them.",
             "Use the strategy of the same name in flwr.serverapp.strategy, or a subclass of its Strategy.",
         )
-    return Tap(strategy, model, protocol or Protocol())
+    return Tap(strategy, Recorder(Transcript((), model, protocol or Protocol()), None if path is None else Path(path)))
 
 
-Sent: TypeAlias = tuple["Parameters | None", dict[str, Any], "str | None"]
-"""What went to a node: the arrays, the configuration, and the name of their record."""
+Sent: TypeAlias = tuple["int | None", dict[str, Any], "str | None"]
+"""What went to a node: the arrays' number in the spool, the configuration, and the name of their record."""
 STEPS = ("configure_train", "aggregate_train")
 """The functions of a strategy that training messages pass through."""
 
@@ -51,12 +62,11 @@ STEPS = ("configure_train", "aggregate_train")
 class Tap(Strategy):
     """A strategy that passes everything on to `inner` and records each training exchange as it was sent."""
 
-    def __init__(self, inner: Strategy, model: ModelSpec | None, protocol: Protocol) -> None:
-        self.inner, self.model, self.protocol = inner, model, protocol
+    def __init__(self, inner: Strategy, recorder: Recorder) -> None:
+        self.inner = inner
         self.partition_of: dict[int, int] = {}
-        self.final: Parameters | None = None
+        self._recorder = recorder
         self._pending: dict[int, list[Sent]] = {}
-        self._raw: list[tuple[int, int, Exchange]] = []
         self._before = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -76,7 +86,13 @@ class Tap(Strategy):
 
     def start(self, *args: Any, **kwargs: Any) -> Any:
         """The strategy's own `start`, with this wrapper in its training steps. A second one counts its rounds on."""
-        self._before = max((round_ for round_, _, _ in self._raw), default=0)
+        self._before = self._recorder.latest
+        try:
+            return self._started(*args, **kwargs)
+        finally:
+            self._recorder.finish(self.partition_of)
+
+    def _started(self, *args: Any, **kwargs: Any) -> Any:
         own = type(self.inner).start
         if own is Strategy.start:
             return super().start(*args, **kwargs)
@@ -112,7 +128,7 @@ class Tap(Strategy):
         read: dict[int, Sent] = {}  # most strategies send one content to all, which is read once
         for message in messages:
             if id(message.content) not in read:
-                read[id(message.content)] = _sent(message.content)
+                read[id(message.content)] = self._sent(message.content)
             self._pending.setdefault(message.metadata.dst_node_id, []).append(read[id(message.content)])
         return messages
 
@@ -125,12 +141,17 @@ class Tap(Strategy):
             self._note(round_, message)
         for node, several in self._pending.items():
             for sent, config, _ in several:
-                self._raw.append((round_, node, Exchange(round_, -1, sent, None, {}, config, "dropped")))
+                self._recorder.exchange((round_, node), (sent, None), "dropped", {}, config)
         self._pending = {}
         arrays, metrics = steps.aggregate(server_round, answered)
-        if arrays is not None:
-            self.final = attempted(lambda: {k: frozen(v.numpy()) for k, v in arrays.items()})
+        final = None if arrays is None else self._recorder.arrays(lambda: {k: v.numpy() for k, v in arrays.items()})
+        self._recorder.whole(round_, self.partition_of, final)
         return arrays, metrics
+
+    def _sent(self, content: RecordDict) -> Sent:
+        name = next(iter(content.array_records), None)
+        arrays = self._recorder.arrays(lambda: to_parameters(content, name))
+        return arrays, attempted(lambda: _config(content)) or {}, name
 
     def _note(self, round_: int, message: Message) -> None:
         node = message.metadata.src_node_id
@@ -141,10 +162,10 @@ class Tap(Strategy):
         partition = reported.get(PARTITION_METRIC, math.nan)
         if math.isfinite(partition) and int(partition) not in self.partition_of.values():
             self.partition_of.setdefault(node, int(partition))
-        returned = None if failed else attempted(lambda: to_parameters(message.content, record_name))
+        returned = None if failed else self._recorder.arrays(lambda: to_parameters(message.content, record_name))
         refused = failed and message.error.code == REFUSED
         status: Status = "refused" if refused else "error" if failed else "ok"
-        self._raw.append((round_, node, Exchange(round_, -1, sent, returned, reported, config, status)))
+        self._recorder.exchange((round_, node), (sent, returned), status, reported, config)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -158,22 +179,11 @@ class Tap(Strategy):
         self.inner.summary()
 
     def transcript(self) -> Transcript:
-        """All exchanges so far, sorted by round and client. Raises `RunError` if there are none."""
-        if not self._raw:
-            raise RunError(
-                "TB-RUN-002",
-                "The tap recorded nothing.",
-                "No training message passed through the wrapped strategy.",
-                "Start the federation with the wrapped strategy: record(strategy).start(...).",
-            )
-        unnumbered = sorted({node for _, node, _ in self._raw} - self.partition_of.keys())
-        free = [i for i in range(len(unnumbered) + len(self.partition_of)) if i not in self.partition_of.values()]
-        number = {**self.partition_of, **dict(zip(unnumbered, free, strict=False))}
-        exchanges = [
-            Exchange(r, number[node], e.sent, e.returned, e.metrics, e.config, e.status) for r, node, e in self._raw
-        ]
-        exchanges.sort(key=lambda e: e.key)
-        return Transcript(tuple(exchanges), self.model, self.protocol, "server", self.final)
+        """All exchanges so far, sorted by round and client.
+
+        Raises `RunError` if there are none, and `UsageError` if the recording stopped.
+        """
+        return self._recorder.transcript(self.partition_of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,23 +196,6 @@ class _Steps:
     @staticmethod
     def of(strategy: Strategy) -> _Steps:
         return _Steps(strategy.configure_train, strategy.aggregate_train)
-
-
-T = TypeVar("T")
-
-
-def attempted(read: Callable[[], T]) -> T | None:
-    """What `read` gives, or None if it fails: a recorder never ends what it records."""
-    try:
-        return read()
-    except Exception:  # an app's own encodings may raise anything
-        _LOG.warning("the recorder could not read a message; it passes on unchanged, and is recorded as unread")
-        return None
-
-
-def _sent(content: RecordDict) -> Sent:
-    name = next(iter(content.array_records), None)
-    return attempted(lambda: to_parameters(content, name)), attempted(lambda: _config(content)) or {}, name
 
 
 def _config(content: RecordDict) -> dict[str, Any]:
@@ -220,15 +213,7 @@ def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
     if threat.position == "server":
         return transcript
     own = tuple(e for e in transcript.exchanges if e.client in threat.nodes)
-    return Transcript(
-        own,
-        transcript.model,
-        transcript.protocol,
-        threat.position,
-        transcript.final,
-        transcript.act,
-        transcript.memory,
-    )
+    return replace(transcript, exchanges=own, position=threat.position)
 
 
 def summed(transcript: Transcript) -> Transcript:

@@ -1,57 +1,39 @@
 """The transcript's file: tensors in safetensors, everything else in its JSON header; equal tensors stored once.
 
 The form of the header is `testbed.subjects.federation.header.Header`. A tensor's name in the file is its digest, which
-is checked on reading. The file holds no code: a model is given by the name of a registered factory.
+is checked on reading. The file holds no code: a model is given by the name of a registered factory. While a federation
+runs, its recorder writes a spool (`testbed.subjects.federation.spool`), which becomes the file when the run ends.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import json
-import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, BinaryIO, Self, TypeAlias
 
-import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
 
-from testbed.core import Array, Exchange, ModelSpec, Parameters, Position, Protocol, Status, Transcript, frozen
-from testbed.core.errors import InputError, UsageError
+from testbed.core import Array, Exchange, ModelSpec, Parameters, Position, Protocol, Status, Transcript
+from testbed.core.errors import UsageError
+from testbed.subjects.federation import spool
 from testbed.subjects.federation.header import FORMAT, Header, damaged, fault_of, parsed
-
-DIGEST = re.compile("[0-9a-f]{24}")
-
-
-def readable(kind: np.dtype[Any]) -> bool:
-    """Whether the file takes arrays of this type: floats, integers and switches, as any machine has them."""
-    return kind.kind in "fiub" and kind.itemsize <= 8
-
-
-def digest(array: Array) -> str:
-    """What names a tensor in the file: a hash of its type, its shape and its bytes."""
-    return hashlib.sha256(f"{array.dtype}{array.shape}".encode() + array.tobytes()).hexdigest()[:24]
-
-
-def plain(values: Any) -> Array:
-    """The values as the file takes them, in C order. Raises `UsageError` for other things than plain numbers."""
-    array = np.ascontiguousarray(values)
-    if not readable(array.dtype):
-        raise unwritable_type(array.dtype)
-    return array.astype(array.dtype.newbyteorder("="), copy=False)
-
-
-def unwritable_type(kind: object) -> UsageError:
-    """The error about an array that no transcript holds."""
-    return UsageError(
-        "TB-TRANSCRIPT-005",
-        f"An array of the type {kind} cannot be written to a transcript.",
-        "A transcript holds floats, integers and switches (bool) of up to 64 bits.",
-        "Convert the array first, for instance to float32.",
-    )
+from testbed.subjects.federation.spool import Recording, Spool, settings
+from testbed.subjects.federation.tensors import (
+    Place,
+    checked,
+    digest,
+    file_of,
+    file_with,
+    mapped,
+    opened,
+    plain,
+    put,
+    unwritable_type,
+    unwritten,
+)
 
 
 def to_bytes(transcript: Transcript) -> bytes:
@@ -59,6 +41,25 @@ def to_bytes(transcript: Transcript) -> bytes:
 
     Raises `UsageError` for arrays of other things than plain numbers.
     """
+    return b"".join(file_with(*_parts(transcript)))
+
+
+def write(path: Path, transcript: Transcript) -> None:
+    """Writes the file, whole or not at all, readable by its owner only. Raises `UsageError` if it cannot be written."""
+    put(path, file_with(*_parts(transcript)))
+
+
+def finish(path: Path, recording: Recording) -> None:
+    """Writes the file of what a spool holds, tensor by tensor. Raises `UsageError` if it cannot be written."""
+    put(path, file_of(_texts(recording.header), recording.places, recording.file))
+
+
+def _texts(header: Mapping[str, Any]) -> dict[str, str]:
+    return {"testbed": json.dumps(header)}
+
+
+def _parts(transcript: Transcript) -> tuple[dict[str, str], dict[str, Array]]:
+    """The header of the transcript, and its tensors."""
     tensors: dict[str, Array] = {}
 
     def keep(parameters: Mapping[str, Array] | None) -> dict[str, str] | None:
@@ -87,73 +88,55 @@ def to_bytes(transcript: Transcript) -> bytes:
                 "client": e.client,
                 "status": e.status,
                 "metrics": dict(e.metrics),
-                "config": {k: v for k, v in e.config.items() if isinstance(v, bool | int | float | str)},
+                "config": settings(e.config),
                 "sent": keep(e.sent),
                 "returned": keep(e.returned),
             }
             for e in transcript.exchanges
         ],
     }
-    return save(dict(sorted(tensors.items())), metadata={"testbed": json.dumps(header)})
-
-
-def write(path: Path, transcript: Transcript) -> None:
-    """Writes the file, whole or not at all, readable by its owner only. Raises `UsageError` if it cannot be written."""
-    content = to_bytes(transcript)
-    staging = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            staging.write_bytes(content)
-            staging.chmod(0o600)
-            staging.replace(path)
-        finally:
-            staging.unlink(missing_ok=True)
-    except OSError as error:
-        raise UsageError(
-            "TB-TRANSCRIPT-004",
-            "The transcript cannot be written.",
-            f"The system says: {error.strerror or type(error).__name__}. A file that stood there before is unchanged.",
-            "Free space or choose another folder, and write it again.",
-        ) from None
+    return _texts(header), tensors
 
 
 def read(path: Path) -> Transcript:
-    """The transcript in a file.
+    """The transcript in a file, or in the spool of a run that was killed. Its arrays are read when they are used.
 
     Raises `InputError` if the file is damaged, incomplete, of another kind or of a newer version.
     """
-    text, tensors = _content(path)
-    header = parsed(text)
-    for name, array in tensors.items():
-        if DIGEST.fullmatch(name) and digest(array) != name:
-            raise InputError(
-                "TB-TRANSCRIPT-003",
-                "The transcript is not as it was recorded.",
-                "A tensor's content does not match its digest, so the file was changed or damaged.",
-                "Record it again, or copy it again from where it was recorded.",
-            )
     try:
-        return _assembled(header, tensors)
+        with path.open("rb") as file:
+            if spool.lies_in(file):
+                recording = spool.read(file)
+                header = Header.model_validate(recording.header)
+                seen = _read(file, header, _needed(header, recording.places))
+                return replace(seen, cut_after=recording.last)
+            texts, places = opened(path)
+            if "testbed" not in texts:
+                raise damaged("it has no header of this testbed")
+            return _read(file, parsed(texts["testbed"]), places)
+    except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise damaged(_reason(error)) from None
+
+
+def recorded(recording: Recording) -> Transcript:
+    """The transcript of a spool that was just written."""
+    header = Header.model_validate(recording.header)
+    return _assembled(header, mapped(recording.file, _needed(header, recording.places)))
+
+
+def _needed(header: Header, places: Mapping[str, Place]) -> dict[str, Place]:
+    """The tensors that a header names. Of a spool that was cut off, others belong to a round that is not whole."""
+    named = [entry for e in header.exchanges for entry in (e.sent, e.returned)]
+    names = {digest for entry in (*named, header.final, header.memory) if entry for digest in entry.values()}
+    return {name: place for name, place in places.items() if name in names}
+
+
+def _read(file: BinaryIO, header: Header, places: Mapping[str, Place]) -> Transcript:
+    checked(file, places)
+    try:
+        return _assembled(header, mapped(file, places))
     except KeyError:
         raise damaged("it lacks a tensor that its header names") from None
-
-
-def _content(path: Path) -> tuple[str, dict[str, Array]]:
-    """The header's text and the tensors of a file, read-only."""
-    try:
-        with safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("testbed")
-            tensors: dict[str, Array] = {name: file.get_tensor(name) for name in sorted(file.keys())}
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise damaged(_reason(error)) from None
-    if text is None:
-        raise damaged("it has no header of this testbed")
-    for array in tensors.values():
-        if not readable(array.dtype):
-            raise damaged("it holds a tensor that is no plain number")
-        array.flags.writeable = False
-    return text, tensors
 
 
 def _reason(error: Exception) -> str:
@@ -189,10 +172,11 @@ Values: TypeAlias = Mapping[str, Any] | Sequence[Any]
 class Writer:
     """Writes a transcript from any loop or platform: `with Writer(path, protocol=...) as writer:`.
 
-    `sent` and `returned` are called as messages go out and come back. Their arrays are copied, and equal ones are kept
-    once. The file is written at the end of the block, and also when the block ends by an exception: what was recorded
-    until then did happen. A message without an answer is recorded as dropped. Raises `UsageError` for what a transcript
-    cannot hold, and for a file that cannot be written.
+    `sent` and `returned` are called as messages go out and come back. Their arrays go to the disk at once, into a spool
+    beside the file, so that a killed loop leaves its whole rounds; a round is whole when a later one begins. The file
+    is written at the end of the block, and also when the block ends by an exception: what was recorded until then did
+    happen. A message without an answer is recorded as dropped. Raises `UsageError` for what a transcript cannot hold,
+    and for a file that cannot be written.
     """
 
     def __init__(
@@ -205,20 +189,21 @@ class Writer:
     ) -> None:
         self.path = Path(path)
         self._about = Transcript((), model, protocol or Protocol(), position)
-        self._tensors: dict[str, Array] = {}
-        self._exchanges: dict[tuple[int, int], Exchange] = {}
-        self._final: Parameters | None = None
+        self._open: Spool | None = None
+        self._asked: dict[tuple[int, int], tuple[int, int | None, Mapping[str, Any]]] = {}
+        self._latest: int | None = None
+        self._final: int | None = None
 
     def sent(self, round: int, client: int, parameters: Values | None, config: Mapping[str, Any] | None = None) -> None:
         """Records what went to a client in a round, and with which settings."""
-        if (round, client) in self._exchanges:
+        if (round, client) in self._asked:
             raise UsageError(
                 "TB-TRANSCRIPT-006",
                 f"Round {round} has two messages to client {client}.",
                 "A transcript holds one exchange of each client in each round.",
                 "Count rounds up, and number clients differently.",
             )
-        self._put(Exchange(round, client, self._kept(parameters), None, {}, dict(config or {}), "dropped"))
+        self._put(round, client, "dropped", {}, config or {}, parameters)
 
     def returned(
         self,
@@ -232,22 +217,21 @@ class Writer:
 
         A FedSGD answer is a gradient, a FedAvg answer new weights.
         """
-        asked = self._exchanges.get((round, client), Exchange(round, client, None, None))
         told = {name: float(value) for name, value in (metrics or {}).items()}
-        self._put(replace(asked, returned=self._kept(parameters), metrics=told, status=status))
+        self._put(round, client, status, told, None, parameters)
 
     def final(self, parameters: Values) -> None:
         """Records the last global model."""
-        self._final = self._kept(parameters)
-
-    def transcript(self) -> Transcript:
-        """All exchanges so far, sorted by round and client."""
-        exchanges = tuple(self._exchanges[key] for key in sorted(self._exchanges))
-        return replace(self._about, exchanges=exchanges, final=self._final)
+        with _on_disk():
+            self._final = self._spool().arrays(_by_name(parameters))
 
     def close(self) -> None:
-        """Writes the file."""
-        write(self.path, self.transcript())
+        """Writes the file, and deletes the spool."""
+        with _on_disk():
+            spool_ = self._spool()
+            spool_.whole(self._latest or 0, {client: client for _, client in self._asked}, self._final)
+            finish(self.path, spool_.recording())
+            spool_.close()
 
     def __enter__(self) -> Self:
         return self
@@ -255,8 +239,22 @@ class Writer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _put(self, exchange: Exchange) -> None:
-        fault = fault_of(exchange.round, exchange.client, exchange.metrics, exchange.config, exchange.status)
+    def _spool(self) -> Spool:
+        if self._open is None:
+            self._open = Spool(self._about, spool.beside(self.path))
+        return self._open
+
+    def _put(
+        self,
+        round_: int,
+        client: int,
+        status: Status,
+        metrics: Mapping[str, float],
+        config: Mapping[str, Any] | None,
+        parameters: Values | None,
+    ) -> None:
+        """Records a message to a client (with its `config`) or the client's answer."""
+        fault = fault_of(round_, client, metrics, config or {}, status)
         if fault is not None:
             raise UsageError(
                 "TB-TRANSCRIPT-007",
@@ -264,21 +262,38 @@ class Writer:
                 f"Its {fault} is of another type or size than docs/transcript.md describes.",
                 "Rounds and clients are whole numbers; settings are numbers, texts or switches.",
             )
-        self._exchanges[exchange.key] = exchange
+        with _on_disk():
+            arrays, spool_ = _by_name(parameters), self._spool()
+            if self._latest is not None and round_ > self._latest:
+                spool_.whole(self._latest, {c: c for _, c in self._asked})
+            self._latest = max(round_, self._latest or round_)
+            number = spool_.arrays(arrays)
+            again, sent, told = self._asked.get((round_, client), (None, None, {}))
+            asked, returned = (number, None) if config is not None else (sent, number)
+            told = told if config is None else config
+            at = spool_.exchange((round_, client), (asked, returned), status, metrics, told, again)
+            self._asked[round_, client] = at, asked, told
 
-    def _kept(self, parameters: Values | None) -> Parameters | None:
-        if parameters is None:
-            return None
-        numbered = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)
-        return {str(name): self._once(values) for name, values in numbered}
 
-    def _once(self, values: Any) -> Array:
-        """A read-only copy of the values, or the equal array that was recorded before."""
-        try:
-            array = plain(values.detach().cpu() if hasattr(values, "detach") else values)
-        except TypeError:  # torch has types that numpy lacks
-            raise unwritable_type(getattr(values, "dtype", type(values).__name__)) from None
-        name = digest(array)
-        if name not in self._tensors:
-            self._tensors[name] = frozen(array.copy())
-        return self._tensors[name]
+@contextlib.contextmanager
+def _on_disk() -> Generator[None]:
+    """Raises `UsageError` for what the system refuses to write."""
+    try:
+        yield
+    except OSError as error:
+        raise unwritten(error) from None
+
+
+def _by_name(parameters: Values | None) -> dict[str, Array] | None:
+    """The arrays by name. Raises `UsageError` for arrays that the file does not take."""
+    if parameters is None:
+        return None
+    numbered = parameters.items() if isinstance(parameters, Mapping) else enumerate(parameters)
+    return {str(name): _array(values) for name, values in numbered}
+
+
+def _array(values: Any) -> Array:
+    try:
+        return plain(values.detach().cpu() if hasattr(values, "detach") else values)
+    except TypeError:  # torch has types that numpy lacks
+        raise unwritable_type(getattr(values, "dtype", type(values).__name__)) from None

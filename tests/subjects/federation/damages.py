@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from testbed.subjects.federation.transcript import digest
+from testbed.subjects.federation.tensors import digest
 
 ODD: tuple[Any, ...] = (
     None, True, -1, 0, 2, 2**31, 10**30, 1e308, -0.5, float("nan"), float("inf"), "", "x", "server", [], [1], {},
