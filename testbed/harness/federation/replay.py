@@ -29,6 +29,7 @@ from testbed.harness.federation.owned import Owned
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
+from testbed.subjects.federation import spool
 from testbed.subjects.federation import transcript as transcripts
 
 QUESTION = "What does this recorded federation reveal?"
@@ -68,8 +69,12 @@ def replay(
         )
     params = _params(attack, pairs)
     if not path.is_file():
+        left = spool.beside(path)
         raise UsageError(
-            "TB-REPLAY-001", "The transcript does not exist.", f"{path.name} was not found.", "Check the path."
+            "TB-REPLAY-001",
+            "The transcript does not exist.",
+            f"{path.name} was not found.",
+            f"Replay {left.name}, which a run that is not finished left." if left.is_file() else "Check the path.",
         )
     if owned is not None and truth_path is not None:
         raise UsageError(
@@ -79,6 +84,8 @@ def replay(
             "Give --truth for a run of the testbed, and --records with --controls for an app of your own.",
         )
     view = foreign.known_to(transcripts.read(path))
+    if view.cut_after is not None:
+        progress(f"The recording ends at round {view.cut_after}: the run was killed. Later rounds are not in it.")
     if truth_path is not None:
         seed, told = _judged(path, view, attack, params, truth_path, progress)
     elif owned is not None:
@@ -95,12 +102,19 @@ def replay(
         params={"attack": attack.name, **params},
         started=started,
         subject=told.subject,
-        threat=told.threat,
+        threat=told.threat.model_copy(update={"not_tested": told.threat.not_tested + _missing(view)}),
         findings=told.outcome.findings,
         policy=policy,
         pictures=told.outcome.pictures,
     )
     return Done(result, told.outcome)
+
+
+def _missing(view: Transcript) -> list[str]:
+    """What a recording lacks, and so no attack could read."""
+    if view.cut_after is None:
+        return []
+    return [f"the rounds after round {view.cut_after}: the run was killed, and its recording ends there"]
 
 
 @dataclass(frozen=True, slots=True)
