@@ -6,10 +6,10 @@ A spool is one file that only grows. A line is a JSON object; after the line of 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, BinaryIO, Literal, TypeAlias
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from testbed.subjects.federation.header import LARGEST, Count, ModelPart, Number, ProtocolPart, Setting
@@ -111,7 +111,7 @@ def lines(file: BinaryIO, end: int) -> Iterator[tuple[Line, Place | None]]:
             return
         place = None
         if isinstance(line, Tensor):
-            if line.kind not in TYPES or int(np.prod(line.shape, dtype=object)) > LARGEST * LARGEST:
+            if line.kind not in TYPES or math.prod(line.shape) > LARGEST * LARGEST:
                 return
             place = Place(TYPES[line.kind], tuple(line.shape), at)
             at += place.size

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import Strategy
 
 from testbed.core import Exchange, ModelSpec, Protocol, Status, Threat, Transcript, frozen
 from testbed.core.errors import UsageError
-from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters
+from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters, values_of
 from testbed.subjects.federation.recorder import Recorder, attempted
 
 REFUSED = 6
@@ -144,7 +144,7 @@ class Tap(Strategy):
                 self._recorder.exchange((round_, node), (sent, None), "dropped", {}, config)
         self._pending = {}
         arrays, metrics = steps.aggregate(server_round, answered)
-        final = None if arrays is None else self._recorder.arrays(lambda: {k: v.numpy() for k, v in arrays.items()})
+        final = None if arrays is None else self._recorder.arrays(lambda: {k: values_of(v) for k, v in arrays.items()})
         self._recorder.whole(round_, self.partition_of, final)
         return arrays, metrics
 

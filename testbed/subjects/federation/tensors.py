@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import math
 import mmap
 import os
 import re
@@ -51,7 +52,7 @@ class Place:
     @property
     def size(self) -> int:
         """Its number of bytes."""
-        return self.kind.itemsize * int(np.prod(self.shape, dtype=object))
+        return self.kind.itemsize * math.prod(self.shape)
 
 
 def readable(kind: np.dtype[Any]) -> bool:
