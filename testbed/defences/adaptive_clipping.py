@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.serverapp.strategy import Strategy
 
 from testbed.core import Array, Protocol
 from testbed.core.defence import Exposure, Guarantee
@@ -15,7 +15,11 @@ from testbed.defences.central_dp import against_others
 from testbed.defences.registry import defence
 from testbed.defences.updates import norm as norm_of
 from testbed.defences.updates import within
-from testbed.subjects.federation.aggregation import Aggregation, Updates
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.serverapp.strategy import Strategy
+
+    from testbed.subjects.federation.aggregation import Updates
 
 RATE = 0.2
 """The learning rate of the clipping norm (Andrew et al. 2021)."""
@@ -47,6 +51,8 @@ def adaptive_clipping(
     round the norm is multiplied by exp(-0.2 (noisy share of updates within the norm - quantile)). It protects nobody
     from the server.
     """
+
+    from testbed.subjects.federation.aggregation import Aggregation
 
     def wrapped(inner: Strategy, protocol: Protocol) -> Strategy:
         of_updates, of_count = split(noise, protocol.clients)

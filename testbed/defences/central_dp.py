@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-
-from flwr.serverapp.strategy import Strategy
+from typing import TYPE_CHECKING
 
 from testbed.core import Array, Protocol
 from testbed.core.defence import Exposure, Guarantee
@@ -12,7 +11,11 @@ from testbed.core.randomness import keyed_rng
 from testbed.defences.accounting import gaussian_mechanism
 from testbed.defences.registry import defence
 from testbed.defences.updates import within
-from testbed.subjects.federation.aggregation import Aggregation, Updates
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.serverapp.strategy import Strategy
+
+    from testbed.subjects.federation.aggregation import Updates
 
 
 def against_others(exposure: Exposure, *, noise: float, clip: float = 1.0) -> Guarantee | None:
@@ -29,6 +32,8 @@ def central_dp(*, seed: int, noise: float, clip: float = 1.0) -> Callable[[Strat
     `DifferentialPrivacyServerSideFixedClipping`. It protects from clients and from those who get the model. It protects
     nobody from the server, which sees all updates before the noise.
     """
+
+    from testbed.subjects.federation.aggregation import Aggregation
 
     def wrapped(inner: Strategy, protocol: Protocol) -> Strategy:
         def limited(updates: Updates, shares: Array, round_: int) -> Updates:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
-from flwr.app import Context, Message
-from flwr.clientapp.typing import ClientAppCallable, Mod
+from typing import TYPE_CHECKING, Any, cast
 
 from testbed.defences.registry import defence
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.app import Context, Message
+    from flwr.clientapp.typing import ClientAppCallable, Mod
 
 RECORD = "secaggplus_configs"
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
 from testbed.defences.accounting import gaussian_mechanism
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update, within
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.clientapp.typing import Mod
 
 
 @defence(guarantee=gaussian_mechanism)

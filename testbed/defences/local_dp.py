@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
 from testbed.core.defence import Exposure, Guarantee
 from testbed.defences.accounting import DELTA, gaussian_epsilon, told
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update, within
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.clientapp.typing import Mod
 
 
 def deviation(epsilon: float, delta: float, sensitivity: float) -> float:

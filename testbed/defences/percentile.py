@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
 from testbed.core.defence import Bounds
 from testbed.defences.registry import defence
 from testbed.defences.updates import flat, on_update, shaped, smallest
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.clientapp.typing import Mod
 
 AT_THE_LIMIT = 1 - 1e-4
 """Share of `gamma` from which a number counts as cut: new weights in single precision give it back with an error."""

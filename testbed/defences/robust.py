@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from flwr.serverapp.strategy import Strategy
 from scipy import stats as scipy_stats
 
 from testbed.core import Array, Protocol
 from testbed.core.errors import UsageError
 from testbed.defences.registry import defence
 from testbed.defences.updates import flat, shaped
-from testbed.subjects.federation.aggregation import Aggregation, Updates, everywhere
 
-Wrapping = Callable[[Strategy, Protocol], Strategy]
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.serverapp.strategy import Strategy
+
+    from testbed.subjects.federation.aggregation import Updates
+
+Wrapping: TypeAlias = "Callable[[Strategy, Protocol], Strategy]"
 
 
 def _instead(rule: Callable[[Array], Array]) -> Wrapping:
     """A strategy whose mean is `rule` of all updates, as rows (clients, numbers)."""
+
+    from testbed.subjects.federation.aggregation import Aggregation, everywhere
 
     def change(updates: Updates, shares: Array, round_: int) -> Updates:
         chosen = shaped(rule(np.stack([flat(u) for u in updates])), updates[0]) if updates else {}

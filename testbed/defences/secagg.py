@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from testbed.defences.registry import defence
-from testbed.subjects.federation.secure import SecureAggregation
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from testbed.subjects.federation.secure import SecureAggregation
 
 
 @defence(where="protocol")
@@ -13,4 +17,6 @@ def secagg(*, seed: int, threshold: float = 0.67) -> SecureAggregation:
     Shares of a `threshold` share of the clients restore a secret. It is no differential privacy: the sum reveals what
     it reveals, and a malicious server can ask for both secrets of a client (docs/secure-aggregation.md).
     """
+    from testbed.subjects.federation.secure import SecureAggregation
+
     return SecureAggregation(threshold)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
 from testbed.core.defence import Bounds
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.clientapp.typing import Mod
 
 
 def before(update: Mapping[str, Array], **_: float) -> Bounds:

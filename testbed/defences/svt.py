@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.clientapp.typing import Mod
 
 from testbed.core import Array
 from testbed.defences.registry import defence
 from testbed.defences.updates import flat, on_update, shaped
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.clientapp.typing import Mod
 
 
 @defence()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
-from flwr.app import Context, Message
-from flwr.clientapp.typing import ClientAppCallable, Mod
 
 from testbed.core import Array
 from testbed.core.randomness import keyed_rng
-from testbed.subjects.federation.messages import to_parameters, with_parameters
+
+if TYPE_CHECKING:  # Flower, which reading a transcript does not need
+    from flwr.app import Context, Message
+    from flwr.clientapp.typing import ClientAppCallable, Mod
 
 Change = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
 
@@ -20,6 +22,8 @@ def on_update(change: Change, seed: int, name: str) -> Mod:
 
     The random generator depends on the seed, the client and the round, so every engine draws the same noise.
     """
+
+    from testbed.subjects.federation.messages import to_parameters, with_parameters
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         sent = to_parameters(message.content)

@@ -28,18 +28,22 @@ from testbed.core import (
     Transcript,
     Unavailable,
     Values,
+    frozen,
 )
-from testbed.core.errors import InputError, TestbedError, UsageError, perhaps
+from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.core.randomness import keyed_rng
 from testbed.data import own_records
 from testbed.findings.plan import Plan
 from testbed.harness.federation.foreign import check_records, used
 from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth, as_members
+from testbed.subjects.federation.local import local_update
 
 LOOK_ALIKES = 99
 """Fewest controls that stand in a line-up beside a record."""
 POSITIVE = 20
 """Records of the positive control."""
+STEP = 0.1
+"""Learning rate of the positive control."""
 SHARED = 0.01
 """Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records."""
 GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
@@ -132,7 +136,7 @@ def recorded(
     if attack.claim is not Reconstruction:
         people = {key: own for key, own in held.items() if any(e.key == key for e in view.exchanges)}
         return Recorded({"true": view}, replace(truth, pooled={"true": _pool(people, controls, seed)}))
-    return _rebuilding(view, held, controls, truth, seed)
+    return _rebuilding(view, held, controls, truth)
 
 
 def _beside(held: Mapping[Key, Cohort], controls: Cohort) -> dict[str, dict[Key, Cohort]]:
@@ -241,7 +245,7 @@ def _check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | 
         )
 
 
-def _rebuilding(view: Transcript, held: dict[Key, Cohort], controls: Cohort, truth: Truth, seed: int) -> Recorded:
+def _rebuilding(view: Transcript, held: dict[Key, Cohort], controls: Cohort, truth: Truth) -> Recorded:
     """The truth about reconstructions: as many controls as records for each client, and look-alikes."""
     answers = {e.key: e for e in view.exchanges if e.returned is not None and e.key in held}
     for key, exchange in answers.items():
@@ -265,7 +269,7 @@ def _rebuilding(view: Transcript, held: dict[Key, Cohort], controls: Cohort, tru
     control = {key: of[key[1]].take(np.arange(len(people))) for key, people in held.items()}
     known = controls.take(np.arange(start, start + positive))
     crowd = controls.take(np.arange(start + positive, min(len(controls), start + positive + LARGEST_LINE_UP - 1)))
-    shown = _shown(view, known, seed)
+    shown = _shown(view, known)
     views: dict[Cell, Transcript] = {"true": replace(view, exchanges=tuple(answers.values()))}
     batches: dict[str, Mapping[Key, Cohort]] = {"true": held, "control": control, "positive": {}}
     if shown is not None:
@@ -286,22 +290,28 @@ def _check_count(protocol: Protocol, exchange: Exchange, given: int) -> None:
         )
 
 
-def _shown(view: Transcript, people: Cohort, seed: int) -> Transcript | None:
-    """What the server would see of these people, one each client, without a defence; None if it cannot be made."""
+def _shown(view: Transcript, people: Cohort) -> Transcript | None:
+    """What the server would see of these people, one each client, without a defence; None if it cannot be made.
+
+    Clients train as those of a federation do, but no messages are sent, so that Flower is not needed.
+    """
     first = next((e.sent for e in view.exchanges if e.sent), None)
     if view.model is None or first is None or len(people) == 0:
         return None
     kind = "fedavg" if view.protocol.kind == "fedavg" else "fedsgd"
-    rules = Protocol(kind, 1, local_epochs=1, learning_rate=0.1, rounds=1, clients=len(people))
+    rules = Protocol(kind, 1, local_epochs=1, learning_rate=STEP, rounds=1, clients=len(people))
+    metrics = {"num-examples": 1.0}
     try:
-        names = models.trained_by(view.model)
-        start = {name: first[name] for name in names}
-        alone = [people.take([i]) for i in range(len(people))]
-        from testbed.subjects.federation.federation import Federation  # Flower, which reading alone does not need
-
-        return Federation(view.model, rules, seed, start=start).run(alone)
-    except (KeyError, TestbedError):
+        start = {name: first[name] for name in models.trained_by(view.model)}
+        seen: list[Exchange] = []
+        for client in range(len(people)):
+            answer = local_update(view.model, start, people.take([client]), rules, [np.array([0])])
+            seen.append(Exchange(1, client, start, {k: frozen(v) for k, v in answer.items()}, metrics))
+    except Exception:  # the model is the user's own, and may raise anything
         return None
+    means = {name: np.mean([(e.returned or {})[name] for e in seen], 0) for name in seen[0].returned or {}}
+    final = means if kind == "fedavg" else {name: start[name] - np.float32(STEP) * mean for name, mean in means.items()}
+    return Transcript(tuple(seen), view.model, rules, final={k: frozen(v) for k, v in final.items()})
 
 
 def _pool(held: Mapping[Key, Cohort], controls: Cohort, seed: int) -> Pooled:
