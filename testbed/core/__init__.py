@@ -38,6 +38,7 @@ from testbed.core.questions import (
 from testbed.core.threat import KNOWLEDGE, Access, Position, Threat
 from testbed.core.views import (
     Act,
+    Asked,
     Exchange,
     ModelSpec,
     Parameters,
@@ -56,6 +57,7 @@ __all__ = [
     "Access",
     "Act",
     "Array",
+    "Asked",
     "Batch",
     "Cell",
     "Claim",

@@ -59,12 +59,19 @@ class Exchange:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked(Exchange):
+    """A message that trains nothing, and its answer: an evaluation (`evaluate`) or a query (`query`, `query.name`)."""
+
+    kind: str = "evaluate"
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What a position saw of a federation, round by round.
 
     `final` is the last global model. If an attack acted while the federation ran, `act` is its name, and `memory` holds
     what it needs later to read the traces of its own actions. If the recording was cut off, `cut_after` is its last
-    whole round.
+    whole round. `asked` are messages that train nothing.
     """
 
     exchanges: tuple[Exchange, ...]
@@ -75,6 +82,7 @@ class Transcript:
     act: str | None = None
     memory: Mapping[str, Array] = field(default_factory=dict[str, Array])
     cut_after: int | None = None
+    asked: tuple[Asked, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import spool
 from testbed.subjects.federation import transcript as transcripts
 
+EVALUATION = "evaluate"
 QUESTION = "What does this recorded federation reveal?"
 NO_TRUTH = Unmeasured(
     unmeasured="no_truth",
@@ -84,8 +85,8 @@ def replay(
             "Give --truth for a run of the testbed, and --records with --controls for an app of your own.",
         )
     view = foreign.known_to(transcripts.read(path))
-    if view.cut_after is not None:
-        progress(f"The recording ends at round {view.cut_after}: the run was killed. Later rounds are not in it.")
+    for sentence in _remarks(view):
+        progress(sentence)
     if truth_path is not None:
         seed, told = _judged(path, view, attack, params, truth_path, progress)
     elif owned is not None:
@@ -110,11 +111,28 @@ def replay(
     return Done(result, told.outcome)
 
 
+def _remarks(view: Transcript) -> list[str]:
+    """What the user should know of a recording before an attack reads it."""
+    remarks: list[str] = []
+    if view.cut_after is not None:
+        remarks.append(f"The recording ends at round {view.cut_after}: the run was killed. Later rounds are not in it.")
+    evaluations = sum(e.kind == EVALUATION for e in view.asked)
+    counts = {"evaluations": evaluations, "queries": len(view.asked) - evaluations}
+    if held := [f"{count} {name}" for name, count in counts.items() if count]:
+        remarks.append(f"The recording also holds clients' answers to {' and '.join(held)}. No attack here reads them.")
+    return remarks
+
+
 def _missing(view: Transcript) -> list[str]:
-    """What a recording lacks, and so no attack could read."""
-    if view.cut_after is None:
-        return []
-    return [f"the rounds after round {view.cut_after}: the run was killed, and its recording ends there"]
+    """What no attack read: rounds that a recording lacks, and messages that train nothing."""
+    missing: list[str] = []
+    if view.cut_after is not None:
+        missing.append(f"the rounds after round {view.cut_after}: the run was killed, and its recording ends there")
+    if any(e.kind == EVALUATION for e in view.asked):
+        missing.append("what clients answered when a model was evaluated, such as its loss on their records")
+    if any(e.kind != EVALUATION for e in view.asked):
+        missing.append("what clients answered to queries of the app")
+    return missing
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,6 +68,17 @@ class Header(_Part):
     memory: Tensors | None = None
 
 
+class AskedPart(ExchangePart):
+    kind: str
+
+
+class More(_Part):
+    """What a file may hold besides its header. Readers of before it was there pass over it."""
+
+    cut_after: Number | None = None
+    asked: list[AskedPart] = Field(default_factory=list[AskedPart])
+
+
 class _Stamp(BaseModel):
     """The one field that every version has."""
 
@@ -92,6 +103,14 @@ def parsed(text: str) -> Header:
         raise damaged(f"its header is wrong at {_place(error)}") from None
 
 
+def beside(text: str) -> More:
+    """What stands beside the header, written as JSON. Raises `InputError` for another form."""
+    try:
+        return More.model_validate_json(text)
+    except ValidationError as error:
+        raise damaged(f"what stands beside its header is wrong at {_place(error)}") from None
+
+
 def damaged(where: str) -> InputError:
     """The error about a file that is no whole transcript."""
     return InputError(
@@ -114,7 +133,8 @@ def fault_of(
     return None
 
 
-FIELDS = {name for part in (Header, ProtocolPart, ModelPart, ExchangePart) for name in part.model_fields}
+PARTS = (Header, ProtocolPart, ModelPart, ExchangePart, AskedPart, More)
+FIELDS = {name for part in PARTS for name in part.model_fields}
 
 
 def _place(error: ValidationError) -> str:
@@ -126,3 +146,8 @@ def _place(error: ValidationError) -> str:
 def schema() -> dict[str, Any]:
     """The JSON Schema of the header."""
     return Header.model_json_schema()
+
+
+def schema_of_more() -> dict[str, Any]:
+    """The JSON Schema of what a file may hold besides."""
+    return More.model_json_schema()

@@ -61,7 +61,10 @@ class Client(_Line):
 
 
 class Exchanged(_Line):
-    """A message to a node and its answer. A later line of the same id takes the place of an earlier one."""
+    """A message to a node and its answer. A later line of the same id takes the place of an earlier one.
+
+    `kind` is None for training, and the type of a message that trains nothing.
+    """
 
     line: Literal["exchange"]
     id: Count
@@ -72,6 +75,7 @@ class Exchanged(_Line):
     config: dict[str, Setting]
     sent: Count | None
     returned: Count | None
+    kind: str | None = None
 
 
 class Whole(_Line):

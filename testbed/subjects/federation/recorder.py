@@ -59,10 +59,14 @@ class Recorder:
         status: str,
         metrics: Mapping[str, float],
         config: Mapping[str, Any],
+        kind: str | None = None,
     ) -> None:
-        """Writes an exchange of a round and a node (`key`), with the arrays that were sent and returned."""
+        """Writes an exchange of a round and a node (`key`), with the arrays that were sent and returned.
+
+        `kind` is the type of a message that trains nothing.
+        """
         self._latest = max(self._latest, key[0])
-        self._written(lambda to: to.exchange(key, arrays, status, metrics, config))
+        self._written(lambda to: to.exchange(key, arrays, status, metrics, config, kind=kind))
 
     def whole(self, round_: int, numbers: Mapping[int, int], final: int | None) -> None:
         """Says that a round is whole, which numbers its clients told, and which arrays the global model is now."""

@@ -59,17 +59,20 @@ class Spool:
         status: str,
         metrics: Mapping[str, float],
         config: Mapping[str, Any],
+        *,
         again: int | None = None,
+        kind: str | None = None,
     ) -> int:
         """Writes an exchange of a round and a node (`key`) with what was sent and returned (`arrays`).
 
-        It returns its number; `again` is the number of an exchange whose place it takes.
+        It returns its number; `again` is the number of an exchange whose place it takes. `kind` is the type of a
+        message that trains nothing.
         """
         number = self._exchanges if again is None else again
         self._exchanges += again is None
         told: dict[str, Any] = {"line": "exchange", "id": number, "round": key[0], "node": key[1], "status": status}
         told |= {"metrics": dict(metrics), "config": settings(config), "sent": arrays[0], "returned": arrays[1]}
-        self._line(told)
+        self._line(told if kind is None else {**told, "kind": kind})
         return number
 
     def whole(self, round_: int, numbers: Mapping[int, int], final: int | None = None) -> None:
@@ -195,15 +198,12 @@ def occupied(path: Path) -> UsageError:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """What a spool holds: the header of its transcript, and where its tensors lie in its file.
-
-    `last` is the last whole round, if the spool was left by a run that was killed.
-    """
+    """What a spool holds: the header of its transcript, what stands beside it, and where its tensors lie."""
 
     header: dict[str, Any]
+    more: dict[str, Any]
     places: Mapping[str, Place]
     file: BinaryIO
-    last: int | None
 
 
 @dataclass(slots=True)
@@ -244,8 +244,8 @@ class _Heard:
     def _of(self, number: int | None) -> dict[str, str] | None:
         return None if number is None else self.arrays[number]
 
-    def told(self) -> tuple[list[dict[str, Any]], dict[str, str] | None]:
-        """The exchanges by round and client, as a transcript's header has them."""
+    def told(self, training: bool) -> list[dict[str, Any]]:
+        """The exchanges of training, or the others, by round and client, as a transcript's file has them."""
         number = numbered({e.node for e in self.exchanges.values()}, self.numbers)
         exchanges = [
             {
@@ -256,10 +256,12 @@ class _Heard:
                 "config": e.config,
                 "sent": self._of(e.sent),
                 "returned": self._of(e.returned),
+                **({} if e.kind is None else {"kind": e.kind}),
             }
             for e in self.exchanges.values()
+            if (e.kind is None) == training
         ]
-        return sorted(exchanges, key=lambda e: (e["round"], e["client"])), self.final
+        return sorted(exchanges, key=lambda e: (e["round"], e["client"]))
 
 
 def numbered(nodes: set[int], told: Mapping[int, int]) -> dict[int, int]:
@@ -302,15 +304,15 @@ def read(file: BinaryIO, whole_rounds: bool = True) -> Recording:
             "The run was killed, or the file was cut off, and no round has all its answers.",
             "Record the federation again.",
         )
-    exchanges, final = heard.told()
     header = {
         "format": FORMAT,
         "position": first.position,
         "protocol": first.protocol.model_dump(),
         "model": None if first.model is None else first.model.model_dump(),
         "act": None,
-        "final": final,
+        "final": heard.final,
         "memory": {},
-        "exchanges": exchanges,
+        "exchanges": heard.told(training=True),
     }
-    return Recording(header, heard.places, file, last if whole_rounds else None)
+    more = {"cut_after": last if whole_rounds else None, "asked": heard.told(training=False)}
+    return Recording(header, more, heard.places, file)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from testbed.core import Exchange, ModelSpec, Protocol, Status, Threat, Transcri
 from testbed.core.errors import UsageError
 from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters, values_of
 from testbed.subjects.federation.recorder import Recorder, attempted
+from testbed.subjects.federation.watched import watched
 
 REFUSED = 6
 """Flower's code of an error by which a client's mod says that it will not train (a failed precondition)."""
@@ -55,19 +57,20 @@ def record(
 
 Sent: TypeAlias = tuple["int | None", dict[str, Any], "str | None"]
 """What went to a node: the arrays' number in the spool, the configuration, and the name of their record."""
-STEPS = ("configure_train", "aggregate_train")
-"""The functions of a strategy that training messages pass through."""
+STEPS = ("configure_train", "aggregate_train", "configure_evaluate", "aggregate_evaluate")
+"""The functions of a strategy that messages pass through."""
 
 
 class Tap(Strategy):
-    """A strategy that passes everything on to `inner` and records each training exchange as it was sent."""
+    """A strategy that passes everything on to `inner` and records each exchange as it was sent."""
 
     def __init__(self, inner: Strategy, recorder: Recorder) -> None:
         self.inner = inner
         self.partition_of: dict[int, int] = {}
         self._recorder = recorder
         self._pending: dict[int, list[Sent]] = {}
-        self._before = 0
+        self._before = self._round = 0
+        self._watching = False
 
     def __getattr__(self, name: str) -> Any:
         """An attribute of the strategy."""
@@ -87,9 +90,25 @@ class Tap(Strategy):
     def start(self, *args: Any, **kwargs: Any) -> Any:
         """The strategy's own `start`, with this wrapper in its training steps. A second one counts its rounds on."""
         self._before = self._recorder.latest
-        try:
+        grid = args[0] if args else kwargs.get("grid")
+        with contextlib.nullcontext() if grid is None else self.watching(grid):
             return self._started(*args, **kwargs)
+
+    @contextlib.contextmanager
+    def watching(self, grid: Grid) -> Generator[None]:
+        """A context in which queries by this grid are recorded; at its end the transcript's file is written.
+
+        `start` is one. Use it for queries that your app sends itself.
+        """
+        if self._watching:
+            yield
+            return
+        self._watching = True
+        try:
+            with watched(grid, self._query):
+                yield
         finally:
+            self._watching = False
             self._recorder.finish(self.partition_of)
 
     def _started(self, *args: Any, **kwargs: Any) -> Any:
@@ -98,8 +117,7 @@ class Tap(Strategy):
             return super().start(*args, **kwargs)
         if own is Tap.start:
             return self.inner.start(*args, **kwargs)
-        steps = {name: getattr(self.inner, name) for name in STEPS}
-        passed = _Steps(steps["configure_train"], steps["aggregate_train"])
+        passed = _Steps.of(self.inner)
         before = {name: vars(self.inner)[name] for name in STEPS if name in vars(self.inner)}
         for name in STEPS:
             setattr(self.inner, name, partial(getattr(self, f"_{name}"), passed))
@@ -123,13 +141,9 @@ class Tap(Strategy):
     def _configure_train(
         self, steps: _Steps, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        messages = list(steps.configure(server_round, arrays, config, grid))
-        self._pending = {}
-        read: dict[int, Sent] = {}  # most strategies send one content to all, which is read once
-        for message in messages:
-            if id(message.content) not in read:
-                read[id(message.content)] = self._sent(message.content)
-            self._pending.setdefault(message.metadata.dst_node_id, []).append(read[id(message.content)])
+        self._round = server_round + self._before
+        messages = list(steps.configure_train(server_round, arrays, config, grid))
+        self._pending = self._all_sent(messages)
         return messages
 
     def _aggregate_train(
@@ -137,25 +151,65 @@ class Tap(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         answered = list(replies)
         round_ = server_round + self._before
-        for message in answered:
-            self._note(round_, message)
-        for node, several in self._pending.items():
-            for sent, config, _ in several:
-                self._recorder.exchange((round_, node), (sent, None), "dropped", {}, config)
+        self._all_answered(round_, self._pending, answered, None)
         self._pending = {}
-        arrays, metrics = steps.aggregate(server_round, answered)
+        arrays, metrics = steps.aggregate_train(server_round, answered)
         final = None if arrays is None else self._recorder.arrays(lambda: {k: values_of(v) for k, v in arrays.items()})
         self._recorder.whole(round_, self.partition_of, final)
         return arrays, metrics
+
+    def _configure_evaluate(
+        self, steps: _Steps, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        messages = list(steps.configure_evaluate(server_round, arrays, config, grid))
+        self._pending = self._all_sent(messages)
+        return messages
+
+    def _aggregate_evaluate(self, steps: _Steps, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
+        answered = list(replies)
+        round_ = server_round + self._before
+        if answered or self._pending:
+            self._all_answered(round_, self._pending, answered, "evaluate")
+            self._recorder.whole(round_, self.partition_of, None)
+        self._pending = {}
+        return steps.aggregate_evaluate(server_round, answered)
+
+    def _query(self, messages: list[Message], answered: list[Message]) -> None:
+        """Records queries and their answers, in the round that runs; 0 is before the first one."""
+        kinds = {m.metadata.dst_node_id: m.metadata.message_type for m in messages}
+        for kind in sorted(set(kinds.values())):
+            pending = self._all_sent([m for m in messages if m.metadata.message_type == kind])
+            theirs = [m for m in answered if kinds.get(m.metadata.src_node_id) == kind]
+            self._all_answered(self._round, pending, theirs, kind)
+
+    def _all_sent(self, messages: Iterable[Message]) -> dict[int, list[Sent]]:
+        """What was sent, by node, as it stands in the spool."""
+        pending: dict[int, list[Sent]] = {}
+        read: dict[int, Sent] = {}  # most strategies send one content to all, which is read once
+        for message in messages:
+            if id(message.content) not in read:
+                read[id(message.content)] = self._sent(message.content)
+            pending.setdefault(message.metadata.dst_node_id, []).append(read[id(message.content)])
+        return pending
+
+    def _all_answered(
+        self, round_: int, pending: dict[int, list[Sent]], answered: Iterable[Message], kind: str | None
+    ) -> None:
+        """Records answers, and messages that nobody answered. `kind` is the type of those that train nothing."""
+        for message in answered:
+            self._note(round_, pending, message, kind)
+        for node, several in pending.items():
+            for sent, config, _ in several:
+                self._recorder.exchange((round_, node), (sent, None), "dropped", {}, config, kind)
 
     def _sent(self, content: RecordDict) -> Sent:
         name = next(iter(content.array_records), None)
         arrays = self._recorder.arrays(lambda: to_parameters(content, name))
         return arrays, attempted(lambda: _config(content)) or {}, name
 
-    def _note(self, round_: int, message: Message) -> None:
+    def _note(self, round_: int, pending: dict[int, list[Sent]], message: Message, kind: str | None) -> None:
         node = message.metadata.src_node_id
-        waiting = self._pending.get(node, [])
+        waiting = pending.get(node, [])
         sent, config, record_name = waiting.pop(0) if waiting else (None, {}, None)
         failed = message.has_error()
         reported: dict[str, float] = {} if failed else attempted(lambda: _metrics(message.content)) or {}
@@ -165,15 +219,15 @@ class Tap(Strategy):
         returned = None if failed else self._recorder.arrays(lambda: to_parameters(message.content, record_name))
         refused = failed and message.error.code == REFUSED
         status: Status = "refused" if refused else "error" if failed else "ok"
-        self._recorder.exchange((round_, node), (sent, returned), status, reported, config)
+        self._recorder.exchange((round_, node), (sent, returned), status, reported, config, kind)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        return self.inner.configure_evaluate(server_round, arrays, config, grid)
+        return self._configure_evaluate(_Steps.of(self.inner), server_round, arrays, config, grid)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        return self.inner.aggregate_evaluate(server_round, replies)
+        return self._aggregate_evaluate(_Steps.of(self.inner), server_round, replies)
 
     def summary(self) -> None:
         self.inner.summary()
@@ -188,14 +242,16 @@ class Tap(Strategy):
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """A strategy's own training steps."""
+    """A strategy's own steps."""
 
-    configure: Callable[..., Iterable[Message]]
-    aggregate: Callable[..., tuple[ArrayRecord | None, MetricRecord | None]]
+    configure_train: Callable[..., Iterable[Message]]
+    aggregate_train: Callable[..., tuple[ArrayRecord | None, MetricRecord | None]]
+    configure_evaluate: Callable[..., Iterable[Message]]
+    aggregate_evaluate: Callable[..., MetricRecord | None]
 
     @staticmethod
     def of(strategy: Strategy) -> _Steps:
-        return _Steps(strategy.configure_train, strategy.aggregate_train)
+        return _Steps(*(getattr(strategy, name) for name in STEPS))
 
 
 def _config(content: RecordDict) -> dict[str, Any]:
@@ -213,7 +269,8 @@ def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
     if threat.position == "server":
         return transcript
     own = tuple(e for e in transcript.exchanges if e.client in threat.nodes)
-    return replace(transcript, exchanges=own, position=threat.position)
+    asked = tuple(e for e in transcript.asked if e.client in threat.nodes)
+    return replace(transcript, exchanges=own, asked=asked, position=threat.position)
 
 
 def summed(transcript: Transcript) -> Transcript:

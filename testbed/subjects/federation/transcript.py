@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeAlias
 
 from safetensors import SafetensorError
 
-from testbed.core import Array, Exchange, ModelSpec, Parameters, Position, Protocol, Status, Transcript
+from testbed.core import Array, Asked, Exchange, ModelSpec, Parameters, Position, Protocol, Status, Transcript
 from testbed.core.errors import UsageError
 from testbed.subjects.federation import spool
-from testbed.subjects.federation.header import FORMAT, Header, damaged, fault_of, parsed
+from testbed.subjects.federation.header import FORMAT, ExchangePart, Header, More, beside, damaged, fault_of, parsed
 from testbed.subjects.federation.spool import Recording, Spool, settings
 from testbed.subjects.federation.tensors import (
     Place,
@@ -34,6 +34,9 @@ from testbed.subjects.federation.tensors import (
     unwritable_type,
     unwritten,
 )
+
+MORE = "testbed.more"
+"""The name of the text that stands beside the header."""
 
 
 def to_bytes(transcript: Transcript) -> bytes:
@@ -51,11 +54,13 @@ def write(path: Path, transcript: Transcript) -> None:
 
 def finish(path: Path, recording: Recording) -> None:
     """Writes the file of what a spool holds, tensor by tensor. Raises `UsageError` if it cannot be written."""
-    put(path, file_of(_texts(recording.header), recording.places, recording.file))
+    put(path, file_of(_texts(recording.header, recording.more), recording.places, recording.file))
 
 
-def _texts(header: Mapping[str, Any]) -> dict[str, str]:
-    return {"testbed": json.dumps(header)}
+def _texts(header: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, str]:
+    """The header, and what stands beside it if there is anything."""
+    beside = {name: value for name, value in more.items() if value not in (None, [])}
+    return {"testbed": json.dumps(header), **({MORE: json.dumps(beside)} if beside else {})}
 
 
 def _parts(transcript: Transcript) -> tuple[dict[str, str], dict[str, Array]]:
@@ -72,6 +77,17 @@ def _parts(transcript: Transcript) -> tuple[dict[str, str], dict[str, Array]]:
             tensors[names[name]] = array
         return names
 
+    def told(e: Exchange) -> dict[str, Any]:
+        return {
+            "round": e.round,
+            "client": e.client,
+            "status": e.status,
+            "metrics": dict(e.metrics),
+            "config": settings(e.config),
+            "sent": keep(e.sent),
+            "returned": keep(e.returned),
+        }
+
     header = {
         "format": FORMAT,
         "position": transcript.position,
@@ -82,20 +98,10 @@ def _parts(transcript: Transcript) -> tuple[dict[str, str], dict[str, Array]]:
         "act": transcript.act,
         "final": keep(transcript.final),
         "memory": keep(transcript.memory),
-        "exchanges": [
-            {
-                "round": e.round,
-                "client": e.client,
-                "status": e.status,
-                "metrics": dict(e.metrics),
-                "config": settings(e.config),
-                "sent": keep(e.sent),
-                "returned": keep(e.returned),
-            }
-            for e in transcript.exchanges
-        ],
+        "exchanges": [told(e) for e in transcript.exchanges],
     }
-    return _texts(header), tensors
+    asked = [{**told(e), "kind": e.kind} for e in transcript.asked]
+    return _texts(header, {"cut_after": transcript.cut_after, "asked": asked}), tensors
 
 
 def read(path: Path) -> Transcript:
@@ -106,35 +112,33 @@ def read(path: Path) -> Transcript:
     try:
         with path.open("rb") as file:
             if spool.lies_in(file):
-                recording = spool.read(file)
-                header = Header.model_validate(recording.header)
-                seen = _read(file, header, _needed(header, recording.places))
-                return replace(seen, cut_after=recording.last)
+                return _read(file, *_of(spool.read(file)))
             texts, places = opened(path)
             if "testbed" not in texts:
                 raise damaged("it has no header of this testbed")
-            return _read(file, parsed(texts["testbed"]), places)
+            return _read(file, parsed(texts["testbed"]), beside(texts.get(MORE, "{}")), places)
     except (SafetensorError, OSError, LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise damaged(_reason(error)) from None
 
 
 def recorded(recording: Recording) -> Transcript:
     """The transcript of a spool that was just written."""
-    header = Header.model_validate(recording.header)
-    return _assembled(header, mapped(recording.file, _needed(header, recording.places)))
+    header, more, places = _of(recording)
+    return _assembled(header, more, mapped(recording.file, places))
 
 
-def _needed(header: Header, places: Mapping[str, Place]) -> dict[str, Place]:
-    """The tensors that a header names. Of a spool that was cut off, others belong to a round that is not whole."""
-    named = [entry for e in header.exchanges for entry in (e.sent, e.returned)]
+def _of(recording: Recording) -> tuple[Header, More, dict[str, Place]]:
+    """What a spool holds. Of one that was cut off, some tensors belong to a round that is not whole."""
+    header, more = Header.model_validate(recording.header), More.model_validate(recording.more)
+    named = [entry for e in (*header.exchanges, *more.asked) for entry in (e.sent, e.returned)]
     names = {digest for entry in (*named, header.final, header.memory) if entry for digest in entry.values()}
-    return {name: place for name, place in places.items() if name in names}
+    return header, more, {name: place for name, place in recording.places.items() if name in names}
 
 
-def _read(file: BinaryIO, header: Header, places: Mapping[str, Place]) -> Transcript:
+def _read(file: BinaryIO, header: Header, more: More, places: Mapping[str, Place]) -> Transcript:
     checked(file, places)
     try:
-        return _assembled(header, mapped(file, places))
+        return _assembled(header, more, mapped(file, places))
     except KeyError:
         raise damaged("it lacks a tensor that its header names") from None
 
@@ -145,23 +149,25 @@ def _reason(error: Exception) -> str:
     return "its tensors are not stored as safetensors, or in a type that is not read here"
 
 
-def _assembled(header: Header, tensors: Mapping[str, Array]) -> Transcript:
-    """The transcript of a header and its tensors. Raises `KeyError` if a tensor is missing."""
+def _assembled(header: Header, more: More, tensors: Mapping[str, Array]) -> Transcript:
+    """The transcript of a file's texts and tensors. Raises `KeyError` if a tensor is missing."""
 
     def parameters(entry: Mapping[str, str] | None) -> Parameters | None:
         return None if entry is None else {name: tensors[digest] for name, digest in entry.items()}
 
+    def parts(e: ExchangePart) -> tuple[Any, ...]:
+        return e.round, e.client, parameters(e.sent), parameters(e.returned), e.metrics, e.config, e.status
+
     return Transcript(
-        tuple(
-            Exchange(e.round, e.client, parameters(e.sent), parameters(e.returned), e.metrics, e.config, e.status)
-            for e in header.exchanges
-        ),
+        tuple(Exchange(*parts(e)) for e in header.exchanges),
         None if header.model is None else ModelSpec(header.model.factory, header.model.arguments),
         Protocol(**header.protocol.model_dump()),
         header.position,
         parameters(header.final),
         header.act,
         parameters(header.memory) or {},
+        more.cut_after,
+        tuple(Asked(*parts(e), kind=e.kind) for e in more.asked),
     )
 
 
@@ -271,7 +277,7 @@ class Writer:
             again, sent, told = self._asked.get((round_, client), (None, None, {}))
             asked, returned = (number, None) if config is not None else (sent, number)
             told = told if config is None else config
-            at = spool_.exchange((round_, client), (asked, returned), status, metrics, told, again)
+            at = spool_.exchange((round_, client), (asked, returned), status, metrics, told, again=again)
             self._asked[round_, client] = at, asked, told
 
 
