@@ -78,7 +78,7 @@ def content(array: Array) -> memoryview:
 
 def plain(values: Any) -> Array:
     """The values as the file takes them, in C order. Raises `UsageError` for other things than plain numbers."""
-    array = np.ascontiguousarray(values)
+    array = np.asarray(values, order="C")  # ascontiguousarray would make a number an array of one
     if not readable(array.dtype):
         raise unwritable_type(array.dtype)
     return array.astype(array.dtype.newbyteorder("="), copy=False)

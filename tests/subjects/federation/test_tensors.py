@@ -19,8 +19,8 @@ KINDS = sorted(tensors.NAMES, key=str)
 def some() -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """An array of each type and of several shapes, by its digest."""
     rng = np.random.default_rng(0)
-    shapes = ((2, 3), (0,), (5,), (1, 0, 2), (1,))
-    made = [rng.integers(0, 2, shape).astype(kind) for kind in KINDS for shape in shapes]
+    shapes = ((2, 3), (0,), (5,), (1, 0, 2), (1,), ())
+    made = [np.asarray(rng.integers(0, 2, shape)).astype(kind) for kind in KINDS for shape in shapes]
     return {tensors.digest(a): a for a in made}
 
 
@@ -70,3 +70,14 @@ def test_a_changed_tensor_is_noticed_wherever_it_lies(tmp_path: Path) -> None:
     _, places = tensors.opened(path)
     with path.open("rb") as file, pytest.raises(InputError, match="TB-TRANSCRIPT-003"):
         tensors.checked(file, places)
+
+
+def test_a_single_number_keeps_its_shape(tmp_path: Path) -> None:
+    """Batch normalisation counts its batches in one, and a model refuses an array of one instead."""
+    counted = tensors.plain(np.array(7))
+    assert counted.shape == ()
+    tensors.put(tmp_path / "t", tensors.file_with({}, {tensors.digest(counted): counted}))
+    _, places = tensors.opened(tmp_path / "t")
+    with (tmp_path / "t").open("rb") as file:
+        (read,) = tensors.mapped(file, places).values()
+    assert (read.shape, int(read)) == ((), 7)
