@@ -7,7 +7,7 @@
 >>> done = tb.replay("true.transcript", "analytic_linear", truth="truth.npz")  # record once, attack many
 >>> tb.sweep("curious_server", {"noise": [0, 0.01, 0.1]}, replicates=5, out="runs/noise")  # resumable
 >>> tb.compare("runs/noise", policy="example-open-release")  # which level meets the policy, at what cost?
->>> tap = tb.record(strategy)  # anybody's Flower federation
+>>> tap = tb.record(strategy, path="t.transcript")  # anybody's Flower federation
 >>> writer = tb.transcript.Writer("t.transcript")  # any other platform's
 >>> done.result.decision.verdict, done.to_frame(), done.write("runs/mine")
 """
