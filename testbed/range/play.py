@@ -33,12 +33,16 @@ class State:
     seeds: dict[str, int]
     public_seed: int
     rounds: dict[str, int]
-    dropped: list[str] = field(default_factory=list[str])
+    dropped: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """The hospitals that no longer take part, by team."""
     hints: dict[str, int] = field(default_factory=dict[str, int])
 
     @staticmethod
     def of(instance: Instance) -> State:
-        return State(**json.loads((instance.white / STATE).read_text(encoding="utf-8")))
+        told: dict[str, Any] = json.loads((instance.white / STATE).read_text(encoding="utf-8"))
+        if isinstance(told.get("dropped"), list):  # an instance of an earlier version dropped them for all teams
+            told["dropped"] = {team: list(told["dropped"]) for team in told["rounds"]}
+        return State(**told)
 
     def keep(self, instance: Instance) -> None:
         write_secret(instance.white / STATE, json.dumps(vars(self)))
@@ -154,7 +158,7 @@ def play_round(instance: Instance, team: int, progress: Progress, act: str | Non
         {
             "seed": state.seeds[str(team)],
             "public": public(exercise, state.public_seed),
-            "dropped": state.dropped,
+            "dropped": state.dropped.get(str(team), []),
             "act": act,
         },
     )
@@ -211,19 +215,6 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
     _possible(instance, what, value, teams)
     white = Desk(instance, "white")
     done: list[str] = []
-    if what == "drop":
-        state, hospitals = State.of(instance), instance.exercise.hospitals
-        left = [h for h in hospitals if h not in state.dropped and h != value]
-        if value not in hospitals or len(left) < 2:
-            raise UsageError(
-                "TB-RANGE-021",
-                f"The hospital {value!r} cannot be dropped.",
-                "It must be one of the exercise, and two must stay.",
-                f"Did you mean one of these? {perhaps(value or '', hospitals)}",
-            )
-        _open(instance)
-        state.dropped = [*state.dropped, *([value] if value not in state.dropped else [])]
-        state.keep(instance)
     for one in teams:
         if what in ("round", "swap-model"):
             act = value if what == "swap-model" else None
@@ -235,9 +226,32 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
         elif what == "hint":
             done.append(_hint(instance, one, white))
         else:
-            white.note("inject", {"what": what, "value": value}, one)
-            done.append(f"team {one}: {value} takes no part from the next round on")
+            done.append(_drop(instance, one, str(value), white))
     return done
+
+
+def _drop(instance: Instance, team: int, hospital: str, white: Desk) -> str:
+    state = State.of(instance)
+    gone = state.dropped.setdefault(str(team), [])
+    if hospital in gone:
+        return f"team {team}: {hospital} takes no part already"
+    white.note("inject", {"what": "drop", "value": hospital}, team)
+    gone.append(hospital)
+    state.keep(instance)
+    return f"team {team}: {hospital} takes no part from the next round on"
+
+
+def _check_drop(instance: Instance, hospital: str | None, teams: list[int]) -> None:
+    """Raises `UsageError` unless this hospital can be dropped for all of these teams."""
+    state, hospitals = State.of(instance), instance.exercise.hospitals
+    left = [sum(h not in (*state.dropped.get(str(t), []), hospital) for h in hospitals) for t in teams]
+    if hospital not in hospitals or min(left) < 2:
+        raise UsageError(
+            "TB-RANGE-021",
+            f"The hospital {hospital!r} cannot be dropped.",
+            "It must be one of the exercise, and two must stay with each team.",
+            f"Did you mean one of these? {perhaps(hospital or '', hospitals)}",
+        )
 
 
 def _possible(instance: Instance, what: str, value: str | None, teams: list[int]) -> None:
@@ -253,6 +267,8 @@ def _possible(instance: Instance, what: str, value: str | None, teams: list[int]
         instance.desk("red", team)
     if what == "swap-model":
         check_act(value)
+    if what == "drop":
+        _check_drop(instance, value, teams)
     if what in ("round", "swap-model"):
         state, rounds = State.of(instance), len(instance.exercise.rounds)
         if over := [t for t in teams if state.rounds[str(t)] >= rounds]:
@@ -262,8 +278,7 @@ def _possible(instance: Instance, what: str, value: str | None, teams: list[int]
                 "A further round would give points that the briefs do not tell of.",
                 f"See testbed range score {instance.name}; for the teams that are not done, give --team.",
             )
-    if what != "drop":
-        _open(instance)
+    _open(instance)
 
 
 def _open(instance: Instance) -> None:

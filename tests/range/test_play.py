@@ -8,7 +8,7 @@ import json
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +17,12 @@ import pytest
 from testbed.core.errors import InputError, RunError, UsageError
 from testbed.range import desk, instance, loot, play, processes, snapshots
 from testbed.range.desk import Desk, NotJudgedError
+from testbed.range.events import Fact
 from testbed.range.instance import HOME, Instance
 from testbed.range.loot import Where
 from testbed.range.patients import FLAGGED, read_label
-from testbed.range.scorer import rescored
+from testbed.range.population import population
+from testbed.range.scorer import Caller, Scorer, rescored
 from tests.range.small import written
 
 
@@ -53,6 +55,20 @@ def closed(port: int) -> bool:
 
 def scored(game: Instance) -> dict[str, dict[str, int]]:
     return json.loads(Desk(game, "white").score())["teams"][0]
+
+
+def scorer_of(game: Instance, monkeypatch: pytest.MonkeyPatch) -> Scorer:
+    """The scorer of an instance in this process, asked without a network."""
+    for team in range(1, game.teams + 1):
+        population(game.exercise, team).truth.write(game.scorer / f"truth-{team}.npz")
+    scorer = Scorer(game)
+
+    def note(own: Desk, event: str, facts: Mapping[str, Fact], team: int | None = None) -> None:
+        scorer.note(Caller(own.side, own.team), event, facts, own.team if team is None else team)
+
+    monkeypatch.setattr(Desk, "note", note)
+    monkeypatch.setattr(play, "_open", lambda _: None)
+    return scorer
 
 
 def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
@@ -224,6 +240,28 @@ def test_a_file_that_does_not_fit_its_claim_is_not_sent(home: Path, tmp_path: Pa
     ):
         with pytest.raises((UsageError, InputError), match=error):
             loot.claim(game, 1, kind, str(tmp_path / file), Where(round_))
+
+
+def test_a_hospital_is_dropped_for_the_teams_that_were_named_alone(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
+    play.State({"1": 1, "2": 2}, 1, {"1": 0, "2": 0}).keep(game)
+    scorer_of(game, monkeypatch)
+    assert play.inject(game, "drop", "forest", 2, silent) == ["team 2: forest takes no part from the next round on"]
+    assert play.State.of(game).dropped == {"2": ["forest"]}
+    with pytest.raises(UsageError, match="TB-RANGE-021"):  # team 2 would be left with one hospital
+        play.inject(game, "drop", "north", None, silent)
+    assert play.State.of(game).dropped == {"2": ["forest"]}
+    assert play.inject(game, "drop", "forest", None, silent)[1] == "team 2: forest takes no part already"
+    assert play.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
+
+
+def test_an_instance_of_an_earlier_version_dropped_its_hospitals_for_all_teams(home: Path, tmp_path: Path) -> None:
+    game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
+    told = {"seeds": {"1": 1, "2": 2}, "public_seed": 1, "rounds": {"1": 0, "2": 0}, "dropped": ["forest"]}
+    (game.white / play.STATE).write_text(json.dumps(told), encoding="utf-8")
+    assert play.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
 
 
 def test_a_first_model_that_is_not_clearly_above_the_floor_starts_no_exercise(home: Path, tmp_path: Path) -> None:
