@@ -79,32 +79,41 @@ def rescore(name: Name, json_: JsonOption = False) -> None:
 def attack(
     name: Name,
     attack: Annotated[str, typer.Argument(help="An attack on transcripts; see testbed list attacks.")],
-    round_: Annotated[int, typer.Option("--round", min=1, help="The round.")],
+    round_: Annotated[int, typer.Option("--round", min=1, help="The round, or the candidate release.")],
     team: Team = 1,
+    columns: Annotated[
+        str, typer.Option(show_default="all", help="Columns of a release that are compared, separated by commas.")
+    ] = "",
 ) -> None:
     """Red: run an attack on a round that was seen. Pictures, or scores of the named people, go to loot/."""
     from testbed.range import instance, loot
 
-    for path in loot.attack(instance.find(name), team, round_, attack):
+    compared = [c.strip() for c in columns.split(",") if c.strip()]
+    for path in loot.attack(instance.find(name), team, round_, attack, compared):
         say(shown(path))
 
 
 @range_app.command("claim")
 def claim(
     name: Name,
-    kind: Annotated[str, typer.Argument(help="flag, reconstruction or membership; blue: detection.")],
+    kind: Annotated[str, typer.Argument(help="flag, reconstruction or membership; blue: detection or decision.")],
     what: Annotated[
-        str, typer.Argument(help="The flag; the file of loot/ (.npz, .csv); or the technique that was detected.")
+        str, typer.Argument(help="The flag; the file of loot/ (.npz, .csv); the technique; release or hold.")
     ],
     team: Team = 1,
     round_: Annotated[int | None, typer.Option("--round", min=1, help="The round. A file of loot/ says it.")] = None,
     hospital: Annotated[str | None, typer.Option(help="The hospital of a reconstruction.")] = None,
     item: Annotated[int, typer.Option(min=0, help="Which picture of the file, from 0 on.")] = 0,
+    report: Annotated[
+        Path | None, typer.Option(help="The report behind a decision: a folder of testbed evaluate.")
+    ] = None,
 ) -> None:
     """Claim something before the scorer, which answers yes or no. Wrong claims cost points."""
     from testbed.range import instance, loot
 
-    say("yes" if loot.claim(instance.find(name), team, kind, what, loot.Where(round_, hospital, item)) else "no")
+    say(
+        "yes" if loot.claim(instance.find(name), team, kind, what, loot.Where(round_, hospital, item, report)) else "no"
+    )
 
 
 @range_app.command("defend")

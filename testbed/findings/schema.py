@@ -340,6 +340,14 @@ class ExerciseRound(Model):
     """The technique of a malicious coordinator."""
     detected: bool = False
     """Whether blue reported it, with the right technique."""
+    par: Statistic | None = None
+    """The true-positive rate of the trivial membership attack, where membership was asked about."""
+    best: Statistic | None = None
+    """The largest true-positive rate that a membership claim of red had."""
+    leaks: bool | None = None
+    """Of a candidate release: whether it holds rows of single patients."""
+    decided: Literal["release", "hold"] | None = None
+    """What blue decided about a candidate release."""
 
 
 class ExerciseEvent(Model):

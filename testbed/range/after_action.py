@@ -15,17 +15,20 @@ from testbed.findings.proof import sealed
 from testbed.findings.schema import Finding, Result, Series
 from testbed.range import ledger
 from testbed.range.events import LOG, Event, read
-from testbed.range.exercise import Exercise
+from testbed.range.exercise import Exercise, FederatedExercise
 from testbed.range.instance import Instance
 from testbed.range.scorer import log_key
 from testbed.report import store
 
 RECONSTRUCTED, MEMBERSHIP = "TB-RECONSTRUCTION-901", "TB-MEMBERSHIP-901"
+OUTSIDE = ("auxiliary", "target_records")
+"""What red knows of people in every exercise: a sample of others, and the records of those it asks about."""
 MOST_EVENTS = 2000
 """Events of the timeline at most; the whole log stays in the instance's folder."""
 WORDS = {
     "start": "the exercise begins",
     "round": "round {title}: {answered} hospitals answered, accuracy {utility}, defences {defence}",
+    "candidate": "candidate {title} is handed out",
     "inject": "{what} {value}",
     "hint": "hint {number}",
     "defend": "defences {defence}, guards {guards}",
@@ -48,13 +51,14 @@ def write(instance: Instance, out: Path | None = None) -> Path:
 
 def result(instance: Instance, events: list[Event], started: float) -> Result:
     """The result of an exercise, of kind `exercise`: no policy decides on it."""
+    federated = isinstance(instance.exercise, FederatedExercise)
     exercise, teams = instance.exercise, list(range(1, instance.teams + 1))
-    people = instance.teams * len(exercise.hospitals) * exercise.patients.each
+    people = instance.teams * exercise.size
     made = assemble(
         command="range",
         scenario=exercise.id,
         question=f"What did {instance.teams} red and blue {'team' if instance.teams == 1 else 'teams'} find, and lose?",
-        engine="in-process",
+        engine="in-process" if federated else "none",
         seed=0,
         params={"teams": instance.teams},
         started=started,
@@ -66,11 +70,11 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
             size_band=size_band(people),
         ),
         threat=schema.ThreatModel(
-            position="server",
+            position="server" if federated else "recipient",
             malicious=any(e.event == "round" and e.facts.get("act") for e in events),
-            knows=["architecture", "auxiliary", "batch_size", "hyper_parameters", "target_records"],
+            knows=["architecture", *OUTSIDE, "batch_size", "hyper_parameters"] if federated else [*OUTSIDE],
             access="white",
-            sees="every message between the coordinator and the hospitals",
+            sees="every message between the coordinator and the hospitals" if federated else "each candidate release",
             not_tested=["what a better red team would have found"],
         ),
         findings=[f for team in teams for f in _findings(exercise, events, team)],
@@ -124,8 +128,9 @@ def _findings(exercise: Exercise, events: list[Event], team: int) -> list[Findin
             f"Red team {team} recognised {100 * value:.0f} % of the named patients at {100 * fpr:g} % false "
             f"positives; the trivial attack recognises {100 * float(best['par'] or 0):.0f} %."
         )
-        named = len(exercise.hospitals) * exercise.patients.named
-        measure = measures.estimate("tpr_at_fpr", interval, "person").model_copy(update={"fpr": fpr, "n": named})
+        measure = measures.estimate("tpr_at_fpr", interval, "person").model_copy(
+            update={"fpr": fpr, "n": exercise.named}
+        )
         made = measures.diagnostic(plan, interval, None, plain)
         found.append(made.model_copy(update={"measure": measure}))
     return found
@@ -180,6 +185,8 @@ def _round(event: Event, minute: float, events: list[Event]) -> schema.ExerciseR
     reported = any(
         e.event == "claim" and e.actor == "blue" and e.round == event.round and e.facts["answer"] == "yes" for e in mine
     )
+    decisions: list[Any] = [e.facts["decision"] for e in mine if _about(e, "decision", event.round)]
+    scored = [e for e in mine if _about(e, "membership", event.round) and e.facts.get("tpr") is not None]
     return schema.ExerciseRound(
         team=event.team,
         round=event.round,
@@ -190,11 +197,19 @@ def _round(event: Event, minute: float, events: list[Event]) -> schema.ExerciseR
         alarms=int(facts.get("alarms") or 0),
         utility=float(facts.get("utility") or 0),
         above_floor=bool(facts["above_floor"]),
-        sent=int(facts["sent"] or 0),
+        sent=int(facts.get("sent") or 0),
         lost=_lost(mine, event.round),
         attacked=facts.get("act"),
         detected=reported,
+        par=facts.get("par"),
+        best=max((float(e.facts["tpr"] or 0) for e in scored), default=None),
+        leaks=facts.get("leaks"),
+        decided=decisions[0] if decisions else None,
     )
+
+
+def _about(event: Event, kind: str, round_: int) -> bool:
+    return event.event == "claim" and event.facts["kind"] == kind and event.round == round_
 
 
 def _words(event: Event) -> str:
@@ -204,6 +219,7 @@ def _words(event: Event) -> str:
         technique = f" {facts['technique']}" if "technique" in facts else ""
         return f"{facts['kind']}{technique}: {facts['answer']}, {facts['reason']}"
     try:
-        return WORDS[event.event].format(**facts)
+        said = "candidate" if facts.get("kind") == "release" else event.event
+        return WORDS[said].format(**facts)
     except KeyError:
         return event.event

@@ -1,11 +1,11 @@
 # pyright: strict
-"""What a team may claim: a flag, a reconstruction, scores of named people; and what a blue team may report."""
+"""What red may claim (a flag, a reconstruction, scores of named people), and blue (a detection, a decision)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import Annotated, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -50,8 +50,17 @@ class Detection(_Claim):
     technique: str = Field(min_length=1, max_length=60, pattern=r"^[a-z0-9_]+$")
 
 
-Claim: TypeAlias = Annotated[Flag | Picture | Membership | Detection, Field(discriminator="kind")]
-OF_SIDE = {"red": ("flag", "reconstruction", "membership"), "blue": ("detection",)}
+class Decision(_Claim):
+    """Blue: this candidate release goes out, or is held; with the report on it, the result.json of testbed evaluate."""
+
+    kind: Literal["decision"]
+    round: int = Field(ge=1, le=1000)
+    decision: Literal["release", "hold"]
+    report: dict[str, Any]
+
+
+Claim: TypeAlias = Annotated[Flag | Picture | Membership | Detection | Decision, Field(discriminator="kind")]
+OF_SIDE = {"red": ("flag", "reconstruction", "membership"), "blue": ("detection", "decision")}
 """What each side may claim."""
 _CLAIM: TypeAdapter[Claim] = TypeAdapter(Claim)
 

@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -14,10 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from testbed.core.errors import UsageError, perhaps
 
 FILE = "exercise.yaml"
+SUFFIXES = (".yaml", ".md", ".py")
+"""The files of an exercise's folder, all of which the instructor holds."""
 BRIEFS = ("brief-red.md", "brief-blue.md", "instructor.md")
 
 
 class Part(BaseModel):
+    """A part of an exercise's file. An entry that it does not know is refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -43,10 +48,35 @@ class Model(Part):
     warm_batch: int = Field(ge=1, le=512)
 
 
-class Round(Part):
-    """One round as it is planned. `act` is what a malicious coordinator does, by the attack's name."""
+class People(Part):
+    """How many people are generated for each team, where the subject is a released table."""
+
+    original: int = Field(ge=50, le=5000, description="people of the original")
+    control: int = Field(ge=50, le=5000, description="people held out, for blue")
+    named: int = Field(ge=50, le=5000, description="people of the original in the list of names that red holds")
+    outsiders: int = Field(ge=200, le=5000, description="other people in the list of names")
+    public: int = Field(ge=200, le=5000, description="people whose rows red holds as a sample of the population")
+
+
+class Stage(Part):
+    """What is played at one time: a round of a federation, or a candidate release. It has a number, from 1 on."""
 
     title: str
+    membership: bool = False
+    flag: str | None = None
+    act: str | None = None
+
+
+class Candidate(Stage):
+    """A candidate release. Teams are given its title and the table, and are not told how it was `made`."""
+
+    made: Literal["coarse", "fitted", "moved", "swapped"]
+    membership: bool = True
+
+
+class Round(Stage):
+    """One round as it is planned. `act` is what a malicious coordinator does, by the attack's name."""
+
     kind: Literal["gradient", "training"]
     batch: int = Field(ge=1, le=512)
     epochs: int = Field(default=1, ge=1, le=200)
@@ -54,23 +84,24 @@ class Round(Part):
         default=1, ge=1, le=50, description="how often a training round is repeated before it is shown"
     )
     flag: str | None = Field(default=None, description="the hospital whose patient carries a flag in this round")
-    act: str | None = None
-    membership: bool = False
 
 
 class Points(Part):
-    """What counts how much; printed before the start."""
+    """What counts how much; printed before the start. What an exercise does not name counts nothing."""
 
-    flag: int = Field(ge=0)
-    reconstruction: int = Field(ge=0)
-    membership: int = Field(ge=0)
-    wrong_claim: int = Field(le=0)
-    hint: int = Field(le=0)
-    round_above_floor: int = Field(ge=0)
-    patient_lost: int = Field(le=0)
-    patient_protected: int = Field(ge=0)
-    detection: int = Field(ge=0)
-    false_alarm: int = Field(le=0)
+    flag: int = Field(default=0, ge=0)
+    reconstruction: int = Field(default=0, ge=0)
+    membership: int = Field(default=0, ge=0)
+    wrong_claim: int = Field(default=0, le=0)
+    hint: int = Field(default=0, le=0)
+    round_above_floor: int = Field(default=0, ge=0)
+    patient_lost: int = Field(default=0, le=0)
+    patient_protected: int = Field(default=0, ge=0)
+    detection: int = Field(default=0, ge=0)
+    false_alarm: int = Field(default=0, le=0)
+    decision: int = Field(default=0, ge=0, description="a candidate is released and harmless, or held and leaks")
+    wrong_release: int = Field(default=0, le=0, description="a candidate that leaks is released")
+    wrong_hold: int = Field(default=0, le=0, description="a harmless candidate is held")
 
 
 class Limits(Part):
@@ -79,25 +110,57 @@ class Limits(Part):
     claims: int = Field(ge=1, le=1000, description="claims of a team, of one kind and round")
     seconds_between: float = Field(ge=0, le=3600)
     membership_fpr: float = Field(gt=0, lt=0.5)
-    utility_floor: float = Field(ge=0, le=1)
+    utility_floor: float = Field(default=0, ge=0, le=1)
 
 
 class Exercise(Part):
+    """What all exercises have. `subject` says which of the two kinds below one is."""
+
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")
     title: str
     minutes: int = Field(ge=1, le=1000)
     story: str
     data_class: Literal["synthetic"]
-    hospitals: list[str] = Field(min_length=2, max_length=8)
-    patients: Patients
-    model: Model
-    rounds: list[Round] = Field(min_length=1, max_length=40)
     points: Points
     limits: Limits
     hints: list[str] = []
 
+    @property
+    def stages(self) -> Sequence[Stage]:
+        """All that is planned, in its order."""
+        raise NotImplementedError
+
+    @property
+    def claims(self) -> frozenset[str]:
+        """The kinds of claims that are judged in it."""
+        raise NotImplementedError
+
+    @property
+    def size(self) -> int:
+        """How many people's records are at stake for each team."""
+        raise NotImplementedError
+
+    @property
+    def named(self) -> int:
+        """How many of them are in the list of names."""
+        raise NotImplementedError
+
+    def planned(self, number: int) -> Stage:
+        """The stage of this number, from 1 on; after the last one it is repeated."""
+        return self.stages[min(number, len(self.stages)) - 1]
+
+
+class FederatedExercise(Exercise):
+    """Hospitals train a model together; red is the coordinator, blue protects the hospitals."""
+
+    subject: Literal["federation"] = "federation"
+    hospitals: list[str] = Field(min_length=2, max_length=8)
+    patients: Patients
+    model: Model
+    rounds: list[Round] = Field(min_length=1, max_length=40)
+
     @model_validator(mode="after")
-    def _whole(self) -> Exercise:
+    def _whole(self) -> FederatedExercise:
         if len(set(self.hospitals)) < len(self.hospitals):
             raise ValueError("hospitals: a hospital stands there twice")
         for number, one in enumerate(self.rounds, 1):
@@ -108,9 +171,75 @@ class Exercise(Part):
             raise ValueError("patients: each: without the named ones, fewer than the gradient rounds' batches together")
         return self
 
+    @property
+    def stages(self) -> Sequence[Round]:
+        return self.rounds
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return frozenset({"flag", "reconstruction", "membership", "detection"})
+
+    @property
+    def size(self) -> int:
+        return len(self.hospitals) * self.patients.each
+
+    @property
+    def named(self) -> int:
+        return len(self.hospitals) * self.patients.named
+
     def planned(self, number: int) -> Round:
-        """The round of this number, from 1 on; after the last one it is repeated."""
         return self.rounds[min(number, len(self.rounds)) - 1]
+
+
+class ReleaseExercise(Exercise):
+    """A hospital wants to release a table; red attacks each candidate, blue decides which of them may go out."""
+
+    subject: Literal["release"]
+    people: People
+    candidates: list[Candidate] = Field(min_length=1, max_length=20)
+
+    @model_validator(mode="after")
+    def _whole(self) -> ReleaseExercise:
+        if self.people.named > self.people.original:
+            raise ValueError("people: named: more than there are in the original")
+        return self
+
+    @property
+    def stages(self) -> Sequence[Candidate]:
+        return self.candidates
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return frozenset({"membership", "decision"})
+
+    @property
+    def size(self) -> int:
+        return self.people.original
+
+    @property
+    def named(self) -> int:
+        return self.people.named
+
+    def planned(self, number: int) -> Candidate:
+        return self.candidates[min(number, len(self.candidates)) - 1]
+
+
+SUBJECTS: dict[str, type[FederatedExercise | ReleaseExercise]] = {
+    "federation": FederatedExercise,
+    "release": ReleaseExercise,
+}
+
+
+def federated(exercise: Exercise) -> FederatedExercise:
+    """The exercise, if hospitals train a model in it. Raises `UsageError` if none do."""
+    if not isinstance(exercise, FederatedExercise):
+        raise UsageError(
+            "TB-RANGE-045",
+            f"The exercise {exercise.id} has no federation.",
+            "It is about released tables: nothing is trained, and no hospital can be defended or dropped.",
+            "See the brief for what can be done.",
+        )
+    return exercise
 
 
 def shipped() -> dict[str, Traversable]:
@@ -134,17 +263,19 @@ def folder(name: str) -> Traversable:
     return known[name]
 
 
-def load(name: str) -> Exercise:
+def load(name: str) -> FederatedExercise | ReleaseExercise:
     """The exercise of this name or folder. Raises `UsageError` for an unknown one, or for a mistake in its file."""
     return parsed((folder(name) / FILE).read_text(encoding="utf-8"))
 
 
-def parsed(text: str) -> Exercise:
+def parsed(text: str) -> FederatedExercise | ReleaseExercise:
     """The exercise in a file's text. Raises `UsageError` that names the entry that is wrong and, where it can, the one
     that was meant."""
+    kind: type[FederatedExercise | ReleaseExercise] = FederatedExercise
     try:
         told: Any = yaml.safe_load(text)
-        return Exercise.model_validate(told)
+        kind = _kind(told)
+        return kind.model_validate(told)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"Line {mark.line + 1} cannot be read." if mark is not None else "It cannot be read."
@@ -156,22 +287,32 @@ def parsed(text: str) -> Exercise:
         if first["type"] == "extra_forbidden":
             raise _mistaken(
                 f"It has an entry {place!r} that no exercise has.",
-                f"Did you mean one of these? {perhaps(str(first['loc'][-1]), _entries(first['loc'][:-1]))}",
+                f"Did you mean one of these? {perhaps(str(first['loc'][-1]), _entries(kind, first['loc'][:-1]))}",
             ) from None
         raise _mistaken(f"The entry {place!r} is wrong.", f"{first['msg']}.") from None
 
 
-def _entries(place: tuple[int | str, ...]) -> list[str]:
+def _kind(told: Any) -> type[FederatedExercise | ReleaseExercise]:
+    """What the file says that the exercise is about; a federation if it says nothing."""
+    subject = str(cast("dict[str, Any]", told).get("subject", "federation") if isinstance(told, dict) else "federation")
+    if subject not in SUBJECTS:
+        raise _mistaken("The entry 'subject' is wrong.", f"Did you mean one of these? {perhaps(subject, SUBJECTS)}")
+    return SUBJECTS[subject]
+
+
+def _entries(kind: type[Part], place: tuple[int | str, ...]) -> list[str]:
     """The entries that are known at a place of the file."""
     parts: dict[str, type[Part]] = {
         "patients": Patients,
+        "people": People,
         "model": Model,
         "rounds": Round,
+        "candidates": Candidate,
         "points": Points,
         "limits": Limits,
     }
     at = next((str(p) for p in place if isinstance(p, str)), "")
-    return list(parts.get(at, Exercise).model_fields)
+    return list(parts.get(at, kind).model_fields)
 
 
 def _mistaken(what: str, fix: str) -> UsageError:

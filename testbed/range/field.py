@@ -20,7 +20,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.defences import named
 from testbed.defences.guards.registry import find as find_guard
 from testbed.range.events import Fact
-from testbed.range.exercise import Exercise, Round
+from testbed.range.exercise import FederatedExercise, Round
 from testbed.range.patients import CLASSES, SHAPE
 from testbed.range.population import Population, first
 from testbed.range.truth import true_positives
@@ -56,12 +56,12 @@ class Finished:
     facts: Mapping[str, Fact]
 
 
-def network(exercise: Exercise) -> ModelSpec:
+def network(exercise: FederatedExercise) -> ModelSpec:
     """The network that the hospitals train."""
     return ModelSpec("mlp", {"shape": list(SHAPE), "classes": CLASSES, "hidden": [exercise.model.hidden]})
 
 
-def warmed(exercise: Exercise, public: Cohort, seed: int) -> Parameters:
+def warmed(exercise: FederatedExercise, public: Cohort, seed: int) -> Parameters:
     """The model before the first round, trained on the public sample."""
     spec, rules = network(exercise), exercise.model
     start = models.get_parameters(models.build(spec, seed))
@@ -72,7 +72,7 @@ def warmed(exercise: Exercise, public: Cohort, seed: int) -> Parameters:
 
 
 def play(
-    exercise: Exercise,
+    exercise: FederatedExercise,
     number: int,
     people: Population,
     start: Parameters,
@@ -125,19 +125,19 @@ def play(
     return Finished(seen, after, tuple(present), used, tuple(alarms), facts)
 
 
-def utility(exercise: Exercise, parameters: Parameters, people: Population) -> float:
+def utility(exercise: FederatedExercise, parameters: Parameters, people: Population) -> float:
     """The accuracy of a model on the true diagnoses of people of no hospital."""
     return float(_losses(network(exercise), parameters, people.outsiders)[1].mean())
 
 
-def _protocol(exercise: Exercise, planned: Round) -> Protocol:
+def _protocol(exercise: FederatedExercise, planned: Round) -> Protocol:
     rate = exercise.model.learning_rate
     if planned.kind == "gradient":
         return Protocol("fedsgd", planned.batch, learning_rate=exercise.model.gradient_rate, rounds=1)
     return Protocol("fedavg", planned.batch, planned.epochs, learning_rate=rate, rounds=planned.repeats)
 
 
-def _sequence(exercise: Exercise, number: int, n: int) -> Array:
+def _sequence(exercise: FederatedExercise, number: int, n: int) -> Array:
     """A hospital's patients in the order in which this round uses them: those planned, then others."""
     planned = exercise.planned(number)
     begin = first(exercise, min(number, len(exercise.rounds)))

@@ -134,9 +134,9 @@ def create(folder: Path, source: str, teams: int) -> Instance:
         path.mkdir(mode=0o700)
     briefs = exercises.folder(source)
     (made.white / SOURCE).mkdir(mode=0o700)
-    for page in (exercises.FILE, *exercises.BRIEFS):
-        if (briefs / page).is_file():
-            (made.white / SOURCE / page).write_text((briefs / page).read_text("utf-8"), encoding="utf-8")
+    for page in briefs.iterdir():
+        if page.is_file() and page.name.endswith(exercises.SUFFIXES):
+            (made.white / SOURCE / page.name).write_text(page.read_text("utf-8"), encoding="utf-8")
     (folder / exercises.FILE).write_text((briefs / exercises.FILE).read_text("utf-8"), encoding="utf-8")
     who: dict[str, list[Any]] = {}
     for side, team in made.sides():

@@ -54,6 +54,10 @@ def _claimed(
     lost, useful = so_far
     facts, yes = event.facts, event.facts["answer"] == "yes"
     reason = str(facts["reason"])
+    if facts["kind"] == "decision":
+        wrong = points.wrong_release if facts["decision"] == "release" else points.wrong_hold
+        add(event, "blue", points.decision if yes else wrong, reason)
+        return
     if event.actor == "blue":
         add(event, "blue", points.detection if yes else points.false_alarm, reason)
         return
@@ -76,33 +80,51 @@ def score(exercise: Exercise, events: Iterable[Event], teams: Iterable[int]) -> 
     for team in teams:
         ledger = entries(exercise, events, team)
         mine = [e for e in events if e.team == team]
-        claims = [e for e in mine if e.event == "claim"]
-        right = [e for e in claims if e.facts["answer"] == "yes"]
-        kinds = {kind: sum(e.facts["kind"] == kind for e in right) for kind in ("flag", "reconstruction", "membership")}
-        played = [e for e in mine if e.event == "round"]
         told.append(
             {
                 "team": team,
-                "red": {
-                    "points": sum(e["points"] for e in ledger if e["side"] == "red"),
-                    "flags": kinds["flag"],
-                    "reconstructions": kinds["reconstruction"],
-                    "memberships": kinds["membership"],
-                    "wrong_claims": sum(e.actor == "red" for e in claims) - sum(kinds.values()),
-                    "hints": sum(e.event == "hint" for e in mine),
-                },
-                "blue": {
-                    "points": sum(e["points"] for e in ledger if e["side"] == "blue"),
-                    "rounds": len(played),
-                    "rounds_above_floor": sum(bool(e.facts["above_floor"]) for e in played),
-                    "patients_lost": kinds["reconstruction"],
-                    "detections": sum(e.actor == "blue" for e in right),
-                    "false_alarms": sum(e.actor == "blue" and e.facts["answer"] == "no" for e in claims),
-                },
+                "red": {"points": _total(ledger, "red"), **_red(exercise, mine)},
+                "blue": {"points": _total(ledger, "blue"), **_blue(exercise, mine)},
                 "ledger": ledger,
             }
         )
     return {"exercise": exercise.id, "teams": told}
+
+
+def _total(ledger: Iterable[Entry], side: str) -> int:
+    return sum(e["points"] for e in ledger if e["side"] == side)
+
+
+def _right(events: Iterable[Event], kind: str) -> int:
+    return sum(e.event == "claim" and e.facts["kind"] == kind and e.facts["answer"] == "yes" for e in events)
+
+
+def _wrong(events: Iterable[Event], kind: str) -> int:
+    return sum(e.event == "claim" and e.facts["kind"] == kind and e.facts["answer"] == "no" for e in events)
+
+
+def _red(exercise: Exercise, mine: list[Event]) -> dict[str, int]:
+    """What red was given points for."""
+    kinds = [kind for kind in ("flag", "reconstruction", "membership") if kind in exercise.claims]
+    return {
+        **{f"{kind}s": _right(mine, kind) for kind in kinds},
+        "wrong_claims": sum(_wrong(mine, kind) for kind in kinds),
+        "hints": sum(e.event == "hint" for e in mine),
+    }
+
+
+def _blue(exercise: Exercise, mine: list[Event]) -> dict[str, int]:
+    """What blue was given points for."""
+    if "decision" in exercise.claims:
+        return {"right_decisions": _right(mine, "decision"), "wrong_decisions": _wrong(mine, "decision")}
+    played = [e for e in mine if e.event == "round"]
+    return {
+        "rounds": len(played),
+        "rounds_above_floor": sum(bool(e.facts["above_floor"]) for e in played),
+        "patients_lost": _right(mine, "reconstruction"),
+        "detections": _right(mine, "detection"),
+        "false_alarms": _wrong(mine, "detection"),
+    }
 
 
 def text(told: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,13 @@ from testbed.core import catalogue
 from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.range.claims import OF_SIDE
 from testbed.range.desk import Desk
+from testbed.range.exercise import FederatedExercise
 from testbed.range.instance import Instance, Side
 
 KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters", "target_records"})
 """What red knows beforehand: the network, the rules of training, the public sample and the pictures of the named."""
 LOOT = "loot"
+DECISIONS = ("release", "hold")
 ENLARGED = 6
 """Pixels of the screen for each pixel of a picture."""
 PER_ROW = 8
@@ -34,14 +37,22 @@ class Where:
     round: int | None = None
     hospital: str | None = None
     item: int = 0
+    report: Path | None = None
 
 
-def attack(instance: Instance, team: int, round_: int, name: str) -> list[Path]:
-    """Runs an attack on a transcript of red's desk, and writes what it claims: pictures, or a table of scores.
+def attack(instance: Instance, team: int, round_: int, name: str, columns: Sequence[str] = ()) -> list[Path]:
+    """Runs an attack on what red holds of a round, and writes what it claims: pictures, or a table of scores.
 
-    Raises `UsageError` for a round that red has not seen, and for an attack that needs more than red knows.
+    `columns` are those of a released table that it compares; by default all. Raises `UsageError` for a round that red
+    has not seen, and for an attack that needs more than red knows.
     """
     catalogue.known("attack", name)
+    if not isinstance(instance.exercise, FederatedExercise):
+        return _of_table(instance.desk("red", team), round_, name, columns)
+    if columns:
+        raise UsageError(
+            "TB-RANGE-046", "A transcript has no columns.", "--columns is for released tables.", "Leave it out."
+        )
 
     from testbed.attacks.registry import find
     from testbed.core import Batch, Cohort, Reconstruction, Records, Scores, Threat, Unavailable
@@ -51,12 +62,7 @@ def attack(instance: Instance, team: int, round_: int, name: str) -> list[Path]:
     desk = instance.desk("red", team)
     path = desk / f"round-{round_:02d}.transcript"
     if not path.is_file():
-        raise UsageError(
-            "TB-RANGE-025",
-            f"Red has not seen round {round_}.",
-            "There is no such transcript on its desk.",
-            "Ask the instructor to play it (testbed range inject NAME round).",
-        )
+        raise _unseen(round_, "round")
     found, view = find(name), transcript.read(path)
     threat = Threat("server", found.malicious, KNOWS)
     with np.load(desk / "public.npz") as file:
@@ -85,18 +91,53 @@ def attack(instance: Instance, team: int, round_: int, name: str) -> list[Path]:
     return _pictures(stem, round_, pictures)
 
 
+def _of_table(desk: Path, round_: int, name: str, columns: Sequence[str]) -> list[Path]:
+    """An attack on a candidate release, by these columns or by all."""
+    from testbed.attacks.registry import find
+    from testbed.core import Scores
+    from testbed.range import releases
+
+    path = desk / releases.file_name(round_)
+    if not path.is_file():
+        raise _unseen(round_, "candidate")
+    asked, sample, made = (releases.read(p) for p in (desk / releases.NAMES, desk / releases.PUBLIC, path))
+    if strange := [c for c in columns if c not in made.columns]:
+        raise UsageError(
+            "TB-RANGE-047",
+            f"The release has no column {strange[0]!r}.",
+            "--columns names those that are compared.",
+            f"Did you mean one of these? {perhaps(strange[0], list(made.columns))}",
+        )
+    known = find(name)
+    if known.subject != "release" or known.claim is not Scores or known.needs - releases.KNOWS:
+        raise _unfit(name, "It scores nobody by a release and a sample of other people alone.", "release")
+    found = releases.scores(name, asked, sample, made, columns)
+    target = desk / LOOT
+    target.mkdir(mode=0o700, exist_ok=True)
+    return [_scores(target / f"round-{round_:02d}.{name}.csv", asked[releases.NAME].tolist(), found.tolist())]
+
+
+def _unseen(round_: int, what: str) -> UsageError:
+    return UsageError(
+        "TB-RANGE-025",
+        f"Red has not seen {what} {round_}.",
+        "There is no such file on its desk.",
+        "Ask the instructor to play it (testbed range inject NAME round).",
+    )
+
+
 def _hospitals(desk: Path, round_: int) -> list[str]:
     """The hospital of each client number of a round."""
     told = json.loads((desk / "rounds.json").read_text(encoding="utf-8"))
     return list(told.get(str(round_), {}).get("hospitals", []))
 
 
-def _unfit(name: str, why: str) -> UsageError:
+def _unfit(name: str, why: str, of: str = "transcript --position server") -> UsageError:
     return UsageError(
         "TB-RANGE-026",
         f"The attack {name} finds nothing to read in this round.",
         why,
-        "Choose another round, or another attack: testbed list attacks --subject transcript --position server.",
+        f"Choose another round, or another attack: testbed list attacks --subject {of}.",
     )
 
 
@@ -138,7 +179,7 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> 
         raise UsageError(
             "TB-RANGE-027",
             f"There is no claim of kind {kind!r}.",
-            "The scorer judges four kinds.",
+            "The scorer judges five kinds.",
             f"Did you mean one of these? {perhaps(kind, kinds)}",
         )
     side: Side = "blue" if kind in OF_SIDE["blue"] else "red"
@@ -149,11 +190,39 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> 
     elif kind == "detection":
         catalogue.known("attack", what)
         told |= {"technique": what, "round": _round(where)}
+    elif kind == "decision":
+        told |= _decision(what, where)
     elif kind == "membership":
         told |= {"scores": _table(_there(what)), "round": _round(where, Path(what))}
     else:
         told |= _picture(_there(what), where, own)
     return Desk(instance, side, team).claim(told)
+
+
+def _decision(what: str, where: Where) -> dict[str, Any]:
+    """The decision on a candidate release, with the report that blue hands in."""
+    if what not in DECISIONS:
+        raise UsageError(
+            "TB-RANGE-048",
+            f"There is no decision {what!r}.",
+            "A candidate is released or held.",
+            f"Did you mean one of these? {perhaps(what, DECISIONS)}",
+        )
+    if where.report is None:
+        raise UsageError(
+            "TB-RANGE-049",
+            "The report is missing.",
+            "A decision is handed in with the report on the candidate.",
+            "Give --report with the folder that testbed evaluate wrote.",
+        )
+    path = where.report / "share" / "result.json" if where.report.is_dir() else where.report
+    try:
+        report: Any = json.loads(_there(str(path)).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise InputError(
+            "TB-RANGE-050", "The report cannot be read.", "It is no JSON.", "Give the folder of testbed evaluate."
+        ) from None
+    return {"decision": what, "report": report, "round": _round(where)}
 
 
 def _round(where: Where, file: Path | None = None, told: int | None = None) -> int:

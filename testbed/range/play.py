@@ -3,49 +3,24 @@
 from __future__ import annotations
 
 import json
-import secrets
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from testbed.core import catalogue
-from testbed.core.errors import RunError, UsageError, perhaps
+from testbed.core.errors import UsageError, perhaps
 from testbed.defences import named
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range import processes
 from testbed.range.desk import Desk, closed
+from testbed.range.events import Fact
+from testbed.range.exercise import ReleaseExercise, federated
 from testbed.range.instance import Instance, write_secret
+from testbed.range.state import Progress, State
 
-Progress = Callable[[str], None]
-STATE = "state.json"
 INJECTS = ("round", "swap-model", "drop", "hint")
-
-
-@dataclass
-class State:
-    """What the instructor's side remembers between commands. It stays in the folder white/."""
-
-    seeds: dict[str, int]
-    public_seed: int
-    rounds: dict[str, int]
-    dropped: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    """The hospitals that no longer take part, by team."""
-    hints: dict[str, int] = field(default_factory=dict[str, int])
-
-    @staticmethod
-    def of(instance: Instance) -> State:
-        told: dict[str, Any] = json.loads((instance.white / STATE).read_text(encoding="utf-8"))
-        if isinstance(told.get("dropped"), list):  # an instance of an earlier version dropped them for all teams
-            told["dropped"] = {team: list(told["dropped"]) for team in told["rounds"]}
-        return State(**told)
-
-    def keep(self, instance: Instance) -> None:
-        write_secret(instance.white / STATE, json.dumps(vars(self)))
 
 
 def up(source: str, name: str | None, teams: int | None, progress: Progress) -> Instance:
@@ -96,103 +71,32 @@ def up(source: str, name: str | None, teams: int | None, progress: Progress) -> 
 
 def _populate(instance: Instance, progress: Progress) -> None:
     """New people, new flags and the first model; the truth goes to the scorer's folder alone."""
-    from testbed.range import field as fields
-    from testbed.range.population import population, public
+    exercise = instance.exercise
+    if isinstance(exercise, ReleaseExercise):
+        from testbed.range import releases
 
-    teams = [str(t) for t in range(1, instance.teams + 1)]
-    state = State({t: secrets.randbits(48) for t in teams}, secrets.randbits(48), dict.fromkeys(teams, 0))
-    crowds = {t: population(instance.exercise, seed) for t, seed in state.seeds.items()}
-    progress("training the first model on the public sample")
-    for last in (False, False, True):  # now and then a training does not find a useful model
-        sample = public(instance.exercise, state.public_seed)
-        start = fields.warmed(instance.exercise, sample, state.public_seed)
-        if _useful(instance, min(fields.utility(instance.exercise, start, p) for p in crowds.values()), last):
-            break
-        state.public_seed = secrets.randbits(48)
-    state.keep(instance)
-    for team in range(1, instance.teams + 1):
-        people = crowds[str(team)]
-        people.truth.write(instance.scorer / f"truth-{team}.npz")
-        fields.write_model(instance.white / f"model-{team}.npz", start)
-        red = instance.desk("red", team)
-        asked = people.asked
-        np.savez_compressed(red / "names.npz", names=asked.persons, x=asked.x, y=asked.y, suspected=people.suspected)
-        for desk in (red, instance.desk("blue", team)):
-            np.savez_compressed(desk / "public.npz", x=sample.x, y=sample.y)
+        releases.populate(instance, exercise, progress).keep(instance)
+    else:
+        from testbed.range import hospitals
+
+        hospitals.populate(instance, federated(instance.exercise), progress).keep(instance)
 
 
-CLEARLY = 0.05
-"""How far above the utility floor the first model must be."""
+def play_round(instance: Instance, team: int, progress: Progress, act: str | None = None) -> Mapping[str, Fact]:
+    """The next round of a team, or its next candidate release. Returns its facts."""
+    exercise = instance.exercise
+    if isinstance(exercise, ReleaseExercise):
+        from testbed.range import releases
 
+        return releases.play(instance, exercise, team, progress)
+    from testbed.range import hospitals
 
-def _useful(instance: Instance, utility: float, last: bool) -> bool:
-    """Is the first model clearly above the floor, so that blue needs no luck? Raises `RunError` if the last is not."""
-    floor = instance.exercise.limits.utility_floor
-    if utility < floor + CLEARLY and last:
-        raise RunError(
-            "TB-RANGE-037",
-            f"The first model is right for {utility:.0%} of the people of no hospital; the floor is {floor:.0%}.",
-            "Blue must keep the model above the floor, and it would not be clearly above it at the start.",
-            "Try again; or change model, public or utility_floor in the exercise.",
-        )
-    return utility >= floor + CLEARLY
-
-
-def play_round(instance: Instance, team: int, progress: Progress, act: str | None = None) -> Mapping[str, Any]:
-    """The next round of a team, under what blue has switched on at this moment. Returns its facts."""
-    from testbed.range import field as fields
-    from testbed.range.population import population, public
-    from testbed.subjects.federation import transcript
-
-    state, exercise = State.of(instance), instance.exercise
-    number = state.rounds[str(team)] + 1
-    progress(f"playing round {number} for team {team}: {exercise.planned(number).title}")
-    people = population(exercise, state.seeds[str(team)])
-    model = instance.white / f"model-{team}.npz"
-    finished = fields.play(
-        exercise,
-        number,
-        people,
-        fields.read_model(model),
-        fields.switches_of(instance.desk("blue", team)),
-        {
-            "seed": state.seeds[str(team)],
-            "public": public(exercise, state.public_seed),
-            "dropped": state.dropped.get(str(team), []),
-            "act": act,
-        },
-    )
-    told = json.dumps({k: list(v) for k, v in finished.people.items()})
-    write_secret(instance.scorer / f"round-{team}-{number:03d}.json", told)
-    Desk(instance, "white").note("round", {**finished.facts, "round": number}, team)
-    # What follows may be done again: the scorer knows the round, and nobody has seen anything of it yet.
-    transcript.write(instance.desk("red", team) / f"round-{number:02d}.transcript", finished.seen)
-    _told_red(instance, team, number, finished.hospitals)
-    _told_blue(instance, team, number, finished)
-    fields.write_model(model, finished.model)
-    state.rounds[str(team)] = number
-    state.keep(instance)
-    return finished.facts
-
-
-def _told_red(instance: Instance, team: int, number: int, hospitals: tuple[str, ...]) -> None:
-    """The hospital of each client number, and the par of the trivial attack once there is one."""
-    path = instance.desk("red", team) / "rounds.json"
-    told: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    told[str(number)] = {"hospitals": list(hospitals)}
-    path.write_text(json.dumps(told, indent=1), encoding="utf-8")
-
-
-def _told_blue(instance: Instance, team: int, number: int, finished: Any) -> None:
-    """Blue's own log: what its guards noticed, and how good the model is. What the coordinator did is not in it."""
-    facts = {k: finished.facts[k] for k in ("title", "answered", "utility", "above_floor", "defence", "guards")}
-    line = {"round": number, **facts, "alarms": [f"{guard} at {hospital}" for guard, hospital in finished.alarms]}
-    with (instance.desk("blue", team) / "rounds.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
+    return hospitals.play(instance, federated(instance.exercise), team, progress, act)
 
 
 def defend(instance: Instance, team: int, defence: str, guards: tuple[str, ...]) -> None:
     """Blue's switches from the next round on. Raises `UsageError` for a name that does not exist."""
+    federated(instance.exercise)
     named.check(defence)
     for guard in guards:
         catalogue.known("guard", guard)
@@ -221,8 +125,8 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
             if act is not None:
                 white.note("inject", {"what": what, "value": act}, one)
             facts = play_round(instance, one, progress, act)
-            told = f"utility {facts['utility']:g}, {facts['answered']} answered"
-            done.append(f"team {one}, round played: {facts['title']}, {told}")
+            told = f", utility {facts['utility']:g}, {facts['answered']} answered" if "utility" in facts else ""
+            done.append(f"team {one}, round played: {facts['title']}{told}")
         elif what == "hint":
             done.append(_hint(instance, one, white))
         else:
@@ -243,7 +147,7 @@ def _drop(instance: Instance, team: int, hospital: str, white: Desk) -> str:
 
 def _check_drop(instance: Instance, hospital: str | None, teams: list[int]) -> None:
     """Raises `UsageError` unless this hospital can be dropped for all of these teams."""
-    state, hospitals = State.of(instance), instance.exercise.hospitals
+    state, hospitals = State.of(instance), federated(instance.exercise).hospitals
     left = [sum(h not in (*state.dropped.get(str(t), []), hospital) for h in hospitals) for t in teams]
     if hospital not in hospitals or min(left) < 2:
         raise UsageError(
@@ -266,11 +170,12 @@ def _possible(instance: Instance, what: str, value: str | None, teams: list[int]
     for team in teams:
         instance.desk("red", team)
     if what == "swap-model":
+        federated(instance.exercise)
         check_act(value)
     if what == "drop":
         _check_drop(instance, value, teams)
     if what in ("round", "swap-model"):
-        state, rounds = State.of(instance), len(instance.exercise.rounds)
+        state, rounds = State.of(instance), len(instance.exercise.stages)
         if over := [t for t in teams if state.rounds[str(t)] >= rounds]:
             raise UsageError(
                 "TB-RANGE-039",
@@ -329,7 +234,7 @@ def status(instance: Instance) -> list[str]:
     for team in range(1, instance.teams + 1):
         played = state.rounds[str(team)]
         lines.append(
-            f"team {team}: round {played} of {len(instance.exercise.rounds)}; "
+            f"team {team}: round {played} of {len(instance.exercise.stages)}; "
             f"red {instance.desk('red', team)}, blue {instance.desk('blue', team)}"
         )
     return lines

@@ -9,7 +9,7 @@ import numpy as np
 
 from testbed.core import Array, Cohort
 from testbed.core.randomness import keyed_rng
-from testbed.range.exercise import Exercise
+from testbed.range.exercise import FederatedExercise
 from testbed.range.patients import FLAGGED, labels, patients
 from testbed.range.truth import Truth
 
@@ -30,7 +30,7 @@ class Population:
     truth: Truth
 
 
-def population(exercise: Exercise, seed: int) -> Population:
+def population(exercise: FederatedExercise, seed: int) -> Population:
     """The people by a seed, which is drawn anew at every start and stays with the instructor.
 
     Every picture shows a label. A flag is a label that begins with `F`; nobody else's does, but some look-alikes'.
@@ -67,7 +67,7 @@ def population(exercise: Exercise, seed: int) -> Population:
     return Population(hospitals, asked, suspected[order], outsiders, truth)
 
 
-def public(exercise: Exercise, seed: int) -> Cohort:
+def public(exercise: FederatedExercise, seed: int) -> Cohort:
     """The sample of other people that all teams hold."""
     rng, n = keyed_rng(seed, "public"), exercise.patients.public
     return doubted(
@@ -75,7 +75,7 @@ def public(exercise: Exercise, seed: int) -> Cohort:
     )
 
 
-def first(exercise: Exercise, round_: int) -> int:
+def first(exercise: FederatedExercise, round_: int) -> int:
     """How many of a hospital's patients the gradient rounds before this one use."""
     return sum(r.batch for r in exercise.rounds[: round_ - 1] if r.kind == "gradient")
 
@@ -91,7 +91,7 @@ def together(parts: list[Cohort]) -> Cohort:
     return Cohort(*(np.concatenate([getattr(p, name) for p in parts]) for name in ("x", "y", "persons")))
 
 
-def _flagged(exercise: Exercise, round_: int) -> int:
+def _flagged(exercise: FederatedExercise, round_: int) -> int:
     """The row of the flagged patient of a round: the first whom it uses of the flagged hospital."""
     planned = exercise.rounds[round_ - 1]
     assert planned.flag is not None

@@ -16,7 +16,7 @@ from typing import Any
 
 from testbed.core.errors import InputError
 from testbed.range import claims, ledger
-from testbed.range.claims import OF_SIDE, Claim, Flag
+from testbed.range.claims import OF_SIDE, Claim, Decision, Flag
 from testbed.range.events import Event, Fact, Log, read
 from testbed.range.exercise import Exercise
 from testbed.range.instance import Instance, Side, token_digest
@@ -104,6 +104,10 @@ class Scorer:
         if claim.kind not in OF_SIDE.get(caller.side, ()):
             self._note(caller.team, caller.side, "side")
             raise Refused(403, "TB-RANGE-008", f"The {caller.side} side cannot claim a {claim.kind}.", "See the brief.")
+        if claim.kind not in self.exercise.claims:
+            self._note(caller.team, caller.side, "kind")
+            known = ", ".join(sorted(self.exercise.claims))
+            raise Refused(422, "TB-RANGE-043", f"This exercise judges no {claim.kind}.", f"It judges: {known}.")
         digest = claims.digest(claim)
         round_ = self.round(caller.team) if isinstance(claim, Flag) else claim.round
         if (answer := self._answers.get((caller.team, digest))) is not None:
@@ -124,7 +128,16 @@ class Scorer:
         if claim.round not in {e.round for e in self.log.events if e.event == "round" and e.team == caller.team}:
             self._note(caller.team, caller.side, "round")
             raise Refused(422, "TB-RANGE-034", f"Round {claim.round} was not played yet.", "Give another --round.")
-        if (slip := slipped(claim, self._truths[caller.team], self.exercise)) is not None:
+        if isinstance(claim, Decision) and self._asked[caller.team, claim.kind, claim.round]:
+            self._note(caller.team, caller.side, "decided")
+            raise Refused(
+                422,
+                "TB-RANGE-044",
+                f"Candidate {claim.round} is decided already.",
+                "A decision is final. See the brief.",
+            )
+        played = self.known().played[caller.team].get(claim.round)
+        if (slip := slipped(claim, self._truths[caller.team], self.exercise, played)) is not None:
             self._note(caller.team, caller.side, "slip")
             raise Refused(422, "TB-RANGE-035", f"This claim cannot be judged. {slip}", "Mend it. It cost nothing.")
 
@@ -194,11 +207,13 @@ def known(folder: Path, exercise: Exercise, truths: Mapping[int, Truth], events:
     played: dict[int, dict[int, Played]] = {}
     for event in events:
         if event.event == "round":
-            act, par = event.facts.get("act"), event.facts.get("par")
+            act, par, leaks = (event.facts.get(k) for k in ("act", "par", "leaks"))
             played.setdefault(event.team, {})[event.round] = Played(
                 people_of(folder, event.team, event.round),
                 None if act is None else str(act),
                 float(par) if isinstance(par, int | float) else None,
+                None if leaks is None else bool(leaks),
+                {k: str(event.facts[k]) for k in ("original", "synthetic") if k in event.facts},
             )
     return Known(truths, played, exercise.limits.membership_fpr)
 

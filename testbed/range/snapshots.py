@@ -12,7 +12,8 @@ from testbed.range import instance as instances
 from testbed.range import processes
 from testbed.range.events import read as read_log
 from testbed.range.instance import Instance
-from testbed.range.play import Progress, State, up
+from testbed.range.play import up
+from testbed.range.state import Progress, State
 
 SNAPSHOTS = "snapshots"
 

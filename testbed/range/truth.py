@@ -14,9 +14,10 @@ from testbed.core import Array, Cohort
 from testbed.core.errors import perhaps
 from testbed.findings import statistics
 from testbed.judge.similarity import declared, picked
-from testbed.range.claims import Claim, Detection, Flag, Membership, Picture
+from testbed.range.claims import Claim, Decision, Detection, Flag, Membership, Picture
 from testbed.range.events import Fact
-from testbed.range.exercise import Exercise
+from testbed.range.exercise import Exercise, FederatedExercise
+from testbed.range.reports import unfit
 
 Z95 = 1.96
 """The normal quantile of a two-sided 95 % interval."""
@@ -31,6 +32,10 @@ class Played:
     act: str | None = None
     par: float | None = None
     """The TPR of the trivial membership attack. A claim must lie above it."""
+    leaks: bool | None = None
+    """Of a candidate release: whether it holds rows of single patients."""
+    tables: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Of a candidate release: the digests of the tables that a report on it is about, by role."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +113,8 @@ def judge(claim: Claim, team: int, known: Known) -> Judgement:
             return _picture(claim, truth, played.get(claim.round))
         case Membership():
             return _membership(claim, truth, played.get(claim.round), known.fpr)
+        case Decision():
+            return _decision(claim, played.get(claim.round))
 
 
 def _flag(claim: Flag, team: int, known: Known) -> Judgement:
@@ -122,15 +129,28 @@ def _flag(claim: Flag, team: int, known: Known) -> Judgement:
     return Judgement(False, "no flag")
 
 
-def slipped(claim: Claim, truth: Truth, exercise: Exercise) -> str | None:
+def _decision(claim: Decision, played: Played | None) -> Judgement:
+    if played is None or played.leaks is None:
+        return Judgement(False, "no candidate release")
+    held = claim.decision == "hold"
+    did, is_ = "held" if held else "released", "leaks" if played.leaks else "is harmless"
+    verdict = str(claim.report["decision"]["verdict"])  # the report was checked before
+    facts: dict[str, Fact] = {"decision": claim.decision, "report": verdict, "leaks": played.leaks}
+    return Judgement(held == played.leaks, f"{did}, and it {is_}; its report says {verdict}", "", facts)
+
+
+def slipped(claim: Claim, truth: Truth, exercise: Exercise, played: Played | None = None) -> str | None:
     """What is wrong with the form of a claim, by what both teams know: sizes, names and hospitals. None if nothing."""
+    hospitals = exercise.hospitals if isinstance(exercise, FederatedExercise) else []
     match claim:
-        case Picture() if claim.hospital not in exercise.hospitals:
-            return f"There is no such hospital. {perhaps(claim.hospital, exercise.hospitals)}"
+        case Decision():
+            return unfit(claim.report, played.tables if played is not None else {})
+        case Picture() if claim.hospital not in hospitals:
+            return f"There is no such hospital. {perhaps(claim.hospital, hospitals)}"
         case Picture() if len(claim.record) != (size := int(np.prod(truth.patients.x.shape[1:]))):
             return f"A picture has {size} pixels, this one has {len(claim.record)}."
         case Membership() if not exercise.planned(claim.round).membership:
-            asked = [str(n) for n, r in enumerate(exercise.rounds, 1) if r.membership]
+            asked = [str(n) for n, r in enumerate(exercise.stages, 1) if r.membership]
             return f"Membership is asked about in: round {', '.join(asked) or 'none'}."
         case Membership() if set(claim.scores) != set(truth.names):
             missing = len(set(truth.names) - set(claim.scores))

@@ -12,6 +12,7 @@ import yaml
 
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
+from testbed.range.exercise import FederatedExercise, federated
 from testbed.range.instance import Instance
 from testbed.range.population import Population, first, population
 from testbed.range.scorer import Caller, Scorer
@@ -52,10 +53,14 @@ class Played:
         """The scorer, started from its folder alone."""
         return Scorer(self.instance, self.clock, self.clock)
 
+    @property
+    def exercise(self) -> FederatedExercise:
+        return federated(self.instance.exercise)
+
     def behind(self, team: int, round_: int, hospital: str) -> Any:
         """The patients of a hospital whom a round used."""
-        start = first(self.instance.exercise, round_)
-        batch = self.instance.exercise.planned(round_).batch
+        start = first(self.exercise, round_)
+        batch = self.exercise.planned(round_).batch
         return self.people[team].hospitals[hospital].take(np.arange(start, start + batch))
 
     def picture(self, team: int, round_: int, hospital: str, item: int = 0) -> bytes:
@@ -65,7 +70,7 @@ class Played:
 
     def play(self, scorer: Scorer, team: int, round_: int, **facts: Any) -> None:
         """Tell the scorer of a round, as the instructor's command does."""
-        exercise = self.instance.exercise
+        exercise = self.exercise
         kind = exercise.planned(round_).kind
         used = {
             h: self.behind(team, round_, h).persons.tolist() if kind == "gradient" else [] for h in exercise.hospitals
@@ -86,7 +91,7 @@ def body(**claim: Any) -> bytes:
 def played(folder: Path, **changed: Any) -> Played:
     """A new instance of two teams, and no round yet."""
     made = instances.create(folder / "heist", str(written(folder / "source", **changed)), 2)
-    people = {team: population(made.exercise, 7 + team) for team in (1, 2)}
+    people = {team: population(federated(made.exercise), 7 + team) for team in (1, 2)}
     for team, of in people.items():
         of.truth.write(made.scorer / f"truth-{team}.npz")
     return Played(made, people)

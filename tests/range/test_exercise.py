@@ -17,13 +17,14 @@ def test_a_shipped_exercise_is_whole(name: str) -> None:
     made = exercises.load(name)
     assert made.id == name
     assert made.data_class == "synthetic"
-    for act in {r.act for r in made.rounds if r.act is not None}:
+    for act in {r.act for r in made.stages if r.act is not None}:
         check_act(act)
     for brief in exercises.BRIEFS:
         text = (exercises.folder(name) / brief).read_text("utf-8")
         if brief != "instructor.md":
             assert "generated" in text
-            assert all(str(abs(p)) in text for p in (made.points.wrong_claim, made.points.patient_lost) if p)
+            told = made.points.wrong_claim if brief == "brief-red.md" else made.points.patient_lost
+            assert str(abs(told or 0)) in text
 
 
 def test_the_briefs_tell_the_points_that_count() -> None:
@@ -43,6 +44,32 @@ def test_the_briefs_tell_the_points_that_count() -> None:
         assert f"| {worth:+} |" in blue
     assert f"{made.limits.utility_floor:g}" in blue
     assert f"{made.limits.claims} claims" in red
+
+
+def test_the_briefs_of_the_open_release_tell_the_points_that_count() -> None:
+    made = exercises.load("open-release")
+    red, blue = ((exercises.folder("open-release") / f"brief-{side}.md").read_text("utf-8") for side in ("red", "blue"))
+    assert f"| {made.points.membership:+} | {made.points.wrong_claim} |" in red
+    assert f"{made.limits.claims} claims" in red
+    assert f"{100 * made.limits.membership_fpr:g} % false positives" in red
+    for worth in (made.points.decision, made.points.wrong_release, made.points.wrong_hold):
+        assert f"| {worth:+} |" in blue
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("candidates:", "candidats:"), "'candidats'.*candidates"),
+        (("made: moved", "made: removed"), r"candidates\.3\.made"),
+        (("original: 400", "originals: 400"), r"'people\.originals'.*original"),
+        (("named: 250", "named: 450"), "named"),
+    ],
+)
+def test_a_typo_in_an_exercise_about_releases_is_refused(change: tuple[str, str], told: str) -> None:
+    text = (exercises.folder("open-release") / exercises.FILE).read_text("utf-8")
+    assert change[0] in text
+    with pytest.raises(UsageError, match=f"(?s)TB-RANGE-003.*{told}"):
+        exercises.parsed(text.replace(*change, 1))
 
 
 def test_the_attacks_of_the_instructors_page_exist() -> None:
@@ -68,6 +95,7 @@ def test_the_attacks_of_the_instructors_page_exist() -> None:
         (("minutes: 90", "minutes: [90"), "not YAML"),
         (("data_class: synthetic", "data_class: real"), "data_class"),
         (("wrong_claim: -3", "wrong_claim: 3"), "wrong_claim"),
+        (("minutes: 90", "subject: relaese"), r"'subject'.*release"),
     ],
 )
 def test_an_instructors_typo_is_refused_with_what_was_meant(change: tuple[str, str], told: str) -> None:
@@ -83,5 +111,5 @@ def test_an_unknown_exercise_is_answered_with_the_one_that_was_meant() -> None:
 
 def test_after_the_last_round_it_is_repeated() -> None:
     made = exercises.load("gradient-heist")
-    assert made.planned(1) is made.rounds[0]
-    assert made.planned(99) is made.rounds[-1]
+    assert made.planned(1) is made.stages[0]
+    assert made.planned(99) is made.stages[-1]

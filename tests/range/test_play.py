@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 
 from testbed.core.errors import InputError, RunError, UsageError
-from testbed.range import desk, instance, loot, play, processes, snapshots
+from testbed.range import desk, instance, loot, play, processes, snapshots, state
 from testbed.range.desk import Desk, NotJudgedError
 from testbed.range.events import Fact
+from testbed.range.exercise import federated
 from testbed.range.instance import HOME, Instance
 from testbed.range.loot import Where
 from testbed.range.patients import FLAGGED, read_label
@@ -60,7 +61,7 @@ def scored(game: Instance) -> dict[str, dict[str, int]]:
 def scorer_of(game: Instance, monkeypatch: pytest.MonkeyPatch) -> Scorer:
     """The scorer of an instance in this process, asked without a network."""
     for team in range(1, game.teams + 1):
-        population(game.exercise, team).truth.write(game.scorer / f"truth-{team}.npz")
+        population(federated(game.exercise), team).truth.write(game.scorer / f"truth-{team}.npz")
     scorer = Scorer(game)
 
     def note(own: Desk, event: str, facts: Mapping[str, Fact], team: int | None = None) -> None:
@@ -83,7 +84,7 @@ def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     numbers, *pictures = loot.attack(game, 1, 1, "analytic_linear")
     assert len(pictures) == 3
     with np.load(numbers) as file:
-        shown = {hospital: read_label(file[hospital][0]) for hospital in game.exercise.hospitals}
+        shown = {hospital: read_label(file[hospital][0]) for hospital in federated(game.exercise).hospitals}
     flags = [label for label in shown.values() if label.startswith(FLAGGED)]
     assert flags == [shown["harbour"]]
     assert not loot.claim(game, 1, "flag", shown["north"], Where())
@@ -109,7 +110,7 @@ def test_an_exercise_from_up_to_down(home: Path, tmp_path: Path) -> None:
     play.inject(again, "swap-model", "imprint", 1, silent)
     told = json.loads((again.desk("blue", 1) / "rounds.jsonl").read_text("utf-8").splitlines()[-1])
     assert told["answered"] == 0
-    assert set(told["alarms"]) == {f"repeated_rows at {h}" for h in again.exercise.hospitals}
+    assert set(told["alarms"]) == {f"repeated_rows at {h}" for h in federated(again.exercise).hospitals}
     assert "imprint" not in (again.desk("blue", 1) / "rounds.jsonl").read_text("utf-8")
     assert loot.claim(again, 1, "detection", "imprint", Where(2))
     with pytest.raises(UsageError, match="TB-RANGE-026"):
@@ -183,7 +184,7 @@ def test_a_misspelt_word_of_a_player_is_answered_with_the_one_that_was_meant(hom
         (lambda: snapshots.reset(game, silent, Path("none.tar")), "TB-RANGE-023"),
     ):
         if "drop" in told or "TB-RANGE-021" in told:
-            play.State({"1": 1}, 1, {"1": 0}).keep(game)
+            state.State({"1": 1}, 1, {"1": 0}).keep(game)
         with pytest.raises(UsageError, match=told):
             refused()
     assert not (game.desk("blue", 1) / "defence.json").exists()
@@ -191,7 +192,7 @@ def test_a_misspelt_word_of_a_player_is_answered_with_the_one_that_was_meant(hom
 
 def test_an_inject_that_cannot_be_meant_is_refused_before_any_team_plays(home: Path, tmp_path: Path) -> None:
     game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
-    play.State({"1": 1, "2": 2}, 1, {"1": 1, "2": 5}).keep(game)
+    state.State({"1": 1, "2": 2}, 1, {"1": 1, "2": 5}).keep(game)
     told: list[str] = []
     for what, value, error in (
         ("round", "3", "TB-RANGE-038"),
@@ -206,7 +207,7 @@ def test_an_inject_that_cannot_be_meant_is_refused_before_any_team_plays(home: P
         play.inject(game, "round", None, 1, told.append)
     assert closed_.value.fix.isprintable()
     assert told == []
-    assert play.State.of(game).rounds == {"1": 1, "2": 5}
+    assert state.State.of(game).rounds == {"1": 1, "2": 5}
 
 
 @pytest.mark.parametrize("content", [None, b"", b"two words\n", b"\xff\xfe", b"short"])
@@ -246,22 +247,22 @@ def test_a_hospital_is_dropped_for_the_teams_that_were_named_alone(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
-    play.State({"1": 1, "2": 2}, 1, {"1": 0, "2": 0}).keep(game)
+    state.State({"1": 1, "2": 2}, 1, {"1": 0, "2": 0}).keep(game)
     scorer_of(game, monkeypatch)
     assert play.inject(game, "drop", "forest", 2, silent) == ["team 2: forest takes no part from the next round on"]
-    assert play.State.of(game).dropped == {"2": ["forest"]}
+    assert state.State.of(game).dropped == {"2": ["forest"]}
     with pytest.raises(UsageError, match="TB-RANGE-021"):  # team 2 would be left with one hospital
         play.inject(game, "drop", "north", None, silent)
-    assert play.State.of(game).dropped == {"2": ["forest"]}
+    assert state.State.of(game).dropped == {"2": ["forest"]}
     assert play.inject(game, "drop", "forest", None, silent)[1] == "team 2: forest takes no part already"
-    assert play.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
+    assert state.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
 
 
 def test_an_instance_of_an_earlier_version_dropped_its_hospitals_for_all_teams(home: Path, tmp_path: Path) -> None:
     game = instance.create(home / "one", str(written(tmp_path / "small")), 2)
     told = {"seeds": {"1": 1, "2": 2}, "public_seed": 1, "rounds": {"1": 0, "2": 0}, "dropped": ["forest"]}
-    (game.white / play.STATE).write_text(json.dumps(told), encoding="utf-8")
-    assert play.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
+    (game.white / state.STATE).write_text(json.dumps(told), encoding="utf-8")
+    assert state.State.of(game).dropped == {"1": ["forest"], "2": ["forest"]}
 
 
 def test_a_first_model_that_is_not_clearly_above_the_floor_starts_no_exercise(home: Path, tmp_path: Path) -> None:

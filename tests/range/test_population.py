@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from testbed.range import exercise as exercises
-from testbed.range.exercise import Exercise
+from testbed.range.exercise import FederatedExercise, federated
 from testbed.range.patients import FLAGGED, read_label
 from testbed.range.population import first, population, public
 from testbed.range.truth import Truth
@@ -16,11 +16,11 @@ from tests.range.small import written
 
 
 @pytest.fixture(scope="module")
-def exercise(tmp_path_factory: pytest.TempPathFactory) -> Exercise:
-    return exercises.load(str(written(tmp_path_factory.mktemp("exercise") / "small")))
+def exercise(tmp_path_factory: pytest.TempPathFactory) -> FederatedExercise:
+    return federated(exercises.load(str(written(tmp_path_factory.mktemp("exercise") / "small"))))
 
 
-def test_each_flag_is_the_label_of_the_patient_whom_its_round_uses_first(exercise: Exercise) -> None:
+def test_each_flag_is_the_label_of_the_patient_whom_its_round_uses_first(exercise: FederatedExercise) -> None:
     people = population(exercise, 3)
     flags = {r: planned.flag for r, planned in enumerate(exercise.rounds, 1) if planned.flag}
     assert people.truth.flags.keys() == flags.keys()
@@ -34,7 +34,7 @@ def test_each_flag_is_the_label_of_the_patient_whom_its_round_uses_first(exercis
     assert any(read_label(x).startswith(FLAGGED) for x in people.truth.decoys.x)
 
 
-def test_red_gets_no_picture_of_a_patient_whom_a_gradient_round_uses(exercise: Exercise) -> None:
+def test_red_gets_no_picture_of_a_patient_whom_a_gradient_round_uses(exercise: FederatedExercise) -> None:
     people = population(exercise, 3)
     asked = set(people.asked.persons.tolist())
     used = first(exercise, len(exercise.rounds)) + exercise.rounds[-1].batch
@@ -43,7 +43,7 @@ def test_red_gets_no_picture_of_a_patient_whom_a_gradient_round_uses(exercise: E
         assert len(asked & set(patients.persons.tolist())) == exercise.patients.named
 
 
-def test_names_say_nothing_of_who_was_a_patient(exercise: Exercise) -> None:
+def test_names_say_nothing_of_who_was_a_patient(exercise: FederatedExercise) -> None:
     people = population(exercise, 3)
     numbers = np.array([int(name.rpartition("-")[2]) for name in people.truth.names])
     used = people.truth.used
@@ -55,7 +55,7 @@ def test_names_say_nothing_of_who_was_a_patient(exercise: Exercise) -> None:
     assert set(people.suspected.tolist()) == {0, 1, 2}
 
 
-def test_another_seed_gives_other_people_and_other_flags(exercise: Exercise) -> None:
+def test_another_seed_gives_other_people_and_other_flags(exercise: FederatedExercise) -> None:
     one, other = population(exercise, 3), population(exercise, 4)
     assert not set(one.truth.flags.values()) & set(other.truth.flags.values())
     assert not np.array_equal(one.truth.patients.x, other.truth.patients.x)
@@ -64,7 +64,9 @@ def test_another_seed_gives_other_people_and_other_flags(exercise: Exercise) -> 
     assert len(public(exercise, 3)) == exercise.patients.public
 
 
-def test_the_truth_comes_back_from_its_file_which_its_owner_alone_can_read(exercise: Exercise, tmp_path: Path) -> None:
+def test_the_truth_comes_back_from_its_file_which_its_owner_alone_can_read(
+    exercise: FederatedExercise, tmp_path: Path
+) -> None:
     truth = population(exercise, 3).truth
     truth.write(tmp_path / "truth.npz")
     read = Truth.read(tmp_path / "truth.npz")

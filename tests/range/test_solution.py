@@ -11,12 +11,12 @@ from testbed.attacks.registry import find
 from testbed.core import Records, Threat
 from testbed.range import exercise as exercises
 from testbed.range import field
+from testbed.range.hospitals import CLEARLY
 from testbed.range.loot import KNOWS
-from testbed.range.play import CLEARLY
 from testbed.range.population import population, public
 from testbed.range.truth import true_positives
 
-EXERCISE = exercises.load("gradient-heist")
+EXERCISE = exercises.federated(exercises.load("gradient-heist"))
 
 
 def above_par(seed: int) -> tuple[bool, bool, bool]:
