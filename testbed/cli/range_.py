@@ -171,6 +171,20 @@ def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the insta
     say("stopped" if play.down(instance.find(name), remove) else "nothing ran")
 
 
+@range_app.command("export")
+def export(
+    name: Name,
+    to: Annotated[str, typer.Option(help="ctfd, kypo, or cacao (a playbook for blue).")],
+    team: Team = 1,
+    out: Annotated[Path | None, typer.Option(show_default="NAME/white/export", help="Folder for the files.")] = None,
+) -> None:
+    """White: write the exercise of a team for another platform. The files hold its flags and solutions."""
+    from testbed.range import exports, instance
+
+    for path in exports.write(instance.find(name), to, team, out):
+        say(shown(path))
+
+
 @range_app.command("report")
 def report(
     name: Name,

@@ -48,6 +48,10 @@ class Model(Part):
     warm_batch: int = Field(ge=1, le=512)
 
 
+LEAKS = frozenset({"moved", "swapped"})
+"""The ways of making a candidate that keep rows of single patients."""
+
+
 class People(Part):
     """How many people are generated for each team, where the subject is a released table."""
 
@@ -72,6 +76,11 @@ class Candidate(Stage):
 
     made: Literal["coarse", "fitted", "moved", "swapped"]
     membership: bool = True
+
+    @property
+    def leaks(self) -> bool:
+        """Does it hold rows of single patients?"""
+        return self.made in LEAKS
 
 
 class Round(Stage):

@@ -117,5 +117,3 @@ def coarse(original: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 RECIPES: dict[str, Recipe] = {"coarse": coarse, "fitted": fitted, "moved": moved, "swapped": swapped}
 """How a candidate release is made, by the name that an exercise gives."""
-LEAKS = frozenset({"moved", "swapped"})
-"""The recipes that keep rows of single patients."""

@@ -19,7 +19,7 @@ from testbed.range.desk import Desk
 from testbed.range.events import Fact
 from testbed.range.exercise import ReleaseExercise
 from testbed.range.instance import Instance, write_secret
-from testbed.range.records import LEAKS, RECIPES, stays
+from testbed.range.records import RECIPES, stays
 from testbed.range.state import Progress, State
 from testbed.range.truth import Truth, true_positives
 
@@ -97,7 +97,7 @@ def play(instance: Instance, exercise: ReleaseExercise, team: int, progress: Pro
     facts: dict[str, Fact] = {
         "title": planned.title,
         "kind": "release",
-        "leaks": planned.made in LEAKS,
+        "leaks": planned.leaks,
         "par": round(par(exercise, people, public(exercise, state.public_seed), made), 4),
         "above_floor": False,
         "original": fingerprints.of_table(people.original, fingerprints.PUBLIC),

@@ -23,10 +23,10 @@ from testbed.range import after_action, loot, play, processes, releases
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range.desk import Desk
-from testbed.range.exercise import ReleaseExercise
+from testbed.range.exercise import LEAKS, ReleaseExercise
 from testbed.range.instance import Instance
 from testbed.range.loot import Where
-from testbed.range.records import DATES, LEAKS, SERIES
+from testbed.range.records import DATES, SERIES
 from testbed.range.scorer import rescored
 from testbed.range.truth import true_positives
 
