@@ -92,6 +92,10 @@ class Round(Stage):
     repeats: int = Field(
         default=1, ge=1, le=50, description="how often a training round is repeated before it is shown"
     )
+    fresh: bool = Field(
+        default=False, description="it begins with the first model, and not with that of the last round"
+    )
+    epsilon: float | None = Field(default=None, gt=0, description="what the defence must guarantee for each record")
     flag: str | None = Field(default=None, description="the hospital whose patient carries a flag in this round")
 
 
@@ -110,6 +114,7 @@ class Points(Part):
     false_alarm: int = Field(default=0, le=0)
     decision: int = Field(default=0, ge=0, description="a candidate is released and harmless, or held and leaks")
     wrong_release: int = Field(default=0, le=0, description="a candidate that leaks is released")
+    accuracy: int = Field(default=0, ge=0, description="each point of accuracy above the floor")
     wrong_hold: int = Field(default=0, le=0, description="a harmless candidate is held")
 
 
@@ -119,6 +124,7 @@ class Limits(Part):
     claims: int = Field(ge=1, le=1000, description="claims of a team, of one kind and round")
     seconds_between: float = Field(ge=0, le=3600)
     membership_fpr: float = Field(gt=0, lt=0.5)
+    claims_close: bool = Field(default=False, description="a round is claimed about until the next one is played")
     utility_floor: float = Field(default=0, ge=0, le=1)
 
 

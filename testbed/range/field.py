@@ -16,8 +16,10 @@ import torch
 from testbed import models
 from testbed.attacks.registry import find as find_attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Protocol, Transcript
+from testbed.core.defence import guarantees
 from testbed.core.randomness import keyed_rng
 from testbed.defences import named
+from testbed.defences.accounting import DELTA
 from testbed.defences.guards.registry import find as find_guard
 from testbed.range.events import Fact
 from testbed.range.exercise import FederatedExercise, Round
@@ -83,9 +85,10 @@ def play(
     one that is not planned."""
     planned, seed, public = exercise.planned(number), int(at_work["seed"]) + number, at_work["public"]
     act_name = at_work.get("act") or planned.act
-    defences = named.configured(switches.defence)
-    protocol = ruled(_protocol(exercise, planned), defences)
     spec, present = network(exercise), [h for h in exercise.hospitals if h not in at_work["dropped"]]
+    text = promised(exercise, planned, switches.defence)
+    defences = named.configured(text)
+    protocol = ruled(_protocol(exercise, planned), defences)
     parties = [
         _ordered(people.hospitals[h], protocol, seed, i, _sequence(exercise, number, len(people.hospitals[h])))
         for i, h in enumerate(present)
@@ -116,13 +119,26 @@ def play(
         "answered": len(answered),
         "utility": round(useful, 4),
         "above_floor": useful >= exercise.limits.utility_floor and len(answered) >= FEWEST,
-        "defence": switches.defence,
+        "defence": text,
         "guards": ",".join(switches.guards),
         "alarms": len(alarms),
         "act": act_name,
         "par": None if par is None else round(par, 4),
     }
     return Finished(seen, after, tuple(present), used, tuple(alarms), facts)
+
+
+def promised(exercise: FederatedExercise, planned: Round, text: str) -> str:
+    """The defences of a round: blue's, or `dpsgd` where the round promises an epsilon that blue's do not guarantee."""
+    if planned.epsilon is None:
+        return text
+    defences = named.configured(text)
+    protocol = ruled(_protocol(exercise, planned), defences)
+    exposure = Federation(network(exercise), protocol, 0, defences).exposure(exercise.patients.each)
+    kept = [g for g in guarantees(defences, exposure) if g is not None and g.unit == "record"]
+    if any(g.epsilon <= planned.epsilon and g.delta <= DELTA for g in kept):
+        return text
+    return f"dpsgd:{planned.epsilon:g}"
 
 
 def utility(exercise: FederatedExercise, parameters: Parameters, people: Population) -> float:

@@ -40,9 +40,12 @@ def populate(instance: Instance, exercise: FederatedExercise, progress: Progress
         np.savez_compressed(red / "names.npz", names=asked.persons, x=asked.x, y=asked.y, suspected=people.suspected)
         for desk in (red, instance.desk("blue", team)):
             np.savez_compressed(desk / "public.npz", x=sample.x, y=sample.y)
+    fields.write_model(instance.white / FIRST, start)
     return state
 
 
+FIRST = "first.npz"
+"""The first model, with which fresh rounds begin."""
 CLEARLY = 0.05
 """How far above the utility floor the first model must be."""
 
@@ -73,7 +76,7 @@ def play(
         exercise,
         number,
         people,
-        fields.read_model(model),
+        fields.read_model(instance.white / FIRST if exercise.planned(number).fresh else model),
         fields.switches_of(instance.desk("blue", team)),
         {
             "seed": state.seeds[str(team)],

@@ -34,6 +34,9 @@ def entries(exercise: Exercise, events: Iterable[Event], team: int) -> list[Entr
             case "round":
                 if facts["above_floor"]:
                     add(event, "blue", points.round_above_floor, f"round {event.round} finished above the floor")
+                if facts["above_floor"] and points.accuracy:
+                    above = int(100 * (float(facts["utility"] or 0) - exercise.limits.utility_floor) + 1e-9)
+                    add(event, "blue", above * points.accuracy, f"accuracy {above} points above the floor")
                 if facts["kind"] == "gradient" and facts["sent"] and facts["above_floor"]:
                     sent = int(facts["sent"] or 0)
                     add(event, "blue", sent * points.patient_protected, f"{sent} patients entrusted in this round")
@@ -88,7 +91,37 @@ def score(exercise: Exercise, events: Iterable[Event], teams: Iterable[int]) -> 
                 "ledger": ledger,
             }
         )
-    return {"exercise": exercise.id, "teams": told}
+    return {"exercise": exercise.id, "teams": told, "ranking": ranking(exercise, events, teams)}
+
+
+def ranking(exercise: Exercise, events: list[Event], teams: Iterable[int]) -> list[dict[str, Any]]:
+    """The teams of each closed round, best first: red by the best true-positive rate claimed, blue by accuracy.
+
+    A round that may still be claimed about is left out: its rates would tell red what the scorer must not.
+    """
+    if not exercise.limits.claims_close:
+        return []
+    teams, ranked = list(teams), list[dict[str, Any]]()
+    played = [e for e in events if e.event == "round"]
+    last = min(max((e.round for e in played if e.team == team), default=0) for team in teams)
+    for number, stage in enumerate(exercise.stages[: max(0, last - 1)], 1):
+        here = [e for e in events if e.round == number]
+        rates = {
+            team: max(
+                (float(e.facts.get("tpr") or 0) for e in here if e.team == team and e.event == "claim"), default=0.0
+            )
+            for team in teams
+        }
+        useful = {e.team: float(e.facts.get("utility") or 0) for e in here if e.event == "round"}
+        ranked.append(
+            {
+                "round": number,
+                "title": stage.title,
+                "red": [[team, rates[team]] for team in sorted(teams, key=lambda t: -rates[t])],
+                "blue": [[team, useful[team]] for team in sorted(teams, key=lambda t: -useful[t])],
+            }
+        )
+    return ranked
 
 
 def _total(ledger: Iterable[Entry], side: str) -> int:

@@ -248,4 +248,10 @@ def scoreboard(told: Mapping[str, Any]) -> str:
             counts = ", ".join(f"{k.replace('_', ' ')} {v}" for k, v in team[side].items() if k != "points")
             lines.append(f"team {team['team']} {side:4} {team[side]['points']:5} points  ({counts})")
         lines += [f"  round {e['round']:2}  {e['side']:4} {e['points']:+4}  {e['reason']}" for e in team["ledger"]]
+    for one in told.get("ranking", []):
+        red = ", ".join(f"team {team} ({100 * rate:.0f} %)" for team, rate in one["red"])
+        blue = ", ".join(f"team {team} ({accuracy:.2f})" for team, accuracy in one["blue"])
+        lines.append(
+            f"round {one['round']}, {one['title']}: red by true-positive rate: {red}; blue by accuracy: {blue}"
+        )
     return "\n".join(lines)

@@ -128,6 +128,11 @@ class Scorer:
         if claim.round not in {e.round for e in self.log.events if e.event == "round" and e.team == caller.team}:
             self._note(caller.team, caller.side, "round")
             raise Refused(422, "TB-RANGE-034", f"Round {claim.round} was not played yet.", "Give another --round.")
+        if self.exercise.limits.claims_close and claim.round < self.round(caller.team):
+            self._note(caller.team, caller.side, "closed")
+            raise Refused(
+                422, "TB-RANGE-052", f"Round {claim.round} is closed.", "It could be claimed until the next one began."
+            )
         if isinstance(claim, Decision) and self._asked[caller.team, claim.kind, claim.round]:
             self._note(caller.team, caller.side, "decided")
             raise Refused(

@@ -100,7 +100,7 @@ def test_a_playbook_leads_from_its_start_through_every_step_to_its_end(
     name: str, request: pytest.FixtureRequest
 ) -> None:
     made: Any = request.getfixturevalue(name)
-    game: Instance = made if isinstance(made, Instance) else made.instance
+    game: Instance = made.instance if isinstance(made, Played) else made
     (path,) = exports.write(game, "cacao")
     told = json.loads(path.read_text("utf-8"))
     assert (told["type"], told["spec_version"]) == ("playbook", "cacao-2.0")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from testbed.attacks.registry import find
-from testbed.core import Records, Threat
+from testbed.core import Cohort, Records, Threat
 from testbed.range import exercise as exercises
 from testbed.range import field
 from testbed.range.hospitals import CLEARLY
 from testbed.range.loot import KNOWS
-from testbed.range.population import population, public
+from testbed.range.population import Population, population, public
 from testbed.range.truth import true_positives
 
 EXERCISE = exercises.federated(exercises.load("gradient-heist"))
@@ -25,20 +25,22 @@ def above_par(seed: int) -> tuple[bool, bool, bool]:
     sample, people = public(EXERCISE, seed + 1000), population(EXERCISE, seed)
     model = field.warmed(EXERCISE, sample, seed + 1000)
     useful = field.utility(EXERCISE, model, people) >= EXERCISE.limits.utility_floor + CLEARLY
-    facts: Any = {}
-    seen: Any = None
+    played: Any = None
     for number in range(1, 5):
         at_work = {"seed": seed, "public": sample, "dropped": []}
         played = field.play(EXERCISE, number, people, model, field.Switches(), at_work)
-        model, facts, seen = played.model, played.facts, played.seen
-        useful = useful and bool(facts["above_floor"])
-    passed: list[bool] = []
-    for name in ("update_product", "loss_threshold"):
-        question: Any = Records(people.asked, people.suspected)
-        claim: Any = find(name).run(seen, question, sample, 0, Threat("server", False, KNOWS), {})
-        values = np.asarray(claim.values, float)
-        passed.append(true_positives(values, people.truth.used, EXERCISE.limits.membership_fpr).low > facts["par"])
-    return passed[0], passed[1], useful
+        model = played.model
+        useful = useful and bool(played.facts["above_floor"])
+    documented, trivial = (above_par_of(name, played, people, sample) for name in ("update_product", "loss_threshold"))
+    return documented, trivial, useful
+
+
+def above_par_of(name: str, played: field.Finished, people: Population, sample: Cohort) -> bool:
+    """Is an attack on a round that was played surely above par, at 5 % false positives?"""
+    question: Any = Records(people.asked, people.suspected)
+    claim: Any = find(name).run(played.seen, question, sample, 0, Threat("server", False, KNOWS), {})
+    found = true_positives(np.asarray(claim.values, float), people.truth.used, 0.05)
+    return found.low > float(played.facts["par"] or 0)
 
 
 @pytest.mark.slow
