@@ -132,11 +132,11 @@ def _flag(claim: Flag, team: int, known: Known) -> Judgement:
 def _decision(claim: Decision, played: Played | None) -> Judgement:
     if played is None or played.leaks is None:
         return Judgement(False, "no candidate release")
-    held = claim.decision == "hold"
+    held, about = claim.decision == "hold", f"round {claim.round}"
     did, is_ = "held" if held else "released", "leaks" if played.leaks else "is harmless"
     verdict = str(claim.report["decision"]["verdict"])  # the report was checked before
     facts: dict[str, Fact] = {"decision": claim.decision, "report": verdict, "leaks": played.leaks}
-    return Judgement(held == played.leaks, f"{did}, and it {is_}; its report says {verdict}", "", facts)
+    return Judgement(held == played.leaks, f"{did}, and it {is_}; its report says {verdict}", about, facts)
 
 
 def slipped(claim: Claim, truth: Truth, exercise: Exercise, played: Played | None = None) -> str | None:
@@ -198,7 +198,8 @@ def _membership(claim: Membership, truth: Truth, played: Played | None, fpr: flo
     facts: dict[str, Fact] = {"tpr": round(found.value, 4), "low": round(found.low, 4), "high": round(found.high, 4)}
     above = found.low > played.par
     said = "above" if above else "not surely above"
-    return Judgement(above, f"TPR at FPR {fpr:g} is {said} par", "", {**facts, "par": round(played.par, 4)})
+    about = f"round {claim.round}"  # so that it counts once in each round
+    return Judgement(above, f"TPR at FPR {fpr:g} is {said} par", about, {**facts, "par": round(played.par, 4)})
 
 
 def true_positives(scores: Array, used: Array, fpr: float) -> statistics.Interval:

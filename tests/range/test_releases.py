@@ -165,11 +165,14 @@ def test_blue_decides_with_a_report_on_its_own_tables(game: Instance, tmp_path: 
     with pytest.raises(UsageError, match="TB-RANGE-044"):
         decide("hold", 1, first)
     assert not decide("release", 2, second / "share" / "result.json")
+    play.inject(game, "round", None, None, silent)
+    assert decide("hold", 3, report(desk, 3, tmp_path / "report-3"))
     told = team(game)
-    assert told["blue"] == {"points": 25 - 50, "right_decisions": 1, "wrong_decisions": 1}
+    assert told["blue"] == {"points": 25 - 50 + 25, "right_decisions": 2, "wrong_decisions": 1}
     assert [e["reason"] for e in told["ledger"]] == [
         "released, and it is harmless; its report says review",
         "released, and it leaks; its report says review",
+        "held, and it leaks; its report says review",
     ]
     text = Desk(game, "white").score()
     assert rescored(game) == text

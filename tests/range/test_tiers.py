@@ -105,6 +105,18 @@ def test_the_next_round_closes_a_tier_for_its_own_team_alone(tmp_path: Path) -> 
     assert scorer.claim(OTHER_RED, claim(2, 1)) == "yes"
 
 
+def test_each_tier_counts_once_and_every_tier_counts(tmp_path: Path) -> None:
+    game = played(tmp_path, rounds=TIERS, limits={"seconds_between": 0.0})
+    scorer, truth = game.scorer(), game.people[1].truth
+    for round_ in (1, 2):
+        game.play(scorer, 1, round_, par=0.05)
+        for scale in (1.0, 2.0):
+            scores = dict(zip(truth.names, (scale * truth.used).tolist(), strict=True))
+            said = scorer.claim(RED, body(kind="membership", round=round_, scores=scores))
+            assert said == ("yes" if scale == 1.0 else "no")
+    assert [e.facts["reason"] for e in scorer.log.events if e.event == "claim"][1::2] == ["already credited"] * 2
+
+
 def test_every_fresh_round_begins_with_the_first_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(instances.HOME, str(tmp_path / "range"))
     game = play.up(str(written(tmp_path / "small", rounds=TIERS, limits={"utility_floor": 0.0})), "tiers", 1, silent)
