@@ -39,6 +39,7 @@ ATTACKS_MAY_IMPORT = {
     "sklearn",
     "numba",
     "copy",
+    "fractions",
     "math",
     "functools",
     "hashlib",

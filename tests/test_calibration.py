@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scenarios.federated_analytics import BY_CLIENT, DECIDES
 from testbed import judge
 from testbed.core import Act, Cohort, Evidence, Group, Protocol, Reconstruction, Release, Split, Table, Threat
 from testbed.core.randomness import keyed_rng
@@ -22,6 +23,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness import cells
 from testbed.harness.cells import planned
+from testbed.harness.federation.analytics_trial import AnalyticsTrial
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
@@ -34,7 +36,10 @@ from testbed.harness.release.generator import Groups, known_generator
 from testbed.harness.release.setting import Options, Setting
 from testbed.judge.reconstructions import Key, Similarities
 from testbed.judge.similarity import OF_PICTURES, OF_TABLES, Similarity
+from testbed.models.summaries import STATISTICS, Statistic
+from testbed.subjects.federation.analytics import Analytics
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.tap import seen_by
 from testbed.subjects.federation.trees import TreeFederation
 from tests.conftest import thirds
 
@@ -207,3 +212,32 @@ def trees_of_others(seed: int) -> list[Finding]:
 @pytest.mark.slow
 def test_claims_about_the_people_of_other_trees_are_as_often_right_of_either_group() -> None:
     check(tally(trees_of_others))
+
+
+def statistics_of_others(seed: int, statistic: Statistic) -> list[Finding]:
+    """Statistics of two hospitals, and claims about their people that are judged on other people of the same ones."""
+    rng = keyed_rng(seed, statistic)
+    x = rng.integers(0, 40, (340, 3)).astype(np.float32) / 40
+    y = (x[:, 0] + rng.normal(0, 0.3, 340) > 0.5).astype(np.int64)
+    everybody = Cohort(x, y, np.arange(340).astype(str))
+    members, controls, others = (
+        [everybody.take(np.arange(start + c, start + 80, 2)) for c in (0, 1)] for start in (0, 80, 160)
+    )
+    people = Hospitals(members, controls, others, everybody.take(np.arange(240, 340)))
+    analytics = Analytics(statistic, 3, 2, 21 if statistic == "histograms" else 1, seed=seed)
+    plans = (planned(DECIDES[statistic], unit="predicate"),)
+    trial = AnalyticsTrial(people, analytics, Threat("server"), plans)
+    view = analytics.run(others)
+    found = assess(trial.recorded({"true": view, "blind": view}, trial.threat, plans)).findings
+    if statistic in BY_CLIENT:
+        client = Threat("client", nodes=(1,))
+        by_client = (planned(BY_CLIENT[statistic], unit="predicate"),)
+        own = {cell: seen_by(view, client) for cell in ("true", "blind")}
+        found += assess(trial.recorded(own, client, by_client)).findings  # type: ignore[arg-type]
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_claims_about_the_people_of_other_statistics_are_as_often_right_of_either_group(statistic: Statistic) -> None:
+    check(tally(lambda seed: statistics_of_others(seed, statistic)))

@@ -44,7 +44,8 @@ TRAITS = {
     "baseline": "it looks at nothing of the person: a blind cell, and no attack of its own",
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
-    "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or sums alone",
+    "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or what it reads "
+    "instead of a model: sums or statistics",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "quick": "parameters with which the conformance suite runs it in seconds",

@@ -27,6 +27,7 @@ Where: TypeAlias = Literal[
     "table",
     "generator",
     "trees",
+    "statistics",
 ]
 """What a defence changes.
 
@@ -43,6 +44,7 @@ Where: TypeAlias = Literal[
 - `table`: the rows and cells of a synthetic table before it goes out. It gives a `Change`.
 - `generator`: what makes the synthetic table. It gives a `Synthesis`, which replaces the owner's own generator.
 - `trees`: how a client grows boosted trees, and what it sends of them. It gives an `OfTrees`.
+- `statistics`: the counts, quantiles or curves that a client sends of its people. It gives a `Disclosure`.
 """
 WORKS_ON: Mapping[Where, str] = {
     "update": "a client's update",
@@ -57,6 +59,7 @@ WORKS_ON: Mapping[Where, str] = {
     "table": "a synthetic table before it goes out",
     "generator": "what makes a synthetic table",
     "trees": "the boosted trees of a client",
+    "statistics": "the statistics that a client sends of its people",
 }
 """What each kind of defence changes, in words."""
 
@@ -127,6 +130,8 @@ class OfTrees:
     change: Callable[[dict[str, Any], np.random.Generator], None] | None = None
 
 
+Disclosure: TypeAlias = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
+"""The statistics of a client's people, by the names of `testbed.models.summaries`, to those that it sends."""
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from testbed.attacks.registry import Attack
 from testbed.core import Reconstruction, Representatives, Scores
+from tests.conformance.analytics import statistics
 from tests.conformance.base import BASELINES, EVERYTHING, World, advantage, as_bytes
 from tests.conformance.federations import about_classes, membership, reconstruction, worlds
 from tests.conformance.models import about_models, released
@@ -36,6 +37,8 @@ def fresh(attack: Attack) -> World:
         return together(attack) if attack.name == "linear_reconstruction" else release(attack)
     if attack.traits.get("suits") == "trees":
         return trees(attack)
+    if attack.traits.get("suits") == "statistics":
+        return statistics(attack)
     if attack.claim is Representatives:
         return about_classes(attack)
     if attack.risk == "property":

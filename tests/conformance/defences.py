@@ -15,6 +15,7 @@ from flwr.serverapp.strategy import FedAvg
 from testbed.core import Array, Cohort, Parameters, Predictor, Protocol
 from testbed.core.defence import Defence, Exposure, Pipeline, Synthesis
 from testbed.defences.registry import REQUIRED, Registered
+from testbed.models import summaries
 from testbed.subjects.federation.aggregation import Aggregation
 from testbed.subjects.federation.compat import identity
 from testbed.subjects.federation.local import LocalRule
@@ -70,6 +71,9 @@ def changed(defence: Defence, value: float, seed: int, exposure: Exposure) -> fl
         return _votes_for_class_one(built, value, seed)
     if defence.where == "generator":
         return _released_share(built, value)
+    if defence.where == "statistics":
+        told = summaries.histograms(np.array([[value > 0]]), 2)
+        return float(built(told, np.random.default_rng(seed))[summaries.HISTOGRAM][0, 1])
     if defence.where == "server":
         wrapped: Aggregation = built(FedAvg(), Protocol(clients=1))
         (mean,) = wrapped.change([{"w": far.astype(float)}], np.ones(1), 1)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from testbed import judge
-from testbed.attacks.registry import find
+from testbed.attacks.registry import Attack, find
 from testbed.core import (
     Array,
     Batch,
@@ -127,26 +127,38 @@ def _described(recorded: Recorded, plan: Plan) -> Judged:
         return Evidence.join(used, unused)
 
     found = cells.run(plan, asks, judged, truth.seed, truth.threat)
-    finding = found.finding.model_copy(update={"plain": _words(find(plan.attack).claim, found.finding)})
+    finding = found.finding.model_copy(update={"plain": _words(find(plan.attack), found.finding)})
     return replace(found, finding=naive.marked(finding, find(plan.attack), truth))
 
 
-def _words(claim: type[Any], finding: Finding) -> str:
+def _words(attack: Attack, finding: Finding) -> str:
     """A sentence on what was found of a client's people."""
     if not isinstance(finding.measure, Estimate):
         return finding.plain
     got, control = (findings_.percent(m) for m in (finding.measure, finding.control))
-    if claim is Groups:
-        text = (
-            f"For {got} of the leaves of the hospitals' first trees, the attacker states exactly how many patients "
-            "have these values, and how many of those have the diagnosis"
-        )
-        beside = f"Of other patients of the same hospitals, as many, the same numbers are right for {control}"
-    else:
-        text = (
-            f"{got} of the thresholds at which the hospitals' trees split are values of some patient of that hospital"
-        )
-        beside = f"Some other patient of the same hospital, whom nobody trained on, has {control} of them"
+    others = "Of other patients of the same hospitals, as many, the same numbers are right for"
+    match attack.claim is Groups, attack.traits.get("suits") == "statistics":
+        case True, True:
+            text = (
+                f"For {got} of the steps of the hospitals' survival curves, the attacker states exactly how many "
+                "patients died then, and how many were lost from sight before the next step"
+            )
+            beside = f"{others} {control}"
+        case True, False:
+            text = (
+                f"For {got} of the leaves of the hospitals' first trees, the attacker states exactly how many patients "
+                "have these values, and how many of those have the diagnosis"
+            )
+            beside = f"{others} {control}"
+        case False, True:
+            text = f"{got} of the quantiles that the hospitals report are values of some patient of that hospital"
+            beside = f"Some other patient of the same hospital, who is not counted, has {control} of them"
+        case _:
+            text = (
+                f"{got} of the thresholds at which the hospitals' trees split are values of some patient of that "
+                "hospital"
+            )
+            beside = f"Some other patient of the same hospital, whom nobody trained on, has {control} of them"
     return f"{text}. {beside}."
 
 

@@ -40,12 +40,12 @@ class Hospitals:
     decoys: Cohort
 
     @staticmethod
-    def of(source: Source, clients: int, people: int, seed: int) -> Hospitals:
+    def of(source: Source, clients: int, people: int, seed: int, classes: int | None = 2) -> Hospitals:
         """The largest natural sites as clients, or random parts if there are none; `people` of a group at most.
 
-        Raises `UsageError` for other than two classes, or too few people.
+        Raises `UsageError` for other than so many `classes` (None takes any number), or too few people.
         """
-        if source.classes != 2:
+        if classes is not None and source.classes != classes:
             raise UsageError(
                 "TB-SCENARIO-046",
                 f"{source.name} has {source.classes} classes.",
