@@ -28,6 +28,7 @@ from testbed.harness.federation.assess import assess
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
 from testbed.harness.federation.similarities import choose
+from testbed.harness.federation.split_trial import GROUPS, SplitTrial
 from testbed.harness.federation.tree_trial import Hospitals, TreeTrial
 from testbed.harness.federation.trial import Trial
 from testbed.harness.release import singling_out
@@ -39,6 +40,7 @@ from testbed.judge.similarity import OF_PICTURES, OF_TABLES, Similarity
 from testbed.models.summaries import STATISTICS, Statistic
 from testbed.subjects.federation.analytics import Analytics
 from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.split import SplitLearning
 from testbed.subjects.federation.tap import seen_by
 from testbed.subjects.federation.trees import TreeFederation
 from tests.conftest import thirds
@@ -241,3 +243,22 @@ def statistics_of_others(seed: int, statistic: Statistic) -> list[Finding]:
 @pytest.mark.parametrize("statistic", STATISTICS)
 def test_claims_about_the_people_of_other_statistics_are_as_often_right_of_either_group(statistic: Statistic) -> None:
     check(tally(lambda seed: statistics_of_others(seed, statistic)))
+
+
+def labels_of_others(seed: int) -> list[Finding]:
+    """Split learning on other people than those of whom the attacker is asked: their gradients say nothing of these."""
+    rng = keyed_rng(seed, "labels")
+    x = rng.random((480, 4)).astype(np.float32)
+    y = (x[:, 0] + x[:, 2] + rng.normal(0, 0.5, 480) > 1.1).astype(np.int64)
+    everybody = Cohort(x, y, np.arange(480).astype(str))
+    people = {name: everybody.take(np.arange(i * 120, i * 120 + 120)) for i, name in enumerate(GROUPS)}
+    split = SplitLearning(4, 2, rounds=12, batch=40, seed=seed)
+    plans = tuple(planned(name, metric="rate") for name in ("cut_direction", "cut_norm"))
+    trial = SplitTrial(people, split, Threat("client", knows=frozenset({"auxiliary"}), nodes=(0,)), plans)
+    view, _ = split.run(people["blind"])
+    return trial.judged({"true": view, "blind": view}, {}).findings
+
+
+@pytest.mark.slow
+def test_labels_are_as_often_right_of_either_group_if_the_gradients_are_other_peoples() -> None:
+    check(tally(labels_of_others))

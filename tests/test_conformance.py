@@ -30,7 +30,7 @@ from tests.conformance import BASELINES, advantage, world
 ALL = list(attacks())
 SEEING = [a for a in ALL if a.name not in BASELINES]
 SINGLING_OUT_NULL = 0.12
-HIDDEN = {"linear_reconstruction", "model_attribute_inference"}
+HIDDEN = {"cut_direction", "cut_norm", "linear_reconstruction", "model_attribute_inference"}
 """Attacks whose question does not hold the secret at all."""
 
 

@@ -28,6 +28,7 @@ Where: TypeAlias = Literal[
     "generator",
     "trees",
     "statistics",
+    "cut",
 ]
 """What a defence changes.
 
@@ -44,6 +45,7 @@ Where: TypeAlias = Literal[
 - `table`: the rows and cells of a synthetic table before it goes out. It gives a `Change`.
 - `generator`: what makes the synthetic table. It gives a `Synthesis`, which replaces the owner's own generator.
 - `trees`: how a client grows boosted trees, and what it sends of them. It gives an `OfTrees`.
+- `cut`: the gradients that the party with the labels sends in split learning. It gives an `AtTheCut`.
 - `statistics`: the counts, quantiles or curves that a client sends of its people. It gives a `Disclosure`.
 """
 WORKS_ON: Mapping[Where, str] = {
@@ -60,6 +62,7 @@ WORKS_ON: Mapping[Where, str] = {
     "generator": "what makes a synthetic table",
     "trees": "the boosted trees of a client",
     "statistics": "the statistics that a client sends of its people",
+    "cut": "the gradients at the cut of a split network",
 }
 """What each kind of defence changes, in words."""
 
@@ -132,6 +135,8 @@ class OfTrees:
 
 Disclosure: TypeAlias = Callable[[dict[str, Array], np.random.Generator], dict[str, Array]]
 """The statistics of a client's people, by the names of `testbed.models.summaries`, to those that it sends."""
+AtTheCut: TypeAlias = Callable[[Array, np.random.Generator], Array]
+"""The gradients of a batch at the cut (records, width) to those that are sent instead."""
 Bounds: TypeAlias = tuple[Mapping[str, Array], Mapping[str, Array]]
 """The lowest and the highest value that each number can have had; equal where it is known."""
 

@@ -143,7 +143,19 @@ class Property:
     sizes: tuple[int, ...]
 
 
-Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes | Property
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """Label inference in split learning: what is the class, 0 or 1, of each of these people?
+
+    `x` (n, columns) are the attacker's own columns of each person. `rows` (n,) are their places in the table on which
+    the parties train, and -1 for people who are not in it: the parties have agreed on who is.
+    """
+
+    x: Array
+    rows: Array
+
+
+Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes | Property | Labels
 
 
 def unnamed(question: Question) -> Question:

@@ -13,6 +13,7 @@ from testbed.core import Reconstruction, Representatives, Scores
 from tests.conformance.analytics import statistics
 from tests.conformance.base import BASELINES, EVERYTHING, World, advantage, as_bytes
 from tests.conformance.federations import about_classes, membership, reconstruction, worlds
+from tests.conformance.labels import labels
 from tests.conformance.models import about_models, released
 from tests.conformance.releases import presence, release, together
 from tests.conformance.trees import trees
@@ -39,6 +40,8 @@ def fresh(attack: Attack) -> World:
         return trees(attack)
     if attack.traits.get("suits") == "statistics":
         return statistics(attack)
+    if attack.traits.get("suits") == "cut":
+        return labels(attack)
     if attack.claim is Representatives:
         return about_classes(attack)
     if attack.risk == "property":

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from testbed.attacks.registry import Attack, find
-from testbed.core import Groups, Reconstruction, Threat, Transcript, Unavailable, Values
+from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.findings import measures
@@ -67,6 +67,13 @@ def replay(
             f"It attacks a {attack.subject}.",
             "Choose one of testbed list attacks --subject transcript. A model is audited by testbed audit-model, a "
             "released table by testbed evaluate.",
+        )
+    if attack.claim is Guesses:
+        raise UsageError(
+            "TB-REPLAY-026",
+            f"The attack {attack.name} needs the attacker's own columns of each person.",
+            "A transcript of split learning holds gradients, and neither those columns nor the labels.",
+            "Run the scenario split_learning, on your own table if you like: -s data=mine.csv.",
         )
     params = _params(attack, pairs)
     if not path.is_file():
