@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from scenarios.malicious_client import malicious_client
+from testbed.attacks.model.class_inversion import _one_by_one
 from testbed.attacks.registry import find
 from testbed.core import Classes, Cohort, ModelSpec, Protocol, Threat, Transcript, Unavailable
 from testbed.core.errors import InputError, UsageError
@@ -112,3 +113,13 @@ def test_too_few_records_of_the_classes_held() -> None:
 def test_parameters_without_such_classes_are_refused(params: dict[str, int | str]) -> None:
     with pytest.raises(UsageError, match="TB-SCENARIO-014"):
         run(malicious_client, params)
+
+
+def test_draws_of_a_class_follow_those_of_the_class_before_however_often_they_are_asked_for() -> None:
+    ordinary = np.random.default_rng(3)
+    wanted = [ordinary.normal(size=(5, 6)) for _ in range(8)]
+    for _ in range(2):
+        rng = np.random.default_rng(3)
+        one, other = (_one_by_one(rng, (4, 5, 6)) for _ in range(2))
+        drawn = [which.standard_normal((5, 6)) for which in (one, other) for _ in range(4)]
+        assert all(np.array_equal(a, b) for a, b in zip(drawn, wanted, strict=True))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -171,19 +170,27 @@ def _best_of(
     return mean
 
 
+State = tuple[int, int]
+"""The state of a PCG64 generator that draws 64 bits at a time, and its increment."""
+
+
 def _one_by_one(rng: np.random.Generator, draws: tuple[int, int, int]) -> np.random.Generator:
     """A generator of a class's draws, as if classes were searched one after the other; `rng` is put behind them."""
     mine = copy.deepcopy(rng)
-    rng.bit_generator.state = json.loads(_state_after(json.dumps(rng.bit_generator.state), draws))
+    now = mine.bit_generator.state
+    state, increment = _state_after((now["state"]["state"], now["state"]["inc"]), draws)
+    rng.bit_generator.state = {**now, "state": {"state": state, "inc": increment}}
     return mine
 
 
 @lru_cache(maxsize=1024)
-def _state_after(state: str, draws: tuple[int, int, int]) -> str:
-    """The state of a generator after these draws, both as JSON. All cells of one attack draw the same."""
+def _state_after(state: State, draws: tuple[int, int, int]) -> State:
+    """The state of a generator after these draws. All cells of one attack draw the same."""
     rng = np.random.default_rng()
-    rng.bit_generator.state = json.loads(state)
+    kept = {"state": state[0], "inc": state[1]}
+    rng.bit_generator.state = {"bit_generator": "PCG64", "state": kept, "has_uint32": 0, "uinteger": 0}
     passed_over = np.empty(draws[1:])
     for _ in range(draws[0]):
         rng.standard_normal(out=passed_over)
-    return json.dumps(rng.bit_generator.state)
+    after = rng.bit_generator.state["state"]
+    return after["state"], after["inc"]
