@@ -70,7 +70,7 @@ def replay(
         )
     if attack.claim is Guesses:
         raise UsageError(
-            "TB-REPLAY-026",
+            "TB-REPLAY-039",
             f"The attack {attack.name} needs the attacker's own columns of each person.",
             "A transcript of split learning holds gradients, and neither those columns nor the labels.",
             "Run the scenario split_learning, on your own table if you like: -s data=mine.csv.",
