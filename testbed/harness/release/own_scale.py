@@ -6,6 +6,7 @@ measures in the original's units. Whoever knows the population can undo this: th
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -44,19 +45,22 @@ def near_copied(setting: Setting) -> Finding:
         again = near_copies.near_copied(look)
         if _severity(again) > _severity(finding):
             finding = again.model_copy(update={"plain": again.plain + told})
-    return _with_part(finding, setting)
+    return _with_part(finding, {"": setting} | looks)
 
 
-def _with_part(finding: Finding, setting: Setting) -> Finding:
-    """The finding with a flag if released rows are single people in a part of the columns, and in no more."""
-    if "near_copies" in finding.validity.flags or setting.controls is None:
+def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
+    """The finding with a flag if in one of the looks released rows are single people in a part of the columns."""
+    if "near_copies" in finding.validity.flags:
         return finding
-    part = parts.copied_part(setting.release.table, setting.members, setting.controls, setting.seed)
-    if part is None:
-        return finding
-    validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
-    told = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members)
-    return finding.model_copy(update={"validity": validity, "plain": finding.plain + told})
+    for told, look in looks.items():
+        if look.controls is None:
+            continue
+        part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
+        if part is not None:
+            validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
+            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members) + told
+            return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{plain}"})
+    return finding
 
 
 def _severity(finding: Finding) -> tuple[bool, int]:

@@ -121,3 +121,21 @@ def test_the_level_holds_over_draws_of_people_from_bundled_tables(name: str) -> 
         frames = encode(*parts)
         found += copied_part(frames.synthetic, frames.original, frames.control, seed) is not None  # type: ignore[arg-type]
     assert found <= 1
+
+
+def test_a_short_series_scaled_by_person_is_found_beside_columns_of_other_people() -> None:
+    """Whole rows, and all columns of the look within rows, are mostly of others; the ratios of four columns are not."""
+
+    def costs(count: int, seed: int) -> pd.DataFrame:
+        rng = np.random.default_rng(seed)
+        series = {f"cost_{m}": rng.lognormal(5, 1, count).round(2) for m in range(1, 5)}
+        return people(count, seed).assign(**series)
+
+    original, control, release = costs(500, 1), costs(500, 2), costs(500, 3)
+    rng = np.random.default_rng(4)
+    for m in range(1, 5):
+        release[f"cost_{m}"] = original[f"cost_{m}"]
+    release.loc[:, [f"cost_{m}" for m in range(1, 5)]] *= rng.uniform(0.4, 2.5, (500, 1))
+    finding = near_copied(setting(original, release.round(2), control))
+    assert {"part_copied", "near_copies"} & set(finding.validity.flags)
+    assert "ratios" in (finding.plain or "")
