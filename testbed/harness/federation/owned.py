@@ -95,10 +95,10 @@ def recorded(
     attack: Attack,
     plan: Plan,
     owned: Owned,
-    classes: Callable[[], tuple[tuple[int, ...], int]],
+    classes: Callable[[tuple[int, ...]], int],
     seed: int,
 ) -> Recorded:
-    """The transcript with its truth. `classes` gives a record's shape and the number of classes, by the model.
+    """The transcript with its truth. `classes` gives the number of classes for records of a shape, by the model.
 
     Raises `UsageError` and `InputError` for records that cannot judge the attack.
     """
@@ -160,10 +160,10 @@ def _beside(held: Mapping[Key, Cohort], controls: Cohort) -> dict[str, dict[Key,
     return {"true": mine, "control": control}
 
 
-def _number(classes: Callable[[], tuple[tuple[int, ...], int]], controls: Cohort) -> int:
+def _number(classes: Callable[[tuple[int, ...]], int], controls: Cohort) -> int:
     """The number of classes, by the model, else by the controls."""
     try:
-        return classes()[1]
+        return classes(controls.x.shape[1:])
     except Unavailable:
         return int(controls.y.max()) + 1
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from testbed import models
 from testbed.attacks.registry import Attack, find
-from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values
+from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values, user_code
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.findings import measures
@@ -139,7 +140,17 @@ def _missing(view: Transcript) -> list[str]:
         missing.append("what clients answered when a model was evaluated, such as its loss on their records")
     if any(e.kind != EVALUATION for e in view.asked):
         missing.append("what clients answered to queries of the app")
+    if unread := _unread(view):
+        missing.append(f"arrays that are no part of the model, such as {', '.join(unread[:3])}")
     return missing
+
+
+def _unread(view: Transcript) -> list[str]:
+    """Names of what clients send besides the parameters of a user's model, such as SCAFFOLD's control variates."""
+    if view.model is None or not user_code.named(view.model.factory):
+        return []
+    known = models.build(view.model).state_dict().keys()
+    return sorted({name for e in view.exchanges for name in e.returned or () if name not in known})
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +208,12 @@ def _judged_by_owner(
 ) -> _Told:
     """The findings on a foreign app, judged with the records that its owner gives."""
     plan = planned(attack.name, primary=True, params=params)
-    recorded = owners.recorded(view, attack, plan, owned, lambda: shape_and_classes(view, foreign), seed)
+
+    def classes(shape: tuple[int, ...]) -> int:
+        shaped = replace(foreign, shape=foreign.shape or shape) if foreign.model else foreign
+        return shape_and_classes(view, shaped)[1]
+
+    recorded = owners.recorded(view, attack, plan, owned, classes, seed)
     assessed = assess(recorded, (plan,))
     threat, (low, high) = recorded.truth.threat, recorded.truth.within
     described = ThreatModel(

@@ -216,3 +216,51 @@ def test_records_with_a_column_too_many_or_too_few_are_refused(
         with pytest.raises(InputError, match="TB-REPLAY-024"):
             check_records(view, shape)
     check_records(Transcript((Exchange(1, 0, None, {"w": np.zeros(3, np.float32)}),), None, Protocol(), "server"), (4,))
+
+
+def make_words() -> torch.nn.Module:
+    """A network that reads twelve word numbers, each as eight numbers."""
+    return torch.nn.Sequential(torch.nn.Embedding(50, 8), torch.nn.Flatten(), torch.nn.Linear(96, 2))
+
+
+def written(folder: Path, model: torch.nn.Module, beside: str = "") -> Path:
+    """A loop of one client and one round that sends the model back a little changed, and one more array if named."""
+    weights = {k: v.numpy().copy() for k, v in model.state_dict().items()}
+    extra = {beside: np.ones(4)} if beside else {}
+    with testbed.transcript.Writer(folder / "t", protocol=Protocol("fedavg", 4, learning_rate=0.1)) as writer:
+        for round_ in (1, 2):
+            writer.sent(round_, 0, {**weights, **extra})
+            writer.returned(round_, 0, {**{k: v * 1.001 for k, v in weights.items()}, **extra}, {"num-examples": 4})
+        writer.final(weights)
+    return folder / "t"
+
+
+def test_arrays_beside_the_model_are_said_to_be_unread(tmp_path: Path) -> None:
+    x, y = people(300, 1)
+    np.savez(tmp_path / "mine.npz", x=x[:40], y=y[:40])
+    np.savez(tmp_path / "others.npz", x=x[40:], y=y[40:])
+    for beside in ("", "control.weight"):
+        done = testbed.replay(
+            written(tmp_path, make_risk(), beside),
+            "loss_threshold",
+            model=f"{HERE}:make_risk",
+            loss="bce",
+            records={0: tmp_path / "mine.npz"},
+            controls=tmp_path / "others.npz",
+        )
+        said = [t for t in done.result.threat.not_tested if "no part of the model" in t]
+        assert said == ([f"arrays that are no part of the model, such as {beside}"] if beside else [])
+
+
+def test_the_shape_of_records_is_taken_from_them_if_the_first_layer_does_not_show_it(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, count in (("mine", 40), ("others", 300)):
+        np.savez(tmp_path / f"{name}.npz", x=rng.integers(0, 50, (count, 12)), y=rng.integers(0, 2, count))
+    done = testbed.replay(
+        written(tmp_path, make_words()),
+        "loss_threshold",
+        model=f"{HERE}:make_words",
+        records={0: tmp_path / "mine.npz"},
+        controls=tmp_path / "others.npz",
+    )
+    assert isinstance(done.result.findings[0].measure, Estimate)
