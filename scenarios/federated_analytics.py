@@ -55,12 +55,12 @@ def federated_analytics(
 ) -> Scenario:
     """Hospitals send a statistic of their patients to a coordinator, which sends it pooled to all of them.
 
-    `statistic=histograms` (of `heart`, unless `data` is given): one of each column, in each round. Between two rounds,
-    `joining` people join each hospital. The difference is the record of the one who joined (`round_difference`, which
-    decides). Another hospital sees sums alone, and subtracts its own counts (`pooled_difference`). `statistic=curves`
-    (of `support2`): Kaplan-Meier curves, whose steps give deaths and losses (`curve_events`, `pooled_curve_events`); of
-    your own table name the columns `time` and `death`. `statistic=quantiles`: minimum, quartiles and maximum of each
-    column (`reported_quantiles`).
+    `statistic=histograms` (of `heart`, unless `data` is given): one of each column, of `bins` bins, in each round.
+    Between two rounds, `joining` people join each hospital. The difference is the record of the one who joined
+    (`round_difference`, which decides). Another hospital sees sums alone, and subtracts its own counts
+    (`pooled_difference`). `statistic=curves` (of `support2`): Kaplan-Meier curves, whose steps give deaths and losses
+    (`curve_events`, `pooled_curve_events`); of your own table name the columns `time` and `death`.
+    `statistic=quantiles`: minimum, quartiles and maximum of each column (`reported_quantiles`).
 
     Defences of statistics: small_cells, count_noise.
     """

@@ -25,6 +25,7 @@ from tests.conformance.defences import configured
 UNITS = {
     "adaptive_clipping": "client",
     "central_dp": "client",
+    "count_noise": "record",
     "dpsgd": "record",
     "gaussian": "client",
     "local_dp": "client",

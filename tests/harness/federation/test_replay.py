@@ -101,7 +101,14 @@ TRIAGE = ModelSpec("tests.subjects.federation.foreign_app:make_triage")
 WITHIN = {"analytic_linear": 1e-3, "spear": 1e-5, "cocktail_party": 1e-4}
 """How far off the cells may be on average that an exact attack rebuilds; of others .2, where chance is off by 1/3."""
 OF_TREES = dict.fromkeys(("passed_on_leaves", "tree_leaves", "tree_thresholds"), "no_trees")
-REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES}
+OF_STATISTICS = {
+    **dict.fromkeys(("curve_events", "pooled_curve_events"), "no_survival"),
+    **dict.fromkeys(("round_difference", "pooled_difference"), "no_histogram"),
+    **dict.fromkeys(("cut_direction", "cut_norm"), "no_cut"),
+    "reported_quantiles": "no_quantiles",
+}
+"""Attacks on statistics and on split networks, with the reason that they give of an app that trains a whole network."""
+REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES, **OF_STATISTICS}
 """What cannot be read of an app whose clients return the weights of fully connected layers."""
 
 
@@ -123,7 +130,7 @@ def others() -> Cohort:
 
 
 def asked(a: Attack, view: Transcript) -> Any:
-    if a.risk == "property":
+    if a.risk == "property" and a.claim is Scores:
         return Property(1, 4, (0.2, 0.8), (1,) * 4)
     if a.claim in (Reconstruction, Groups, Values):
         keys = tuple(e.key for e in view.exchanges)
@@ -175,7 +182,7 @@ def test_all_but_one_client_of_a_foreign_app_read_the_last_one(recorded: Path) -
 
 
 WARD = ModelSpec("tests.subjects.federation.foreign_app:make_ward")
-ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed", **OF_TREES}
+ON_WARDS = {"dager": "no_transformer", "white_box": "no_recipe", "spear": "not_unmixed", **OF_TREES, **OF_STATISTICS}
 BY_BIAS = {"analytic_linear"}
 """A bias before normalisation has no gradient but rounding, which another processor may make exactly nothing."""
 
