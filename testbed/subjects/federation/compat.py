@@ -124,7 +124,7 @@ def run_simulation(server_app: ServerApp, client_app: ClientApp, nodes: int) -> 
 
     config: dict[str, Any] = {"client_resources": {"num_cpus": 1, "num_gpus": 0.0}}
     if "RAY_ADDRESS" not in os.environ:
-        quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False}
+        quietly: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "address": "local"}
         config["init_args"] = {"num_cpus": os.cpu_count() or 1, **quietly}
     local = loopback() if "init_args" in config else contextlib.nullcontext()
     with swept(), warnings.catch_warnings(), quiet(), local:
