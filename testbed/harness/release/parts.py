@@ -119,10 +119,14 @@ def _some(parts: list[Part], seed: int) -> list[Part]:
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Roots of the distances of released and of real rows to some people, column by column, (rows, people) each."""
+    """Roots of the distances of released and of real rows to some people, column by column, (rows, people) each.
+
+    `space` holds sums of them for a while, since fresh memory takes longer than the sum.
+    """
 
     released: tuple[Array, ...]
     real: tuple[Array, ...]
+    space: tuple[Array, Array]
 
     @staticmethod
     def of(release: Table, members: Table, others: Table | None, seed: int) -> _Sample:
@@ -137,17 +141,20 @@ class _Sample:
         released, real = (gaps(rows, pool, scale) for rows in (drawn, pool.take(np.arange(min(ROWS, len(pool))))))
         for column in real:
             np.fill_diagonal(column, np.inf)  # the same row
-        return _Sample(released, real)
+        return _Sample(released, real, (np.empty_like(released[0]), np.empty_like(real[0])))
 
     def excess(self, part: Part) -> float:
         """By how many standard deviations more released than real rows are very near to one person alone."""
-        found, usual = (_scores([columns[i] for i in part]) for columns in (self.released, self.real))
+        sides = ((self.released, self.space[0]), (self.real, self.space[1]))
+        found, usual = (_scores([columns[i] for i in part], space) for columns, space in sides)
         return max(_more(found > limit, usual > limit) for limit in np.quantile(usual, EXTREME))
 
 
-def _scores(columns: Sequence[Array]) -> Array:
-    """For each row the log ratio of the second nearest person's distance to the nearest one's."""
-    distance = np.add.reduce(columns)
+def _scores(columns: Sequence[Array], space: Array) -> Array:
+    """For each row the log ratio of the second nearest person's distance to the nearest one's. `space` is written."""
+    distance = np.add(columns[0], columns[1], out=space)
+    for column in columns[2:]:
+        distance += column
     rows = np.arange(len(distance))
     nearest = distance.argmin(1)
     first = distance[rows, nearest]
