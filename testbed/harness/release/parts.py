@@ -24,7 +24,7 @@ from testbed.findings import statistics
 from testbed.harness.release.grids import alike
 from testbed.harness.release.near_copies import NEAR_P, SAME, NearCopies, near_copies, together
 
-ROWS, POOL, FEWEST, CELLS = 500, 4000, 300, 40_000_000
+ROWS, POOL, FEWEST, CELLS = 400, 4000, 300, 24_000_000
 """Released and real rows by which parts are compared; most and fewest people who are searched, and the number of cells
 of all columns from which there are no more."""
 MOST = 300
