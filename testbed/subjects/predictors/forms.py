@@ -14,7 +14,8 @@ from testbed.core import Array, Cohort
 from testbed.core.errors import InputError
 from testbed.subjects.predictors import copies, estimator
 from testbed.subjects.predictors import people as subjects
-from testbed.subjects.predictors.columns import Coding, Form
+from testbed.subjects.predictors.columns import Coding
+from testbed.subjects.predictors.given_form import Form
 from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
 
 EQUAL = 1e-9

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from testbed.core.errors import InputError
-from testbed.subjects.predictors.columns import Coding, Form
+from testbed.subjects.predictors.columns import Coding
+from testbed.subjects.predictors.given_form import Form
 
 CSV = """sex,age,bmi,ca,since,code,smokes,weight
 female,63,24.5,0,2015-03-01,9007199254740993,True,1
