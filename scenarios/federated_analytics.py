@@ -19,9 +19,9 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation.analytics_trial import AnalyticsTrial
+from testbed.harness.federation.hospital_trial import Hospitals
 from testbed.harness.federation.naive import meets
 from testbed.harness.federation.prepare import about
-from testbed.harness.federation.tree_trial import Hospitals
 from testbed.harness.outcome import Outcome
 from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, scenario

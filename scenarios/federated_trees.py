@@ -14,8 +14,9 @@ from testbed.data.cohorts import source
 from testbed.defences import named
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
+from testbed.harness.federation.hospital_trial import Hospitals
 from testbed.harness.federation.prepare import about
-from testbed.harness.federation.tree_trial import Hospitals, TreeTrial
+from testbed.harness.federation.tree_trial import TreeTrial
 from testbed.harness.outcome import Outcome
 from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, scenario

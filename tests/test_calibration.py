@@ -25,11 +25,12 @@ from testbed.harness import cells
 from testbed.harness.cells import planned
 from testbed.harness.federation.analytics_trial import AnalyticsTrial
 from testbed.harness.federation.assess import assess
+from testbed.harness.federation.hospital_trial import Hospitals
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
 from testbed.harness.federation.similarities import choose
 from testbed.harness.federation.split_trial import GROUPS, SplitTrial
-from testbed.harness.federation.tree_trial import Hospitals, TreeTrial
+from testbed.harness.federation.tree_trial import TreeTrial
 from testbed.harness.federation.trial import Trial
 from testbed.harness.release import singling_out
 from testbed.harness.release.examine import examine
