@@ -16,9 +16,9 @@ EXACT = 1e-9
 def groups(told: Parameters, features: int) -> tuple[Array, Array]:
     """The bounds (steps + 1, features, 2) of the times between steps, and how many were last seen, and died, in each.
 
-    A step's relative height is a fraction of whole numbers: deaths over people at risk. Its lowest terms are known, and
-    of its multiples the largest is taken that the people left allow, as if as few as possible were lost from sight. If
-    a step is no such fraction, nobody is taken to be lost before it, and the deaths are the nearest number from 1 on.
+    A step's relative height is a fraction of whole numbers: deaths over people at risk. The curve gives it in lowest
+    terms. It is multiplied by the largest number that the people left allow, so that as few as possible were lost from
+    sight. If a step is no such fraction, nobody is lost before it, and the deaths are the nearest whole number above 0.
     """
     starts = np.concatenate([[-np.inf], np.asarray(told[TIMES], np.float64)])
     left = float(told[PEOPLE][0])

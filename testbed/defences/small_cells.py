@@ -27,9 +27,9 @@ def before(update: Mapping[str, Array], *, least: int = 10) -> Bounds:
 def small_cells(*, seed: int, least: int = 10) -> Disclosure:
     """Tell no count below `least`, zero included, as statistical offices do.
 
-    Of quantiles it tells those with `least` people on either side, so neither minimum nor maximum. Of a survival curve
-    it tells a step as soon as the curve has fallen by `least` people's share since the last one. A heuristic: a larger
-    count still tells when one person joins.
+    Quantiles are told if `least` people lie on either side, so the minimum and the maximum are not. A step of a
+    survival curve is told once the curve has fallen by the share of `least` people since the last one told. A
+    heuristic: a larger count still shows that one person joined.
     """
 
     def change(told: dict[str, Array], rng: np.random.Generator) -> dict[str, Array]:

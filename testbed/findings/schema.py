@@ -345,7 +345,7 @@ class ExerciseRound(Model):
     best: Statistic | None = None
     """The largest true-positive rate that a membership claim of red had."""
     leaks: bool | None = None
-    """Of a candidate release: whether it holds rows of single patients."""
+    """Does this candidate release hold rows of single patients? None for other levels."""
     decided: Literal["release", "hold"] | None = None
     """What blue decided about a candidate release."""
 

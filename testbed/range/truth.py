@@ -33,9 +33,9 @@ class Played:
     par: float | None = None
     """The TPR of the trivial membership attack. A claim must lie above it."""
     leaks: bool | None = None
-    """Of a candidate release: whether it holds rows of single patients."""
+    """Does this candidate release hold rows of single patients? None for other levels."""
     tables: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Of a candidate release: the digests of the tables that a report on it is about, by role."""
+    """The digests of the tables that a report on this candidate release must be about, by role."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def cut_norm(view: Transcript, question: Labels, auxiliary: Cohort | None, rng: 
     """State each person's class by the length of the gradient that comes back for that person (Li et al. 2022).
 
     Threat model: as of `cut_direction`. A network that has learnt that one class is rare is more wrong about the people
-    of that class, so their gradients are longer. Limit: of two classes that are equally frequent, lengths say little.
+    of that class, so their gradients are longer. Limit: if both classes are equally frequent, lengths say little.
     Raises `Unavailable` without such gradients or other people.
     """
 

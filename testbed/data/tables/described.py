@@ -85,9 +85,12 @@ def described(
     )
 
 
-def without_values(name: str) -> Described:
+SUPPRESSED = "the release writes the same sign or word in every row, so it was taken for suppressed"
+
+
+def without_values(name: str, suppressed: bool = False) -> Described:
     """The description of a column without a value in the original or in the release, which is left out."""
-    return Described(name, "empty", False, "", 1.0, False, False)
+    return Described(name, "empty", False, "", 1.0, False, False, (SUPPRESSED,) if suppressed else ())
 
 
 def _texts(cells: Mapping[str, Any]) -> list[str]:

@@ -108,8 +108,9 @@ def encode(
     for name in names:
         series = {role: plain(frame[name]) for role, frame in frames.items()}
         without = any(values.isna().all() for role, values in series.items() if role != "control")
-        if without or (name not in meta.maps and _suppressed(series)):
-            descriptions.append(without_values(name))  # an attack can neither use nor predict it
+        suppressed = not without and name not in meta.maps and _suppressed(series)
+        if without or suppressed:
+            descriptions.append(without_values(name, suppressed))  # an attack can neither use nor predict it
             continue
         mapped = ("values were mapped by the meta file",) if name in meta.maps else ()
         if mapped:

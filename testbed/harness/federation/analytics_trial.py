@@ -46,8 +46,8 @@ class AnalyticsTrial(HospitalTrial[Analytics]):
 def likeness(told: Parameters, plain: Parameters) -> float:
     """How much a defended statistic is like the same one without the defence: from 0 (not at all) to 1 (equal).
 
-    Of histograms it is 1 minus the total variation distance, on average over the columns; counts that are not told are
-    taken as equal parts of the people who are left. Of curves it is 1 minus the largest distance. Of quantiles it is
+    For histograms it is 1 minus the total variation distance, averaged over the columns. The people who are left over
+    are divided equally among the counts that are not told. For curves it is 1 minus the largest distance, for quantiles
     the share of those that are told.
     """
     if HISTOGRAM in plain:

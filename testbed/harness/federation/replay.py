@@ -16,6 +16,7 @@ from testbed.attacks.registry import Attack, find
 from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values, user_code
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
+from testbed.core.shown import shown
 from testbed.findings import measures
 from testbed.findings.assemble import assemble, size_band
 from testbed.findings.policy import Policy
@@ -141,7 +142,7 @@ def _missing(view: Transcript) -> list[str]:
     if any(e.kind != EVALUATION for e in view.asked):
         missing.append("what clients answered to queries of the app")
     if unread := _unread(view):
-        missing.append(f"arrays that are no part of the model, such as {', '.join(unread[:3])}")
+        missing.append(f"arrays that are no part of the model, such as {', '.join(map(shown, unread[:3]))}")
     return missing
 
 

@@ -25,7 +25,7 @@ FAR_IN_SAMPLING = 2.5
 TOLD = " This shows once the released numbers are brought back to the scale of the original by their ranks."
 PART = (
     " But in the columns {} released rows come near to single people, whatever stands in the others: of the {} people "
-    "who are closest there, {} are people of the original."
+    "who are closest there, {} are people of the original. Chance would give about {:.0f}."
 )
 SAMPLE = 20_000
 """Most numbers of either side that are compared: evenly spaced ones of the sorted column."""
@@ -58,7 +58,8 @@ def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
         part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
         if part is not None:
             validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
-            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members) + told
+            chance = part.test.share * part.test.asked
+            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members, chance) + told
             return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{plain}"})
     return finding
 

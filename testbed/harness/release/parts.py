@@ -25,8 +25,8 @@ from testbed.harness.release.grids import alike
 from testbed.harness.release.near_copies import NEAR_P, SAME, NearCopies, near_copies, together
 
 ROWS, POOL, FEWEST, CELLS = 400, 4000, 300, 24_000_000
-"""Released and real rows by which parts are compared; most and fewest people who are searched, and the number of cells
-of all columns from which there are no more."""
+"""The number of released and of real rows by which parts are compared; the most and the fewest people who are searched;
+and the most cells of all matrices together, by which the number of people is chosen between these two."""
 MOST = 300
 """Most pairs of columns, and most windows, that are looked at; of more, random ones."""
 GROWN, STEPS, TESTED = 4, 4, 3

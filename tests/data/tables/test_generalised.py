@@ -9,6 +9,7 @@ import pytest
 from testbed.core.errors import InputError
 from testbed.data.datasets.load import load_table
 from testbed.data.tables.apart import hardly_meet
+from testbed.data.tables.described import SUPPRESSED
 from testbed.data.tables.encode import Frames, Meta, encode
 from testbed.harness.release.evaluate import evaluate
 
@@ -278,7 +279,8 @@ def test_a_column_that_the_release_suppresses_in_every_row_is_left_out(column: s
 
     frames = encode(people(), people().assign(**{column: sign}), people())
     assert column not in [c.name for c in frames.original.columns]
-    assert next(d for d in frames.described if d.name == column).kind == "empty"
+    told = next(d for d in frames.described if d.name == column)
+    assert (told.kind, told.notes) == ("empty", (SUPPRESSED,))
 
 
 def test_a_released_word_that_the_original_holds_is_no_suppression() -> None:
