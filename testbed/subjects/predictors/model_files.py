@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.core.errors import InputError, TestbedError, UsageError, missing_extra
-from testbed.subjects.predictors import foreign
+from testbed.subjects.predictors import foreign, preparing
 from testbed.subjects.predictors.estimator import classifies, existing, regresses
 
 Say = Callable[[str], None]
@@ -242,15 +242,16 @@ def _unwrapped(made: Any) -> tuple[Any, str]:
 def _only_model(held: dict[Any, Any], made: Any) -> Any:
     """The only model among these objects, or what was made of them if there is none or several.
 
-    Raises `InputError` if a fitted transformer stands beside the model: nothing says how records pass through it, and
-    without it the model is asked about other records than those that it was trained on.
+    Raises `InputError` if a fitted transformer, or means and the like, stand beside the model: nothing says how records
+    pass through them, and without them the model is asked about other records than those that it was trained on.
     """
     models = [v for v in held.values() if classifies(v) or regresses(v)]
     if len(models) != 1:
         return made
-    steps = [(str(k), v) for k, v in held.items() if v is not models[0] and _transforms(v)]
-    if steps:
-        named = ", ".join(f"{type(v).__name__} ({k})" for k, v in steps)
+    others = {k: v for k, v in held.items() if v is not models[0]}
+    steps = [f"{type(v).__name__} ({k})" for k, v in others.items() if _transforms(v)]
+    if steps := steps or list(preparing.beside(others)):
+        named = ", ".join(steps)
         raise InputError(
             "TB-SUBJECT-062",
             f"The file holds a model beside what prepares its records: {named}.",

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from testbed.core.errors import InputError, UsageError
+from testbed.subjects.predictors import preparing
 from testbed.subjects.predictors.estimator import existing
 from testbed.subjects.predictors.model_files import format_of
 
@@ -16,13 +16,6 @@ DEEPEST = 2
 """Levels of dictionaries in dictionaries that are searched."""
 FIRST = ("state_dict", "model_state_dict", "model")
 """Names under which training programs keep the weights, in the order in which they are tried."""
-PREPARES = re.compile(
-    r"((x|input|inputs|feature|features|data|train)_)?"
-    r"(means?|mu|stds?|sigma|sds?|scales?|scalers?|normali[sz](er|ation)|standardi[sz](er|ation)|center|offsets?|mins?|maxs?)"
-    r"(_(x|input|inputs|feature|features|data))?_?",
-    re.IGNORECASE,
-)
-"""Names in a checkpoint under which numbers are kept that prepare records."""
 
 
 def put(network: Any, path: Path) -> None:
@@ -37,19 +30,18 @@ def put(network: Any, path: Path) -> None:
     wanted: dict[str, Any] = network.state_dict()
     for state in _candidates(held, 0):
         if (fitting := _without_prefix(state, wanted)) is not None:
-            _check_alone(path, held)
+            _check_alone(path, held, wanted)
             network.load_state_dict(fitting)
             return
     raise _unfit(path, held, wanted)
 
 
-def _check_alone(path: Path, held: Mapping[str, Any]) -> None:
+def _check_alone(path: Path, held: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
     """Raises `InputError` if what prepares records, such as means and deviations, stands beside the weights."""
-    beside = [str(k) for k, v in held.items() if PREPARES.fullmatch(str(k)) and not isinstance(v, str | bool)]
-    if beside:
+    if found := [name for name in preparing.beside(held) if name not in wanted]:
         raise InputError(
             "TB-SUBJECT-064",
-            f"The weights {path.name} stand beside what prepares records: {_listed(beside)}.",
+            f"The weights {path.name} stand beside what prepares records: {_listed(found)}.",
             "The module alone would be asked about records that it does not recognise, and hide everybody.",
             "Make it a part of the module (a buffer, used in forward), or give tables that were prepared as for the "
             "training and the weights alone: torch.save(model.state_dict(), path).",

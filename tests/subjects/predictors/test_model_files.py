@@ -208,6 +208,15 @@ def test_a_model_beside_its_scaler_is_refused(bundled: Any, tmp_path: Path) -> N
     assert "make_pipeline" in refused.value.fix
 
 
+@pytest.mark.parametrize(
+    "beside", [{"mean": np.ones(3), "std": np.ones(3)}, {"preprocess": {"center": [0.1, 0.2, 0.3]}}]
+)
+def test_a_model_beside_means_and_deviations_is_refused(beside: dict[str, Any], tmp_path: Path) -> None:
+    joblib.dump({"model": RandomForestClassifier(2).fit(X, Y), **beside}, tmp_path / "m.joblib")
+    with pytest.raises(InputError, match="TB-SUBJECT-062"):
+        model_files.read(tmp_path / "m.joblib", True)
+
+
 def test_a_model_beside_its_threshold_and_its_labels_is_read(tmp_path: Path) -> None:
     made = RandomForestClassifier(2).fit(X, Y)
     joblib.dump({"model": made, "threshold": 0.3, "names": LabelEncoder().fit(["a", "b"])}, tmp_path / "m.joblib")
@@ -283,7 +292,31 @@ def test_a_checkpoint_with_what_prepares_records_is_refused(beside: str, tmp_pat
     assert beside in refused.value.why or beside in str(refused.value)
 
 
+@pytest.mark.parametrize("nested", ["preprocessing", "normalization", "stats"])
+def test_means_in_a_part_of_a_checkpoint_are_found_too(nested: str, tmp_path: Path) -> None:
+    prepares = {"mean": torch.ones(1, 3), "std": [1.0, 2.0, 3.0]}
+    torch.save({"state_dict": Net().state_dict(), nested: prepares}, tmp_path / "w.pt")
+    with pytest.raises(InputError, match="TB-SUBJECT-064"):
+        torch_weights.put(Net(), tmp_path / "w.pt")
+
+
+class Scaled(Net):
+    """A network that scales its records itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.ones(3))
+
+
+def test_means_that_are_part_of_the_module_are_weights(tmp_path: Path) -> None:
+    for held in (Scaled().state_dict(), {"state_dict": Scaled().state_dict()}):
+        torch.save(held, tmp_path / "w.pt")
+        torch_weights.put(Scaled(), tmp_path / "w.pt")
+
+
 def test_a_checkpoint_with_the_state_of_its_training_is_read(tmp_path: Path) -> None:
     beside = {"epoch": 3, "optimizer": {"state": {}}, "loss": 0.3, "scheduler": {"last_epoch": 1}, "best": 0.9}
+    beside |= {"scaler": torch.amp.GradScaler("cpu").state_dict() or {"scale": 65536.0, "growth_factor": 2.0}}
+    beside |= {"optim": torch.optim.Adam(Net().parameters()).state_dict(), "max": True, "offset": "none"}
     torch.save({"state_dict": Net().state_dict(), **beside}, tmp_path / "w.pt")
     torch_weights.put(Net(), tmp_path / "w.pt")
