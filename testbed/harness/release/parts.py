@@ -22,7 +22,7 @@ from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
 from testbed.findings import statistics
 from testbed.harness.release.grids import alike
-from testbed.harness.release.near_copies import NEAR_P, SAME, NearCopies, near_copies, together
+from testbed.harness.release.near_copies import NEAR_P, SAME, SIZES, NearCopies, near_copies, together
 
 ROWS, POOL, FEWEST, CELLS = 400, 4000, 300, 24_000_000
 """The number of released and of real rows by which parts are compared; the most and the fewest people who are searched;
@@ -55,8 +55,8 @@ def copied_part(release: Table, members: Table, controls: Table, seed: int) -> C
     Columns that are members' one by one, as in a sample of each, are no such part: the same must not be found once each
     released column is shuffled by itself.
     """
-    if len(release.columns) < 3:
-        return None
+    if len(release.columns) < 3 or len(members) + len(controls) < SIZES[0]:
+        return None  # too few columns for a part, or too few people for the test
     found: list[Copied] = []
     for part in promising_parts(release, members, controls, seed):
         names = tuple(release.columns[i].name for i in part)

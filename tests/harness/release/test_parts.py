@@ -102,6 +102,13 @@ def test_the_order_of_rows_and_of_people_changes_nothing() -> None:
     assert (one.plain, one.validity) == (other.plain, other.validity)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("count", [1, 2, 3, 9, 12])
+def test_tables_of_few_people_have_no_such_part(count: int) -> None:
+    frames = encode(people(count, 1), people(count, 3), people(count, 2))
+    assert copied_part(frames.synthetic, frames.original, frames.control, 0) is None  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("width", [3, 4, 12, 40])
 def test_pairs_and_windows_are_parts_and_not_too_many(width: int) -> None:
     for parts in (pairs(width, 0), windows(width, 0)):
