@@ -15,9 +15,9 @@ import pandas as pd
 from testbed.core import Array
 from testbed.core.defence import Change, Changed, Draft
 from testbed.core.errors import UsageError
-from testbed.data.tables import spellings
+from testbed.data.tables import in_place, spellings
 from testbed.defences.registry import defence
-from testbed.defences.tables import changed, chosen, numbers
+from testbed.defences.tables import changed, chosen, numbers, with_columns, with_numbers
 
 LEVELS: dict[str, Callable[[Any], Any]] = {
     "month": lambda days: days.dt.strftime("%Y-%m"),
@@ -29,6 +29,8 @@ LEVELS: dict[str, Callable[[Any], Any]] = {
 """How a date is written at each level."""
 CODE = re.compile(r"[^\W\d_]{0,4}\d[\w.\-/]*")
 """What a code looks like, such as I21.9, 223 45 or W12: up to four letters, then digits."""
+DAY = 1440
+"""The minutes of a day."""
 MOSTLY = 0.9
 """The smallest share of codes among the different cells of a column of codes."""
 
@@ -50,16 +52,15 @@ def bands(*, seed: int, width: float, columns: str = "") -> Change:
 
     def change(draft: Draft) -> Changed:
         names = chosen(draft, "numeric", columns, "bands")
-        made = {name: _banded(numbers(name, draft.release[name]), width) for name in names}
+        made = {name: with_numbers(name, draft.release[name], lambda values: _ends(values, width)) for name in names}
         return Changed(changed(draft, made, "other"), None, tuple(f"{n!r}: in bands of {width:g}" for n in names))
 
     return change
 
 
-def _banded(values: Array, width: float) -> Any:
+def _ends(values: Array, width: float) -> list[tuple[float, ...]]:
     low = np.round(np.floor(values / width) * width, 9) + 0.0
-    high = np.round(low + width, 9)
-    return [None if np.isnan(a) else f"[{a:.12g}, {b:.12g}[" for a, b in zip(low, high, strict=True)]
+    return list(zip(low.tolist(), np.round(low + width, 9).tolist(), strict=True))
 
 
 @defence(where="table")
@@ -83,6 +84,33 @@ def coarse_dates(*, seed: int, level: str = "month", columns: str = "") -> Chang
             days: Any = pd.Series(pd.to_datetime(numbers(name, draft.release[name]), unit="D"))
             made[name] = LEVELS[level](days).astype(object).where(days.notna(), None).tolist()
         return Changed(changed(draft, made, "other"), None, tuple(f"{n!r}: by {level}" for n in names))
+
+    return change
+
+
+@defence(where="table")
+def coarse_times(*, seed: int, minutes: int = 60, columns: str = "") -> Change:
+    """Set times of day back to the last full step of `minutes`, in all columns of times or those named.
+
+    A heuristic, as `rounding`: an attacker who knows the step sets own records back before comparing them.
+    """
+    if not 1 <= minutes <= DAY:
+        raise UsageError(
+            "TB-DEFENCE-060",
+            f"The step of coarse_times must lie between 1 and {DAY} minutes.",
+            "A day has no more, and without a step nothing changes.",
+            "Give, for example, coarse_times:30.",
+        )
+
+    def change(draft: Draft) -> Changed:
+        names = chosen(draft, "time", columns, "coarse_times")
+
+        def coarser(people: pd.DataFrame) -> pd.DataFrame:
+            made = {name: [in_place.earlier(cell, minutes) for cell in people[name]] for name in names}
+            return with_columns(people, made)
+
+        made = {name: coarser(draft.release)[name] for name in names}
+        return Changed(changed(draft, made), coarser, tuple(f"{n!r}: by {minutes} minutes" for n in names))
 
     return change
 

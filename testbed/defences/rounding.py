@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from testbed.core import Array
 from testbed.core.defence import Change, Changed, Draft
 from testbed.core.errors import UsageError
 from testbed.defences.registry import defence
-from testbed.defences.tables import changed, chosen, numbers, with_columns
+from testbed.defences.tables import changed, chosen, with_columns, with_numbers
 
 MOST_DIGITS = 15
 """More significant digits than a float holds change nothing."""
@@ -22,7 +23,8 @@ def rounding(*, seed: int, step: float, columns: str = "") -> Change:
     """Round numbers to multiples of `step`, in all columns of numbers or in those named (`columns=age/weight`).
 
     A heuristic: a released row of a single person stays near to this person. An attacker who knows the step rounds own
-    records before comparing them. Columns of at most ten different values count as codes and stay.
+    records before comparing them. Columns of at most ten different values count as codes and stay. The step is in the
+    unit in which a cell is written (56,4 kg); cells of several numbers (128/76) and limits (<5) stay.
     """
     if step <= 0:
         raise UsageError(
@@ -78,5 +80,5 @@ def _rounded(people: pd.DataFrame, names: Sequence[str], rounded: Callable[[Arra
     return with_columns(people, {n: _cells(people, n, rounded) for n in names})
 
 
-def _cells(frame: pd.DataFrame, name: str, rounded: Callable[[Array], Array]) -> Array:
-    return rounded(numbers(name, frame[name])) + 0.0  # no minus zero
+def _cells(frame: pd.DataFrame, name: str, rounded: Callable[[Array], Array]) -> Any:
+    return with_numbers(name, frame[name], lambda values: [(v,) for v in rounded(values) + 0.0])  # no minus zero

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,26 +13,36 @@ import pandas as pd
 from testbed.core import Array
 from testbed.core.defence import Draft
 from testbed.core.errors import UsageError
+from testbed.data.tables import in_place
 from testbed.data.tables.one_column import as_quantity
 
 FEW = 10
 """A column of numbers with at most so many different values holds codes, such as 0 and 1: it counts as categories."""
 BETWEEN = "/"
 """What stands between the names of several columns in a parameter."""
-WORDS = {"numeric": "numbers", "date": "dates", "categorical": "categories"}
+WORDS = {
+    "numeric": "numbers",
+    "date": "dates",
+    "time": "times of day",
+    "categorical": "categories",
+    "several": "several numbers in each cell, durations or bands",
+}
 
 
 def kind_of(name: str, cells: Any, declared: str | None = None) -> str:
-    """The kind of a column as a defence sees it: numeric, date or categorical.
+    """The kind of a column as a defence sees it: numeric, date, time (of day), several or categorical.
 
-    It is other if the column was declared as dropped, or as a kind that its cells cannot be read as.
+    Several stands for texts with more than one number each, such as 128/76, P3DT4H and 40-49. The kind is other if the
+    column was declared as dropped, or as a kind that its cells cannot be read as.
     """
     if declared in ("drop", "categorical"):
         return "other" if declared == "drop" else "categorical"
     found = as_quantity(name, {"original": cells, "synthetic": cells})
     kind = "categorical" if found is None else "date" if found.column.date else "numeric"
+    if kind == "numeric" and not pd.api.types.is_numeric_dtype(cells) and in_place.texts(cells) is None:
+        kind = "time" if in_place.are_clocks(cells) else "several"
     if declared is not None:
-        return declared if declared == kind else "other"
+        return kind if declared == kind or (declared == "numeric" and kind in ("time", "several")) else "other"
     few = found is not None and kind == "numeric" and pd.Series(found.values["synthetic"]).nunique() <= FEW
     return "categorical" if few else kind
 
@@ -94,6 +104,20 @@ def numbers(name: str, cells: Any) -> Array:
     """The cells (n,) as numbers, dates as days since 1970; NaN for gaps. Codes for missing values are gaps."""
     found = as_quantity(name, {"original": cells, "synthetic": cells})
     return np.full(len(cells), np.nan) if found is None else found.values["synthetic"]
+
+
+def with_numbers(name: str, cells: Any, change: Callable[[Array], list[tuple[float, ...]]]) -> Any:
+    """The cells after a change of their numbers: each becomes one number, or the two ends of a band `[a, b[`.
+
+    Texts keep their unit and their decimal sign, and are changed in the unit in which each is written.
+    """
+    known = None if pd.api.types.is_numeric_dtype(cells) else in_place.texts(cells)
+    if known is not None:
+        return in_place.changed(cells, known, change)
+    made = change(numbers(name, cells))
+    if all(len(ends) == 1 for ends in made):
+        return np.array([ends[0] for ends in made], dtype=float)
+    return [None if np.isnan(ends[0]) else f"[{', '.join(in_place.spelt(e, '.') for e in ends)}[" for ends in made]
 
 
 def with_columns(frame: pd.DataFrame, made: Mapping[str, Any]) -> pd.DataFrame:
