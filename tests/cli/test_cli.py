@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import stat
 import subprocess
@@ -18,6 +19,7 @@ from testbed.core import catalogue as known_names
 from testbed.core.errors import UsageError
 from testbed.core.parameters import MEANING
 from tests.conftest import ROOT, Thirds
+from tests.started import Done, forked
 
 CANARY = "Zanzibarwort"
 
@@ -305,30 +307,31 @@ class Absent(importlib.abc.MetaPathFinder):
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Absent())
-sys.argv[0] = "testbed"
-from testbed.cli import main
-main()
 """
 
 
-@pytest.mark.parametrize(
-    ("command", "code", "said"),
-    [
-        ("list", 0, "singling_out_univariate"),
-        ("describe hospital_release", 0, "planted_share"),
-        ("run curious_server", 2, "leakage-testbed[federated]"),
-        ("replay t --attack analytic_linear", 2, "leakage-testbed[federated]"),
-        ("run nonsense", 2, "TB-SCENARIO-001"),
-        ("describe curious_server", 0, "needs extra: federated (not installed)"),
-        ("list attacks --position server", 0, "needs the extra federated: install leakage-testbed[federated]"),
-    ],
-)
+NEEDING = [
+    ("list", 0, "singling_out_univariate"),
+    ("describe hospital_release", 0, "planted_share"),
+    ("run curious_server", 2, "leakage-testbed[federated]"),
+    ("replay t --attack analytic_linear", 2, "leakage-testbed[federated]"),
+    ("run nonsense", 2, "TB-SCENARIO-001"),
+    ("describe curious_server", 0, "needs extra: federated (not installed)"),
+    ("list attacks --position server", 0, "needs the extra federated: install leakage-testbed[federated]"),
+]
+
+
+@functools.cache
+def without_extras() -> dict[str, Done]:
+    commands = [command for command, _, _ in NEEDING]
+    return dict(zip(commands, forked([c.split() for c in commands], WITHOUT_EXTRAS), strict=True))
+
+
+@pytest.mark.parametrize(("command", "code", "said"), NEEDING)
 def test_what_needs_an_extra_says_so_and_the_rest_works_without(command: str, code: int, said: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", WITHOUT_EXTRAS, *command.split()], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == code, done.stderr[-500:]
-    assert said in done.stdout + done.stderr
+    done = without_extras()[command]
+    assert done.code == code, done.err[-500:]
+    assert said in done.out + done.err
 
 
 def test_protect_writes_the_defended_table(

@@ -66,8 +66,7 @@ def test_every_defence_reads_the_same_from_its_text_as_when_it_is_loaded() -> No
 
 def test_the_extras_read_from_the_text_are_those_without_which_the_module_cannot_be_imported() -> None:
     by_module = {e.module: e.extras for e in catalogue.entries()}
-    script = WITHOUT_EXTRAS.split("sys.argv")[0]
-    script += f"import importlib, json\nfailed = []\nfor name in {sorted(by_module)!r}:\n    try:\n"
+    script = f"{WITHOUT_EXTRAS}import importlib, json\nfailed = []\nfor name in {sorted(by_module)!r}:\n    try:\n"
     script += "        importlib.import_module(name)\n    except ModuleNotFoundError:\n        failed.append(name)\n"
     done = subprocess.run(
         [sys.executable, "-c", script + "print(json.dumps(failed))"], capture_output=True, text=True, check=True

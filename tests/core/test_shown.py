@@ -24,6 +24,7 @@ from testbed.findings.schema import Result
 from testbed.report import html, store
 from tests.cli.test_cli import invoke
 from tests.report import examples
+from tests.started import Done, forked
 
 HOSTILE = {
     "HR [/min]": "HR [/min]",
@@ -237,22 +238,30 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[s
     return [p for name, part in command.commands.items() for p in commands(part, (*path, name))]
 
 
-@pytest.mark.parametrize("path", commands(typer.main.get_command(app)), ids=" ".join)
+COMMANDS = commands(typer.main.get_command(app))
+
+
+@cache
+def helped() -> dict[tuple[str, ...], Done]:
+    environment = {"COLUMNS": "400", "TERMINAL_WIDTH": "400", "PATH": "/usr/bin:/bin"}
+    return dict(zip(COMMANDS, forked([[*path, "--help"] for path in COMMANDS], environment=environment), strict=True))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
 def test_every_parameters_help_is_shown(path: tuple[str, ...]) -> None:
     found = typer.main.get_command(app)
     for name in path:
         assert isinstance(found, click.Group)
         found = found.commands[name]
     told = {p.name: getattr(p, "help", None) for p in console.explained(found).params}
-    environment = {"COLUMNS": "400", "TERMINAL_WIDTH": "400", "PATH": "/usr/bin:/bin"}
-    command = [sys.executable, "-m", "testbed", *path, "--help"]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    done = helped()[path]
+    assert done.code == 0
     for name, text in told.items():
         assert text, name
-        assert text in done.stdout
+        assert text in done.out
     for parameter in found.params:
         if isinstance(default := getattr(parameter, "show_default", None), str):
-            assert default in done.stdout
+            assert default in done.out
 
 
 def test_a_misspelt_command_is_answered_once(
