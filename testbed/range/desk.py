@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +18,9 @@ from testbed.range.instance import OF_DESK, Instance, Side
 from testbed.range.processes import door
 
 PATIENCE_S = 30.0
+ADDRESS, AUTHORITY = "TESTBED_SCORER", "TESTBED_SCORER_CA"
+"""The environment variables that name the scorer's address and the certificate of its authority, where the scorer is no
+process of this machine."""
 
 
 class NotJudgedError(UsageError):
@@ -29,11 +34,12 @@ class NotJudgedError(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """One side's way to the scorer."""
+    """One side's way to the scorer, with the `token` that is given, or the one of its folder."""
 
     instance: Instance
     side: Side
     team: int = 0
+    token: str | None = None
 
     def claim(self, claim: Mapping[str, Any]) -> bool:
         """Is this claim right? Raises `NotJudgedError` for one that the scorer does not judge."""
@@ -47,33 +53,61 @@ class Desk:
         """The score's text."""
         return self._answered("GET", "/score").text
 
+    def view(self) -> dict[str, Any]:
+        """What this side is shown on its page."""
+        return self._answered("GET", "/view").json()
+
     def _post(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         return self._answered("POST", path, json.dumps(content)).json()
 
     def _answered(self, method: str, path: str, content: str | None = None) -> httpx.Response:
-        found = door(self.instance)
-        if found is None:
+        if address(self.instance) is None:
             raise closed(self.instance)
-        desk = f"{self.side}-{self.team}"
-        token = {"authorization": f"Bearer {self.instance.token(self.side, self.team)}", OF_DESK: desk}
-        try:
-            with httpx.Client(timeout=PATIENCE_S, trust_env=False) as client:
-                answer = client.request(method, found.url + path, content=content, headers=token)
-        except httpx.HTTPError:
-            raise closed(self.instance) from None
-        if answer.is_success:
-            return answer
-        try:
-            told = answer.json()
-            assert {"id", "what", "fix"} <= told.keys()
-        except (ValueError, AssertionError, AttributeError):
-            raise RunError(
-                "TB-RANGE-016",
-                "The scorer failed.",
-                f"It answered with status {answer.status_code}.",
-                "See scorer/scorer.log in the instance's folder.",
-            ) from None
-        raise NotJudgedError(told, float(answer.headers.get("retry-after", 0)))
+        token = self.token or self.instance.token(self.side, self.team)
+        headers = {"authorization": f"Bearer {token}", OF_DESK: f"{self.side}-{self.team}"}
+        return answered(self.instance, method, path, headers, content)
+
+
+def address(instance: Instance) -> str | None:
+    """Where the scorer answers; None if it is a process of this machine and does not run."""
+    found = os.environ.get(ADDRESS)
+    if found or (running := door(instance)) is None:
+        return found or None
+    return running.url
+
+
+def who(instance: Instance, token: str) -> tuple[Side, int]:
+    """Whose token this is: a side and its team. Raises `NotJudgedError` if it is nobody's."""
+    told = answered(instance, "GET", "/who", {"authorization": f"Bearer {token}"}).json()
+    return told["side"], int(told["team"])
+
+
+def answered(
+    instance: Instance, method: str, path: str, headers: Mapping[str, str], content: str | None = None
+) -> httpx.Response:
+    """The scorer's answer. Raises `UsageError` if it does not run, and `NotJudgedError` for what it refuses."""
+    found, authority = address(instance), os.environ.get(AUTHORITY)
+    if found is None:
+        raise closed(instance)
+    trusted = ssl.create_default_context(cafile=authority) if authority else True
+    try:
+        with httpx.Client(timeout=PATIENCE_S, trust_env=False, verify=trusted) as client:
+            answer = client.request(method, found + path, content=content, headers=dict(headers))
+    except httpx.HTTPError:
+        raise closed(instance) from None
+    if answer.is_success:
+        return answer
+    try:
+        told = answer.json()
+        assert {"id", "what", "fix"} <= told.keys()
+    except (ValueError, AssertionError, AttributeError):
+        raise RunError(
+            "TB-RANGE-016",
+            "The scorer failed.",
+            f"It answered with status {answer.status_code}.",
+            "See scorer/scorer.log in the instance's folder.",
+        ) from None
+    raise NotJudgedError(told, float(answer.headers.get("retry-after", 0)))
 
 
 def closed(instance: Instance) -> UsageError:

@@ -7,26 +7,22 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from testbed.core.errors import InputError
+from testbed.range import serving
 from testbed.range.claims import LARGEST
 from testbed.range.instance import OF_DESK, Instance, find_at
+from testbed.range.processes import SCORER
 from testbed.range.scorer import Caller, Refused, Scorer
-
-HOST = "127.0.0.1"
-DOOR = "door.json"
 
 
 def application(scorer: Scorer) -> Starlette:
@@ -34,12 +30,12 @@ def application(scorer: Scorer) -> Starlette:
 
     async def claim(request: Request) -> Response:
         caller = _caller(request)
-        return JSONResponse({"answer": scorer.claim(caller, await _body(request))})
+        return JSONResponse({"answer": scorer.claim(caller, await body_of(request))})
 
     async def note(request: Request) -> Response:
         caller = _caller(request)
         try:
-            told: dict[str, Any] = json.loads(await _body(request))
+            told: dict[str, Any] = json.loads(await body_of(request))
             event, team, facts = str(told["event"]), int(told["team"]), dict(told["facts"])
         except (ValueError, TypeError, KeyError, RecursionError):
             raise Refused(
@@ -49,8 +45,14 @@ def application(scorer: Scorer) -> Starlette:
         return JSONResponse({"round": scorer.round(team)})
 
     async def score(request: Request) -> Response:
-        _caller(request)
-        return PlainTextResponse(scorer.score(), media_type="application/json")
+        return PlainTextResponse(scorer.score(_caller(request)), media_type="application/json")
+
+    async def who(request: Request) -> Response:
+        caller = _caller(request)
+        return JSONResponse({"side": caller.side, "team": caller.team})
+
+    async def view(request: Request) -> Response:
+        return JSONResponse(scorer.view(_caller(request)))
 
     async def health(request: Request) -> Response:
         return JSONResponse({"exercise": scorer.exercise.id, "pid": os.getpid()})
@@ -63,6 +65,8 @@ def application(scorer: Scorer) -> Starlette:
         Route("/claim", _guarded(claim), methods=["POST"]),
         Route("/note", _guarded(note), methods=["POST"]),
         Route("/score", _guarded(score)),
+        Route("/view", _guarded(view)),
+        Route("/who", _guarded(who)),
         Route("/health", health),
     ]
     return Starlette(routes=routes)
@@ -81,7 +85,7 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
     return route
 
 
-async def _body(request: Request) -> bytes:
+async def body_of(request: Request) -> bytes:
     """The message's body. Raises `Refused` as soon as it is larger than any claim."""
     read = bytearray()
     async for part in request.stream():
@@ -93,25 +97,10 @@ async def _body(request: Request) -> bytes:
 
 def serve(instance: Instance, port: int = 0) -> None:
     """Answers until it is stopped. The address is written to door.json, and removed at the end."""
-    door = instance.folder / DOOR
-    server = uvicorn.Server(
-        uvicorn.Config(application(Scorer(instance)), log_level="warning", access_log=False, lifespan="off")
-    )
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((HOST, port))
-        listening.listen()  # before the address is told, so that nobody who reads it is turned away
-        staging = door.with_suffix(".new")
-        staging.write_text(json.dumps({"port": listening.getsockname()[1], "pid": os.getpid()}), encoding="utf-8")
-        staging.replace(door)
-        try:
-            server.run(sockets=[listening])
-        finally:
-            door.unlink(missing_ok=True)
+    serving.serve(application(Scorer(instance)), instance.folder / SCORER.door, port)
 
 
 def main() -> None:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         serve(find_at(Path(sys.argv[1])), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
     except InputError as error:

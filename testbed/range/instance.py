@@ -20,7 +20,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -126,14 +126,16 @@ def find_at(folder: Path) -> Instance:
     return Instance(folder, exercises.load(str(folder)), int(told["teams"]))
 
 
-def create(folder: Path, source: str, teams: int) -> Instance:
-    """A new instance in an empty place: its folders, briefs and secrets, and nothing of its people yet."""
+def create(folder: Path, source: str, teams: int, finished: Callable[[Instance], None] | None = None) -> Instance:
+    """A new instance in a place without files: its folders, briefs and secrets, and of its people what `finished` does.
+
+    Its file instance.json comes last, so that half an instance is none.
+    """
     made = Instance(folder, exercises.load(source), teams)
-    folder.mkdir(mode=0o700, parents=True)
-    for path in (made.scorer, made.white, made.scorer / "claims"):
-        path.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     briefs = exercises.folder(source)
-    (made.white / SOURCE).mkdir(mode=0o700)
+    for path in (made.scorer, made.white, made.scorer / "claims", made.white / SOURCE):
+        path.mkdir(mode=0o700, exist_ok=True)
     for page in briefs.iterdir():
         if page.is_file() and page.name.endswith(exercises.SUFFIXES):
             (made.white / SOURCE / page.name).write_text(page.read_text("utf-8"), encoding="utf-8")
@@ -151,6 +153,8 @@ def create(folder: Path, source: str, teams: int) -> Instance:
             (desk / page).write_text(_placed(text, made, desk, team), encoding="utf-8")
     write_secret(made.scorer / "tokens.json", json.dumps(who))
     write_secret(made.scorer / "key", secrets.token_hex(32))
+    if finished is not None:
+        finished(made)
     (folder / "instance.json").write_text(json.dumps({"exercise": made.exercise.id, "teams": teams}), encoding="utf-8")
     return made
 

@@ -172,8 +172,11 @@ def _pictures(stem: Path, round_: int, pictures: dict[str, Any]) -> list[Path]:
     return written
 
 
-def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> bool:
-    """Is this claim right? Raises `UsageError` if it cannot be sent, and `NotJudgedError` if it is not judged."""
+def claim(instance: Instance, team: int, kind: str, what: str, where: Where, token: str | None = None) -> bool:
+    """Is this claim right? Raises `UsageError` if it cannot be sent, and `NotJudgedError` if it is not judged.
+
+    `token` is that of the claiming side; by default the one in its folder.
+    """
     kinds = [k for of in OF_SIDE.values() for k in of]
     if kind not in kinds:
         raise UsageError(
@@ -196,7 +199,7 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where) -> 
         told |= {"scores": _table(_there(what)), "round": _round(where, Path(what))}
     else:
         told |= _picture(_there(what), where, own)
-    return Desk(instance, side, team).claim(told)
+    return Desk(instance, side, team, token).claim(told)
 
 
 def _decision(what: str, where: Where) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from testbed.defences import named
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range import processes
-from testbed.range.desk import Desk, closed
+from testbed.range.desk import Desk, address, closed
 from testbed.range.events import Fact
 from testbed.range.exercise import ReleaseExercise, federated
 from testbed.range.instance import Instance, write_secret
@@ -24,9 +24,9 @@ INJECTS = ("round", "swap-model", "drop", "hint")
 
 
 def up(source: str, name: str | None, teams: int | None, progress: Progress) -> Instance:
-    """Start an exercise; or start the scorer of a known instance again, with everything as it was.
+    """Start an exercise; or start the servers of a known instance again, with everything as it was.
 
-    Makes people and secrets, trains the first model and starts the scorer. No round is played: blue looks round first.
+    Makes people and secrets, trains the first model, starts scorer and board. No round is played: blue looks first.
     """
     called = name or Path(source).name
     folder = instances.home() / called
@@ -58,7 +58,7 @@ def up(source: str, name: str | None, teams: int | None, progress: Progress) -> 
         )
     try:
         made = instances.create(folder, source, teams or 1)
-        _populate(made, progress)
+        populate(made, progress)
         processes.start(made)
         Desk(made, "white").note("start", {"teams": made.teams, "exercise": made.exercise.id}, 0)
     except BaseException:
@@ -69,7 +69,7 @@ def up(source: str, name: str | None, teams: int | None, progress: Progress) -> 
     return made
 
 
-def _populate(instance: Instance, progress: Progress) -> None:
+def populate(instance: Instance, progress: Progress) -> None:
     """New people, new flags and the first model; the truth goes to the scorer's folder alone."""
     exercise = instance.exercise
     if isinstance(exercise, ReleaseExercise):
@@ -188,14 +188,13 @@ def _possible(instance: Instance, what: str, value: str | None, teams: list[int]
 
 def _open(instance: Instance) -> None:
     """Raises `UsageError` if the scorer does not run, which would not hear of what is done."""
-    if processes.door(instance) is None:
+    if address(instance) is None:
         raise closed(instance)
 
 
 def check_act(name: str | None) -> None:
     """Raises `UsageError` unless this attack can act as a server that changes the model. None: no attack was named."""
-    known = catalogue.entries("attack")
-    able = [e.name for e in known if "act" in e.arguments and e.arguments.get("claim") == "Reconstruction"]
+    able = able_to_act()
     if name not in able:
         raise UsageError(
             "TB-RANGE-022",
@@ -203,6 +202,12 @@ def check_act(name: str | None) -> None:
             "It takes the place of the next planned round, and cannot be undone.",
             f"Did you mean one of these? {perhaps(name or '', able)}",
         )
+
+
+def able_to_act() -> list[str]:
+    """The attacks by which a server changes the model."""
+    known = catalogue.entries("attack")
+    return [e.name for e in known if "act" in e.arguments and e.arguments.get("claim") == "Reconstruction"]
 
 
 def _hint(instance: Instance, team: int, white: Desk) -> str:
@@ -231,6 +236,8 @@ def status(instance: Instance) -> list[str]:
     running, state = processes.door(instance), State.of(instance)
     where = f"scorer at {running.url} (process {running.pid})" if running else "scorer stopped"
     lines = [f"{instance.name}: {instance.exercise.title}, {where}"]
+    if (board := processes.door(instance, processes.BOARD)) is not None:
+        lines.append(f"pages of all desks at {board.url} (process {board.pid}); each desk's token opens its own")
     for team in range(1, instance.teams + 1):
         played = state.rounds[str(team)]
         lines.append(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.core.errors import InputError
-from testbed.range import claims, ledger
+from testbed.range import claims, ledger, views
 from testbed.range.claims import OF_SIDE, Claim, Decision, Flag
 from testbed.range.events import Event, Fact, Log, read
 from testbed.range.exercise import Exercise
@@ -192,9 +192,14 @@ class Scorer:
             return  # an interrupted command reports its round again
         self.log.append(event, caller.side, team, round_, {k: v for k, v in facts.items() if k != "round"})
 
-    def score(self) -> str:
-        """The score's text."""
-        return ledger.text(ledger.score(self.exercise, self.log.events, self.teams))
+    def score(self, caller: Caller | None = None) -> str:
+        """The score's text. A player's has no ledger, whose reasons are for the debriefing."""
+        told = ledger.score(self.exercise, self.log.events, self.teams)
+        return ledger.text(told if caller is None or caller.side == "white" else views.public(told))
+
+    def view(self, caller: Caller) -> dict[str, Any]:
+        """What a side is shown on its page."""
+        return views.view(self.exercise, self.log.events, self.teams, caller.side, caller.team)
 
 
 def log_key(folder: Path) -> bytes:

@@ -24,7 +24,7 @@ def snapshot(instance: Instance) -> Path:
     folder.mkdir(mode=0o700, exist_ok=True)
     target = folder / f"{len(list(folder.glob('*.tar'))) + 1:03d}.tar"
     target.touch(mode=0o600)
-    skipped = {SNAPSHOTS, processes.DOOR}
+    skipped = {SNAPSHOTS, *processes.DOORS}
     with tarfile.open(target, "w") as archive:
         for path in sorted(instance.folder.iterdir()):
             if path.name not in skipped:

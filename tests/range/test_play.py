@@ -283,7 +283,7 @@ def test_a_brief_names_the_readers_own_folder_and_team(home: Path) -> None:
 
 def test_a_number_that_now_belongs_to_another_process_is_not_stopped(home: Path, tmp_path: Path) -> None:
     game = instance.create(home / "one", str(written(tmp_path / "small")), 1)
-    (game.folder / processes.DOOR).write_text(json.dumps({"port": 1, "pid": os.getpid()}), encoding="utf-8")
+    (game.folder / processes.SCORER.door).write_text(json.dumps({"port": 1, "pid": os.getpid()}), encoding="utf-8")
     assert processes.door(game) is None
     assert not processes.stop(game)  # this process goes on
     with contextlib.redirect_stdout(io.StringIO()), pytest.raises(UsageError, match="TB-RANGE-017"):

@@ -321,7 +321,13 @@ def test_the_door_knows_its_callers_and_turns_away_the_others(game: Played) -> N
     # Another team's token speaks for that team, for which this flag is wrong.
     assert client.post("/claim", json=flag, headers={"authorization": f"Bearer {other}"}).json() == {"answer": "no"}
     assert client.post("/claim", json=flag, headers={"authorization": f"Bearer {red}"}).json() == {"answer": "yes"}
-    assert client.get("/score", headers={"authorization": f"Bearer {red}"}).text == scorer.score()
+    white = game.instance.token("white")
+    assert client.get("/score", headers={"authorization": f"Bearer {white}"}).text == scorer.score()
+    told = client.get("/score", headers={"authorization": f"Bearer {red}"}).json()
+    assert told["teams"][0]["red"]["points"] == team(scorer)["red"]["points"]
+    assert "ledger" not in told["teams"][0]  # its reasons are for the debriefing
+    assert client.get("/who", headers={"authorization": f"Bearer {other}"}).json() == {"side": "red", "team": 2}
+    assert client.get("/view").status_code == client.get("/who").status_code == 401
     assert client.get("/score").status_code == 401
     large = b"x" * (LARGEST + 1)
     assert client.post("/claim", content=large, headers={"authorization": f"Bearer {red}"}).status_code == 413
