@@ -25,11 +25,14 @@ runtime = "crun"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
 CONF
+# An overlay cannot lie on another one, as the root of a container is; copying whole layers works everywhere.
+driver=overlay
+[ "$(stat --file-system --format %T "$state")" != overlayfs ] || driver=vfs
 cat >"$state/storage.conf" <<CONF
 [storage]
-driver = "vfs"
-graphroot = "$state/storage"
-runroot = "$state/run"
+driver = "$driver"
+graphroot = "$state/storage-$driver"
+runroot = "$state/run-$driver"
 CONF
 # The host's certificates and package index serve the build too; nothing of them stays in the image.
 printf '[global]\ncert = /etc/ssl/certs/ca-certificates.crt\n' >"$state/pip.conf"
@@ -53,7 +56,7 @@ action=$1 target=$2
 shift 2
 case $action in
   build)
-    if [ "$target" = federated ] && ! compgen -G "docker/wheels/torch-*.whl" >/dev/null; then
+    if [[ "$target" =~ ^(federated|range|red|blue)$ ]] && ! compgen -G "docker/wheels/torch-*.whl" >/dev/null; then
       # What this host calls torch may be a CPU build, which is gigabytes smaller than the index's default.
       python3 -m pip download --quiet --no-deps --dest docker/wheels "$(grep '^torch==' constraints.txt)" >&2
     fi

@@ -37,6 +37,17 @@ def write(folder: Path, nodes: int) -> None:
         node_key(folder / f"node{node}")
 
 
+def server(authority_folder: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """Writes the certificate of a server with its key to `folder`, and that of its authority, which others trust, to
+    `authority_folder`. The server is known by 127.0.0.1 and by these names."""
+    ours, theirs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    authority = _signed("testbed range", ours.public_key(), ours, None)
+    certificate = _signed(names[0], theirs.public_key(), ours, authority, names)
+    (authority_folder / AUTHORITY).write_bytes(authority.public_bytes(Encoding.PEM))
+    (folder / CERTIFICATE).write_bytes(certificate.public_bytes(Encoding.PEM))
+    _private(folder / KEY, theirs.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
 def node_key(path: Path) -> None:
     """Writes a SuperNode's private key to `path`, and its public key beside it with the suffix .pub."""
     key = ec.generate_private_key(ec.SECP384R1())
@@ -45,7 +56,11 @@ def node_key(path: Path) -> None:
 
 
 def _signed(
-    name: str, key: ec.EllipticCurvePublicKey, signer: ec.EllipticCurvePrivateKey, issuer: x509.Certificate | None
+    name: str,
+    key: ec.EllipticCurvePublicKey,
+    signer: ec.EllipticCurvePrivateKey,
+    issuer: x509.Certificate | None,
+    names: tuple[str, ...] = ("localhost",),
 ) -> x509.Certificate:
     """A certificate for loopback, signed by its issuer, or one of an authority, which has none."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -64,8 +79,8 @@ def _signed(
         .add_extension(_usage(issuer is None), critical=True)
     )
     if issuer:
-        names = [x509.IPAddress(ipaddress.ip_address(HOST)), x509.DNSName("localhost")]
-        made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        known = [x509.IPAddress(ipaddress.ip_address(HOST)), *map(x509.DNSName, names)]
+        made = made.add_extension(x509.SubjectAlternativeName(known), critical=False)
         made = made.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
     return made.sign(signer, hashes.SHA256())
 
