@@ -174,7 +174,7 @@ def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the insta
 @range_app.command("export")
 def export(
     name: Name,
-    to: Annotated[str, typer.Option(help="ctfd, kypo, or cacao (a playbook for blue).")],
+    to: Annotated[str, typer.Option(help="ctfd, kypo, ocr-sdl, or cacao (a playbook for blue).")],
     team: Team = 1,
     out: Annotated[Path | None, typer.Option(show_default="NAME/white/export", help="Folder for the files.")] = None,
 ) -> None:

@@ -1,5 +1,5 @@
 # pyright: strict
-"""A running exercise in the forms of other platforms: CTFd, CyberRangeCZ (KYPO), and a CACAO 2.0 playbook for blue.
+"""A running exercise in the forms of other platforms: CTFd, CyberRangeCZ (KYPO), OCR-SDL, and blue's CACAO playbook.
 
 The files hold a team's flags and the instructor's solutions, so they go to the instructor's folder.
 """
@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from testbed.core.errors import UsageError, perhaps
+from testbed.range import platforms
 from testbed.range.exercise import Candidate, ReleaseExercise
 from testbed.range.instance import Instance, write_secret
 from testbed.range.scorer import truths_of
@@ -90,7 +91,7 @@ INSENSITIVE = "case_insensitive"
 
 
 def kypo(instance: Instance, team: int) -> dict[str, str]:
-    """A `training.json` of CyberRangeCZ. What its platform cannot judge is an information level."""
+    """`training.json` and `topology.yml` of CyberRangeCZ. What its platform cannot judge is an information level."""
     exercise = instance.exercise
     each = exercise.minutes // len(exercise.stages)
     shown = {"estimated_duration": 5}
@@ -146,7 +147,7 @@ def kypo(instance: Instance, team: int) -> dict[str, str]:
         "estimated_duration": exercise.minutes,
         "levels": [{**level, "order": order} for order, level in enumerate(levels)],
     }
-    return {"training.json": json.dumps(told, indent=2) + "\n"}
+    return {"training.json": json.dumps(told, indent=2) + "\n", "topology.yml": platforms.topology(instance)}
 
 
 def cacao(instance: Instance, team: int) -> dict[str, str]:
@@ -211,7 +212,12 @@ def _uuid(*words: str) -> uuid.UUID:
     return uuid.UUID(bytes=hashlib.sha256("/".join(words).encode()).digest()[:16], version=4)
 
 
-FORMATS: Mapping[str, Callable[[Instance, int], dict[str, str]]] = {"cacao": cacao, "ctfd": ctfd, "kypo": kypo}
+FORMATS: Mapping[str, Callable[[Instance, int], dict[str, str]]] = {
+    "cacao": cacao,
+    "ctfd": ctfd,
+    "kypo": kypo,
+    "ocr-sdl": platforms.ocr_sdl,
+}
 """The forms, by the name that the command gives."""
 
 
@@ -221,7 +227,7 @@ def write(instance: Instance, to: str, team: int = 1, out: Path | None = None) -
         raise UsageError(
             "TB-RANGE-051",
             f"There is no export {to!r}.",
-            "An exercise is written for one of three platforms.",
+            "An exercise is written for one of four platforms.",
             f"Did you mean one of these? {perhaps(to, FORMATS)}",
         )
     instance.desk("blue", team)

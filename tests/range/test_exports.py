@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import json
 import re
 from pathlib import Path
@@ -79,7 +81,7 @@ def test_kypo_gets_levels_in_an_unbroken_order_each_with_what_its_type_demands(
     }  # fmt: skip
     answers: list[list[str]] = []
     for game in (heist.instance, release):
-        (path,) = exports.write(game, "kypo")
+        path, _ = exports.write(game, "kypo")
         told = json.loads(path.read_text("utf-8"))
         assert {"title", "description", "prerequisites", "outcomes", "state", "levels"} <= told.keys()
         assert told["state"] == "UNRELEASED"
@@ -136,3 +138,77 @@ def test_an_export_is_the_instructors_alone(heist: Played) -> None:
         exports.write(heist.instance, "ctf")
     with pytest.raises(UsageError, match="TB-RANGE-004"):
         exports.write(heist.instance, "ctfd", 3)
+
+
+def test_kypo_gets_a_topology_in_which_no_side_meets_another(heist: Played, release: Instance) -> None:
+    for game in (heist.instance, release):
+        path = exports.write(game, "kypo")[1]
+        told = yaml.safe_load(path.read_text("utf-8"))
+        assert path.name == "topology.yml"
+        # The rules of crczp-topology-definition 2.1, by which the platform loads it.
+        nodes = [one["name"] for key in ("hosts", "routers", "networks") for one in told[key]]
+        names = [told["name"], told["wan"]["name"], *nodes]
+        assert len(set(names)) == len(names)
+        assert all(re.fullmatch("[a-z][a-z0-9A-Z-]*", n) for n in [*names, *(g["name"] for g in told["groups"])])
+        nets = {one["name"]: ipaddress.ip_network(one["cidr"]) for one in told["networks"]}
+        every = [*nets.values(), ipaddress.ip_network(told["wan"]["cidr"])]
+        assert not [1 for a, b in itertools.combinations(every, 2) if a.overlaps(b)]
+        mapped = [*told["net_mappings"], *told["router_mappings"]]
+        assert all(ipaddress.ip_address(m["ip"]) in nets[m["network"]] for m in mapped)
+        assert len({m["ip"] for m in mapped}) == len(mapped)
+        assert {m.get("host") or m["router"] for m in mapped} == {
+            one["name"] for k in ("hosts", "routers") for one in told[k]
+        }
+        assert all(set(g["nodes"]) <= set(nodes) for g in told["groups"])
+        # And those of this range.
+        on = {n: {m["host"] for m in told["net_mappings"] if m["network"] == n} for n in nets}
+        assert on["red-switch"] == {"scorer", "red-desk"}
+        assert on["blue-switch"] == {"scorer", "blue-desk"}
+        assert len({m["network"] for m in told["router_mappings"]}) == len(told["routers"])
+        assert all(h["block_internet"] for h in told["hosts"])
+        assert {n["name"] for n in told["networks"] if n["accessible_by_user"]} == {"red-switch", "blue-switch"}
+
+
+def test_ocr_gets_a_scenario_whose_every_name_leads_somewhere(heist: Played, release: Instance) -> None:
+    for game in (heist.instance, release):
+        (path,) = exports.write(game, "ocr-sdl")
+        told: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
+        # The rules of Open Cyber Range's SDL parser 0.21: which entries there are, and what they refer to.
+        assert set(told) <= {
+            "name", "description", "nodes", "features", "infrastructure", "conditions", "vulnerabilities", "metrics",
+            "evaluations", "tlos", "entities", "goals", "injects", "events", "scripts", "stories",
+        }  # fmt: skip
+        nodes, places = told["nodes"], told["infrastructure"]
+        assert set(places) == set(nodes)
+        assert all(len(name) <= 35 for name in nodes)
+        for name, node in nodes.items():
+            if node["type"] == "Switch":
+                assert set(node) == {"type"}
+                assert places[name] == 1  # a switch stands once
+                continue
+            assert re.fullmatch(r"\d+ GiB", node["resources"]["ram"])
+            assert node["resources"]["cpu"] > 0
+            assert places[name]["count"] > 0
+            assert {nodes[link]["type"] for link in places[name]["links"]} == {"Switch"}
+            assert set(places[name].get("dependencies", [])) <= set(nodes) - {name}
+        assert {e["role"] for e in told["entities"].values()} == {"Red", "Blue", "White"}
+        assert all(
+            m["type"] == "Manual" and m["max-score"] > 0 and "condition" not in m for m in told["metrics"].values()
+        )
+        for one in told["evaluations"].values():
+            assert set(one["metrics"]) <= set(told["metrics"])
+            assert 0 <= one["min-score"] <= 100
+        assert all(t["evaluation"] in told["evaluations"] for t in told["tlos"].values())
+        for of in (told["goals"], told["entities"]):
+            assert all(set(one.get("tlos", [])) <= set(told["tlos"]) for one in of.values())
+        for one in told["injects"].values():
+            assert {one["from-entity"], *one["to-entities"]} <= set(told["entities"])
+        assert all(set(e["injects"]) <= set(told["injects"]) for e in told["events"].values())
+        for script in told["scripts"].values():
+            begin, end = (int(script[k].removesuffix(" min")) for k in ("start-time", "end-time"))
+            assert set(script["events"]) == set(told["events"])
+            assert all(begin <= int(t.removesuffix(" min")) <= end for t in script["events"].values())
+            assert end == game.exercise.minutes
+        assert all(set(s["scripts"]) <= set(told["scripts"]) for s in told["stories"].values())
+        assert len(told["events"]) == len(game.exercise.stages)
+        assert not [f for f in heist.people[1].truth.flags.values() if f in path.read_text("utf-8")]
