@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -26,12 +27,24 @@ ROOT = Path(__file__).parents[1]
 REGISTRIES = tuple(room.REGISTRY for room in (attacks, defences, guards, scenarios))
 
 
+def pytest_sessionstart() -> None:
+    """Until all is collected, nothing is garbage; to look for some costs a second."""
+    gc.disable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share a cached world stay together: a file, or an attack."""
+    """Where tests run in several processes, those that share a cached world stay together: an attack's, or a file's."""
     for item in items:
         asked = getattr(item, "callspec", None)
         of = getattr(asked.params.get("a"), "name", "") if asked else ""
-        item.add_marker(pytest.mark.xdist_group(f"{item.path.name} {of}"))
+        item.add_marker(pytest.mark.xdist_group(of or item.path.name))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays until the end, so that it is no longer looked through for garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -19,6 +19,9 @@ from tests.conformance.releases import presence, release, together
 from tests.conformance.trees import trees
 
 _MADE: dict[Any, World] = {}
+_CLAIMED: dict[Any, bytes] = {}
+SEED = 4
+"""That of the claim which is made once for each attack, and compared with others."""
 
 
 def world(attack: Attack) -> World:
@@ -26,6 +29,13 @@ def world(attack: Attack) -> World:
     if attack.read not in _MADE:
         _MADE[attack.read] = fresh(attack)
     return _MADE[attack.read]
+
+
+def claimed(attack: Attack) -> bytes:
+    """What an attack claims where all leaks, with `SEED`: what other runs of it are compared with, made once."""
+    if attack.read not in _CLAIMED:
+        _CLAIMED[attack.read] = world(attack).claim(1.0, SEED)
+    return _CLAIMED[attack.read]
 
 
 def fresh(attack: Attack) -> World:
@@ -49,4 +59,4 @@ def fresh(attack: Attack) -> World:
     return reconstruction(attack) if attack.claim is Reconstruction else membership(attack)
 
 
-__all__ = ["BASELINES", "EVERYTHING", "World", "advantage", "as_bytes", "fresh", "world"]
+__all__ = ["BASELINES", "EVERYTHING", "SEED", "World", "advantage", "as_bytes", "claimed", "fresh", "world"]

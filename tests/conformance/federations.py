@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -199,7 +203,7 @@ def reconstruction(attack: Attack) -> World:
         acting = ACTING.get(attack.name, {})
         secure = SecureAggregation() if attack.name in UNDER_SUMS else None
         federation = Federation(spec, protocol, 2, _noise(leak), secure=secure)
-        return Trial(split, federation, threat, (plan,), act_params=acting).record(ENGINE)
+        return Trial(split, federation, threat, (plan,), act_params=acting).record(ENGINE, cells=("true",))
 
     def question(truth: Any) -> Batch:
         keys = tuple(truth.batches["true"])
@@ -230,6 +234,14 @@ def reconstruction(attack: Attack) -> World:
     return World(judged, claimed, threat, lambda leak: recorded(leak).views["true"], question(truth), truth.auxiliary)
 
 
+@cache
+def _kept() -> Path:
+    """The folder of finished federations: attacks that only read share one, and each reads it from its file."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
 def membership(attack: Attack) -> World:
     # Classes drawn at random can only be learnt by heart, so that whatever is known of them is membership.
     clients, members = (2 if attack.position == "client" else 5), 100
@@ -255,7 +267,8 @@ def membership(attack: Attack) -> World:
         # What leaks of membership is over-fitting: the dial is how long clients train on few records.
         epochs = max(1, round(20 * leak))
         protocol = Protocol("fedavg", 4, local_epochs=epochs, learning_rate=0.1, rounds=4, clients=clients)
-        return Trial(split, Federation(WIDE, protocol, 2, () if leak else _noise(0)), threat, (plan,)).record(ENGINE)
+        federation = Federation(WIDE, protocol, 2, () if leak else _noise(0))
+        return Trial(split, federation, threat, (plan,)).record(ENGINE, store=_kept(), cells=("true",))
 
     def asked(leak: float) -> Any:
         return recorded(leak).truth.pooled["true"]
