@@ -89,27 +89,37 @@ def _queries(
     """The people who match each query (q, n), and how many of them should have the secret by the release (q,)."""
     n, p = people.shape
     size = min(attributes, p)
+    asked, released = np.ascontiguousarray(people.T), np.ascontiguousarray(rows.T)
     matched: list[Array] = []
     expected: list[float] = []
     seen: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
     for attempt in range(3 * wanted):
         if len(matched) >= wanted:
             break
-        columns = np.sort(rng.choice(p, size, replace=False))
-        values = people[attempt % n, columns]
-        key = (tuple(columns.tolist()), tuple(values.tolist()))
+        columns = tuple(sorted(rng.choice(p, size, replace=False).tolist()))
+        person = attempt % n
+        key = (columns, tuple(asked[c, person] for c in columns))
         if key in seen:
             continue
         seen.add(key)
-        fits = (rows[:, columns] == values).all(1)
-        if not fits.any():
+        fits = _matching(released, *key)
+        found = int(np.count_nonzero(fits))
+        if not found:
             continue
-        mine = np.flatnonzero((people[:, columns] == values).all(1))
+        mine = np.flatnonzero(_matching(asked, *key))
         matched.append(mine)
-        expected.append(float(has[fits].mean()) * len(mine))
+        expected.append(int(np.count_nonzero(fits & has)) / found * len(mine))
     lengths = [len(m) for m in matched]
     where = (np.repeat(np.arange(len(matched)), lengths), np.concatenate(matched) if matched else np.empty(0, int))
     return sparse.csr_matrix((np.ones(sum(lengths)), where), shape=(len(matched), n)), np.array(expected)
+
+
+def _matching(table: Array, columns: tuple[int, ...], values: tuple[Any, ...]) -> Array:
+    """Which rows of a table (p, n) have these values in these columns."""
+    fits = np.ones(table.shape[1], bool)
+    for column, value in zip(columns, values, strict=True):
+        fits &= table[column] == value
+    return fits
 
 
 def _solve(matrix: Any, wanted: Array) -> Array:
