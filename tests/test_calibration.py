@@ -145,6 +145,30 @@ def test_membership_attacks_on_a_federation_of_other_people() -> None:
     check(tally(of_others))
 
 
+def evaluations_of_others(seed: int) -> list[Finding]:
+    """Losses and accuracies of other people than those asked about, under the federation's models or random ones."""
+    known = source("breast-cancer")
+    people = groups(known, 150, 150, 150, seed)
+    asked = Split(people.members, people.controls, people.auxiliary, np.arange(150) % 15)
+    used = Split(people.auxiliary, people.controls, people.members, np.arange(150) % 15)
+    protocol = Protocol("fedavg", 8, local_epochs=1, learning_rate=0.1, rounds=4, clients=15)
+    federation = Federation(mlp(known, 16), protocol, seed, evaluates=True)
+    found: list[Finding] = []
+    for attack in ("evaluation_metrics", "random_evaluations"):
+        malicious = attack.startswith("random")
+        threat = Threat("server", malicious=malicious, knows=frozenset({"architecture", "target_records"}))
+        plans = (planned(attack, primary=True),)
+        seen = Trial(used, federation, threat, plans).record("in-process", cells=("true",))
+        truth = Trial(asked, federation, threat, plans).record("in-process", cells=("true",)).truth
+        found += assess(replace(seen, truth=truth)).findings
+    return found
+
+
+@pytest.mark.slow
+def test_evaluations_of_other_people() -> None:
+    check(tally(evaluations_of_others))
+
+
 @pytest.mark.slow
 def test_the_area_under_the_curve_of_scores_that_know_nothing() -> None:
     right = 0

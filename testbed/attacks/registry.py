@@ -45,7 +45,7 @@ TRAITS = {
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
     "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or what it reads "
-    "instead of a model: sums, statistics, or the cut of a split network",
+    "instead of a model: sums, statistics, evaluations, or the cut of a split network",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "quick": "parameters with which the conformance suite runs it in seconds",

@@ -154,7 +154,8 @@ class Act:
 
     A server: `model` replaces the architecture that clients train. `craft(round, client, parameters)` gives what is
     sent to one client. `observe(round, client, parameters)` receives what each client returned. `unmask` asks the
-    clients of a secure aggregation for all shares of everybody.
+    clients of a secure aggregation for all shares of everybody. `probe(round, client, parameters)` gives what is sent
+    to one client for evaluation.
 
     A client: `answer(round, client, sent, returned)` gives what the clients in `nodes` return, after any defence.
 
@@ -168,6 +169,7 @@ class Act:
     answer: Callable[[int, int, Parameters, Parameters], Parameters] | None = None
     nodes: tuple[int, ...] = ()
     unmask: bool = False
+    probe: Callable[[int, int, Parameters], Parameters] | None = None
 
 
 Recipe: TypeAlias = Callable[..., View]

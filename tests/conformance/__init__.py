@@ -12,6 +12,7 @@ from testbed.attacks.registry import Attack
 from testbed.core import Reconstruction, Representatives, Scores
 from tests.conformance.analytics import statistics
 from tests.conformance.base import BASELINES, EVERYTHING, World, advantage, as_bytes
+from tests.conformance.evaluations import evaluations
 from tests.conformance.federations import about_classes, membership, reconstruction, worlds
 from tests.conformance.labels import labels
 from tests.conformance.models import about_models, released
@@ -50,6 +51,8 @@ def fresh(attack: Attack) -> World:
         return trees(attack)
     if attack.traits.get("suits") == "statistics":
         return statistics(attack)
+    if attack.traits.get("suits") == "evaluations":
+        return evaluations(attack)
     if attack.traits.get("suits") == "cut":
         return labels(attack)
     if attack.claim is Representatives:

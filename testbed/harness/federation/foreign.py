@@ -177,7 +177,8 @@ def _named(view: Transcript) -> Transcript:
         return None if parameters is None else models.by_name(parameters, network)
 
     exchanges = (replace(e, sent=named(e.sent), returned=named(e.returned)) for e in view.exchanges)
-    return replace(view, exchanges=tuple(exchanges), final=named(view.final))
+    asked = (replace(e, sent=named(e.sent)) for e in view.asked)
+    return replace(view, exchanges=tuple(exchanges), final=named(view.final), asked=tuple(asked))
 
 
 def _classes(spec: ModelSpec | None, shape: Sequence[int]) -> int:

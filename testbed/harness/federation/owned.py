@@ -104,7 +104,8 @@ def recorded(
     """
     controls = own_records.read(owned.controls, "controls")
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
-    held = _held(view, owned.records)
+    answers = _answers(view, attack)
+    held = _held(answers, owned.records)
     _check_alike(held, controls, others)
     check_records(view, controls.x.shape[1:])
     controls = controls.take(keyed_rng(seed, "controls").permutation(len(controls)))
@@ -134,8 +135,7 @@ def recorded(
     if attack.claim in (Groups, Values):
         return Recorded({"true": view}, replace(truth, batches=_beside(held, controls)))
     if attack.claim is not Reconstruction:
-        people = {key: own for key, own in held.items() if any(e.key == key for e in view.exchanges)}
-        return Recorded({"true": view}, replace(truth, pooled={"true": _pool(people, controls, seed)}))
+        return Recorded({"true": view}, replace(truth, pooled={"true": _pool(held, controls, seed)}))
     return _rebuilding(view, held, controls, truth)
 
 
@@ -180,9 +180,19 @@ def _check_classes(number: int, groups: Sequence[Cohort]) -> None:
         )
 
 
-def _held(view: Transcript, texts: Sequence[str]) -> dict[Key, Cohort]:
+def reads_evaluations(attack: Attack) -> bool:
+    """Whether an attack looks at clients' answers to evaluations, and at no update."""
+    return attack.traits.get("suits") == "evaluations"
+
+
+def _answers(view: Transcript, attack: Attack) -> Sequence[Exchange]:
+    """The exchanges that an attack reads: those that train, or the evaluations."""
+    return [e for e in view.asked if e.kind == "evaluate"] if reads_evaluations(attack) else view.exchanges
+
+
+def _held(answers: Sequence[Exchange], texts: Sequence[str]) -> dict[Key, Cohort]:
     """The records behind each exchange, as the owner knows them. Raises `UsageError` for texts that say nothing."""
-    clients = sorted({e.client for e in view.exchanges})
+    clients = sorted({e.client for e in answers})
     held: dict[Key, Cohort] = {}
     for text in texts:
         place, separator, file = text.partition("=")
@@ -196,9 +206,7 @@ def _held(view: Transcript, texts: Sequence[str]) -> dict[Key, Cohort]:
             )
         people = own_records.read(Path(file).expanduser(), f"records of client {int(numbers[-1])}")
         keys = [
-            e.key
-            for e in view.exchanges
-            if e.client == int(numbers[-1]) and (len(numbers) == 1 or e.round == int(numbers[0]))
+            e.key for e in answers if e.client == int(numbers[-1]) and (len(numbers) == 1 or e.round == int(numbers[0]))
         ]
         if not keys:
             raise UsageError(

@@ -31,6 +31,9 @@ from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, is_own
 from testbed.subjects.federation.federation import Federation
 
+EVALUATIONS = "evaluations"
+"""What attacks read that look at clients' answers to evaluations, and at no update."""
+
 
 def by_a_curious_server(unit: Unit, attack: str = "analytic_linear", metric: Metric = "line_up_top1") -> Plan:
     """The plan of an attack by a server that only reads, for comparison with another position. It informs."""
@@ -50,9 +53,11 @@ def cnn(source: Source) -> ModelSpec:
 def readers(position: str, knows: frozenset[str], claim: type[Claim], acting: bool = False) -> list[Attack]:
     """The attacks from this position that make this claim and are granted what they need, in the order of their rules.
 
-    With `acting` they are the attacks that act in the federation, and else those that only read.
+    With `acting` they are the attacks that act in the federation, and else those that only read. Attacks on evaluations
+    are left out: few federations report any, and they have a scenario of their own.
     """
     fitting = (a for a in attacks("transcript") if a.claim is claim and a.position == position)
+    fitting = (a for a in fitting if a.traits.get("suits") != EVALUATIONS)
     granted = (a for a in fitting if a.needs <= knows and (a.act is not None) == acting)
     return sorted(granted, key=lambda a: a.rule)
 

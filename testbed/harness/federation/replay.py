@@ -27,7 +27,7 @@ from testbed.harness.federation import truth_file as truths
 from testbed.harness.federation.answered import read_as
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.foreign import NATIVE, Foreign, question, shape_and_classes
-from testbed.harness.federation.owned import Owned
+from testbed.harness.federation.owned import Owned, reads_evaluations
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
@@ -94,7 +94,7 @@ def replay(
             "Give --truth for a run of the testbed, and --records with --controls for an app of your own.",
         )
     view = foreign.known_to(transcripts.read(path))
-    for sentence in _remarks(view):
+    for sentence in _remarks(view, attack):
         progress(sentence)
     if truth_path is not None:
         seed, told = _judged(path, view, attack, params, truth_path, progress)
@@ -112,7 +112,7 @@ def replay(
         params={"attack": attack.name, **params},
         started=started,
         subject=told.subject,
-        threat=told.threat.model_copy(update={"not_tested": told.threat.not_tested + _missing(view)}),
+        threat=told.threat.model_copy(update={"not_tested": told.threat.not_tested + _missing(view, attack)}),
         findings=told.outcome.findings,
         policy=policy,
         pictures=told.outcome.pictures,
@@ -120,24 +120,30 @@ def replay(
     return Done(result, told.outcome)
 
 
-def _remarks(view: Transcript) -> list[str]:
+def _remarks(view: Transcript, attack: Attack) -> list[str]:
     """What the user should know of a recording before an attack reads it."""
     remarks: list[str] = []
     if view.cut_after is not None:
         remarks.append(f"The recording ends at round {view.cut_after}: the run was killed. Later rounds are not in it.")
     evaluations = sum(e.kind == EVALUATION for e in view.asked)
     counts = {"evaluations": evaluations, "queries": len(view.asked) - evaluations}
+    if reads_evaluations(attack):
+        counts.pop("evaluations")
     if held := [f"{count} {name}" for name, count in counts.items() if count]:
-        remarks.append(f"The recording also holds clients' answers to {' and '.join(held)}. No attack here reads them.")
+        remarks.append(
+            f"The recording also holds clients' answers to {' and '.join(held)}. {attack.name} does not read them."
+        )
+    if evaluations and not reads_evaluations(attack):
+        remarks.append("Evaluations are read by --attack evaluation_metrics.")
     return remarks
 
 
-def _missing(view: Transcript) -> list[str]:
-    """What no attack read: rounds that a recording lacks, and messages that train nothing."""
+def _missing(view: Transcript, attack: Attack) -> list[str]:
+    """What this attack did not read: rounds that a recording lacks, and messages that train nothing."""
     missing: list[str] = []
     if view.cut_after is not None:
         missing.append(f"the rounds after round {view.cut_after}: the run was killed, and its recording ends there")
-    if any(e.kind == EVALUATION for e in view.asked):
+    if any(e.kind == EVALUATION for e in view.asked) and not reads_evaluations(attack):
         missing.append("what clients answered when a model was evaluated, such as its loss on their records")
     if any(e.kind != EVALUATION for e in view.asked):
         missing.append("what clients answered to queries of the app")

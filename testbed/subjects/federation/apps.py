@@ -19,7 +19,7 @@ from testbed import models
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
 from testbed.core.errors import RunError
 from testbed.core.randomness import keyed_rng
-from testbed.subjects.federation.local import Rule, local_update, one_thread, ruled
+from testbed.subjects.federation.local import Rule, evaluated, local_update, one_thread, ruled
 from testbed.subjects.federation.messages import (
     PARTITION_METRIC,
     Answer,
@@ -79,12 +79,11 @@ def client_app(
     def train(message: Message, context: Context) -> Message:
         partition = int(context.node_config[PARTITION])
         config = next(iter(message.content.config_records.values()))
-        told = json.loads(str(config["model"]))
         given = to_parameters(message.content)
         assert given is not None
         round_ = int(str(config["server-round"]))
         returned = local_update(
-            ModelSpec(told["factory"], told["arguments"]),
+            _named(message),
             given,
             partitions[partition],
             protocol,
@@ -95,7 +94,23 @@ def client_app(
         content = with_parameters(RecordDict({"metrics": metrics}), returned)
         return Message(content, reply_to=message)
 
+    @app.evaluate()
+    def evaluate(message: Message, context: Context) -> Message:
+        partition = int(context.node_config[PARTITION])
+        given = to_parameters(message.content)
+        assert given is not None
+        told = evaluated(_named(message), given, partitions[partition])
+        metrics = MetricRecord({**told, "num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
+        return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
     return app
+
+
+def _named(message: Message) -> ModelSpec:
+    """The model that a message's configuration names."""
+    config = next(iter(message.content.config_records.values()))
+    told = json.loads(str(config["model"]))
+    return ModelSpec(told["factory"], told["arguments"])
 
 
 def identified(app: ClientApp) -> ClientApp:
@@ -136,9 +151,14 @@ class Ordered(Strategy):
     """
 
     def __init__(
-        self, inner: FedAvg, craft: Craft | None, tolerate: bool = False, observe: Observe | None = None
+        self,
+        inner: FedAvg,
+        craft: Craft | None,
+        tolerate: bool = False,
+        observe: Observe | None = None,
+        probe: Craft | None = None,
     ) -> None:
-        self.inner, self.craft, self.tolerate, self.observe = inner, craft, tolerate, observe
+        self.inner, self.craft, self.tolerate, self.observe, self.probe = inner, craft, tolerate, observe, probe
         self.partition_of: dict[int, int] = {}
 
     def meet(self, grid: Grid, clients: int) -> None:
@@ -166,37 +186,47 @@ class Ordered(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        messages = list(self.inner.configure_train(server_round, arrays, config, grid))
-        messages.sort(key=lambda m: self._by_partition(m.metadata.dst_node_id))
-        for message in messages if self.craft else []:
+        return self._crafted(self.craft, server_round, self.inner.configure_train(server_round, arrays, config, grid))
+
+    def _crafted(self, craft: Craft | None, server_round: int, messages: Iterable[Message]) -> list[Message]:
+        """The messages in the order of partitions, with what `craft` makes of their parameters."""
+        ordered = sorted(messages, key=lambda m: self._by_partition(m.metadata.dst_node_id))
+        for message in ordered if craft else []:
             sent = to_parameters(message.content)
-            if self.craft and sent is not None:
+            if craft and sent is not None:
                 with one_thread():
-                    crafted = self.craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
+                    crafted = craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
                 message.content = with_parameters(message.content, crafted)
-        return messages
+        return ordered
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        answered = sorted(replies, key=lambda m: self._by_partition(m.metadata.src_node_id))
-        if not self.tolerate:
-            for message in answered:
-                if message.has_error():
-                    raise failed(message)
+        answered = self._answered(replies)
         for message in answered if self.observe else []:
             returned = None if message.has_error() else to_parameters(message.content)
             if self.observe and returned is not None:
                 self.observe(server_round, self._by_partition(message.metadata.src_node_id), returned)
         return self.inner.aggregate_train(server_round, answered)
 
+    def _answered(self, replies: Iterable[Message]) -> list[Message]:
+        """The replies in the order of partitions. Raises `RunError` for a client's error, unless it is tolerated."""
+        answered = sorted(replies, key=lambda m: self._by_partition(m.metadata.src_node_id))
+        if not self.tolerate:
+            for message in answered:
+                if message.has_error():
+                    raise failed(message)
+        return answered
+
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        return []
+        messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
+        return self._crafted(self.probe, server_round, messages)
 
     def aggregate_evaluate(self, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
-        return None
+        answered = self._answered(replies)
+        return self.inner.aggregate_evaluate(server_round, answered) if answered else None
 
     def summary(self) -> None:
         self.inner.summary()
@@ -241,11 +271,15 @@ class FedSGD(FedAvg):
         return next(iter(content.array_records.values())), metrics
 
 
-def strategy_for(protocol: Protocol) -> FedAvg:
-    """The strategy of a protocol: FedSGD, or Flower's FedAvg, with all clients in every round."""
+def strategy_for(protocol: Protocol, evaluates: bool = False) -> FedAvg:
+    """The strategy of a protocol: FedSGD, or Flower's FedAvg, with all clients in every round.
+
+    If it `evaluates`, all clients also evaluate each round's global model.
+    """
     everyone: dict[str, Any] = {
         "fraction_train": 1.0,
-        "fraction_evaluate": 0.0,
+        "fraction_evaluate": float(evaluates),
+        "min_evaluate_nodes": protocol.clients,
         # Flower draws its sample before it waits for clients, so the minimum must be all of them.
         "min_train_nodes": protocol.clients,
         "min_available_nodes": protocol.clients,
@@ -279,6 +313,7 @@ def server_app(
             next(iter(initial.array_records.values())),
             num_rounds=protocol.rounds,
             train_config=ConfigRecord({**told, **plain(asdict(protocol))}),
+            evaluate_config=ConfigRecord({**told}),
         )
 
     return app

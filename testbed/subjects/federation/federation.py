@@ -47,6 +47,8 @@ class Federation:
     start: Mapping[str, Array] | None = field(default=None, repr=False)
     """Parameters of an already trained model to begin with; otherwise they are drawn by `seed`."""
     guards: tuple[Guard, ...] = ()
+    evaluates: bool = False
+    """Whether all clients also evaluate each round's global model, and report its loss and accuracy."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "protocol", ruled(self.protocol, self.defences))
@@ -92,10 +94,10 @@ class Federation:
         ours = [g for g in self.guards if g.side == "client"]
         tolerate = self.tolerate or any(g.action == "refuse" for g in ours)
         with compat.quiet():
-            strategy = strategy_for(protocol)
+            strategy = strategy_for(protocol, self.evaluates)
             for _, wrap in built["server"]:
                 strategy = wrap(strategy, protocol)
-            ordered = Ordered(strategy, act and act.craft, tolerate, act and act.observe)
+            ordered = Ordered(strategy, act and act.craft, tolerate, act and act.observe, act and act.probe)
         watching = Watching(ordered, [g for g in self.guards if g.side == "server"], protocol.kind == "fedsgd")
         tap = record(watching if watching.guards else ordered, model, protocol)
         tap.partition_of = ordered.partition_of

@@ -69,6 +69,19 @@ def local_update(
         return models.get_parameters(model)
 
 
+def evaluated(spec: ModelSpec, parameters: Parameters, data: Cohort) -> dict[str, float]:
+    """What a client says of a model on all of its records: the mean loss, and the share of right classes."""
+    with one_thread(), torch.no_grad():
+        model = models.build(spec)
+        model.load_state_dict(models.to_tensors(parameters, model), strict=False)
+        x, y = torch.tensor(data.x), torch.tensor(data.y)
+        outputs = model(x)
+        told = {"loss": float(models.record_losses(model, outputs, x, y).mean())}
+        if outputs.ndim == 2:
+            told["accuracy"] = float((outputs.argmax(1) == y).double().mean())
+        return told
+
+
 def ruled(rules: Sequence[Rule], client: int, round_: int) -> Gradient:
     """The gradient of a client in a round under these rules; the first one stands nearest to the plain gradient."""
     compute: Gradient = gradient

@@ -181,8 +181,8 @@ class Writer:
     `sent` and `returned` are called as messages go out and come back. Their arrays go to the disk at once, into a spool
     beside the file, so that a killed loop leaves its whole rounds; a round is whole when a later one begins. The file
     is written at the end of the block, and also when the block ends by an exception: what was recorded until then did
-    happen. A message without an answer is recorded as dropped. Raises `UsageError` for what a transcript cannot hold,
-    and for a file that cannot be written.
+    happen. A message without an answer is recorded as dropped. `evaluated` records what trains nothing. Raises
+    `UsageError` for what a transcript cannot hold, and for a file that cannot be written.
     """
 
     def __init__(
@@ -197,6 +197,7 @@ class Writer:
         self._about = Transcript((), model, protocol or Protocol(), position)
         self._open: Spool | None = None
         self._asked: dict[tuple[int, int], tuple[int, int | None, Mapping[str, Any]]] = {}
+        self._clients: set[int] = set()
         self._latest: int | None = None
         self._final: int | None = None
 
@@ -223,8 +224,22 @@ class Writer:
 
         A FedSGD answer is a gradient, a FedAvg answer new weights.
         """
-        told = {name: float(value) for name, value in (metrics or {}).items()}
-        self._put(round, client, status, told, None, parameters)
+        self._put(round, client, status, metrics or {}, None, parameters)
+
+    def evaluated(
+        self, round: int, client: int, parameters: Values | None, metrics: Mapping[str, float], kind: str = "evaluate"
+    ) -> None:
+        """Records a model that a client evaluated, and what it reported: `loss`, `accuracy`, `num-examples`.
+
+        `kind` is `evaluate`, or `query` for other messages that train nothing. A client may evaluate several models in
+        a round.
+        """
+        told = _told(round, client, metrics, {}, "ok")
+        with _on_disk():
+            arrays, spool_ = _by_name(parameters), self._spool()
+            self._begun(round)
+            spool_.exchange((round, client), (spool_.arrays(arrays), None), "ok", told, {}, kind=kind)
+            self._clients.add(client)
 
     def final(self, parameters: Values) -> None:
         """Records the last global model."""
@@ -235,7 +250,7 @@ class Writer:
         """Writes the file, and deletes the spool."""
         with _on_disk():
             spool_ = self._spool()
-            spool_.whole(self._latest or 0, {client: client for _, client in self._asked}, self._final)
+            spool_.whole(self._latest or 0, {client: client for client in self._clients}, self._final)
             finish(self.path, spool_.recording())
             spool_.close()
 
@@ -260,25 +275,39 @@ class Writer:
         parameters: Values | None,
     ) -> None:
         """Records a message to a client (with its `config`) or the client's answer."""
-        fault = fault_of(round_, client, metrics, config or {}, status)
-        if fault is not None:
-            raise UsageError(
-                "TB-TRANSCRIPT-007",
-                "This message cannot be written to a transcript.",
-                f"Its {fault} is of another type or size than docs/transcript.md describes.",
-                "Rounds and clients are whole numbers; settings are numbers, texts or switches.",
-            )
+        metrics = _told(round_, client, metrics, config or {}, status)
         with _on_disk():
             arrays, spool_ = _by_name(parameters), self._spool()
-            if self._latest is not None and round_ > self._latest:
-                spool_.whole(self._latest, {c: c for _, c in self._asked})
-            self._latest = max(round_, self._latest or round_)
+            self._begun(round_)
+            self._clients.add(client)
             number = spool_.arrays(arrays)
             again, sent, told = self._asked.get((round_, client), (None, None, {}))
             asked, returned = (number, None) if config is not None else (sent, number)
             told = told if config is None else config
             at = spool_.exchange((round_, client), (asked, returned), status, metrics, told, again=again)
             self._asked[round_, client] = at, asked, told
+
+    def _begun(self, round_: int) -> None:
+        """Says that the latest round is whole, if this message belongs to a later one."""
+        if self._latest is not None and round_ > self._latest:
+            self._spool().whole(self._latest, {client: client for client in self._clients})
+        self._latest = max(round_, self._latest or round_)
+
+
+def _told(
+    round_: int, client: int, metrics: Mapping[str, float], config: Mapping[str, Any], status: Status
+) -> dict[str, float]:
+    """The metrics as numbers. Raises `UsageError` for a message that the header of a transcript cannot hold."""
+    told = {name: float(value) for name, value in metrics.items()}
+    fault = fault_of(round_, client, told, config, status)
+    if fault is not None:
+        raise UsageError(
+            "TB-TRANSCRIPT-007",
+            "This message cannot be written to a transcript.",
+            f"Its {fault} is of another type or size than docs/transcript.md describes.",
+            "Rounds and clients are whole numbers; settings are numbers, texts or switches.",
+        )
+    return told
 
 
 @contextlib.contextmanager

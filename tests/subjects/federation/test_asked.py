@@ -157,7 +157,8 @@ def test_a_replay_says_that_they_are_there(path: Path) -> None:
     said: list[str] = []
     done = replay(path, "analytic_linear", progress=said.append)
     assert said == [
-        "The recording also holds clients' answers to 6 evaluations and 6 queries. No attack here reads them."
+        "The recording also holds clients' answers to 6 evaluations and 6 queries. analytic_linear does not read them.",
+        "Evaluations are read by --attack evaluation_metrics.",
     ]
     told = " ".join(done.result.threat.not_tested)
     assert "when a model was evaluated" in told
