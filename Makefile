@@ -30,11 +30,12 @@ demo: $(STAMP) ## two real answers, each as a report
 test: $(STAMP) ## the tests, within ten minutes on two cores
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
-check: $(STAMP) ## format, lint, types, Dockerfile
+check: $(STAMP) ## format, lint, types, containers
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/python docker/lint.py
 
 slow: $(STAMP) ## calibration over many seeds, Ray, containers
 	$(BIN)/python -m pytest -m slow

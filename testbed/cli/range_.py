@@ -6,13 +6,36 @@ import json
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from testbed.cli.terminal import progress, say
-from testbed.core.errors import UsageError
+from testbed.core.errors import UsageError, perhaps
 from testbed.core.shown import shown
 
+RUNTIMES = ("processes", "containers")
+OF_THIS_MACHINE = frozenset({"up", "status", "down", "reset"})
+"""The commands that are not run inside a container: they start and stop them."""
+
+
+class InContainers(TyperGroup):
+    """The commands of testbed range. Where an instance is in containers, a command runs in the one that it is for."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        if name is not None and name not in OF_THIS_MACHINE and "--help" not in rest:
+            from testbed.range import containers
+
+            if (code := containers.forwarded(name, rest)) is not None:
+                raise typer.Exit(code)
+        return name, command, rest
+
+
 range_app = typer.Typer(
+    cls=InContainers,
     help="A cyber-range exercise: a red team attacks a federation, a blue team defends it, and a scorer counts.",
     no_args_is_help=True,
 )
@@ -30,18 +53,23 @@ def up(
     teams: Annotated[
         int | None, typer.Option(min=1, max=20, show_default="1", help="Teams, each with a federation of its own.")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="processes (containers are not built yet).")] = "processes",
+    runtime: Annotated[str, typer.Option(help="processes, or containers (Docker or Podman).")] = "processes",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Of the pages, in containers.")] = 8088,
 ) -> None:
     """Start an exercise, or start the scorer of an instance again."""
-    from testbed.range import play
+    from testbed.range import containers, play
 
-    if runtime != "processes":
+    if runtime not in RUNTIMES:
         raise UsageError(
             "TB-RANGE-024",
             f"There is no runtime {runtime!r}.",
-            "An exercise runs as processes on this machine; the container runtime is not built yet.",
-            "Use --runtime processes.",
+            "An exercise runs as processes on this machine, or in containers.",
+            f"Did you mean one of these? {perhaps(runtime, RUNTIMES)}",
         )
+    if runtime == "containers" or containers.find(name or exercise) is not None:
+        for line in containers.status(containers.up(exercise, name, teams, port)):
+            say(shown(line))
+        return
     made = play.up(exercise, name, teams, progress)
     for line in play.status(made):
         say(shown(line))
@@ -50,10 +78,11 @@ def up(
 @range_app.command("status")
 def status(name: Annotated[str | None, typer.Argument(show_default="all", help="The instance.")] = None) -> None:
     """Say what runs, where, and which round each team is in."""
-    from testbed.range import instance, play
+    from testbed.range import containers, instance, play
 
-    for one in [name] if name else instance.names():
-        for line in play.status(instance.find(one)):
+    for one in [name] if name else [*instance.names(), *containers.names()]:
+        project = containers.find(one)
+        for line in containers.status(project) if project else play.status(instance.find(one)):
             say(shown(line))
 
 
@@ -157,8 +186,19 @@ def reset(
     name: Name, to: Annotated[Path | None, typer.Option(help="A snapshot. Without it everything is new.")] = None
 ) -> None:
     """Start over: new people, new flags, new secrets, a newly trained model; or as it was in a snapshot."""
-    from testbed.range import instance, play, snapshots
+    from testbed.range import containers, instance, play, snapshots
 
+    if (project := containers.find(name)) is not None:
+        if to is not None:
+            raise UsageError(
+                "TB-RANGE-064",
+                "An instance in containers is not reset to a snapshot.",
+                "Its volumes cannot be exchanged while it runs.",
+                "Leave --to out, and everything is new.",
+            )
+        for line in containers.status(containers.reset(project)):
+            say(shown(line))
+        return
     for line in play.status(snapshots.reset(instance.find(name), progress, to)):
         say(shown(line))
 
@@ -166,8 +206,11 @@ def reset(
 @range_app.command("down")
 def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the instance's folder too.")] = False) -> None:
     """Stop the scorer. The folder stays, for rescore and report."""
-    from testbed.range import instance, play
+    from testbed.range import containers, instance, play
 
+    if (project := containers.find(name)) is not None:
+        say("stopped" if containers.down(project, remove) else "the engine could not stop it")
+        return
     say("stopped" if play.down(instance.find(name), remove) else "nothing ran")
 
 

@@ -145,7 +145,7 @@ def test_kypo_gets_a_topology_in_which_no_side_meets_another(heist: Played, rele
         path = exports.write(game, "kypo")[1]
         told = yaml.safe_load(path.read_text("utf-8"))
         assert path.name == "topology.yml"
-        # The rules of crczp-topology-definition 2.1, by which the platform loads it.
+        # The rules of crczp-topology-definition 2.0, by which the platform loads it.
         nodes = [one["name"] for key in ("hosts", "routers", "networks") for one in told[key]]
         names = [told["name"], told["wan"]["name"], *nodes]
         assert len(set(names)) == len(names)
