@@ -81,6 +81,11 @@ def _guarded(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Requ
         except Refused as refused:
             headers = {"retry-after": f"{refused.wait_s:.1f}"} if refused.wait_s else {}
             return JSONResponse(refused.told(), refused.status, headers)
+        except OSError:
+            full = Refused(
+                503, "TB-RANGE-066", "The scorer cannot write.", "Tell the instructor: its disk may be full."
+            )
+            return JSONResponse(full.told(), full.status)
 
     return route
 

@@ -7,6 +7,7 @@ moved line breaks the chain. Whoever does not hold the key cannot mend it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -74,23 +75,31 @@ class Log:
     def append(
         self, event: str, actor: str, team: int = 0, round_: int = 0, facts: Mapping[str, Fact] | None = None
     ) -> Event:
-        """Write an event. Text of a fact is cut off at `LONGEST_FACT` characters."""
+        """Write an event. Text of a fact is cut off at `LONGEST_FACT` characters.
+
+        Raises `OSError` if the disk is full: the event then never was, and what is in the log stays as it is.
+        """
         told = {k: v[:LONGEST_FACT] if isinstance(v, str) else v for k, v in (facts or {}).items()}
         made = Event(len(self.events) + 1, round(self._clock(), 3), team, round_, actor, event, told)
         link = _link(self._key, self._last, made)
         line = json.dumps({**made.line(), "link": link}, ensure_ascii=True) + "\n"
-        new = not self.path.exists()
-        with self.path.open("ab") as file:
-            if new:
-                self.path.chmod(0o600)
-            file.write(line.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        before = self.path.stat().st_size if self.path.exists() else None
+        try:
+            with self.path.open("ab") as file:
+                if before is None:
+                    self.path.chmod(0o600)
+                file.write(line.encode())
+                file.flush()
+                os.fsync(file.fileno())
+            staging = self._head.with_suffix(".new")
+            staging.write_text(json.dumps({"seq": made.seq, "link": link}), encoding="utf-8")
+            staging.replace(self._head)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, before or 0)
+            raise
         self.events.append(made)
         self._last = link
-        staging = self._head.with_suffix(".new")
-        staging.write_text(json.dumps({"seq": made.seq, "link": link}), encoding="utf-8")
-        staging.replace(self._head)
         return made
 
 

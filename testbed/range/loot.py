@@ -6,7 +6,8 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from testbed.core import catalogue
-from testbed.core.errors import InputError, UsageError, perhaps
+from testbed.core.errors import InputError, RunError, UsageError, perhaps
 from testbed.range.claims import OF_SIDE
 from testbed.range.desk import Desk
 from testbed.range.exercise import FederatedExercise
@@ -146,8 +147,27 @@ def _scores(path: Path, names: list[str], scores: list[float]) -> Path:
     table = csv.writer(text)
     table.writerow(["name", "score"])
     table.writerows(zip(names, scores, strict=True))
-    path.write_text(text.getvalue(), encoding="utf-8")
+    with _put(path) as new:
+        new.write_text(text.getvalue(), encoding="utf-8")
     return path
+
+
+@contextmanager
+def _put(path: Path) -> Generator[Path]:
+    """A file that takes its place when it is whole: a full disk leaves what was there, and no half file. Raises
+    `RunError` if it cannot be written."""
+    new = path.with_name(f".new-{path.name}")
+    try:
+        yield new
+        new.replace(path)
+    except OSError as error:
+        new.unlink(missing_ok=True)
+        raise RunError(
+            "TB-RANGE-065",
+            f"The file {path.name} cannot be written to your loot.",
+            f"{error.strerror or 'The disk'}.",
+            "Make room, and run the attack again. No claim was made, and nothing else was changed.",
+        ) from None
 
 
 def _pictures(stem: Path, round_: int, pictures: dict[str, Any]) -> list[Path]:
@@ -155,7 +175,8 @@ def _pictures(stem: Path, round_: int, pictures: dict[str, Any]) -> list[Path]:
     from PIL import Image
 
     numbers = stem.with_name(f"{stem.name}.npz")
-    np.savez_compressed(numbers, round=np.array(round_), **pictures)
+    with _put(numbers) as new, new.open("wb") as file:
+        np.savez_compressed(file, round=np.array(round_), **pictures)
     written = [numbers]
     for hospital, batch in pictures.items():
         if not len(batch):
@@ -167,7 +188,8 @@ def _pictures(stem: Path, round_: int, pictures: dict[str, Any]) -> list[Path]:
         sheet = np.concatenate([np.concatenate(framed[i : i + wide], axis=1) for i in range(0, len(framed), wide)])
         pixels = (sheet * 255).astype(np.uint8).repeat(ENLARGED, 0).repeat(ENLARGED, 1)
         path = stem.with_name(f"{stem.name}.{hospital}.png")
-        Image.fromarray(pixels).save(path, "PNG")
+        with _put(path) as new:
+            Image.fromarray(pixels).save(new, "PNG")
         written.append(path)
     return written
 
