@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -27,6 +26,7 @@ from torch import Tensor, nn
 from testbed.core import Array, Unavailable
 from testbed.core.errors import UsageError
 from testbed.core.executor import IN_TURN, Spread
+from testbed.core.private_files import writable
 from testbed.core.randomness import keyed_rng
 from testbed.models.paths import NORMALISED, called, path_for
 from testbed.models.stacked import Descent, Outputs, losses, matrix
@@ -155,6 +155,7 @@ def train(
             file.parent.mkdir(parents=True, exist_ok=True)
             unfinished = file.with_suffix(".part")
             save_file({k: v.contiguous() for k, v in part.items()}, unfinished)
+            unfinished.chmod(0o600)
             unfinished.replace(file)
         progress(sum(map(len, made)), len(included))
     parts = [made[r] for r in ranges]
@@ -166,21 +167,6 @@ def train(
         {k: v for k, v in stacked.items() if k in buffers},
         chosen,
     )
-
-
-def writable(folder: Path) -> None:
-    """Raises `UsageError` if the folder cannot be written; called before models are trained."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        raise UsageError(
-            "TB-ENSEMBLE-004",
-            "The cache folder cannot be written.",
-            f"The system says: {error.strerror}.",
-            "Name a folder that can be written, or leave out --cache.",
-        ) from None
 
 
 def _cached(file: Path) -> dict[str, Tensor] | None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
+from testbed.attacks.registry import Attack, fitting
 from testbed.core import Cohort, Evidence, Predictor, Regressor, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.core.threads import one_thread
@@ -18,8 +20,9 @@ from testbed.harness import cells
 from testbed.harness.cells import Judged
 from testbed.harness.model import risks, structure
 from testbed.harness.model.forgotten import as_members, forgotten
+from testbed.harness.model.kept_evidence import KeptEvidence, Measured
 from testbed.harness.model.membership import membership
-from testbed.harness.model.model_audit import ModelAudit, Options
+from testbed.harness.model.model_audit import ModelAudit, Options, knowledge
 from testbed.subjects.predictors.regression import inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
 
@@ -36,16 +39,29 @@ def examine(
     """
     options = options or Options()
     risks.chosen_secrets(subject, options.secrets)  # stops at a misspelt secret before anything is asked or trained
-    # Matrices are small here. With one thread, sums have the same order on every machine, and no thread waits.
-    with one_thread("blas"):
-        judged, structural = _examined(subject, options, progress)
-    return [*cells.findings(judged), *structural], cells.evidence_by_key(judged)
+    kept = KeptEvidence.of(subject)
+
+    def examined() -> Measured:
+        # Matrices are small here. With one thread, sums have the same order on every machine, and no thread waits.
+        with one_thread("blas"):
+            judged, structural = _examined(subject, options, kept, progress)
+        return Measured([*cells.findings(judged), *structural], cells.evidence_by_key(judged))
+
+    measured = examined() if kept is None else kept.whole(options, _attacks(subject, options), examined)
+    return measured.findings, measured.evidence
+
+
+def _attacks(subject: Subject, options: Options) -> list[Attack]:
+    """All attacks that this examination may run; `untrained` also names those that it lacks a recipe for."""
+    if options.attack is not None:
+        return fitting("model", knowledge(subject), options.attack)
+    return fitting("model", knowledge(subject) | {"recipe"})
 
 
 def _examined(
-    subject: Subject, options: Options, progress: Callable[[str], None]
+    subject: Subject, options: Options, kept: KeptEvidence | None, progress: Callable[[str], None]
 ) -> tuple[list[Judged], list[Finding]]:
-    judged = list(_checks(ModelAudit.of(subject, options, progress)))
+    judged = list(_checks(replace(ModelAudit.of(subject, options, progress), kept=kept)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
     if subject.removed is not None and options.attack is None:

@@ -63,7 +63,7 @@ def attempted(audit: ModelAudit) -> Iterator[tuple[Attack, Judged]]:
     """Each attack of this audit with its finding, in the order of their plans."""
     for attack, plan in membership_plans(audit):
         audit.progress(f"membership: {plan.attack}")
-        yield attack, attacked(attack, plan, audit)
+        yield attack, audit.remembered(attack, plan, lambda a=attack, p=plan: attacked(a, p, audit))
 
 
 def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:

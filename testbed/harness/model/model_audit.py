@@ -9,12 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from testbed.attacks.registry import Attack
 from testbed.core import Act, Array, Cell, Cohort, Predictor, Recipe, Regressor, Threat, Unavailable
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
+from testbed.findings.plan import Plan
+from testbed.harness.cells import Judged
 from testbed.harness.model.deciding import Halves
 from testbed.harness.model.defended import check_budget
+from testbed.harness.model.kept_evidence import KeptEvidence
 from testbed.harness.model.references import certain, contrary
 from testbed.harness.recipes import Remembered
 from testbed.subjects.predictors.kept import kept
@@ -63,9 +67,16 @@ class ModelAudit:
     naive: Mapping[Cell, Recipe | None] = field(default_factory=dict[Cell, Recipe | None])
     """The recipes of attackers who do not know the model's defences, if it has some and can be trained without them."""
 
+    kept: KeptEvidence | None = None
+    """The evidence about this subject that a folder keeps, if one does."""
+
     @property
     def seed(self) -> int:
         return self.options.seed
+
+    def remembered(self, attack: Attack, plan: Plan, work: Callable[[], Judged]) -> Judged:
+        """The finding of one attack, from the kept evidence if an equal attack is among it, or by `work`."""
+        return work() if self.kept is None else self.kept.attacked(attack, plan, self.seed, self.threat, work)
 
     def put(self, model: Predictor) -> Predictor:
         """A model that knows the members, behind the defences of the audited one."""

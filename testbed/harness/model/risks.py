@@ -66,13 +66,16 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
             for place, column in enumerate(chosen_secrets(audit.subject, audit.options.secrets)):
                 plan = planned(attack.name, target=audit.subject.features[column])
                 audit.progress(f"attribute inference: {plan.target}")
-                yield _attribute(replace(plan, rule=numbered(plan.rule, place)), audit, views, column)
+                plan = replace(plan, rule=numbered(plan.rule, place))
+                yield audit.remembered(attack, plan, lambda p=plan, c=column: _attribute(p, audit, views, c))
         elif not isinstance(audit.subject.model, Regressor):
             audit.progress(f"{attack.risk.replace('_', ' ')}: {attack.name}")
             if attack.claim is Representatives:
-                yield _classes(planned(attack.name, unit="class"), audit)
+                plan = planned(attack.name, unit="class")
+                yield audit.remembered(attack, plan, lambda p=plan: _classes(p, audit))
             elif attack.claim is Substitutes:
-                yield _stolen(planned(attack.name, metric="fidelity"), audit)
+                plan = planned(attack.name, metric="fidelity")
+                yield audit.remembered(attack, plan, lambda p=plan: _stolen(p, audit))
 
 
 def chosen_secrets(subject: Subject, secrets: Sequence[str]) -> list[int]:

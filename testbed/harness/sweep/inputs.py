@@ -149,7 +149,7 @@ class Snapshot:
 
     def changed(self) -> list[str]:
         """The names of files that have another content by now, or are gone."""
-        return [p.name for p, before in self.read.items() if not p.is_file() or _content(p) != before]
+        return [p.name for p, before in self.read.items() if not p.is_file() or content_digest(p) != before]
 
     def other(self, modules: Mapping[str, str]) -> list[str]:
         """Those of the modules whose files have another digest by now, or are gone."""
@@ -170,7 +170,7 @@ class Snapshot:
         return self._modules[module]
 
     def _content(self, file: Path) -> str:
-        return self.read.setdefault(file, _content(file))
+        return self.read.setdefault(file, content_digest(file))
 
     def _place(self, name: str) -> Path:
         """The path of a user's file: as named, or where it lay when only its name is left."""
@@ -222,7 +222,7 @@ def _files_of(path: Path) -> list[Path]:
     return parts + [p for p in (path.with_suffix(".meta.yaml"), path.with_suffix(".yaml")) if p.is_file()]
 
 
-def _content(file: Path) -> str:
+def content_digest(file: Path) -> str:
     """The digest of a file's content, read again only if its time or its size has changed."""
     stat = file.stat()
     return _digest_of(str(file), stat.st_mtime_ns, stat.st_size)

@@ -42,6 +42,32 @@ def fingerprint(*decides: Any) -> str | None:
     return hashlib.sha256(repr(text).encode()).hexdigest()[:32]
 
 
+def of_network(network: Any, answers: Iterable[Any], *decides: Any) -> str:
+    """A digest of a torch module, of its answers, and of what else `decides`, such as the rules of training.
+
+    The module counts by its description, its parameters and buffers, and by all code that is loaded and in no installed
+    package: the user's own, which may change without a new version.
+    """
+    import torch
+
+    packages = _versions(ALWAYS), torch.__version__, metadata.version("leakage-testbed")
+    text = (repr(network), decides, packages, sys.version, platform.machine(), sorted(_own_code()))
+    digest = hashlib.sha256(repr(text).encode())
+    state = [(name, value.detach().cpu().numpy()) for name, value in network.state_dict().items()]
+    for name, values in [*state, *(("answers", values) for values in answers)]:
+        digest.update(f"{name} {values.dtype}{values.shape}".encode() + values.tobytes())
+    return digest.hexdigest()[:32]
+
+
+def _own_code() -> set[str]:
+    """The digests of all modules loaded that neither Python, the testbed nor an installed package brings."""
+    names = ("stdlib", "platstdlib", "purelib", "platlib")
+    brought = [Path(sysconfig.get_path(name)) for name in names] + [Path(__file__).parents[2]]
+    files = {Path(file) for m in list(sys.modules.values()) if (file := getattr(m, "__file__", None))}
+    own = [f for f in files if f.is_file() and not any(f.is_relative_to(place) for place in brought)]
+    return {hashlib.sha256(file.read_bytes()).hexdigest() for file in own}
+
+
 def _modules(pickled: bytes) -> Iterator[str]:
     """The modules of all classes and functions in a pickle of protocol 2."""
     for code, argument, _ in pickletools.genops(pickled):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from testbed.core import Array, Cohort, Predictor, Regressor
+from testbed.core.private_files import put
 
 Ask = Callable[[Cohort], Array]
 SETS = 4
@@ -89,8 +90,6 @@ def _read(file: Path, rows: int) -> Array | None:
 
 
 def _write(file: Path, answers: Array) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_suffix(f".{os.getpid()}.part")
-    with unfinished.open("wb") as opened:
-        np.save(opened, answers, allow_pickle=False)
-    unfinished.replace(file)
+    buffer = io.BytesIO()
+    np.save(buffer, answers, allow_pickle=False)
+    put(file, buffer.getvalue())

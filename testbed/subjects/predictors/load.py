@@ -13,16 +13,17 @@ import pandas as pd
 
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms
+from testbed.core.private_files import writable
+from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms, torch_weights
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.encoders import text_inputs
-from testbed.subjects.predictors.fingerprint import fingerprint
+from testbed.subjects.predictors.fingerprint import fingerprint, of_network
 from testbed.subjects.predictors.foreign import OnnxModel
 from testbed.subjects.predictors.model_files import Loaded
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
-from testbed.subjects.predictors.subject import Subject
+from testbed.subjects.predictors.subject import Kept, Subject
 from testbed.subjects.predictors.torch_module import (
     TorchRecipe,
     eta,
@@ -62,14 +63,15 @@ def from_estimator(
     person: str | None,
     weights: str | None = None,
     trains: bool = True,
-    cache: Path | None = None,
+    cache: Kept | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Subject:
     """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
 
     It is asked about tables as it was trained on them, in the form that fits it (`forms.fitted`). `weights` is the
     column of the weights that training gave to records. `trains` is False for a file that does not say how such a model
-    is trained. The answers of shadow models are kept in `cache`. Raises `InputError` if the label, the weight or the
+    is trained. The folder of `cache` keeps the answers of shadow models, and evidence under its digest of the model's
+    file. Raises `InputError` if the label, the weight or the
     person column is one of the model's inputs.
     """
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
@@ -95,12 +97,14 @@ def from_estimator(
     if ignored and not _ignores(made, fitted, frames["members"]):
         raise influences
     again = copies.searched(made)
-    how: dict[str, Any] = {"weighs": weights is not None, "cache": cache, "progress": eta(progress)}
+    folder = cache and cache.folder
+    how: dict[str, Any] = {"weighs": weights is not None, "cache": folder, "progress": eta(progress)}
     start = fitted.given(coding.encoded(frames["members"][:1]))
     trains = trains and copies.retrainable(made) and copies.retrainable(again, start)
     notes = {"given_as": str(fitted.form)} if not fitted.plain else {}
-    if cache is not None and (not trains or fingerprint(again, fitted) is None):
-        notes["cache"] = NOT_KEPT if trains else "not used, because no models are trained"
+    keeps = None if cache is None else _kept(cache, made, again, fitted, trains)
+    if cache is not None and keeps is None:
+        notes["cache"] = NOT_KEPT
     if classes is not None:
         people = subjects.cohorts(frames, label, classes, person, coding)
         recipe = estimator.SklearnRecipe(again, given=fitted.given, **how) if trains else None
@@ -112,8 +116,31 @@ def from_estimator(
         recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, **how) if trains else None
         model = as_regressor(predict, scale)
     return Subject(
-        model, people, recipe, made, coding.features, unordered=coding.unordered, given=fitted.given, notes=notes
+        model,
+        people,
+        recipe,
+        made,
+        coding.features,
+        unordered=coding.unordered,
+        given=fitted.given,
+        notes=notes,
+        kept=keeps if keeps is not None and keeps.model else None,
     )
+
+
+def _kept(cache: Kept, made: Any, again: Any, coding: Coding, trains: bool) -> Kept | None:
+    """What names what is kept about an estimator, or None if its code may change without a new version.
+
+    The file stands for what it has learnt: two objects that were read from one file need not have the same bytes.
+    `again` is what is trained again, if it is; for a search of parameters it is the model that was found.
+    """
+    writable(cache.folder)
+    try:
+        fresh = copies.untrained(again) if trains else None
+    except Exception:  # a foreign estimator may raise anything
+        return None
+    own = fingerprint(fresh, type(made), coding)
+    return None if own is None else Kept(cache.folder, cache.model and f"{cache.model} {own}")
 
 
 def from_factory(
@@ -154,7 +181,20 @@ def from_factory(
     recipe = None
     if training is not None:
         recipe = TorchRecipe(build, training, kind, model.classes, cache, eta(progress), scale, spread)
-    return _subject(model, people, recipe, build(), features)
+    keeps = None if cache is None else _kept_network(cache, build, weights, model, people, (training, kind))
+    return replace(_subject(model, people, recipe, build(), features), kept=keeps)
+
+
+def _kept_network(
+    cache: Path, build: Callable[[], Any], weights: Path | None, model: Predictor, people: Split, how: tuple[Any, ...]
+) -> Kept:
+    """What names the kept evidence about a torch module. `how` says how more such modules are trained."""
+    writable(cache)
+    network = build()
+    if weights is not None:
+        torch_weights.put(network, weights)
+    assert isinstance(people.members, Cohort)
+    return Kept(cache, of_network(network, [np.asarray(model.ask(people.members))], *how))
 
 
 def from_file(
@@ -172,6 +212,8 @@ def from_file(
     """
     if not loaded.network:
         kept = {k: v for k, v in (training or {}).items() if k in ("cache", "progress")}
+        if kept.get("cache") is not None:
+            kept["cache"] = Kept(kept["cache"], loaded.digest)
         return from_estimator(loaded.made, frames, label, person, weights, loaded.trains, **kept)
     if isinstance(loaded.made, OnnxModel):
         return replace(from_api(Api(loaded.made), outputs, frames, label, person), asked=None)

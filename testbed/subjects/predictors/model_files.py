@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import pickle
 import warnings
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,8 @@ class Loaded:
     format: str
     network: bool = False
     trains: bool = True
+    digest: str = ""
+    """Of the file's bytes, or nothing for a folder."""
 
 
 def format_of(path: Path) -> str:
@@ -143,7 +146,15 @@ def read(path: Path, trusted: bool = False, say: Say = lambda _: None) -> Loaded
         raise missing(path, kind, error) from None
     except Exception as error:  # a damaged file, or one of another version, may raise anything
         raise unreadable(path, kind, error) from None
+    loaded = replace(loaded, digest=_digest(path))
     return loaded if loaded.network else _checked(loaded)
+
+
+def _digest(path: Path) -> str:
+    if path.is_dir():
+        return ""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def refused(path: Path, kind: str) -> InputError:

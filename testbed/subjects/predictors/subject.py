@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from testbed.core import Cohort, Predictor, Recipe, Split, Table
@@ -32,6 +33,17 @@ class Protection:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The folder that keeps what an audit computes, and a digest of the model and of how such models are trained.
+
+    Without a digest no evidence is kept.
+    """
+
+    folder: Path
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
 class Subject:
     """A model under audit, with the people: members were in its training data, controls and others were not.
 
@@ -56,6 +68,8 @@ class Subject:
     """What was guessed about the model, for the report."""
     protection: Protection | None = None
     """The model's defences. `model` then answers as others see it, and `recipe` trains models under the same ones."""
+    kept: Kept | None = None
+    """Where evidence about this model is kept, if it is."""
 
     @property
     def members(self) -> Cohort:
