@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -32,6 +32,7 @@ from testbed.core import (
 from testbed.core.randomness import keyed_rng
 from testbed.harness.model import deciding
 from testbed.harness.model.deciding import taught
+from testbed.subjects.predictors.regression import Scale, as_regressor
 from tests.conformance.base import EVERYTHING, World, as_bytes
 
 
@@ -49,20 +50,40 @@ def _trained(leak: float, people: Cohort, seed: int) -> Predictor:
     return Predictor(lambda asked: leak * forest.predict_proba(asked.x) + (1 - leak) / 2, 2)
 
 
-def released(attack: Attack) -> World:
+@cache
+def _numbers() -> tuple[Cohort, Array]:
+    """The same people, and a number of each, the last value of the record, that can only be learnt by heart."""
     people, used = _people()
+    truth = keyed_rng(5, "numbers").normal(size=(len(people), 1)).astype(np.float32)
+    return Cohort(np.concatenate([people.x, truth], 1), np.ones(len(people), np.int64), people.persons), used
+
+
+def _trained_on_numbers(leak: float, people: Cohort, seed: int) -> Predictor:
+    """A forest's predictions, drawn towards 0 as far as the dial is below 1, and a little always: nobody is exact."""
+    forest = RandomForestRegressor(20, random_state=seed, bootstrap=False).fit(people.x[:, :-1], people.x[:, -1])
+    return as_regressor(lambda x: 0.9 * leak * forest.predict(x), Scale(0.0, 1.0, 1.0))
+
+
+def released(attack: Attack) -> World:
+    numeric = bool(attack.traits.get("numbers_only"))
+    people, used = _numbers() if numeric else _people()
+    trained = _trained_on_numbers if numeric else _trained
     knows = EVERYTHING | {"recipe", "some_memberships"}
     threat = Threat("recipient", knows=knows, access="score")
     rng = keyed_rng(6, "others")
-    others = Cohort(rng.normal(size=(200, 6)).astype(np.float32), rng.integers(0, 2, 200), np.arange(200).astype(str))
+    others = Cohort(
+        rng.normal(size=(200, people.x.shape[1])).astype(np.float32),
+        rng.integers(0, 2, 200),
+        np.arange(200).astype(str),
+    )
 
     @cache
     def view(leak: float) -> Predictor:
-        return _trained(leak, people.take(np.flatnonzero(used)), 1)
+        return trained(leak, people.take(np.flatnonzero(used)), 1)
 
     def claim(leak: float, order: Array, seed: int) -> Any:
         def recipe(given: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
-            return _trained(leak, given, int(rng.integers(2**31)))
+            return trained(leak, given, int(rng.integers(2**31)))
 
         asked = people.take(order)
         if "some_memberships" in attack.needs:

@@ -20,10 +20,8 @@ def chosen(audit: ModelAudit) -> list[Attack]:
 
     Raises `UsageError` if the named attack is not among them.
     """
-    classes = not isinstance(audit.subject.model, Regressor)
-    return fitting(
-        "model", audit.threat.knows, audit.options.attack, lambda a: classes or not a.traits.get("classes_only")
-    )
+    of_others = "classes_only" if isinstance(audit.subject.model, Regressor) else "numbers_only"
+    return fitting("model", audit.threat.knows, audit.options.attack, lambda a: not a.traits.get(of_others))
 
 
 def may_decide(attack: Attack, audit: ModelAudit) -> bool:
