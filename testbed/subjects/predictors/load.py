@@ -21,7 +21,7 @@ from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.encoders import text_inputs
 from testbed.subjects.predictors.fingerprint import fingerprint, of_network
 from testbed.subjects.predictors.foreign import OnnxModel
-from testbed.subjects.predictors.model_files import Loaded
+from testbed.subjects.predictors.model_files import Loaded, check_answers
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
 from testbed.subjects.predictors.subject import Kept, Subject
 from testbed.subjects.predictors.torch_module import (
@@ -74,6 +74,7 @@ def from_estimator(
     file. Raises `InputError` if the label, the weight or the
     person column is one of the model's inputs.
     """
+    check_answers(made)
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
     beside = {label, person, weights}
     ignored = [n for n in trained_on or () if n in beside]

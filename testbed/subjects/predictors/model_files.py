@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from testbed.core.errors import InputError, TestbedError, UsageError, missing_extra
 from testbed.subjects.predictors import foreign, preparing
 from testbed.subjects.predictors.estimator import classifies, existing, regresses
@@ -147,7 +149,9 @@ def read(path: Path, trusted: bool = False, say: Say = lambda _: None) -> Loaded
     except Exception as error:  # a damaged file, or one of another version, may raise anything
         raise unreadable(path, kind, error) from None
     loaded = replace(loaded, digest=_digest(path))
-    return loaded if loaded.network else _checked(loaded)
+    if not loaded.network:
+        check_answers(loaded.made)
+    return loaded
 
 
 def _digest(path: Path) -> str:
@@ -191,25 +195,53 @@ def unreadable(path: Path, kind: str, error: Exception) -> InputError:
     )
 
 
-def _checked(loaded: Loaded) -> Loaded:
-    made = loaded.made
-    if classifies(made) or regresses(made):
-        return loaded
+def check_answers(made: Any) -> None:
+    """Raises `InputError` for a model that answers neither with the probabilities of one label nor with a number."""
+    if (classifies(made) or regresses(made)) and not _several(made) and not _survival(made):
+        return
     made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
     kind = f"{type(made).__module__.split('.')[0]}.{type(made).__name__}"
     raise InputError(
         "TB-SUBJECT-012",
-        f"The model gives no class probabilities, and it is not a regressor: it is {kind}.",
+        f"The model gives neither the probabilities of one label nor a number for each person: it is {kind}.",
         "Membership is inferred from its confidence (predict_proba), or from the error of its predicted number.",
         _instead(made),
     )
 
 
+def _several(made: Any) -> bool:
+    """Whether it predicts several labels at once, by what scikit-learn's models of several labels say."""
+    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
+    made = getattr(made, "best_estimator_", made)
+    coded = getattr(getattr(made, "_label_binarizer", None), "y_type_", "")
+    listed = isinstance(known := getattr(made, "classes_", None), list | tuple) and any(np.ndim(c) for c in known)
+    return listed or bool(getattr(made, "multilabel_", False)) or str(coded).startswith("multilabel")
+
+
+def _survival(made: Any) -> bool:
+    """Whether it predicts times of an event. Its `predict` gives a risk, which has no true value."""
+    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
+    made = getattr(made, "best_estimator_", made)
+    return hasattr(made, "predict_survival_function") or type(made).__module__.startswith(("sksurv", "lifelines"))
+
+
+SURVIVAL = (
+    "It predicts times of an event. Choose one time, and audit whether the event happened by then: a table for "
+    "--predictions with p_0 = S(t), p_1 = 1 - S(t), and as label 1 if it happened by t. Leave out people who were "
+    "censored before t, members and controls alike. With --shadow-predictions, answers of such models trained on half "
+    "of the people, attackers who train models are tried too (docs/models.md)."
+)
+LABELS = (
+    "It predicts several labels at once. Audit each label by itself: a table for --predictions with that label's p_0 "
+    "and p_1, also with --shadow-predictions, or a function for --api that gives them."
+)
+
+
 def _instead(made: Any) -> str:
-    if type(made).__module__.startswith(("sksurv", "lifelines")):
-        return "Survival times are not audited. Audit the risk score: --api with --outputs number."
-    if hasattr(made, "estimators_") and any(hasattr(c, "__len__") for c in getattr(made, "classes_", ())):
-        return "It predicts several labels at once. Audit one of them: --api, or a table for --predictions."
+    if _survival(made):
+        return SURVIVAL
+    if _several(made):
+        return LABELS
     if isinstance(made, dict | list | tuple):
         return "The file must hold one model. Save the estimator itself: joblib.dump(model, path)."
     if hasattr(made, "fit_predict") and hasattr(made, "score_samples"):

@@ -73,7 +73,8 @@ class Scale:
                 "TB-SUBJECT-028",
                 "The model does not predict one finite number for each record.",
                 "Attacks use its error, and leaving records out would change the result.",
-                "Give a model with one output that is a number for every record.",
+                "Audit one output at a time: a function for --api with --outputs number, or a table for --predictions "
+                "with the column prediction.",
             )
         off = (said.astype(np.float64) - self.offset) / self.unit - kept
         return np.where(np.abs(off) > ROUNDING, off, 0.0)
