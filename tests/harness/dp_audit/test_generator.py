@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from testbed.core.randomness import keyed_rng
 from testbed.findings import policy, statistics
 from testbed.findings.schema import Estimate
-from testbed.harness.run import run
+from testbed.harness.run import Done, run
 from testbed.harness.scenario import find
 
 
@@ -34,9 +35,14 @@ def test_the_bound_holds_where_it_is_tight() -> None:
     assert above / 2000 < 0.05
 
 
+@functools.cache
+def done(noise: bool, seed: int = 0) -> Done:
+    """An audit of 400 runs, on which a policy decides."""
+    return run(find("synthesizer_audit"), {"noise": noise, "runs": 400}, seed=seed, policy=policy.load())
+
+
 def audited(noise: bool, seed: int = 0) -> tuple[float, list[str]]:
-    done = run(find("synthesizer_audit"), {"noise": noise, "runs": 400}, seed=seed)
-    (finding,) = done.result.findings
+    (finding,) = done(noise, seed).result.findings
     assert isinstance(finding.measure, Estimate)
     assert isinstance(finding.positive_control, Estimate)
     assert finding.positive_control.value > 1
@@ -54,8 +60,7 @@ def test_a_kept_promise_is_not_exceeded_and_a_broken_one_is() -> None:
 
 def test_a_broken_promise_fails_and_a_kept_one_passes() -> None:
     for noise, verdict in ((True, "pass"), (False, "fail")):
-        done = run(find("synthesizer_audit"), {"noise": noise, "runs": 400}, policy=policy.load())
-        assert done.result.decision.verdict == verdict
+        assert done(noise).result.decision.verdict == verdict
 
 
 @pytest.mark.slow
