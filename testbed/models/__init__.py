@@ -62,7 +62,7 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
             f"Known: {', '.join(sorted(FACTORIES))}. Give your own with --model module:factory.",
         )
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0 if seed is None else seed)
+        _seeded(0 if seed is None else seed)
         try:
             model: Any = FACTORIES[spec.factory](**spec.arguments)
             if not isinstance(model, nn.Module):
@@ -75,6 +75,15 @@ def build(spec: ModelSpec, seed: int | None = None) -> nn.Module:
                 "See its docstring in testbed.models. Your own factory must return a torch module.",
             ) from None
     return model.eval()
+
+
+def _seeded(seed: int) -> None:
+    """Seeds Torch's generators inside `fork_rng`. Where there is no accelerator, `torch.manual_seed` would queue a seed
+    for each kind of one, with the whole call stack, at every call."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def get_parameters(model: nn.Module) -> dict[str, Array]:
