@@ -224,6 +224,10 @@ class Defence:
         return self.bounds(update, **self.params) if self.bounds else None
 
 
+FEDERATED: tuple[Where, ...] = ("update", "message", "training", "server", "protocol", "rules")
+"""Where a defence of a federation of networks can be."""
+
+
 def check_where(defences: Sequence[Defence], possible: Collection[Where], subject: str, instead: str) -> None:
     """Raises `UsageError` for a defence that changes nothing of this subject. `instead` says where it does."""
     for one in defences:

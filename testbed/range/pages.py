@@ -13,8 +13,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from testbed.core import catalogue
+from testbed.core.defence import FEDERATED
 from testbed.core.shown import shown
-from testbed.defences import named
 from testbed.range import shelf
 from testbed.range.exercise import FederatedExercise
 from testbed.range.instance import Instance, Side
@@ -93,7 +93,9 @@ def _red(instance: Instance, team: int) -> dict[str, Any]:
 def _blue(instance: Instance, team: int) -> dict[str, Any]:
     desk = instance.desk("blue", team)
     return {
-        "defences": sorted(named.catalogue_names()) if isinstance(instance.exercise, FederatedExercise) else [],
+        "defences": sorted(
+            e.name for e in catalogue.entries("defence") if e.arguments.get("where", "update") in FEDERATED
+        ),
         "guards": sorted(e.name for e in catalogue.entries("guard")),
         "acts": able_to_act(),
         "reports": reports(desk),

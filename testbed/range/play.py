@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.core import catalogue
+from testbed.core.defence import FEDERATED, check_where
 from testbed.core.errors import UsageError, perhaps
 from testbed.defences import named
 from testbed.range import exercise as exercises
@@ -100,7 +101,9 @@ def defend(instance: Instance, team: int, defence: str, guards: tuple[str, ...])
     named.check(defence)
     for guard in guards:
         catalogue.known("guard", guard)
-    named.configured(defence)
+    check_where(
+        named.configured(defence), FEDERATED, "the exercise's federation", "See testbed describe for what each changes."
+    )
     desk = instance.desk("blue", team)
     write_secret(desk / "defence.json", json.dumps({"defence": defence, "guards": list(guards)}))
     Desk(instance, "blue", team).note("defend", {"defence": defence, "guards": ",".join(guards)})

@@ -167,6 +167,9 @@ def test_blue_sees_rounds_and_switches_and_not_what_the_coordinator_did(game: Pl
         assert word in page.said
     ticked = {a["value"] for a in page.all("input") if "checked" in a}
     assert ticked == {"weight_law"}
+    offered = {a["value"] for a in page.all("option") if "value" in a}
+    assert {"none", "topk", "median", "dpsgd", "secagg"} <= offered
+    assert not {"rounding", "temperature", "shallow_trees", "pate"} & offered  # they protect no federation
     assert "imprint" not in page.text.replace("<option>imprint</option>", "")
 
 

@@ -173,6 +173,8 @@ def test_a_misspelt_word_of_a_player_is_answered_with_the_one_that_was_meant(hom
     for refused, told in (
         (lambda: play.defend(game, 1, "topkk:0.1", ()), "TB-DEFENCE-001.*topk"),
         (lambda: play.defend(game, 1, "none", ("repeated_row",)), "TB-GUARD-001.*repeated_rows"),
+        (lambda: play.defend(game, 1, "topk:0.1+rounding:0.5", ()), "TB-DEFENCE-021.*rounding"),  # of tables
+        (lambda: play.defend(game, 1, "temperature", ()), "TB-DEFENCE-021.*temperature"),  # of a released model
         (lambda: play.inject(game, "rounds", None, None, silent), "TB-RANGE-020.*round"),
         (lambda: play.inject(game, "drop", "harbor", None, silent), "TB-RANGE-021.*harbour"),
         (lambda: play.inject(game, "swap-model", "imprnt", None, silent), "TB-RANGE-022.*imprint"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from testbed.attacks.registry import Attack, attacks, find
 from testbed.core import Claim, Cohort, ModelSpec, Position, Split
-from testbed.core.defence import Defence, check_where
+from testbed.core.defence import FEDERATED, Defence, check_where
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source
 from testbed.defences import named, registry
@@ -125,7 +125,7 @@ def _check_together(defences: tuple[Defence, ...]) -> None:
     """Raises `UsageError` if one defence needs another, works only without it, or works on no federation."""
     check_where(
         defences,
-        ("update", "message", "training", "server", "protocol", "rules"),
+        FEDERATED,
         "a federation",
         "Use it with testbed run released_model, or testbed audit-model --defence.",
     )
