@@ -11,6 +11,7 @@ container has those of its own role alone.
 from __future__ import annotations
 
 import os
+import signal
 import ssl
 import sys
 import threading
@@ -40,20 +41,24 @@ def prepare(source: str, root: Path) -> None:
 
 def attend(side: str, root: Path) -> None:
     """Keeps a desk open until the container is stopped. The instructor's tells the scorer that the exercise begins."""
-    import signal
-
     from testbed.range import instance as instances
     from testbed.range.desk import Desk
 
-    over = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: over.set())
     if side == "white":
         game = instances.find_at(root / GAME)
         white = Desk(game, "white")
         if not white.view()["events"]:
             white.note("start", {"teams": game.teams, "exercise": game.exercise.id}, 0)
+    _stopped()
+
+
+def _stopped() -> bool:
+    """Waits until the container is stopped."""
+    over = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: over.set())
     while not over.wait(3600):
         pass
+    return True
 
 
 def healthy(url: str) -> bool:

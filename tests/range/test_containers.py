@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,11 @@ from typer.testing import CliRunner
 
 from testbed.cli.range_ import range_app
 from testbed.core.errors import RunError, UsageError
-from testbed.range import container, containers, instance
+from testbed.range import container, containers, instance, loot
+from testbed.range.desk import Desk
 from testbed.range.instance import HOME
 from testbed.subjects.federation import certificates
+from tests.range.small import written
 
 ENGINE = """#!/bin/sh
 printf '%s\\n' "$TESTBED_EXERCISE $TESTBED_BOARD_PORT $*" >> "$CALLS"
@@ -158,3 +164,48 @@ def test_a_record_that_is_no_instance_is_none(calls: Path) -> None:
     )
     assert containers.forwarded("score", ["--json"]) is None
     assert containers.forwarded("score", ["one"]) == 0
+
+
+def test_the_parts_of_the_containers_speak_tls_and_trust_their_own_authority_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "range"
+    for folder in (container.AUTHORITY, container.CERTIFICATE, container.GAME, f"{container.GAME}/scorer"):
+        (root / folder).mkdir(parents=True, exist_ok=True)  # as the volumes are mounted
+    source = str(written(tmp_path / "small", limits={"seconds_between": 0.0, "utility_floor": 0.0}))
+    container.prepare(source, root)
+    game = instance.find_at(root / container.GAME)
+    tokens = (game.scorer / "tokens.json").read_bytes()
+    container.prepare(source, root)  # a project that is started again stays as it was
+    assert (game.scorer / "tokens.json").read_bytes() == tokens
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = {"TESTBED_RANGE_HOST": "127.0.0.1", "TESTBED_RANGE_TLS": str(root / container.CERTIFICATE)}
+    line = [sys.executable, "-m", "testbed.range.door", str(game.folder), str(port)]
+    url, authority = f"https://127.0.0.1:{port}", root / container.AUTHORITY / certificates.AUTHORITY
+    with subprocess.Popen(line, env={**os.environ, **told}) as serving:
+        try:
+            monkeypatch.setenv(HOME, str(root))
+            monkeypatch.setenv("TESTBED_SCORER", url)
+            monkeypatch.setenv("TESTBED_SCORER_CA", str(authority))
+            ended = time.monotonic() + 60
+            while container.main(["healthy"]) != 0:
+                assert time.monotonic() < ended
+                time.sleep(0.05)
+            assert not (game.folder / "door.json").exists()  # its place is known, and the volume is not its own
+            monkeypatch.setattr(container, "_stopped", lambda: True)
+            assert container.main(["attend", "white"]) == container.main(["attend", "white"]) == 0
+            assert [e["event"] for e in Desk(game, "white").view()["events"]] == ["start"]
+            assert not loot.claim(game, 1, "flag", "FAAAAA", loot.Where())
+            other = tmp_path / "other"
+            (other / "c").mkdir(parents=True)
+            certificates.server(other, other / "c", container.NAMES)
+            monkeypatch.setenv("TESTBED_SCORER_CA", str(other / certificates.AUTHORITY))
+            assert container.main(["healthy"]) == 1
+            with pytest.raises(UsageError, match="TB-RANGE-017"):
+                Desk(game, "white").score()
+        finally:
+            serving.terminate()
+    assert container.main(["healthy"]) == 1
+    assert container.main(["healthy", "a", "b"]) == container.main([]) == container.main(["attend", "pink"]) == 2
