@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -106,11 +106,13 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
 
     Other arrays that apps send (running statistics, frozen layers, a shared tensor under its second name) are copied
     into `like` itself, where they stay until the next call. The loss of `like` with the result is then that of the
-    whole model. Raises `InputError` if names, shapes or values do not fit the model.
+    whole model. Arrays of the model's names under a prefix (`control.weight`) are left aside. Raises `InputError` if
+    names, shapes or values do not fit the model.
     """
     state = like.state_dict(keep_vars=True)
     names = trained(like)
     missing = [name for name in names if name not in parameters]
+    parameters = {k: v for k, v in parameters.items() if not _beside(k, v, state)}
     wrong = [k for k, v in parameters.items() if k not in state or np.shape(v) != tuple(state[k].shape)]
     if missing or wrong:
         raise InputError(
@@ -132,6 +134,13 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(parameters[name], dtype=np.float32)) for name in names}
 
 
+def _beside(name: str, values: Array, state: Mapping[str, Tensor]) -> bool:
+    """Whether this is an array beside the model: one of its names under a prefix, in the same shape."""
+    parts = name.split(".")
+    rest = (".".join(parts[i:]) for i in range(1, len(parts)))
+    return name not in state and any(k in state and tuple(state[k].shape) == np.shape(values) for k in rest)
+
+
 def changed(parameters: Parameters, moved: Mapping[str, Tensor]) -> dict[str, Array]:
     """The parameters with those in `moved` replaced by their new values; the others stay as they were sent."""
     return {**parameters, **{name: v.detach().cpu().numpy() for name, v in moved.items()}}
@@ -140,14 +149,24 @@ def changed(parameters: Parameters, moved: Mapping[str, Tensor]) -> dict[str, Ar
 def by_name(parameters: Parameters, like: nn.Module) -> Parameters:
     """Parameters by name, if an app sent them by number in the model's order; other parameters unchanged.
 
-    Apps number all of a model's state, all its parameters, or only the trained ones.
+    Apps number all of a model's state, all its parameters, or only the trained ones. Numbers under a prefix, such as
+    `control.0`, become names under it.
     """
     state = like.state_dict(keep_vars=True)
+    numbered = {k: np.shape(v) for k, v in parameters.items() if k.isdecimal()}
     for names in (list(state), [name for name, _ in like.named_parameters()], trained(like)):
-        shapes = {str(i): tuple(state[name].shape) for i, name in enumerate(names)}
-        if shapes == {k: np.shape(v) for k, v in parameters.items()}:
-            return {name: parameters[str(i)] for i, name in enumerate(names)}
+        if numbered == {str(i): tuple(state[name].shape) for i, name in enumerate(names)}:
+            own = {name: parameters[str(i)] for i, name in enumerate(names)}
+            others = {k: v for k, v in parameters.items() if not k.isdecimal()}
+            return own | {_named(k, names): v for k, v in others.items()}
     return parameters
+
+
+def _named(name: str, names: Sequence[str]) -> str:
+    """`control.0` with the first of the names in the number's place; other names as they are."""
+    prefix, dot, number = name.rpartition(".")
+    fits = bool(dot) and number.isdecimal() and int(number) < len(names)
+    return f"{prefix}.{names[int(number)]}" if fits else name
 
 
 def as_trained(model: nn.Module, step: int) -> nn.Module:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 import numpy as np
 
 from testbed import models
+from testbed.attacks.inversion.controls import control_gradients, names_of
 from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
 from testbed.core.defence import before
 
@@ -17,12 +18,14 @@ def gradients(
     """Key, exchange and gradient (by parameter name) of every exchange asked about that has an answer.
 
     FedSGD returns the gradient. For FedAvg it is (sent - returned weights) / (learning rate x local steps), the mean
-    gradient of the local steps. Only the parameters in `names` are read, or all trained ones if none are named. Raises
-    `Unavailable`, with the reason, if no exchange can be used.
+    gradient of the local steps; of SCAFFOLD it is the client's control variate. Only the parameters in `names` are
+    read, or all trained ones if none are named. Raises `Unavailable`, with the reason, if no exchange can be used.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
     trained, used = models.trained_by(view.model), 0
+    # Known defences changed the update; what they did to a control variate is not known.
+    controls = {} if question.defences else control_gradients(view, trained)
     for exchange in view.exchanges:
         sent, returned = exchange.sent, exchange.returned
         if exchange.key not in asked or returned is None or sent is None:
@@ -32,6 +35,8 @@ def gradients(
             continue
         if view.protocol.kind == "fedsgd":
             gradient = {k: np.asarray(returned[k], np.float64) for k in read}
+        elif exchange.key in controls:
+            gradient = {k: controls[exchange.key][k] for k in read}
         else:
             scale = (view.protocol.learning_rate or 1.0) * steps(view.protocol, sizes.get(exchange.key))
             gradient = {
@@ -71,10 +76,10 @@ def bounds(
 def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -> list[str]:
     """Names of the parameters that an answer informs about: the trained ones, or if these were not sent, all sent ones.
 
-    Empty if one of them did not come back in the shape in which it was sent. What an answer holds besides, such as
-    control variates, is left aside.
+    Empty if one of them did not come back in the shape in which it was sent. What was sent besides, such as control
+    variates under a prefix, is left aside.
     """
-    names = list(trained) if trained and sent.keys() >= set(trained) else list(sent)
+    names = names_of(sent, list(trained))
     same = all(k in returned and np.shape(returned[k]) == np.shape(sent[k]) for k in names)
     return names if same else []
 

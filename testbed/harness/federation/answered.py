@@ -9,6 +9,7 @@ from typing import Literal, cast, get_args
 
 import numpy as np
 
+from testbed.attacks.inversion.controls import names_of
 from testbed.core import Array, Exchange, Transcript
 from testbed.core.errors import UsageError
 
@@ -73,7 +74,8 @@ def _added(exchange: Exchange) -> Exchange:
     sent, returned = exchange.sent, exchange.returned
     if sent is None or returned is None:
         return exchange
-    fits = {k for k, v in returned.items() if k in sent and np.shape(sent[k]) == np.shape(v)}
+    own = names_of(sent, [])  # control variates come back as they are
+    fits = {k for k in own if k in returned and np.shape(sent[k]) == np.shape(returned[k])}
     return replace(exchange, returned={k: np.add(sent[k], v) if k in fits else v for k, v in returned.items()})
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from testbed import models
+from testbed.attacks.inversion.controls import control_gradients
 from testbed.attacks.registry import Attack, find
 from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values, user_code
 from testbed.core.errors import UsageError
@@ -147,17 +148,22 @@ def _missing(view: Transcript, attack: Attack) -> list[str]:
         missing.append("what clients answered when a model was evaluated, such as its loss on their records")
     if any(e.kind != EVALUATION for e in view.asked):
         missing.append("what clients answered to queries of the app")
-    if unread := _unread(view):
+    if unread := _unread(view, attack):
         missing.append(f"arrays that are no part of the model, such as {', '.join(map(shown, unread[:3]))}")
     return missing
 
 
-def _unread(view: Transcript) -> list[str]:
-    """Names of what clients send besides the parameters of a user's model, such as SCAFFOLD's control variates."""
+def _unread(view: Transcript, attack: Attack) -> list[str]:
+    """Names of what clients send besides the parameters of a user's model, and what this attack does not read.
+
+    Attacks that reconstruct read SCAFFOLD's control variates.
+    """
     if view.model is None or not user_code.named(view.model.factory):
         return []
     known = models.build(view.model).state_dict().keys()
-    return sorted({name for e in view.exchanges for name in e.returned or () if name not in known})
+    read = attack.claim is Reconstruction and bool(control_gradients(view, models.trained_by(view.model)))
+    names = {name for e in view.exchanges for name in e.returned or () if name not in known}
+    return sorted(n for n in names if not (read and any(n.endswith(f".{k}") for k in known)))
 
 
 @dataclass(frozen=True, slots=True)
