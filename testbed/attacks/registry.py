@@ -15,6 +15,7 @@ from testbed.core import (
     Groups,
     Guesses,
     Links,
+    Origins,
     Position,
     Predicates,
     Predictor,
@@ -46,7 +47,7 @@ TRAITS = {
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
     "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or what it reads "
-    "instead of a model: sums, statistics, evaluations, or the cut of a split network",
+    "instead of a model: sums, statistics, evaluations, the cut of a split network, or the released model alone",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "quick": "parameters with which the conformance suite runs it in seconds",
@@ -153,6 +154,8 @@ class Attack:
         granted = self.granted(auxiliary, threat)
         if isinstance(question, Records) and "some_memberships" not in self.needs:
             question = replace(question, known=None)
+        if isinstance(question, Origins) and "some_sites" not in threat.knows & (self.needs | self.uses):
+            question = replace(question, known=None, sites=None)
         if isinstance(question, Batch) and "defence" not in threat.knows & (self.needs | self.uses):
             question = replace(question, defences=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))

@@ -155,7 +155,28 @@ class Labels:
     rows: Array
 
 
-Question: TypeAlias = Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes | Property | Labels
+@dataclass(frozen=True, slots=True)
+class Origins:
+    """Site inference: at which of `count` hospitals, numbered from 0, is each of these people?
+
+    People who were trained on and others are pooled. `known` are other people with their hospitals, `sites` (n,), if
+    the threat grants `some_sites`. Raises `ValueError` if a person is both known and asked about, since the question
+    would then hold its own answer.
+    """
+
+    people: Cohort
+    count: int
+    known: Cohort | None = None
+    sites: Array | None = None
+
+    def __post_init__(self) -> None:
+        if self.known is not None and np.isin(self.known.persons, self.people.persons).any():
+            raise ValueError("a person whose hospital is known must not be asked about")
+
+
+Question: TypeAlias = (
+    Records | Batch | Halves | Gaps | Fields | Feature | Queries | Classes | Property | Labels | Origins
+)
 
 
 def unnamed(question: Question) -> Question:
@@ -167,6 +188,9 @@ def unnamed(question: Question) -> Question:
         case Records(people=people, known=known):
             named = None if known is None else replace(known, people=_anonymous(known.people, "known"))
             return replace(question, people=_anonymous(people), known=named)
+        case Origins(people=people, known=known):
+            hidden = None if known is None else Cohort(known.x, known.y, _numbers(known.persons, "known"))
+            return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)), known=hidden)
         case Feature(people=people):
             return replace(question, people=Cohort(people.x, people.y, _numbers(people.persons)))
         case Queries(pool=people):

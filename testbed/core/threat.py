@@ -27,6 +27,7 @@ KNOWLEDGE = frozenset(
         "queries",  # the model's answers about records that the attacker makes up
         "recipe",  # the whole pipeline, to run on the attacker's own records
         "some_memberships",  # of people other than those asked about, who was used and who was not
+        "some_sites",  # of people other than those asked about, at which hospital they are
         "target_records",  # the records whose membership is asked about
     }
 )

@@ -38,6 +38,8 @@ FLAGS = {
     "it is probably another model, or it was asked about records in another form than in its training",
     "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
     "two groups differ by themselves",
+    "explained_by_shuffling": "models of the same people, whose hospitals were shuffled, name them as often, so the "
+    "excess is not what the model knows of people's hospitals",
     "copies_suspected": "people of the original stand in the release, by chance or copied",
     "control_overlap": "original and control share more rows than chance explains",
     "identifiers_present": "the release holds what looks like direct identifiers of people",
@@ -77,6 +79,7 @@ NEXT = {
     "model_knows_nothing": "check the file, and that columns are scaled, ordered and coded as for the training",
     "worse_than_copies": "check the file, and that columns are scaled, ordered and coded as for the training",
     "split_differs": "draw the control at random from the same people",
+    "explained_by_shuffling": "use more shuffles and more people; until then the excess is no sign of a leak",
     "copies_suspected": "look at the rows that stand in both tables; a larger control gives more certainty",
     "control_overlap": "draw the control at random from the same people, by person (testbed split --person)",
     "identifiers_present": "look at the columns named, and take out or replace what identifies people",

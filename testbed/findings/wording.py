@@ -11,6 +11,8 @@ from testbed.findings.schema import Estimate, Measure, Risk, Unmeasured
 LINE_UP = re.compile(r"line-up of (\d+)")
 WHICH_CLIENT = "which client"
 """The target of a finding that names the client whose record it is, not whether the record was used."""
+WHICH_HOSPITAL = "which hospital"
+"""How a target begins of a finding that names a person's hospital by the released model."""
 REMOVED = "people who were removed"
 """The target of a finding on people whom a model should have forgotten."""
 GROUPS = {"outliers": "outliers", "rare combinations": "people with a rare combination of values"}
@@ -51,6 +53,10 @@ def plain_words(risk: Risk, target: str | None, measures: Mapping[str, Measure],
         case "membership" if target == WHICH_CLIENT:
             text = f"For {got} of members' records, the attacker names the client that trained on them"
             beside = f"For records that nobody trained on, the attacker names the client drawn for them in {control}"
+        case "membership" if (target or "").startswith(WHICH_HOSPITAL):
+            how = (target or "").partition(",")[2]
+            text = f"For {got} of the people on whom the hospitals trained, the attacker names their hospital{how}"
+            beside = f"For people of the same hospitals on whom nobody trained, it is {control}"
         case "membership":
             fpr = measures["measure"].fpr if isinstance(measures["measure"], Estimate) else None
             alarms = "When the attacker answers yes or no"

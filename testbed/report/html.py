@@ -42,6 +42,7 @@ KNOWLEDGE = {
     "recipe": "the whole pipeline, which the attacker can run on its own records",
     "queries": "the model's answers about records that the attacker makes up",
     "some_memberships": "the membership of half of the people asked about, while only the other half is then scored",
+    "some_sites": "at which hospital some other people are",
     "target_records": "the records of the people asked about",
 }
 """What an attacker may know beforehand, in words."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 from testbed.core.errors import UsageError
 from testbed.findings.schema import Estimate, Finding, Result
-from testbed.findings.wording import GROUPS, RARE_VALUES, WHICH_CLIENT
+from testbed.findings.wording import GROUPS, RARE_VALUES, WHICH_CLIENT, WHICH_HOSPITAL
 
 Status = Literal["tested", "not tested", "not testable"]
 SHOWN = 5
@@ -62,11 +62,11 @@ def of_group(finding: Finding, _: Result | None = None) -> bool:
 
 
 def _of_records(finding: Finding, _: Result) -> bool:
-    return finding.target != WHICH_CLIENT
+    return not _of_clients(finding, _)
 
 
 def _of_clients(finding: Finding, _: Result) -> bool:
-    return finding.target == WHICH_CLIENT
+    return finding.target == WHICH_CLIENT or (finding.target or "").startswith(WHICH_HOSPITAL)
 
 
 PEOPLE = ("membership", "attribute_inference", "reconstruction", "class_inversion", "singling_out", "linkability")

@@ -17,6 +17,7 @@ from tests.conformance.federations import about_classes, membership, reconstruct
 from tests.conformance.labels import labels
 from tests.conformance.models import about_models, released
 from tests.conformance.releases import presence, release, together
+from tests.conformance.sites import sites
 from tests.conformance.trees import trees
 
 _MADE: dict[Any, World] = {}
@@ -53,6 +54,8 @@ def fresh(attack: Attack) -> World:
         return statistics(attack)
     if attack.traits.get("suits") == "evaluations":
         return evaluations(attack)
+    if attack.traits.get("suits") == "released":
+        return sites(attack)
     if attack.traits.get("suits") == "cut":
         return labels(attack)
     if attack.claim is Representatives:

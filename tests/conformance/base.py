@@ -23,7 +23,16 @@ from testbed.core import (
 )
 
 EVERYTHING = frozenset(
-    {"architecture", "auxiliary", "batch_size", "hyper_parameters", "known_columns", "queries", "target_records"}
+    {
+        "architecture",
+        "auxiliary",
+        "batch_size",
+        "hyper_parameters",
+        "known_columns",
+        "queries",
+        "some_sites",
+        "target_records",
+    }
 )
 
 

@@ -63,21 +63,7 @@ def replay(
     """
     started = time.monotonic()
     attack = find(attack_name)
-    if attack.subject != "transcript":
-        raise UsageError(
-            "TB-REPLAY-008",
-            f"The attack {attack.name} reads no transcript.",
-            f"It attacks a {attack.subject}.",
-            "Choose one of testbed list attacks --subject transcript. A model is audited by testbed audit-model, a "
-            "released table by testbed evaluate.",
-        )
-    if attack.claim is Guesses:
-        raise UsageError(
-            "TB-REPLAY-039",
-            f"The attack {attack.name} needs the attacker's own columns of each person.",
-            "A transcript of split learning holds gradients, and neither those columns nor the labels.",
-            "Run the scenario split_learning, on your own table if you like: -s data=mine.csv.",
-        )
+    _readable(attack)
     params = _params(attack, pairs)
     if not path.is_file():
         left = spool.beside(path)
@@ -119,6 +105,32 @@ def replay(
         pictures=told.outcome.pictures,
     )
     return Done(result, told.outcome)
+
+
+def _readable(attack: Attack) -> None:
+    """Raises `UsageError` for an attack that needs more than a transcript and the records behind it."""
+    if attack.subject != "transcript":
+        raise UsageError(
+            "TB-REPLAY-008",
+            f"The attack {attack.name} reads no transcript.",
+            f"It attacks a {attack.subject}.",
+            "Choose one of testbed list attacks --subject transcript. A model is audited by testbed audit-model, a "
+            "released table by testbed evaluate.",
+        )
+    if attack.claim is Guesses:
+        raise UsageError(
+            "TB-REPLAY-039",
+            f"The attack {attack.name} needs the attacker's own columns of each person.",
+            "A transcript of split learning holds gradients, and neither those columns nor the labels.",
+            "Run the scenario split_learning, on your own table if you like: -s data=mine.csv.",
+        )
+    if attack.traits.get("suits") == "released":
+        raise UsageError(
+            "TB-REPLAY-040",
+            f"The attack {attack.name} needs people whose hospitals are known.",
+            "A transcript holds the model, and nobody's hospital.",
+            "Run the scenario site_inference, on your own table if you like: -s data=mine.csv.",
+        )
 
 
 def _remarks(view: Transcript, attack: Attack) -> list[str]:

@@ -108,8 +108,10 @@ OF_STATISTICS = {
     **dict.fromkeys(("round_difference", "pooled_difference"), "no_histogram"),
     **dict.fromkeys(("cut_direction", "cut_norm"), "no_cut"),
     "reported_quantiles": "no_quantiles",
+    "site_inference": "no_known_sites",
 }
-"""Attacks on statistics and on split networks, with the reason that they give of an app that trains a whole network."""
+"""Attacks on statistics and on split networks, and one that needs known hospitals, with the reason that they give of an
+app that trains a whole network."""
 REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES, **OF_STATISTICS}
 """What cannot be read of an app whose clients return the weights of fully connected layers."""
 
