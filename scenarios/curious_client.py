@@ -9,6 +9,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -41,6 +42,7 @@ def curious_client(
     hidden: int = 32,
     reader: str = "analytic_linear",
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -62,6 +64,7 @@ def curious_client(
         )
     reads = chosen(reader, fitting())
     protection = defended(defence, noise, clip, known.data_class)
+    watching = watched(guards)
     asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
     batch, rounds = asked.batch_size or batch, asked.rounds
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
@@ -76,10 +79,10 @@ def curious_client(
     unit = "record" if batch == 1 and not epochs else "batch"
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, protection),
+        Federation(spec, protocol, seed, protection, guards=watching),
         Threat("client", knows=KNOWS, nodes=tuple(range(colluding))),
         (planned("aggregate_difference", unit=unit, primary=True, params={"reader": reads.name}),),
-        positive=None if (clients, batch, epochs, protection) == (alone, 1, 0, ()) else undefended,
+        positive=None if (clients, batch, epochs, protection, watching) == (alone, 1, 0, (), ()) else undefended,
     )
     server = replace(
         trial,

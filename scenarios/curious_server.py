@@ -9,6 +9,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -40,6 +41,7 @@ def curious_server(
     attack: str = "analytic_linear",
     iterations: int = 300,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     perceptual: bool = False,
@@ -67,6 +69,7 @@ def curious_server(
         )
     spec = network(known, reader)
     protection = defended(defence, noise, clip, known.data_class)
+    watching = watched(guards)
     asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
     batch, rounds = asked.batch_size or batch, asked.rounds
     if epochs:
@@ -90,10 +93,10 @@ def curious_server(
     plan = replace(plan, perceptual=perceptual)
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, protection),
+        Federation(spec, protocol, seed, protection, guards=watching),
         Threat("server", knows=KNOWS),
         (plan,),
-        positive=None if batch == 1 and not epochs and not protection else undefended,
+        positive=None if batch == 1 and not epochs and not (protection or watching) else undefended,
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

@@ -6,6 +6,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import groups, sited
@@ -34,6 +35,7 @@ def curious_server_membership(
     partition: str = "iid",
     alpha: float = 0.5,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -67,7 +69,7 @@ def curious_server_membership(
     plans = (*tpr, *(plan.area() for plan in tpr))
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class)),
+        Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class), guards=watched(guards)),
         Threat("server", knows=frozenset({"architecture", "target_records"})),
         plans,
         positive=Leaky(Federation(spec, of_two, seed), members=2 * clients),

@@ -12,11 +12,13 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Scores, Sources, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import Source, source
+from testbed.defences.guards.named import configured as watched
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Subject, ThreatModel
 from testbed.findings.wording import WHICH_CLIENT
 from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
+from testbed.harness.federation.alarms import unhidden
 from testbed.harness.federation.assess import assess, best_of
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.leaky import Leaky
@@ -101,6 +103,8 @@ class Comparison:
             kept = store or Path(folder)
             first = [t.record(engine, progress, kept) for t in self.trials(seed)]
             assessed = [assess(recorded, progress=progress) for recorded in first]
+            guards = self.federation.guards
+            assessed = [replace(a, findings=unhidden(a.findings, guards)) for a in assessed]
             every = [[f for a in assessed for f in a.findings]]
             # A server that only reads sees all that the other passive positions see.
             assessed[0] = best_of(assessed[0], first[0].truth.plans, DECIDES, seed)
@@ -142,6 +146,7 @@ def federated_membership(
     partition: str = "iid",
     alpha: float = 0.5,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -170,7 +175,7 @@ def federated_membership(
     protects = defended(defence, noise, clip, known.data_class)
     comparison = Comparison(
         known,
-        Federation(mlp(known, hidden), protocol, seed, protects),
+        Federation(mlp(known, hidden), protocol, seed, protects, guards=watched(guards)),
         about(known, f"{known.title} ({protocol.kind}, {clients} clients)", members),
         members,
         controls,

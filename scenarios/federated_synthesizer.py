@@ -19,6 +19,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.data import dataset, load_table
 from testbed.data.splits import split_people
 from testbed.data.tables.encode import Meta, encode
+from testbed.defences.guards.named import configured as watched
 from testbed.findings.assemble import as_data_class, size_band
 from testbed.findings.schema import Subject, ThreatModel
 from testbed.harness.cells import planned
@@ -129,6 +130,7 @@ def federated_synthesizer(
     learning_rate: float = 0.05,
     hidden: int = 128,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -156,7 +158,9 @@ def federated_synthesizer(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
     spec = ModelSpec("autoregressive", arguments)
-    federation = Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class))
+    federation = Federation(
+        spec, protocol, seed, defended(defence, noise, clip, known.data_class), guards=watched(guards)
+    )
     subject = Subject(
         type="federation",
         name=f"{known.title}, a generator trained by {clients} clients",

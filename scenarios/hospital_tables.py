@@ -9,6 +9,7 @@ from testbed.cli.script import main
 from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -40,6 +41,7 @@ def hospital_tables(
     iterations: int = 500,
     restarts: int = 5,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -68,6 +70,7 @@ def hospital_tables(
         protocol = Protocol("fedsgd", batch, learning_rate=learning_rate, rounds=rounds, clients=clients)
     spec = mlp(known, hidden)
     protection = defended(defence, noise, clip, known.data_class)
+    watching = watched(guards)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=protocol.rounds, clients=clients)
     plan = planned(
         reader.name,
@@ -81,10 +84,12 @@ def hospital_tables(
     whose = replace(plan, metric="line_up_top1", primary=False, target="whose rows", variant="rows")
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, protection),
+        Federation(spec, protocol, seed, protection, guards=watching),
         Threat("server", knows=KNOWS),
         (plan, whose) if protection else (plan,),
-        positive=None if batch == 1 and not epochs and not protection else Leaky(Federation(spec, alone, seed)),
+        positive=None
+        if batch == 1 and not epochs and not (protection or watching)
+        else Leaky(Federation(spec, alone, seed)),
         columns=known.columns,
     )
     return prepared(known, trial, SEES, NOT_TESTED)

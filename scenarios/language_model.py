@@ -6,6 +6,7 @@ from testbed.cli.script import main
 from testbed.core import ModelSpec, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import sentences
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -29,6 +30,7 @@ def language_model(
     kind: str = "decoder",
     width: int = 128,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -69,6 +71,7 @@ def language_model(
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     alone = Protocol("fedsgd", 1, learning_rate=0.1, rounds=rounds, clients=clients)
     protection = defended(defence, noise, clip, known.data_class)
+    watching = watched(guards)
     plan = planned(
         "dager",
         metric="token_recall",
@@ -78,10 +81,10 @@ def language_model(
     )
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, protection),
+        Federation(spec, protocol, seed, protection, guards=watching),
         Threat("server", knows=frozenset({"architecture", "auxiliary"})),
         (plan,),
-        positive=None if batch == 1 and not protection else Leaky(Federation(spec, alone, seed)),
+        positive=None if batch == 1 and not (protection or watching) else Leaky(Federation(spec, alone, seed)),
     )
     return prepared(known, trial, SEES, NOT_TESTED)
 

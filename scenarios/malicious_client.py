@@ -12,8 +12,10 @@ from testbed.cli.script import main
 from testbed.core import Classes, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
+from testbed.harness.federation.alarms import unhidden
 from testbed.harness.federation.class_worlds import ADVERSARY, FEWEST, ClassWorlds
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.prepare import about, cnn, defended, described, mlp
@@ -43,6 +45,7 @@ def malicious_client(
     steps: int = 40,
     fakes: int = 64,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -70,7 +73,9 @@ def malicious_client(
     witnesses, people = everybody[1].take(np.arange(min(few, len(everybody[1])))), known.people
     people = people.take(np.flatnonzero(~np.isin(people.persons, witnesses.persons)))
     question = Classes(known.classes, people.x.min(0), people.x.max(0))
-    federation = Federation(spec, protocol, seed, defended(defence, noise, clip, known.data_class))
+    federation = Federation(
+        spec, protocol, seed, defended(defence, noise, clip, known.data_class), guards=watched(guards)
+    )
     made = ClassWorlds(
         people,
         witnesses,
@@ -87,7 +92,8 @@ def malicious_client(
     }
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        outcome = Outcome(*made.conduct(plans, threat, engine, seed, progress))
+        found, evidence = made.conduct(plans, threat, engine, seed, progress)
+        outcome = Outcome(unhidden(found, federation.guards), evidence)
         return completed(outcome, known, known.people, federation, each, "client")
 
     return Scenario(

@@ -9,6 +9,7 @@ from testbed.attacks.registry import Attack
 from testbed.cli.script import main
 from testbed.core import Protocol, Reconstruction, Threat
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -17,7 +18,8 @@ from testbed.harness.federation.trial import Trial
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.federation import Federation, ruled
 
-NOT_TESTED = ["clients that check the model they are sent", "secure aggregation", "attacks that hide their changes"]
+NOT_TESTED = ["secure aggregation"]
+UNGUARDED = ["clients that check the model they are sent", "attacks that hide their changes"]
 SEES = "every model that it sends, which it may change, and every gradient that comes back"
 
 
@@ -44,6 +46,7 @@ def malicious_server(
     bins: int = 256,
     epochs: int = 0,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     perceptual: bool = False,
@@ -65,6 +68,7 @@ def malicious_server(
     known = source(data)
     acting = chosen(attack, fitting())
     protection = defended(defence, noise, clip, known.data_class)
+    watching = watched(guards)
     asked = ruled(Protocol("fedsgd", batch, rounds=rounds), protection)
     batch, rounds = asked.batch_size or batch, asked.rounds
     split = hospitals(known, clients, batch if epochs else rounds * batch, seed, clients * rounds * batch)
@@ -79,10 +83,10 @@ def malicious_server(
     plan = replace(planned(acting.name, unit=unit, primary=True), perceptual=perceptual)
     trial = Trial(
         split,
-        Federation(spec, protocol, seed, protection),
+        Federation(spec, protocol, seed, protection, guards=watching),
         Threat("server", malicious=True, knows=KNOWS | acting.needs),
         (plan,),
-        positive=None if batch == 1 and not epochs and not protection else Leaky(undefended),
+        positive=None if batch == 1 and not epochs and not (protection or watching) else Leaky(undefended),
         act_params=acts.get(attack, {}),
     )
     honest = replace(
@@ -90,7 +94,7 @@ def malicious_server(
         threat=replace(trial.threat, malicious=False),
         plans=(by_a_curious_server(unit, metric=plan.metric),),
     )
-    return prepared(known, trial, SEES, NOT_TESTED, honest)
+    return prepared(known, trial, SEES, NOT_TESTED if watching else NOT_TESTED + UNGUARDED, honest)
 
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ from testbed.cli.script import main
 from testbed.core import Property, Protocol, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
+from testbed.defences.guards.named import configured as watched
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
+from testbed.harness.federation.alarms import unhidden
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.prepare import about, defended, described, mlp
 from testbed.harness.federation.property_worlds import Worlds, column_of, halves
@@ -40,6 +42,7 @@ def property_inference(
     worlds: int = 30,
     shadows: int = 60,
     defence: str = "none",
+    guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
     seed: int = 0,
@@ -67,7 +70,7 @@ def property_inference(
     question = Property(0, column_of(known.columns, column), (few, many), (each,) * clients)
     people, others = halves(known.people, seed)
     protection = defended(defence, noise, clip, known.data_class)
-    federation = Federation(mlp(known, hidden), protocol, seed, protection)
+    federation = Federation(mlp(known, hidden), protocol, seed, protection, guards=watched(guards))
     made = Worlds(people, others, federation, question, worlds)
     params = {"shadows": shadows}
     by = [
@@ -84,7 +87,8 @@ def property_inference(
     ]
 
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
-        outcome = Outcome(*made.conduct(plans, engine, seed, progress))
+        found, evidence = made.conduct(plans, engine, seed, progress)
+        outcome = Outcome(unhidden(found, federation.guards), evidence)
         return completed(outcome, known, known.people, federation, each, "server")
 
     return Scenario(

@@ -10,6 +10,7 @@ from testbed.core import Protocol, Reconstruction, Threat
 from testbed.core.errors import UsageError
 from testbed.data.cohorts import source
 from testbed.defences.consistent_unmasking import consistent_unmasking
+from testbed.defences.guards.named import configured as watched
 from testbed.harness.cells import planned
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.people import hospitals
@@ -49,6 +50,7 @@ def secure_aggregation(
     reader: str = "spear",
     check: bool = False,
     threshold: float = 2 / 3,
+    guards: str = "none",
     seed: int = 0,
 ) -> Scenario:
     """A malicious server under Flower's SecAgg+ unmasks clients, silences all but one, or separates them in the sum.
@@ -76,7 +78,12 @@ def secure_aggregation(
     spec = mlp(known, hidden)
     protocol = Protocol("fedsgd", batch, learning_rate=0.1, rounds=rounds, clients=clients)
     federation = Federation(
-        spec, protocol, seed, (consistent_unmasking(),) if check else (), secure=SecureAggregation(threshold)
+        spec,
+        protocol,
+        seed,
+        (consistent_unmasking(),) if check else (),
+        secure=SecureAggregation(threshold),
+        guards=watched(guards),
     )
     unit = "record" if batch == 1 else "batch"
     trial = Trial(

@@ -27,6 +27,7 @@ MEANING = {
     "iterations": "steps of the attack's search",
     "restarts": "searches that the attack starts anew; the best one counts",
     "defence": "defences with values, as in topk:0.1+gaussian:0.5 (docs/defences.md), or none",
+    "guards": "guards of clients and of the server, as in nested_neurons+weight_law (docs/guards.md), or none",
     "noise": "standard deviation of the noise of one defence that is named without values, in units of clip; 0 is none",
     "clip": "largest L2 norm of an update under a defence",
     "people": "people that are drawn from the data, at most",

@@ -23,24 +23,24 @@ OWN_FILE = re.compile(r"(?P<name>.+?\.py(?::[A-Za-z_]\w*)?)(?::(?P<values>.*))?"
 """A file of the user's own, perhaps with the name of one defence in it, and perhaps values."""
 
 
-def split(text: str) -> list[tuple[str, str]]:
-    """Each defence's name and the text of its values, in their order; empty for `none`."""
-    return [_parts(part.strip()) for part in SEPARATOR.split(text)] if text.strip() != NONE else []
+def split(text: str, kind: catalogue.Kind = "defence") -> list[tuple[str, str]]:
+    """Each defence's, or guard's, name and the text of its values, in their order; empty for `none`."""
+    return [_parts(part.strip(), kind) for part in SEPARATOR.split(text)] if text.strip() != NONE else []
 
 
-def _parts(part: str) -> tuple[str, str]:
+def _parts(part: str, kind: catalogue.Kind) -> tuple[str, str]:
     if (own := OWN_FILE.fullmatch(part)) is not None:
         return own["name"], own["values"] or ""
     name, _, rest = part.partition(":")
-    if name in catalogue_names() or not rest:
+    if name in catalogue_names(kind) or not rest:
         return name, rest
     place, _, values = rest.partition(":")  # module:function, or module:function:values
     return (f"{name}:{place}", values) if re.fullmatch(r"[A-Za-z_]\w*", place) else (name, rest)
 
 
-def catalogue_names() -> set[str]:
-    """The names of all listed defences, without importing them."""
-    return {e.name for e in catalogue.entries("defence")}
+def catalogue_names(kind: catalogue.Kind) -> set[str]:
+    """The names of all that is listed of this kind, without importing it."""
+    return {e.name for e in catalogue.entries(kind)}
 
 
 def check(text: str) -> None:

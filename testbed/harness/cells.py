@@ -28,7 +28,8 @@ class Ask:
     """What to ask in one cell: a view, a question, and what else the attack may be given.
 
     `attack` and `params` replace the plan's, if another attack fills the blind cell: for example one that predicts the
-    commonest value for everybody.
+    commonest value for everybody. `silent` is the claim if clients refused and left the attack nothing to read; None
+    if none did.
     """
 
     view: Any
@@ -37,12 +38,18 @@ class Ask:
     recipe: Recipe | None = None
     attack: str | None = None
     params: Mapping[str, Any] | None = None
+    silent: Any = None
 
     def claim(self, plan: Plan, seed: int, threat: Threat) -> Any:
         """The attack's claim. Raises `Unavailable` if the attack cannot form one."""
         params = plan.params if self.params is None else self.params
         attack = find(self.attack or plan.attack)
-        return attack.run(self.view, self.question, self.auxiliary, seed, threat, dict(params), self.recipe)
+        try:
+            return attack.run(self.view, self.question, self.auxiliary, seed, threat, dict(params), self.recipe)
+        except Unavailable:
+            if self.silent is None:
+                raise
+            return self.silent
 
 
 @dataclass(frozen=True, slots=True)

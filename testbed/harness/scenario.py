@@ -13,6 +13,7 @@ from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.core.registry import Registry
 from testbed.defences import named
+from testbed.defences.guards import named as guards
 from testbed.findings.schema import Defence, Subject, ThreatModel
 from testbed.harness.outcome import Outcome, Progress
 
@@ -64,6 +65,7 @@ def parse(name: str, pairs: Sequence[str]) -> dict[str, Any]:
     if entry is None or not entry.readable:
         return find(name).parse(pairs)
     given = _parsed(name, entry.defaults, pairs)
+    guards.check(str(given.get("guards", guards.NONE)))
     for kind in NAMED:
         value = str(given.get(kind, "none"))
         if kind == "defence":

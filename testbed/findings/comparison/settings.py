@@ -25,7 +25,7 @@ from testbed.findings.statistics import Interval
 
 ATTACK = "attack"
 """The parameter that names an attacker. Runs that differ in it are of one setting, seen by several attackers."""
-OF_DEFENCES = ("defence", "noise", "clip")
+OF_DEFENCES = ("defence", "guards", "noise", "clip")
 """Parameters in which a setting may differ from its reference, which has no defence."""
 NO_LIMIT = Unmeasured(unmeasured="no_policy", needs="a policy (--policy) that limits this risk")
 NO_REFERENCE = Unmeasured(unmeasured="no_reference", needs="the same setting without a defence")

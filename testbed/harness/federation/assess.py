@@ -19,8 +19,10 @@ from testbed.core import (
     Group,
     Groups,
     Reconstruction,
+    Records,
     Scores,
     Sources,
+    Transcript,
     Unavailable,
     Values,
 )
@@ -29,7 +31,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding, Validity
 from testbed.harness import cells
 from testbed.harness.cells import Ask, Judged
-from testbed.harness.federation import naive, repeated
+from testbed.harness.federation import alarms, naive, repeated
 from testbed.harness.federation.chosen import decide
 from testbed.harness.federation.recorded import ABOUT_RECORDS, Key, Progress, Recorded, Truth
 from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
@@ -93,7 +95,8 @@ def _about_records(recorded: Recorded, plan: Plan) -> Judged:
         question = pooled[cell].question()
         if find(plan.attack).claim is Sources:
             question = replace(question, suspected=None)
-        asks[cell] = Ask(view, question, truth.auxiliary, recorded.recipes.get(cell))
+        silent = _of_nobody(view, plan, question)
+        asks[cell] = Ask(view, question, truth.auxiliary, recorded.recipes.get(cell), silent=silent)
 
     def judged(cell: Cell, claim: Scores | Sources) -> Evidence:
         people = pooled[cell]
@@ -105,6 +108,14 @@ def _about_records(recorded: Recorded, plan: Plan) -> Judged:
     return replace(found, finding=naive.marked(found.finding, find(plan.attack), truth))
 
 
+def _of_nobody(view: Transcript, plan: Plan, question: Records) -> Scores | Sources | None:
+    """What an attacker says of these people if all clients refused: of everybody the same. None if no client did."""
+    if not alarms.refused(view):
+        return None
+    nobody = np.zeros(len(question.people), np.int64)
+    return Sources(nobody) if find(plan.attack).claim is Sources else Scores(nobody.astype(float))
+
+
 DESCRIBED: dict[Any, Callable[..., Evidence]] = {Groups: described.groups, Values: described.values}
 """The judges of claims that describe a client's people without reconstructing anybody."""
 
@@ -113,7 +124,11 @@ def _described(recorded: Recorded, plan: Plan) -> Judged:
     """The finding on groups, or values, of a client's people. The control are as many others of the same client."""
     truth = recorded.truth
     question = _question(truth, truth.batches["true"])
-    asks: dict[Cell, Ask] = {cell: Ask(view, question, truth.auxiliary) for cell, view in recorded.views.items()}
+    plain = replace(question, defences=None)  # the positive control has no defence
+    asks: dict[Cell, Ask] = {
+        cell: Ask(view, plain if cell == "positive" else question, truth.auxiliary)
+        for cell, view in recorded.views.items()
+    }
     claims = DESCRIBED[find(plan.attack).claim]
 
     def judged(cell: Cell, claim: Any) -> Evidence:
@@ -126,9 +141,9 @@ def _described(recorded: Recorded, plan: Plan) -> Judged:
             return Evidence.join(used, unused, again)
         return Evidence.join(used, unused)
 
-    found = cells.run(plan, asks, judged, truth.seed, truth.threat)
+    found = cells.run(plan, asks, judged, truth.seed, naive.threat_of(plan, truth.threat))
     finding = found.finding.model_copy(update={"plain": _words(find(plan.attack), found.finding)})
-    return replace(found, finding=naive.marked(finding, find(plan.attack), truth))
+    return replace(found, finding=finding if plan.unaware else naive.marked(finding, find(plan.attack), truth))
 
 
 def _words(attack: Attack, finding: Finding) -> str:
@@ -175,8 +190,10 @@ def _asker(recorded: Recorded) -> Asker:
         if key not in claims:
             question = _question(truth, truth.batches["positive" if cell == "positive" else "true"])
             view, params = recorded.views[cell], dict(plan.params)
-            threat = replace(truth.threat, knows=truth.threat.knows - ({"defence"} if plan.unaware else set()))
-            claims[key] = find(plan.attack).run(view, question, truth.auxiliary, truth.seed, threat, params)
+            threat = naive.threat_of(plan, truth.threat)
+            silent = Reconstruction({}) if alarms.refused(view) else None
+            asks = Ask(view, question, truth.auxiliary, params=params, silent=silent)
+            claims[key] = asks.claim(plan, truth.seed, threat)
         return claims[key]
 
     return asked
@@ -195,7 +212,8 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
 
     def judged(cell: Cell, people: Mapping[Key, Cohort], group: Group, by: Similarities) -> Evidence:
         rows = judge.reconstruction(claims[cell], people, line_up, cell, group, by)
-        return rows.best_of_clusters() if plan.metric == "rate" else rows
+        rows = rows.best_of_clusters() if plan.metric == "rate" else rows
+        return alarms.counted(rows, claims[cell], people, recorded.views[cell])
 
     held, control = truth.batches["true"], truth.batches["control"]
     choice = choose(lambda *who: judged("true", *who), held, control, declared(shape_of(held)), truth.seed)
@@ -277,8 +295,10 @@ def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
 
     def judged(claim: Reconstruction, people: Mapping[Key, Cohort], view: Cell, group: Group) -> tuple[Evidence, Array]:
         if choice is None:
-            return judge.tokens(claim, people, view, group)
-        return judge.cells(claim, people, widths, view, group, choice.of(people), crowd)
+            rows, by_column = judge.tokens(claim, people, view, group)
+        else:
+            rows, by_column = judge.cells(claim, people, widths, view, group, choice.of(people), crowd)
+        return rows if view == "blind" else alarms.counted(rows, claim, people, recorded.views[view]), by_column
 
     def matched(people: Mapping[Key, Cohort], group: Group, by: Similarity) -> Evidence:
         return judge.cells(claim, people, widths, "true", group, dict.fromkeys(people, by), crowd)[0]

@@ -10,6 +10,8 @@ import numpy as np
 
 from testbed.core import Act, Array, Cohort, Parameters
 
+HIDING = 1 / 8
+"""Share of the neurons that a server crafts that hides."""
 Disguise = Callable[[Act, Cohort, np.random.Generator], Act]
 """`(act, auxiliary, rng) -> act`: how a server changes what it does, so that guards notice it less."""
 
@@ -117,3 +119,14 @@ def partly(share: float) -> Disguise:
         return replace(act, craft=some)
 
     return disguise
+
+
+def of(attack: str) -> Disguise | None:
+    """The disguise under which this attack still reads something, or None if none is known."""
+    match attack:
+        case "imprint":
+            return hidden_by(partly(HIDING), mixed, lawful, following)
+        case "trap_weights":  # it reads nothing from mixed rows
+            return hidden_by(partly(HIDING), lawful, following)
+        case _:
+            return None

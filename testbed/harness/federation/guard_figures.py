@@ -13,25 +13,21 @@ from testbed.core.guard import Guard, Side
 from testbed.findings import measures, statistics
 from testbed.findings.schema import Finding, Series, Utility
 from testbed.harness import cells
-from testbed.harness.federation.disguises import following, hidden_by, lawful, mixed, partly
+from testbed.harness.federation import disguises
 from testbed.harness.federation.guarded import LINE_UP, Attacked, Setting, Signals, Watched, watch
 from testbed.harness.outcome import Outcome
 
-HIDING = 1 / 8
-"""Share of the neurons that a server crafts that hides."""
 FEW = 12
 """Points of a chart's curve, so that each stands for many rounds."""
 
 
 def attackers(clients: int) -> dict[str, Attacked]:
     """Every malicious server and client that acts here, by the words for it; servers that read records also hidden."""
-    hides = hidden_by(partly(HIDING), mixed, lawful, following)
-    still = hidden_by(partly(HIDING), lawful, following)  # trap weights read nothing from mixed rows
     return {
         "imprint": Attacked("imprint", {"bins": 64}),
-        "imprint, hiding": Attacked("imprint", {"bins": 64}, hides),
+        "imprint, hiding": Attacked("imprint", {"bins": 64}, disguises.of("imprint")),
         "trap_weights": Attacked("trap_weights"),
-        "trap_weights, hiding": Attacked("trap_weights", {}, still),
+        "trap_weights, hiding": Attacked("trap_weights", {}, disguises.of("trap_weights")),
         "loki": Attacked("loki", {"clients": clients}),
         "fishing": Attacked("fishing", {"batch": 16}),
         "crafted_neurons": Attacked("crafted_neurons"),

@@ -20,7 +20,7 @@ from testbed.findings.assemble import as_data_class, size_band
 from testbed.findings.plan import UNAWARE, Plan
 from testbed.findings.schema import Metric, Unit
 from testbed.harness.cells import planned
-from testbed.harness.federation import truth_file
+from testbed.harness.federation import alarms, disguises, truth_file
 from testbed.harness.federation.assess import assess, at_hand, best_of
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.naive import meets, told
@@ -147,13 +147,16 @@ def _check_together(defences: tuple[Defence, ...]) -> None:
             )
 
 
-def described(federation: Federation, records: int, position: Position, adaptive: bool = False) -> list[schema.Defence]:
-    """Each defence for the report, with the proven epsilon of all rounds together, or unmeasured.
+def described(
+    federation: Federation, records: int, position: Position, adaptive: bool = False, hides: bool = False
+) -> list[schema.Defence]:
+    """Each defence and guard for the report, with the proven epsilon of all rounds together, or unmeasured.
 
     `records` is the number of records of the smallest client. `position` is the attacker's; `adaptive` says whether the
-    attack that decides knows the defence.
+    attack that decides knows the defence, and `hides` whether its server hides from the guards.
     """
-    return reported(federation.defences, federation.exposure(max(records, 1), position), adaptive)
+    told = reported(federation.defences, federation.exposure(max(records, 1), position), adaptive)
+    return [*told, *alarms.reported(federation.guards, hides)]
 
 
 def about(
@@ -180,11 +183,14 @@ def prepared(
     """The scenario of a trial, with the facts for its report.
 
     `decides` is the rule of a new finding on the best of the trial's membership attacks, which then decides alone.
-    `beside` is the same federation seen from another position. Its findings inform and do not decide.
+    `beside` is the same federation seen from another position. Its findings inform and do not decide. So do those of a
+    malicious server that acts openly, where the one that decides hides from guards.
     """
     protects, position = trial.federation, trial.threat.position
     trial = told_of_defences(trial)
-    beside = beside and told_of_defences(beside)
+    openly = _openly(trial)
+    others = [*([openly] if openly else []), *([told_of_defences(beside)] if beside else [])]
+    trial = replace(trial, hides=openly is not None)
     adaptive = any(p.primary and meets(find(p.attack), protects.defences, position) for p in trial.plans)
     if trial.federation.defences and not adaptive:
         not_tested = [*not_tested, "an attack that adapts to the defence"]
@@ -206,17 +212,22 @@ def prepared(
         assessed = assess(recorded, progress=progress)
         if decides is not None:
             assessed = best_of(assessed, trial.plans, decides, trial.federation.seed)
-        further = assess(beside.record(engine, progress, store), progress=progress) if beside else None
+        found = assessed.findings
+        if trial.threat.malicious and not trial.hides:
+            found = alarms.unhidden(found, protects.guards)
+        further = [assess(other.record(engine, progress, store), progress=progress) for other in others]
         described = {"subject": subject.model_dump(), "threat": threat.model_dump()}
         outcome = Outcome(
-            [*assessed.findings, *(further.findings if further else [])],
-            {**assessed.evidence, **(further.evidence if further else {})},
+            [*found, *(f for other in further for f in other.findings)],
+            {**assessed.evidence, **{key: rows for other in further for key, rows in other.evidence.items()}},
             truth_file.files(recorded, described),
             sheets(assessed.claims, recorded, subject),
         )
         return completed(outcome, source, members, protects, _fewest(trial.split), position)
 
-    return Scenario(subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive))
+    return Scenario(
+        subject, threat, conduct, described(protects, _fewest(trial.split), position, adaptive, trial.hides)
+    )
 
 
 def told_of_defences(trial: Trial) -> Trial:
@@ -225,7 +236,7 @@ def told_of_defences(trial: Trial) -> Trial:
     The second one informs: its difference is what a reader who never heard of the defence would have missed. Secure
     aggregation is left out before a client: it changes nothing of the models that a client is sent.
     """
-    if not trial.federation.defences:
+    if not (trial.federation.defences or trial.federation.guards):
         return trial
     if trial.threat.position == "client":
         acting = tuple(d for d in trial.federation.defences if d.where not in ("protocol", "message"))
@@ -238,6 +249,16 @@ def told_of_defences(trial: Trial) -> Trial:
         if visible and p.primary and told(find(p.attack))
     ]
     return replace(trial, threat=threat, plans=(*trial.plans, *unaware))
+
+
+def _openly(trial: Trial) -> Trial | None:
+    """The trial of the same malicious server that does not hide from the guards, where it could hide. It informs."""
+    guards = [g for g in trial.federation.guards if g.side == "client"]
+    if not (guards and trial.threat.malicious and trial.threat.position == "server"):
+        return None
+    plans = tuple(p for p in trial.plans if disguises.of(p.attack) is not None)
+    open_ = tuple(replace(p, primary=False, target="that does not hide from guards", variant="open") for p in plans)
+    return replace(trial, plans=open_) if open_ else None
 
 
 def _fewest(split: Split) -> int:

@@ -9,13 +9,14 @@ import numpy as np
 
 from testbed.attacks.properties.updates import drawn
 from testbed.attacks.registry import Attack, find
-from testbed.core import Act, Cell, Cohort, Evidence, Property, Threat, Transcript, Unavailable
+from testbed.core import Act, Cell, Cohort, Evidence, Property, Scores, Threat, Transcript, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding
 from testbed.harness import cells
 from testbed.harness.cells import Judged
+from testbed.harness.federation.alarms import refused
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.tap import seen_by
 
@@ -71,8 +72,10 @@ class Worlds:
                         view = seen_by(recorded[actor], threat)
                         claim = attack.run(view, asked, self.auxiliary, seed + world, threat, dict(plan.params))
                     except Unavailable as why:
-                        missing[plan.key] = why
-                        continue
+                        if not (actor in recorded and refused(recorded[actor])):
+                            missing[plan.key] = why
+                            continue
+                        claim = Scores(np.zeros(1))  # clients refused, and there is nothing to judge by
                     guess = float(claim.values[0]) > 0
                     rows[plan.key].append(_row(cell, "used", guess == truth[world], world))
                     if cell != "positive":

@@ -31,7 +31,7 @@ from testbed.core import (
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.findings.plan import Plan
-from testbed.harness.federation import repeated
+from testbed.harness.federation import disguises, repeated
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.recorded import (
     ABOUT_RECORDS,
@@ -68,6 +68,8 @@ class Trial:
     control_party: Array | None = None
     columns: tuple[tuple[str, int], ...] = ()
     sum_only: bool = False
+    hides: bool = False
+    """Does a malicious server hide from the guards what it changes (`disguises.of`)?"""
 
     @property
     def sums(self) -> bool:
@@ -115,7 +117,7 @@ class Trial:
             act = self._act(acting, federation, about) if acting else None
             name = acting.name if acting else None
             repeats = (self.federation.defences, repeated.REPEATS) if cell == "positive" and self._repeats() else None
-            told = repr((name, dict(self.act_params), _people_digest(*about, self.split.controls), repeats))
+            told = repr((name, dict(self.act_params), self.hides, _people_digest(*about, self.split.controls), repeats))
             kept = store / f"{_digest(engine, federation, partitions, act, told)}.transcript" if store else None
             if kept and kept.is_file():
                 views[cell] = self._seen(transcript.read(kept))
@@ -157,7 +159,7 @@ class Trial:
             if self.sums and len(parties) == 1:
                 dealt = np.arange(len(parties[0])) % clients
                 parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
-            fresh = replace(federation, seed=int(rng.integers(2**31)))
+            fresh = replace(federation, seed=int(rng.integers(2**31)), guards=())
             return self._seen(fresh.run(parties, at_home, act))
 
         return run
@@ -176,6 +178,9 @@ class Trial:
         assert attack.act is not None
         granted = attack.granted(self.split.auxiliary, self.threat)
         made = attack.act(question, granted, rng, federation.model, **self.act_params)
+        if self.hides and federation.guards and (disguise := disguises.of(attack.name)) is not None:
+            assert isinstance(self.split.auxiliary, Cohort)
+            made = disguise(made, self.split.auxiliary, keyed_rng(federation.seed, "disguise"))
         return replace(made, nodes=self.threat.nodes)
 
     def _truth(self, partitions: Mapping[Cell, list[Cohort]], views: Mapping[Cell, Transcript]) -> Truth:

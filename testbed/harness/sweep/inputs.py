@@ -192,10 +192,10 @@ class Snapshot:
         return entry.module, entry.path
 
     def _root(self, part: str) -> Module | None:
-        """The module and file of the attack or the defence that a part of a parameter's value names, or None."""
+        """The module and file of the attack, defence or guard that a part of a parameter's value names, or None."""
         if part not in self._roots:
             if not self._named:
-                kinds: tuple[catalogue.Kind, ...] = ("attack", "defence")
+                kinds: tuple[catalogue.Kind, ...] = ("attack", "defence", "guard")
                 self._named.update({e.name: (e.module, e.path) for kind in kinds for e in catalogue.entries(kind)})
             by_name = self._named.get(part.partition(":")[0].strip())
             self._roots[part] = by_name or (self._own(part.strip()) if user_code.named(part) else None)

@@ -22,6 +22,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.subjects.federation.local import Rule, evaluated, local_update, one_thread, ruled
 from testbed.subjects.federation.messages import (
     PARTITION_METRIC,
+    REFUSED,
     Answer,
     Craft,
     Observe,
@@ -145,9 +146,9 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
 class Ordered(Strategy):
     """A strategy wrapper that makes runs repeatable: it sends and aggregates in the order of partitions.
 
-    It first asks every node for its partition, and it fails on any client's error, unless `tolerate`. Flower alone
-    aggregates in order of arrival, treats a client that failed as absent, and samples by random node ids, so equal runs
-    would differ.
+    It first asks every node for its partition, and it fails on any client's error, unless `tolerate`. Where clients
+    `may_refuse`, a refusal is no error. Flower alone aggregates in order of arrival, treats a client that failed as
+    absent, and samples by random node ids, so equal runs would differ.
     """
 
     def __init__(
@@ -157,8 +158,10 @@ class Ordered(Strategy):
         tolerate: bool = False,
         observe: Observe | None = None,
         probe: Craft | None = None,
+        may_refuse: bool = False,
     ) -> None:
         self.inner, self.craft, self.tolerate, self.observe, self.probe = inner, craft, tolerate, observe, probe
+        self.may_refuse = may_refuse
         self.partition_of: dict[int, int] = {}
 
     def meet(self, grid: Grid, clients: int) -> None:
@@ -214,7 +217,7 @@ class Ordered(Strategy):
         answered = sorted(replies, key=lambda m: self._by_partition(m.metadata.src_node_id))
         if not self.tolerate:
             for message in answered:
-                if message.has_error():
+                if message.has_error() and not (self.may_refuse and message.error.code == REFUSED):
                     raise failed(message)
         return answered
 

@@ -324,10 +324,15 @@ def unmasked(shares: Shares, node: int) -> list[Any] | None:
     return [p * (target / ratio) for p in plain]
 
 
+class RefusalError(Exception):
+    """A client's own mod answered with an error, within the mods of secure aggregation."""
+
+
 def secure_mods(names: Sequence[str]) -> list[Any]:
     """The mods that a client on the Message API needs under SecAgg+: the protocol, and a translation of messages.
 
-    Without the translation, every client fails in the third stage of a round, and the workflow stops without an error.
+    Where the client refuses to train, they raise `RefusalError`. Without the translation, every client fails in the
+    third stage of a round, and the workflow stops without an error.
     """
     from flwr.app import Array, ArrayRecord, ConfigRecord
     from flwr.client.mod import secaggplus_mod
@@ -344,6 +349,8 @@ def secure_mods(names: Sequence[str]) -> list[Any]:
         given = RecordDict({"arrays": ArrayRecord(arrays), "config": ConfigRecord(cast(Any, asked.config))})
         message.content = given
         reply = call_next(message, context)
+        if reply.has_error():  # Flower's mod would read the content that an error does not have
+            raise RefusalError
         answered = next(iter(reply.content.array_records.values()))
         metrics = next(iter(reply.content.metric_records.values()))
         values = ndarrays_to_parameters([answered[n].numpy() for n in names])

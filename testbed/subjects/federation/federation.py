@@ -51,7 +51,16 @@ class Federation:
     """Whether all clients also evaluate each round's global model, and report its loss and accuracy."""
 
     def __post_init__(self) -> None:
+        """Raises `UsageError` for a server's guards under secure aggregation."""
         object.__setattr__(self, "protocol", ruled(self.protocol, self.defences))
+        of_server = [g.name for g in self.guards if g.side == "server"]
+        if of_server and (self.secure or any(d.where == "protocol" for d in self.defences)):
+            raise UsageError(
+                "TB-GUARD-007",
+                f"The guard {of_server[0]} does not work under secure aggregation.",
+                "It looks at single updates, and the server has their sum alone.",
+                "Leave it out. Guards of clients work there.",
+            )
 
     @property
     def secured(self) -> SecureAggregation | None:
@@ -92,19 +101,22 @@ class Federation:
         for one in self.defences:
             built[one.where].append((one, one.build(self.seed, exposure)))
         ours = [g for g in self.guards if g.side == "client"]
-        tolerate = self.tolerate or any(g.action == "refuse" for g in ours)
+        may_refuse = any(g.action == "refuse" for g in ours)
         with compat.quiet():
             strategy = strategy_for(protocol, self.evaluates)
             for _, wrap in built["server"]:
                 strategy = wrap(strategy, protocol)
-            ordered = Ordered(strategy, act and act.craft, tolerate, act and act.observe, act and act.probe)
+            ordered = Ordered(
+                strategy, act and act.craft, self.tolerate, act and act.observe, act and act.probe, may_refuse
+            )
         watching = Watching(ordered, [g for g in self.guards if g.side == "server"], protocol.kind == "fedsgd")
         tap = record(watching if watching.guards else ordered, model, protocol)
         tap.partition_of = ordered.partition_of
         rules = [Rule(d.name, d.drawn(self.seed), change) for d, change in built["training"]]
         mods = [mod for _, mod in reversed(built["update"])]  # Flower applies the first one last
         if ours:
-            mods.insert(0, guarded(ours, lambda context: partitions[int(context.node_config[PARTITION])]))
+            own = act.nodes if act and act.answer else ()
+            mods.insert(0, guarded(ours, lambda context: partitions[int(context.node_config[PARTITION])], None, own))
         if act and act.answer:
             mods.insert(0, adversary(act.answer, act.nodes))
         checks = [mod for _, mod in built["message"]]

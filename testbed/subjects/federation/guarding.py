@@ -17,30 +17,35 @@ from testbed.core import Cohort, Exchange, ModelSpec, Parameters
 from testbed.core.errors import UsageError
 from testbed.core.guard import Gathered, Guard, Memory, Received
 from testbed.subjects.federation.apps import PARTITION, Ordered, one_thread
-from testbed.subjects.federation.messages import to_parameters
-from testbed.subjects.federation.tap import REFUSED
+from testbed.subjects.federation.messages import REFUSED, to_parameters
 
 LOG = logging.getLogger("testbed.guards")
 PLACE = "testbed.guards"
 """Where a client's guards keep what they remember, in its context, which Flower never sends."""
 
 
-def guarded(guards: Sequence[Guard], records: Callable[[Context], Cohort], model: ModelSpec | None = None) -> Mod:
+def guarded(
+    guards: Sequence[Guard],
+    records: Callable[[Context], Cohort],
+    model: ModelSpec | None = None,
+    without: Sequence[int] = (),
+) -> Mod:
     """A client's mod that lets `guards` look at each model before the client trains on it.
 
     An alarm is written to the client's own log. A guard that refuses answers with an error that says nothing else, so
     that the server does not learn which guard it was. `records` gives the client's own records. The model is the one
-    that the server names, or `model`.
+    that the server names, or `model`. The clients `without` guards are an attacker's own: they never refuse.
     """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         sent = to_parameters(message.content)
-        if sent is None or not message.metadata.message_type.startswith("train"):
+        client = int(context.node_config.get(PARTITION, context.node_id))
+        if sent is None or client in without or not message.metadata.message_type.startswith("train"):
             return call_next(message, context)
         settings = {k: v for entry in message.content.config_records.values() for k, v in entry.items()}
         seen = Received(
             int(str(settings.get("server-round", 0))),
-            int(context.node_config.get(PARTITION, context.node_id)),
+            client,
             _model(settings, model),
             sent,
             records(context),

@@ -17,6 +17,8 @@ from testbed.subjects.federation.tensors import readable
 
 PARTITION_METRIC = "partition-id"
 """The metric by which a client reports its number."""
+REFUSED = 6
+"""Flower's code of an error by which a client's mod says that it will not train (a failed precondition)."""
 
 Craft = Callable[[int, int, Parameters], Parameters]
 """`(round, client, parameters) -> parameters` to send instead."""

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from flwr.app import Context, Message
+from flwr.app import Context, Error, Message
 from flwr.clientapp.typing import ClientAppCallable, Mod
 from flwr.serverapp import Grid, ServerApp
 
@@ -24,6 +24,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.subjects.federation import compat
 from testbed.subjects.federation.apps import PARTITION, Ordered, plain
 from testbed.subjects.federation.local import one_thread
+from testbed.subjects.federation.messages import REFUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,17 @@ def mods(spec: ModelSpec, seed: int) -> list[Mod]:
 
 
 def _rounding(seed: int) -> Mod:
-    """A mod that seeds NumPy's global generator, by which the protocol rounds, so that a run can be repeated."""
+    """A mod that seeds NumPy's global generator, by which the protocol rounds, so that a run can be repeated.
+
+    A client that refuses to train answers with an error, and to the others it has dropped out.
+    """
 
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         with _drawn(seed, int(context.node_config[PARTITION]), str(message.metadata.group_id)):
-            return call_next(message, context)
+            try:
+                return call_next(message, context)
+            except compat.RefusalError:
+                return Message(Error(REFUSED, "refused"), reply_to=message)
 
     return mod
 
@@ -82,8 +89,8 @@ def server_app(
 
     An honest one is given the clients' weighted mean, under client 0. One that asks for all shares is given every
     client's own answer; where clients refuse, nothing. Its parameters are what a federation holds when its server
-    starts, and the attack. Raises `RunError` where a round of an honest server halts, or where the model stays as it
-    was.
+    starts, and the attack. If clients may refuse, so many may that a round halts; the server then has nothing of it.
+    Raises `RunError` where another round of an honest server halts, or where the model stays as it was.
     """
     app = ServerApp()
 
@@ -104,7 +111,7 @@ def server_app(
             config = {**told, **plain(asdict(protocol)), "server-round": round_}
             arrays = {node_of[c]: [np.asarray(p[n]) for n in names] for c, p in sent.items()}
             mean = compat.secure_round(asking, round_, arrays, config, rules.threshold, float(max(records)))
-            if mean is None and not (act and act.unmask):
+            if mean is None and not (ordered.tolerate or ordered.may_refuse) and not (act and act.unmask):
                 raise RunError(
                     "TB-RUN-005",
                     f"Secure aggregation halted in round {round_}.",

@@ -17,12 +17,9 @@ from flwr.serverapp.strategy import Strategy
 
 from testbed.core import Exchange, ModelSpec, Protocol, Status, Threat, Transcript, frozen
 from testbed.core.errors import UsageError
-from testbed.subjects.federation.messages import PARTITION_METRIC, to_parameters, values_of
+from testbed.subjects.federation.messages import PARTITION_METRIC, REFUSED, to_parameters, values_of
 from testbed.subjects.federation.recorder import Recorder, attempted
 from testbed.subjects.federation.watched import watched
-
-REFUSED = 6
-"""Flower's code of an error by which a client's mod says that it will not train (a failed precondition)."""
 
 
 def record(
