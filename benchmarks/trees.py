@@ -1,11 +1,13 @@
 """What defences of boosted trees leave of the exact numbers, and what they cost: `python benchmarks/trees.py`.
 
-`heart`, its four hospitals, ten rounds of bagging, seed 0. The attacker is `tree_leaves`; the AUC is that of the last
+`heart`, its four hospitals, ten rounds of bagging, seed 0. The attacker is `tree_leaves`: one who knows the
+defence, and one who does not. The AUC is that of the last
 model on people whom nobody trained on.
 """
 
 from __future__ import annotations
 
+from testbed.findings.plan import UNAWARE
 from testbed.findings.schema import Estimate
 from testbed.harness.run import run
 from testbed.harness.scenario import find
@@ -27,15 +29,18 @@ def share(measure: object) -> str:
 
 
 def main() -> None:
-    print("| defence | leaves | exact | of others | AUC |\n|---|---|---|---|---|")
+    print("| defence | leaves | exact | by one who does not know | of others | AUC |\n|---|---|---|---|---|---|")
     for defence in DEFENCES:
         result = run(find("federated_trees"), {"defence": defence}).result
         leaves = result.findings[0]
+        beside = (f for f in result.findings if f.target == UNAWARE and f.attack.name == leaves.attack.name)
+        naive = next((share(f.measure) for f in beside), "")
         useful = result.utility[-1].measure
         assert isinstance(useful, Estimate)
         auc = f"{useful.value:.2f} ({useful.low:.2f} to {useful.high:.2f})"
         count = leaves.measure.n if isinstance(leaves.measure, Estimate) else 0
-        print(f"| `{defence}` | {count} | {share(leaves.measure)} | {share(leaves.control)} | {auc} |", flush=True)
+        row = f"{share(leaves.measure)} | {naive} | {share(leaves.control)} | {auc}"
+        print(f"| `{defence}` | {count} | {row} |", flush=True)
 
 
 if __name__ == "__main__":

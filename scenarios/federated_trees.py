@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
+from testbed.attacks.registry import find
 from testbed.cli.script import main
 from testbed.core import Threat
 from testbed.core.defence import Exposure, check_where
@@ -15,6 +16,7 @@ from testbed.defences import named
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
 from testbed.harness.federation.hospital_trial import Hospitals
+from testbed.harness.federation.naive import beside, meets
 from testbed.harness.federation.prepare import about
 from testbed.harness.federation.tree_trial import TreeTrial
 from testbed.harness.outcome import Outcome
@@ -22,7 +24,7 @@ from testbed.harness.protected import reported
 from testbed.harness.scenario import Scenario, scenario
 from testbed.subjects.federation.trees import Order, TreeFederation
 
-KNOWS = frozenset({"hyper_parameters"})
+KNOWS = frozenset({"auxiliary", "hyper_parameters"})
 SEES = (
     "the server: every tree of every client, with the sums that XGBoost writes beside it; a client: the models that it "
     "is sent"
@@ -78,6 +80,8 @@ def federated_trees(
         planned("tree_leaves", unit="predicate", primary=True),
         planned("tree_thresholds", unit="predicate"),
     )
+    adaptive = meets(find(plans[0].attack), protection, "server")
+    plans = beside(plans, protection, "server")
     federation = replace(plain, defences=protection)
     threat = Threat("server", knows=KNOWS | ({"defence"} if protection else frozenset()))
     passed = (planned("passed_on_leaves", unit="predicate", target="by a client"),)
@@ -92,7 +96,7 @@ def federated_trees(
     def conduct(engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
         return trial.conduct(engine, progress, store, subject, described)
 
-    return Scenario(subject, described, conduct, reported(protection, Exposure(rounds, rounds, clients), False))
+    return Scenario(subject, described, conduct, reported(protection, Exposure(rounds, rounds, clients), adaptive))
 
 
 if __name__ == "__main__":

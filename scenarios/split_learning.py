@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from testbed.attacks.registry import find
 from testbed.cli.script import main
 from testbed.core import Threat
 from testbed.core.defence import Exposure, check_where
@@ -14,6 +15,7 @@ from testbed.data.cohorts import source
 from testbed.defences import named
 from testbed.findings.schema import ThreatModel
 from testbed.harness.cells import planned
+from testbed.harness.federation.naive import beside, meets
 from testbed.harness.federation.prepare import about
 from testbed.harness.federation.split_trial import SplitTrial
 from testbed.harness.outcome import Outcome
@@ -27,7 +29,6 @@ NOT_TESTED = [
     "a party that deviates",
     "columns of the other party",
     "a party with the labels that reads the other one's columns from its outputs (feature inference)",
-    "an attack that adapts to the defence",
     "more than two parties, and more than two classes",
     "how the parties find their common patients",
 ]
@@ -71,6 +72,8 @@ def split_learning(
     plain = SplitLearning(known.shape[0], features, width, rounds, batch, learning_rate, seed)
     threat = Threat("client", knows=KNOWS | ({"defence"} if protection else frozenset()), nodes=(0,))
     plans = (planned("cut_direction", metric="rate", primary=True), planned("cut_norm", metric="rate"))
+    adaptive = meets(find(plans[0].attack), protection, "client")
+    plans = beside(plans, protection, "client")
     trial = SplitTrial(groups, replace(plain, defences=protection), threat, plans, plain if protection else None)
     subject = about(known, f"{known.title} (split by columns)", len(groups["members"]))
     described = ThreatModel(
@@ -81,7 +84,7 @@ def split_learning(
         return trial.conduct(engine, progress)
 
     uses = rounds * batch // max(1, len(groups["members"])) + 1
-    return Scenario(subject, described, conduct, reported(protection, Exposure(rounds, uses, 2, "client"), False))
+    return Scenario(subject, described, conduct, reported(protection, Exposure(rounds, uses, 2, "client"), adaptive))
 
 
 if __name__ == "__main__":

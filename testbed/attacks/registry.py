@@ -14,6 +14,7 @@ from testbed.core import (
     Claim,
     Groups,
     Guesses,
+    Labels,
     Links,
     Origins,
     Position,
@@ -50,6 +51,7 @@ TRAITS = {
     "instead of a model: sums, statistics, evaluations, the cut of a split network, or the released model alone",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
+    "meets": "defences without bounds that it meets nevertheless: it is told of them, or they hide nothing from it",
     "quick": "parameters with which the conformance suite runs it in seconds",
 }
 """Facts about an attack that harness, scenarios and the conformance suite ask for, each with its meaning."""
@@ -156,7 +158,7 @@ class Attack:
             question = replace(question, known=None)
         if isinstance(question, Origins) and "some_sites" not in threat.knows & (self.needs | self.uses):
             question = replace(question, known=None, sites=None)
-        if isinstance(question, Batch) and "defence" not in threat.knows & (self.needs | self.uses):
+        if isinstance(question, Batch | Labels) and "defence" not in threat.knows & (self.needs | self.uses):
             question = replace(question, defences=None)
         claim = self.read(view, unnamed(question), granted, rng, *held, **self.configured(params or {}))
         if not isinstance(claim, self.claim):

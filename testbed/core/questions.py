@@ -153,6 +153,8 @@ class Labels:
 
     x: Array
     rows: Array
+    defences: tuple[Defence, ...] | None = None
+    """The defences at the cut, if the attacker knows them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from testbed.attacks.grown_trees import stated
 from testbed.attacks.registry import attack
-from testbed.attacks.tree_sums import counts, settings_of
-from testbed.core import Batch, Groups, Transcript, Unavailable
+from testbed.attacks.tree_sums import settings_of
+from testbed.core import Batch, Cohort, Groups, Transcript, Unavailable
 from testbed.models.boosters import packed, read
 
 
@@ -16,18 +17,19 @@ from testbed.models.boosters import packed, read
     risk="property",
     claim=Groups,
     needs=set(),
-    uses={"hyper_parameters"},
+    uses={"hyper_parameters", "auxiliary", "defence"},
     position="client",
     reference="https://arxiv.org/abs/2506.07605",
     suits="trees",
+    meets=("leaf_noise", "round_thresholds"),
 )
-def passed_on_leaves(view: Transcript, question: Batch, auxiliary: None, rng: np.random.Generator) -> Groups:
+def passed_on_leaves(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.random.Generator) -> Groups:
     """Say how many people, and how many of them ill, stand in each leaf of the first hospital's first tree.
 
     Threat model: a curious client of a federation of boosted trees (Di Gennaro et al. 2025). The model that it is sent
     begins with the tree of the hospital that trained first (cyclic), or whose answer came first (bagging), and holds
-    that hospital's base score. Its sums give exact numbers, as in `tree_leaves`. Raises `Unavailable` if the client was
-    itself the first one, or was never sent trees.
+    that hospital's base score. Its sums give exact numbers, and known defences are met, as in `tree_leaves`. Raises
+    `Unavailable` if the client was itself the first one, or was never sent trees.
     """
     seen = sorted((e for e in view.exchanges if packed(e.sent) is not None), key=lambda e: e.key)
     if not seen:
@@ -37,5 +39,5 @@ def passed_on_leaves(view: Transcript, question: Batch, auxiliary: None, rng: np
         raise Unavailable("own_trees", "a first tree of another client, grown before the client was sent the model")
     model = read(seen[0].sent)
     settings = settings_of([model.trees[0]], view.protocol.learning_rate)
-    numbers = np.maximum(0, np.round(counts(model.trees[0], model, settings)))
-    return Groups({key: model.trees[0].boxes(model.features)}, {key: numbers})
+    bounds, numbers = stated(model, settings, None, question, auxiliary)
+    return Groups({key: bounds}, {key: numbers})

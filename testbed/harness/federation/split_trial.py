@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -84,16 +84,18 @@ class SplitTrial:
         asked = Cohort(*(np.concatenate([getattr(p, n) for p in (members, controls)]) for n in ("x", "y", "persons")))
         used = np.arange(len(asked)) < len(members)
         own = asked.x[:, : self.split.own]
-        question = Labels(own, np.where(used, np.arange(len(asked)), -1))
+        question = Labels(own, np.where(used, np.arange(len(asked)), -1), self.split.defences)
+        plain = replace(question, defences=None)  # the positive control has no defence
         asks: dict[Cell, Ask] = {
-            cell: Ask(seen_by(view, self.threat), question, self.people["auxiliary"]) for cell, view in views.items()
+            cell: Ask(seen_by(view, self.threat), plain if cell == "positive" else question, self.people["auxiliary"])
+            for cell, view in views.items()
         }
 
         def rows(cell: Cell, claim: Guesses) -> Evidence:
             return judge.feature(claim, asked.y, used, cell, asked.persons)
 
         def evidence() -> Evidence:
-            found = cells.evidence(plan, asks, rows, self.split.seed, self.threat)
+            found = cells.evidence(plan, asks, rows, self.split.seed, naive.threat_of(plan, self.threat))
             if "positive" in views:
                 return found
             true = found.where(found.view == "true")
@@ -102,7 +104,7 @@ class SplitTrial:
 
         judged = cells.attempt(plan, evidence, lambda p, e: _told(measures.rates(p, e)))
         truth = Truth(self.plans, self.threat, self.people["auxiliary"], 0, 2, defences=self.split.defences)
-        marked = naive.marked(judged.finding, find(plan.attack), truth)
+        marked = judged.finding if plan.unaware else naive.marked(judged.finding, find(plan.attack), truth)
         return Judged(plan, marked, judged.evidence)
 
     def _useful(self, cell: Cell, joint: Joint) -> Utility:

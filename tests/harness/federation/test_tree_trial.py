@@ -46,7 +46,7 @@ def test_leaves_are_exact_and_thresholds_are_often_also_other_peoples(tmp_path: 
 def test_numbers_are_found_without_sums_too_and_the_price_is_told() -> None:
     """The server knows how many records each client used; a client does not, and says what it lacks."""
     done = run(find("federated_trees"), {**SMALL, "defence": "bare_trees"})
-    leaves, _, passed = done.result.findings
+    leaves, passed = done.result.findings[0], done.result.findings[-1]
     assert values(leaves)[0] > 0.8
     assert values(leaves)[1] < 0.3
     assert isinstance(passed.measure, Unmeasured)
@@ -55,6 +55,24 @@ def test_numbers_are_found_without_sums_too_and_the_price_is_told() -> None:
     assert isinstance(plain, Estimate)
     assert isinstance(defended, Estimate)
     assert plain.value == defended.value
+
+
+@pytest.mark.parametrize("defence", ["leaf_noise:0.1", "round_thresholds:10", "bare_trees+leaf_noise:0.01"])
+def test_an_attacker_who_knows_the_defence_states_more_and_is_no_naive_one(defence: str) -> None:
+    done = run(find("federated_trees"), {**SMALL, "defence": defence})
+    knowing = done.result.findings[0]
+    unaware = next(f for f in done.result.findings[1:] if f.attack.name == "tree_leaves")
+    assert knowing.primary
+    assert values(knowing)[0] > values(unaware)[0]
+    assert values(knowing)[1] < 0.2
+    assert isinstance(knowing.positive_control, Estimate)
+    assert knowing.positive_control.value == 1
+    assert all("naive_attacker" not in f.validity.flags for f in (knowing, unaware))
+
+
+def test_a_rule_of_growing_hides_nothing_that_an_attacker_could_adapt_to() -> None:
+    done = run(find("federated_trees"), {**SMALL, "defence": "large_leaves:5+shallow_trees"})
+    assert all("naive_attacker" not in f.validity.flags for f in done.result.findings)
 
 
 def test_a_client_reads_what_the_client_before_it_grew() -> None:
