@@ -94,6 +94,7 @@ def assemble(
     pictures: Sequence[Picture] = (),
     traffic: Traffic | None = None,
     client_round: Mapping[str, float] | None = None,
+    summary: Sequence[str] = (),
 ) -> Result:
     """A result with its decision and its digests. `started` is the `time.monotonic()` at which the run began.
 
@@ -123,6 +124,7 @@ def assemble(
         utility=list(utility),
         traffic=traffic,
         decision=decision,
+        summary=list(summary) or None,
         disclosure=Disclosure(
             min_cell=policy.min_cell if policy else MIN_CELL, withheld=WITHHELD, pictures=list(pictures)
         ),

@@ -383,6 +383,8 @@ class Result(Model):
     exercise: Exercise | None = None
     decision: Decision
     disclosure: Disclosure
+    summary: list[str] | None = None
+    """What several findings say together, in words for the first page; absent where each speaks for itself."""
     proof: Proof | None = None
     """Absent in results of earlier versions."""
 

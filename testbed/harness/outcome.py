@@ -33,6 +33,8 @@ class Outcome:
     traffic: Traffic | None = None
     client_round: Mapping[str, float] | None = None
     """CPU seconds of one client's round, with the defences and without."""
+    summary: list[str] = field(default_factory=list[str])
+    """What several findings say together, in words for the first page."""
 
 
 @dataclass(frozen=True, slots=True)

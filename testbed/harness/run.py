@@ -91,6 +91,7 @@ def run(
         pictures=outcome.pictures,
         traffic=outcome.traffic,
         client_round=outcome.client_round,
+        summary=outcome.summary,
     )
     return Done(result, outcome)
 
