@@ -148,10 +148,10 @@ def _texts(values: Any) -> Callable[[int, int], list[str]]:
         return lambda start, stop: list(map(_number, values.iloc[start:stop].tolist()))
     if values.dtype == object and pd.api.types.infer_dtype(values, skipna=True) != "string":
         return lambda start, stop: [
-            "" if pd.api.types.is_scalar(v) and pd.isna(v) else _text(v) for v in values.iloc[start:stop]
+            "" if pd.api.types.is_scalar(v) and pd.isna(v) else text_of(v) for v in values.iloc[start:stop]
         ]
     codes, distinct = pd.factorize(values)  # missing cells have the code -1
-    texts = np.array([*(_days(distinct) or map(_text, distinct)), ""], dtype=object)
+    texts = np.array([*(_days(distinct) or map(text_of, distinct)), ""], dtype=object)
     return lambda start, stop: texts[codes[start:stop]].tolist()
 
 
@@ -183,7 +183,8 @@ def _days(distinct: Any) -> list[str] | None:
     return np.datetime_as_string(days.astype(np.int64).astype("datetime64[D]")).tolist()
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A cell as one text, whatever type it was read as: 1, 1.0 and "1" are equal, as are a date and its ISO text."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
     if isinstance(value, int | np.integer):

@@ -23,6 +23,7 @@ import numpy as np
 
 from testbed.core.disclosure import MIN_CELL, People
 from testbed.core.errors import DisclosureError
+from testbed.core.readings import spellings
 from testbed.findings.schema import Result
 
 SHORTEST_STRING = 6
@@ -37,8 +38,6 @@ EXTERNAL = re.compile(
     r"\b(?:src|href|srcset|action|data|poster)\s*=\s*(?![\"']?(?:#|data:image/png;base64,))", re.IGNORECASE
 )
 STYLE = re.compile(r"url\(\s*[\"']?(?!#)|@import", re.IGNORECASE)
-DATE = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})(?!\d)")
-DAY_FIRST = re.compile(r"(\d{1,2})[./](\d{1,2})[./](\d{4})(?!\d)")
 BLANKS = re.compile(r"\s+")
 ESCAPED = re.compile(r"\\u([0-9a-fA-F]{4})")
 TAG = re.compile(r"<[^>]+>")
@@ -192,7 +191,7 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
                 def held(spelling: str, shortest: int = shortest, names: str = names) -> bool:
                     return _held(spelling, folded, grams[shortest], shortest, names, numbers)
 
-                candidates = {v for v in values.dropna().unique() if any(map(held, _spellings(v)))}
+                candidates = {v for v in values.dropna().unique() if any(map(held, spellings(v)))}
             for value in candidates:
                 rows = values == value
                 count = int(rows.sum()) if persons is None else persons[rows].nunique()
@@ -203,25 +202,6 @@ def _rare_value(text: str, people: People, min_cell: int, exempt: set[float]) ->
 
 def _hashable(value: Any) -> Any:
     return value if hasattr(value, "isoformat") else str(value)
-
-
-def _spellings(value: Any) -> list[str]:
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
-    if found := DATE.match(text):
-        return [text, *_days(int(found[1]), int(found[2]), int(found[3]))]
-    if found := DAY_FIRST.match(text):
-        one, other, year = int(found[1]), int(found[2]), int(found[3])
-        return [text, *_days(year, other, one), *_days(year, one, other)]
-    return [text]
-
-
-@cache
-def _days(year: int, month: int, day: int) -> tuple[str, ...]:
-    """The common spellings of a date: year-month-day, day.month.year, day/month/year and month/day/year."""
-    spellings = [f"{year}-{month:02}-{day:02}", f"{year}/{month:02}/{day:02}"]
-    for d, m in ((f"{day:02}", f"{month:02}"), (str(day), str(month))):
-        spellings += [f"{d}.{m}.{year}", f"{d}/{m}/{year}", f"{m}/{d}/{year}"]
-    return tuple(dict.fromkeys(spellings))
 
 
 def _held(value: str, folded: str, grams: set[str], shortest: int, names: str, numbers: Any) -> bool:
