@@ -32,7 +32,8 @@ from testbed.subjects.federation.federation import Federation
 
 SEES = (
     "the server: every global model and what each client returns, or their weighted mean (view=sum); a client: the "
-    "global models alone; an auditor: the final model alone (loss_threshold)"
+    "global models alone; with topology=swarm also a hospital that is the server in turns; an auditor: the final model "
+    "alone (loss_threshold)"
 )
 NOT_TESTED = ["label-only access", "servers that know more of the records than themselves"]
 KNOWS = frozenset({"architecture", "recipe", "target_records"})
@@ -42,6 +43,8 @@ THREAT = ThreatModel(
 ALONE = "loss_threshold"
 DECIDES = "TB-MEMBERSHIP-500"
 LOOKING = "global_models"
+TURNS, FIXED = "server in turns", "passive server"
+"""How the targets begin of findings on a hospital that aggregates in turns, and on a server that always does."""
 
 
 def positions() -> list[tuple[str, bool, tuple[Attack, ...]]]:
@@ -55,6 +58,7 @@ def positions() -> list[tuple[str, bool, tuple[Attack, ...]]]:
 
 
 OVERFITTED = 0.1
+VIEWS = (("updates", "star"), ("sum", "star"), ("updates", "swarm"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +77,38 @@ class Comparison:
     partition: str
     alpha: float
     summed: bool
+    swarm: bool = False
 
     def trials(self, run: int) -> list[Trial]:
         """One trial a position, all on the same people; `run` is the seed of everything."""
         protocol = self.federation.protocol
         people = groups(self.known, self.members, self.controls, self.members, run)
         split, control_party = sited(self.known, people, self.partition, protocol.clients, self.alpha, run)
+        places = [
+            (
+                Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
+                plans(position, malicious, found),
+            )
+            for position, malicious, found in positions()
+        ]
+        if self.swarm:
+            turns = tuple(range(1, protocol.rounds + 1, protocol.clients))
+            places.append((Threat("server", knows=KNOWS, nodes=(0,), turns=turns), in_turns()))
         return [
             Trial(
                 split,
                 replace(self.federation, seed=run),
-                Threat(position, malicious, KNOWS, nodes=(0,) if position == "client" else ()),  # type: ignore[arg-type]
-                plans(position, malicious, found),
+                threat,
+                planned_,
                 positive=Leaky(
                     Federation(self.federation.model, replace(protocol, batch_size=2, local_epochs=2), run),
                     members=max(2 * protocol.clients, round(OVERFITTED * self.members)),
                     by_heart=True,
                 ),
                 control_party=control_party,
-                sum_only=self.summed and position == "server",
+                sum_only=self.summed and threat.position == "server",
             )
-            for position, malicious, found in positions()
+            for threat, planned_ in places
         ]
 
     def conduct(self, engine: str, progress: Callable[[str], None], store: Path | None) -> Outcome:
@@ -115,12 +130,14 @@ class Comparison:
                     found += assess(trial.record(engine, store=kept, cells=("true",))).findings
                 every.append(found)
         by_clients = {a.name for position, _, attacks in positions() if position == "client" for a in attacks}
-        scored = [[f for f in found if f.attack.name != "source_inference"] for found in every]
-        clients_only = [[f for f in found if f.attack.name in by_clients] for found in every]
+        fixed = [[f for f in found if not (f.target or "").startswith(TURNS)] for found in every]
+        scored = [[f for f in found if f.attack.name != "source_inference"] for found in fixed]
+        clients_only = [[f for f in found if f.attack.name in by_clients] for found in fixed]
         told = {"subject": self.subject.model_dump(), "threat": THREAT.model_dump()}
         outcome = Outcome(
             [f for a in assessed for f in a.findings]
-            + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")],
+            + [*paired.beside(scored, ALONE), *paired.beside(clients_only, LOOKING, "paired_clients")]
+            + (paired.in_turns(every, TURNS, FIXED) if self.swarm else []),
             {rule: rows for a in assessed for rule, rows in a.evidence.items()},
             truth_file.files(first[0], told),
         )
@@ -143,6 +160,7 @@ def federated_membership(
     hidden: int = 128,
     runs: int = 10,
     view: str = "updates",
+    topology: str = "star",
     partition: str = "iid",
     alpha: float = 0.5,
     defence: str = "none",
@@ -157,17 +175,21 @@ def federated_membership(
     half of the people, judged on the other half. Further `runs`, each with other people,
     clients and initial weights, give the paired differences between every attack and the final model alone, and
     between clients that poison and one that only looks. `view` is updates, or sum: the clients' weighted mean, as
-    secure aggregation would show it. `noise` with `clip` is a Gaussian defence at the clients.
+    secure aggregation would show it. `topology` is star (one fixed server), or swarm: the hospitals aggregate in turn.
+    The training is the same. The first hospital, which sees all updates of every `clients`th round and the models alone
+    of other rounds, stands beside the fixed server and beside a client that only receives models. `noise` with `clip`
+    is a Gaussian defence at the clients.
     """
     known = source(data)
     third = len(known.people) // 3
     members, controls = min(members, third), min(controls, third)
-    if members < 2 * clients or runs < 2 or view not in ("updates", "sum"):
+    if members < 2 * clients or runs < 2 or (view, topology) not in VIEWS:
         raise UsageError(
             "TB-SCENARIO-008",
             "These parameters make no federation that can be compared over runs.",
-            "A client needs two records or more, an interval two runs or more, and the view is updates or sum.",
-            "Use fewer clients, more runs, or view=updates.",
+            "A client needs two records or more, an interval two runs or more; the view is updates or sum, and a swarm "
+            "(topology=swarm) has no sums.",
+            "Use fewer clients, more runs, view=updates, or topology=star.",
         )
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
@@ -183,6 +205,7 @@ def federated_membership(
         partition,
         alpha,
         view == "sum",
+        topology == "swarm",
     )
     adaptive = any(
         meets(a, protects, "server")
@@ -204,6 +227,16 @@ def plans(position: str, malicious: bool, attacks: Sequence[Attack]) -> tuple[Pl
         plan = planned(attack.name, primary=primary, target=target)
         made += [plan] if attack.claim is Sources else [plan, plan.area()]
     return tuple(made)
+
+
+def in_turns() -> tuple[Plan, ...]:
+    """The plans of a fixed server that only reads, for one that is the server in turns. They inform."""
+    passive = plans(*positions()[0])
+    return tuple(
+        replace(p, primary=False, variant="turns", target=f"{TURNS}, {p.target}".replace(f", {FIXED}", ""))
+        for p in passive
+        if p.attack != ALONE
+    )
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import re
 RULE = re.compile(r"TB-([A-Z_]+)-(\d{3})")
 LAST = 799
 """The largest number of an attack's own rule."""
-DERIVED = {"auc": 100, "offline": 1, "paired": 220, "paired_clients": 280}
+DERIVED = {"auc": 100, "offline": 1, "paired": 220, "paired_clients": 280, "paired_turns": 340}
 """By how much the number of a rule that is derived from an attack's own rule is larger."""
 RESERVED = frozenset({"TB-MEMBERSHIP-300", "TB-MEMBERSHIP-500"})
 """Rules of findings that the best of several attacks decides."""

@@ -38,8 +38,10 @@ KNOWLEDGE = frozenset(
 class Threat:
     """A threat model: position, whether malicious, prior knowledge, access to the model, and the query budget.
 
-    `nodes` are the client numbers that an attacker in a client's position controls. Raises `ThreatError` for a kind of
-    knowledge that is not in `KNOWLEDGE`.
+    `nodes` are the client numbers that an attacker in a client's position controls. With `turns`, the position changes
+    by round: the attacker is the server in these rounds alone, and in all others a client that holds `nodes`, as where
+    hospitals aggregate in turn (swarm learning). Raises `ThreatError` for a kind of knowledge that is not in
+    `KNOWLEDGE`, and for turns of another position than the server's or without a node.
     """
 
     position: Position
@@ -48,6 +50,12 @@ class Threat:
     access: Access = "white"
     budget: int | None = None
     nodes: tuple[int, ...] = ()
+    turns: tuple[int, ...] | None = None
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """The clients whose records are the attacker's own; none of a server that is no client."""
+        return self.nodes if self.position == "client" or self.turns is not None else ()
 
     def __post_init__(self) -> None:
         if unknown := self.knows - KNOWLEDGE:
@@ -56,4 +64,11 @@ class Threat:
                 f"Unknown kind of knowledge: {', '.join(sorted(unknown))}.",
                 "The kinds of knowledge are a fixed list, so that threat models can be compared.",
                 f"Use only: {', '.join(sorted(KNOWLEDGE))}.",
+            )
+        if self.turns is not None and (self.position != "server" or not self.nodes):
+            raise ThreatError(
+                "TB-THREAT-004",
+                "Turns were given to an attacker that cannot take them.",
+                "Whoever aggregates in some rounds is the server then, and a client in all others.",
+                "Use the position server, and name the attacker's own client in `nodes`.",
             )

@@ -48,6 +48,32 @@ def beside(runs: Sequence[Sequence[Finding]], against: str, by: str = "paired") 
     return made
 
 
+def in_turns(runs: Sequence[Sequence[Finding]], turns: str, fixed: str) -> list[Finding]:
+    """For each attack of a server in turns, a finding that compares it with the same attack of a fixed server.
+
+    `turns` and `fixed` begin the targets of the two servers' findings. They inform, as those of `beside` do.
+    """
+    made: list[Finding] = []
+    for first in (f for f in runs[0] if (f.target or "").startswith(turns)):
+        plan = Plan(
+            rule=derived(first.rule, "paired_turns"),
+            risk=first.risk,
+            attack=first.attack.name,
+            metric="auc",
+            unit="run",
+            params=first.attack.params,
+            target=f"{turns}, beside {fixed}",
+        )
+        alike = [[f for f in run if f.rule == first.rule] for run in runs]
+        values, theirs = (
+            [f.measure for run in alike for f in run if (f.target or "").startswith(turns) == own]
+            for own in (True, False)
+        )
+        lacking = next((m for m in (*values, *theirs) if isinstance(m, Unmeasured)), None)
+        made.append(unmeasured(plan, lacking) if lacking else _compared(plan, values, theirs, f"of a {fixed}"))
+    return made
+
+
 def _metric(finding: Finding) -> str | None:
     measure = finding.measure
     return measure.metric if isinstance(measure, Estimate) else None

@@ -140,7 +140,13 @@ class Trial:
         """Is there also a positive control under the defence? Only for a server that reads single updates."""
         reads = self.threat.position == "server" and not self.threat.malicious and not self.sum_only
         about_records = find(self.plans[0].attack).claim in ABOUT_RECORDS
-        if self.positive is None or not reads or about_records or self.federation.secured:
+        if (
+            self.positive is None
+            or self.threat.turns is not None
+            or not reads
+            or about_records
+            or self.federation.secured
+        ):
             return False
         return repeated.possible(self.positive.federation, self.federation.defences)
 
@@ -223,7 +229,7 @@ class Trial:
         behind: dict[Key, Cohort] = {}
         for round_ in range(1, protocol.rounds + 1):
             for client, people in enumerate(partitions):
-                if self.threat.position == "client" and client in self.threat.nodes:
+                if client in self.threat.own or (self.threat.turns is not None and round_ not in self.threat.turns):
                     continue
                 used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
                 behind[round_, client] = people.take(used)
@@ -239,7 +245,7 @@ class Trial:
 
         An adversary that is a client asks about other clients' records, so its own records are left out.
         """
-        own = self.threat.nodes if self.threat.position == "client" else ()
+        own = self.threat.own
         controls = self.split.controls
         assert isinstance(controls, Cohort)
         if cell == "positive" and self.positive is not None:

@@ -106,7 +106,7 @@ def read(path: Path) -> tuple[Truth, dict[str, Any]]:
             raise TypeError("subject")
         truth = Truth(
             tuple(Plan(**p) for p in header["plans"]),
-            Threat(**(threat | {"knows": frozenset(threat["knows"]), "nodes": tuple(threat["nodes"])})),
+            threat_of(threat),
             people("auxiliary"),
             header["seed"],
             header["classes"],
@@ -157,3 +157,11 @@ def beside(path: Path, view: transcript.Transcript, truth_path: Path) -> dict[Ce
         if other.is_file():
             views[cell] = transcript.read(other)
     return views
+
+
+def threat_of(told: dict[str, Any]) -> Threat:
+    """The threat as it stands in the file; files of older versions have no turns."""
+    turns = told.get("turns")
+    made: dict[str, Any] = {**told, "knows": frozenset(told["knows"]), "nodes": tuple(told["nodes"])}
+    made["turns"] = None if turns is None else tuple(turns)
+    return Threat(**made)

@@ -262,11 +262,15 @@ def _metrics(content: RecordDict) -> dict[str, float]:
 
 
 def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
-    """The part of a server's transcript that a position sees: the server all of it, a client its own exchanges."""
-    if threat.position == "server":
+    """The part of a server's transcript that a position sees: the server all of it, a client its own exchanges.
+
+    Whoever is the server in turns sees all of those rounds, and of the others its own exchanges.
+    """
+    turns = threat.turns or ()
+    if threat.position == "server" and threat.turns is None:
         return transcript
-    own = tuple(e for e in transcript.exchanges if e.client in threat.nodes)
-    asked = tuple(e for e in transcript.asked if e.client in threat.nodes)
+    own = tuple(e for e in transcript.exchanges if e.client in threat.nodes or e.round in turns)
+    asked = tuple(e for e in transcript.asked if e.client in threat.nodes or e.round in turns)
     return replace(transcript, exchanges=own, asked=asked, position=threat.position)
 
 
