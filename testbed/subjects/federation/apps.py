@@ -159,7 +159,9 @@ class Ordered(Strategy):
         observe: Observe | None = None,
         probe: Craft | None = None,
         may_refuse: bool = False,
+        evaluates: bool = False,
     ) -> None:
+        self.evaluates = evaluates
         self.inner, self.craft, self.tolerate, self.observe, self.probe = inner, craft, tolerate, observe, probe
         self.may_refuse = may_refuse
         self.partition_of: dict[int, int] = {}
@@ -224,6 +226,8 @@ class Ordered(Strategy):
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
+        if not self.evaluates:  # some strategies evaluate even with a fraction of 0
+            return []
         messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
         return self._crafted(self.probe, server_round, messages)
 

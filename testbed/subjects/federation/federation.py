@@ -107,7 +107,13 @@ class Federation:
             for _, wrap in built["server"]:
                 strategy = wrap(strategy, protocol)
             ordered = Ordered(
-                strategy, act and act.craft, self.tolerate, act and act.observe, act and act.probe, may_refuse
+                strategy,
+                act and act.craft,
+                tolerate=self.tolerate,
+                observe=act and act.observe,
+                probe=act and act.probe,
+                may_refuse=may_refuse,
+                evaluates=self.evaluates,
             )
         watching = Watching(ordered, [g for g in self.guards if g.side == "server"], protocol.kind == "fedsgd")
         tap = record(watching if watching.guards else ordered, model, protocol)
