@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -84,9 +86,8 @@ def error_quantiles(
     known = known.take(order)
     people, answers = asked(view, question)
     _, theirs = asked(view, Records(known))
-    trees = HistGradientBoostingRegressor(
-        loss="quantile", quantile=level, max_iter=rounds, max_leaf_nodes=8, early_stopping=False, random_state=0
-    )
+    trees: Any = HistGradientBoostingRegressor(loss="quantile", quantile=level, max_iter=rounds, max_leaf_nodes=8)
+    trees.set_params(early_stopping=False, random_state=0)
     with one_thread():
         trees.fit(known.x, _log_odds(true_class(known, theirs)))
         usual = np.asarray(trees.predict(people.x))
