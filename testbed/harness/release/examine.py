@@ -24,8 +24,8 @@ from testbed.harness.release import (
     closeness,
     copy_rule,
     identifier_rule,
+    looks,
     membership,
-    own_scale,
     singling_out,
     subgroups,
     text_rule,
@@ -81,7 +81,7 @@ def examine(
     judged += [*linked, *inferred.judged, *membership.membership(setting)]
     found: list[Finding] = []
     if options.attack is None:
-        found += [copy_rule.copied_rows(setting), own_scale.near_copied(setting)]
+        found += [copy_rule.copied_rows(setting), looks.near_copied(setting)]
         found += [*identifier_rule.direct_identifiers(setting), *text_rule.copied_texts(setting)]
         judged += subgroups.outliers_and_rare(setting, linked, inferred)
         found += closeness.diagnostics(setting, pairs(setting, links))

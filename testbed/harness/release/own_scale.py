@@ -6,66 +6,20 @@ measures in the original's units. Whoever knows the population can undo this: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from testbed.core import Array, Release, Table
-from testbed.core.shown import shown
-from testbed.findings.schema import Finding, Validity
 from testbed.findings.statistics.intervals import scipy_stats
-from testbed.harness.release import near_copies, parts, within_rows
 from testbed.harness.release.setting import Setting
 
 MOVED = 0.1
 """The distance between the distributions of released and real numbers from which on a column is brought back."""
 FAR_IN_SAMPLING = 2.5
 """Two samples of one distribution are further apart than this, times the root of 1/n + 1/m, once in 130,000 draws."""
-TOLD = " This shows once the released numbers are brought back to the scale of the original by their ranks."
-PART = (
-    " But in the columns {} released rows come near to single people, whatever stands in the others: of the {} people "
-    "who are closest there, {} are people of the original. Chance would give about {:.0f}."
-)
 SAMPLE = 20_000
 """Most numbers of either side that are compared: evenly spaced ones of the sorted column."""
-
-
-def near_copied(setting: Setting) -> Finding:
-    """The near-copy rule's finding: the most severe one of its looks at the cells, at numbers brought back to the real
-    scale where they have moved, and at differences within rows where columns allow it.
-
-    Each look is an exact test at the rule's own levels. If none fails the release, parts of the columns are looked at.
-    """
-    scaled = on_the_real_scale(setting)
-    looks = {} if scaled is None else {TOLD: scaled}
-    looks |= {within_rows.TOLD[name]: look for name, look in within_rows.looks(setting).items()}
-    finding = near_copies.near_copied(setting)
-    for told, look in looks.items():
-        again = near_copies.near_copied(look)
-        if _severity(again) > _severity(finding):
-            finding = again.model_copy(update={"plain": again.plain + told})
-    return _with_part(finding, {"": setting} | looks)
-
-
-def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
-    """The finding with a flag if in one of the looks released rows are single people in a part of the columns."""
-    if "near_copies" in finding.validity.flags:
-        return finding
-    for told, look in looks.items():
-        if look.controls is None:
-            continue
-        part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
-        if part is not None:
-            validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
-            chance = part.test.share * part.test.asked
-            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members, chance) + told
-            return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{plain}"})
-    return finding
-
-
-def _severity(finding: Finding) -> tuple[bool, int]:
-    return "near_copies" in finding.validity.flags, len(finding.validity.flags)
 
 
 def on_the_real_scale(setting: Setting) -> Setting | None:
@@ -82,18 +36,18 @@ def on_the_real_scale(setting: Setting) -> Setting | None:
         setting.members.columns, setting.release.table.values, setting.members.values, controls.values, strict=True
     ):
         people = np.concatenate(real)
-        moved = column.kind == "numeric" and _moved(_numbers(released), _numbers(people))
-        values.append(_by_rank(released, _numbers(people)) if moved else released)
+        moved = column.kind == "numeric" and _moved(numbers(released), numbers(people))
+        values.append(by_rank(released, numbers(people)) if moved else released)
     if all(one is other for one, other in zip(values, setting.release.table.values, strict=True)):
         return None
     table = setting.release.table
     return replace(setting, release=Release(Table(table.columns, tuple(values), table.persons)))
 
 
-def _numbers(values: Array) -> Array:
+def numbers(values: Array) -> Array:
     """The values that are no gaps, in ascending order."""
-    numbers = values.astype(float)
-    return np.sort(numbers[~np.isnan(numbers)])
+    held = values.astype(float)
+    return np.sort(held[~np.isnan(held)])
 
 
 def _moved(released: Array, real: Array) -> bool:
@@ -104,11 +58,11 @@ def _moved(released: Array, real: Array) -> bool:
     return bool(scipy_stats.ks_2samp(one, other, method="asymp").statistic > max(MOVED, chance))
 
 
-def _by_rank(released: Array, real: Array) -> Array:
+def by_rank(released: Array, real: Array) -> Array:
     """Each released number replaced by the real number at its rank, ties at their middle; gaps stay."""
-    numbers = released.astype(float)
-    ranked = _numbers(released)
-    sides = [np.searchsorted(ranked, numbers, side) for side in ("left", "right")]
+    held = released.astype(float)
+    ranked = numbers(released)
+    sides = [np.searchsorted(ranked, held, side) for side in ("left", "right")]
     place = (sides[0] + sides[1] - 1) / 2 / max(1, len(ranked) - 1)
     mapped = real[np.clip(np.rint(place * (len(real) - 1)), 0, len(real) - 1).astype(int)]
-    return np.where(np.isnan(numbers), np.nan, mapped)
+    return np.where(np.isnan(held), np.nan, mapped)

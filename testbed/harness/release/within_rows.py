@@ -16,6 +16,7 @@ import numpy as np
 from testbed.core import Array, Column, Release, Table
 from testbed.core.tables.index import person_numbers
 from testbed.harness.release.setting import Setting
+from testbed.harness.release.whole_people import several
 
 FEWEST_DATES, FEWEST_OF_A_SERIES = 3, 4
 """Date columns, and columns of one series, from which differences tell people apart."""
@@ -25,6 +26,7 @@ NUMBER = re.compile(r"\d+")
 TOLD = {
     "dates": " This shows in the intervals between dates, which stay if all of a person's dates are moved alike.",
     "series": " This shows in the ratios within a series of columns, which stay if a person's numbers are all scaled.",
+    "order": " This shows in the numbers of a series by their size, which stay if a person's days are shuffled.",
 }
 """What a finding says of the look that showed it."""
 
@@ -38,7 +40,7 @@ def looks(setting: Setting) -> dict[str, Setting]:
         return {}
     found: dict[str, Setting] = {}
     dates = [i for i, c in enumerate(setting.members.columns) if c.date]
-    visits = _several(setting.members) and _several(setting.controls) and _several(setting.release.table)
+    visits = all(map(several, _tables(setting)))
     if len(dates) >= FEWEST_DATES or (dates and visits):
         first = min(dates, key=lambda i: sum(np.isnan(t.values[i]).mean() for t in _tables(setting)))
         found["dates"] = _through(setting, lambda t: _intervals(t, dates, first, visits))
@@ -46,6 +48,7 @@ def looks(setting: Setting) -> dict[str, Setting]:
     if groups:
         positive = [all((_known(t.values[i]) > 0).all() for t in _tables(setting) for i in g) for g in groups]
         found["series"] = _through(setting, lambda t: _ratios(t, groups, positive))
+        found["order"] = _through(setting, lambda t: _in_order(t, groups))
     return found
 
 
@@ -57,11 +60,6 @@ def _tables(setting: Setting) -> tuple[Table, Table, Table]:
 def _through(setting: Setting, change: Callable[[Table], Table]) -> Setting:
     members, controls, release = (change(t) for t in _tables(setting))
     return replace(setting, members=members, controls=controls, release=Release(release))
-
-
-def _several(table: Table) -> bool:
-    """Do people have several rows?"""
-    return len(np.unique(table.persons)) < len(table)
 
 
 def _series(columns: Sequence[Column]) -> list[list[int]]:
@@ -110,6 +108,15 @@ def _ratios(table: Table, groups: Sequence[Sequence[int]], positive: Sequence[bo
         mean = np.where(known, held, 0.0).sum(1) / np.maximum(count, 1)
         for place, i in enumerate(group):
             values[i] = held[:, place] - mean
+    return Table(table.columns, tuple(values), table.persons)
+
+
+def _in_order(table: Table, groups: Sequence[Sequence[int]]) -> Table:
+    """The numbers of each series of a row in ascending order, gaps last."""
+    values = list(table.values)
+    for group in groups:
+        for i, held in zip(group, np.sort(np.stack([table.values[i] for i in group], 1), 1).T, strict=True):
+            values[i] = held
     return Table(table.columns, tuple(values), table.persons)
 
 

@@ -12,7 +12,8 @@ from testbed.core import Release
 from testbed.data.datasets.load import load_table
 from testbed.data.tables.encode import encode
 from testbed.harness.release.evaluate import evaluate
-from testbed.harness.release.own_scale import near_copied, on_the_real_scale
+from testbed.harness.release.looks import near_copied
+from testbed.harness.release.own_scale import on_the_real_scale
 from testbed.harness.release.setting import Setting
 from tests.conftest import Thirds
 

@@ -9,7 +9,7 @@ import pytest
 from testbed.core import Release
 from testbed.data.datasets.load import load_table
 from testbed.data.tables.encode import encode
-from testbed.harness.release.own_scale import near_copied
+from testbed.harness.release.looks import near_copied
 from testbed.harness.release.parts import MOST, copied_part, pairs, windows
 from testbed.harness.release.setting import Setting
 

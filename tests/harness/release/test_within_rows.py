@@ -12,7 +12,7 @@ from testbed.core import Release
 from testbed.data.tables.encode import Meta, encode
 from testbed.findings.schema import Finding
 from testbed.harness.release.evaluate import evaluate
-from testbed.harness.release.own_scale import near_copied
+from testbed.harness.release.looks import near_copied
 from testbed.harness.release.setting import Setting
 from testbed.harness.release.within_rows import looks
 

@@ -1,0 +1,59 @@
+"""The near-copy rule through several looks: what a release writes differently may hide people from one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from testbed.core.shown import shown
+from testbed.findings.schema import Finding, Validity
+from testbed.harness.release import near_copies, own_scale, parts, turned_round, whole_people, within_rows
+from testbed.harness.release.setting import Setting
+
+SCALED = " This shows once the released numbers are brought back to the scale of the original by their ranks."
+TURNED = " This shows once columns that the release writes the other way round, such as 5 for 1, are turned back."
+PEOPLE = " This shows once a person's rows are taken together: their means, least and greatest numbers, and counts."
+PART = (
+    " But in the columns {} released rows come near to single people, whatever stands in the others: of the {} people "
+    "who are closest there, {} are people of the original. Chance would give about {:.0f}."
+)
+
+
+def near_copied(setting: Setting) -> Finding:
+    """The near-copy rule's finding: the most severe one of its looks.
+
+    It looks at the cells, at numbers brought back to the real scale where they have moved, at scales turned round, at
+    differences within rows, and at a person's rows together, where columns and rows allow it. Each look is an exact
+    test at the rule's own levels. If none fails the release, parts of the columns are looked at.
+    """
+    scaled = own_scale.on_the_real_scale(setting)
+    looks = {} if scaled is None else {SCALED: scaled}
+    looks |= {within_rows.TOLD[name]: look for name, look in within_rows.looks(setting).items()}
+    people = whole_people.look(setting)
+    looks |= {} if people is None else {PEOPLE: people}
+    finding = near_copies.near_copied(setting)
+    for told, look in [*looks.items(), *((TURNED, look) for look in turned_round.looks(setting))]:
+        again = near_copies.near_copied(look)
+        if _severity(again) > _severity(finding):
+            finding = again.model_copy(update={"plain": again.plain + told})
+    in_parts = {told: look for told, look in looks.items() if told != within_rows.TOLD["order"]}
+    return _with_part(finding, {"": setting} | in_parts)
+
+
+def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
+    """The finding with a flag if in one of the looks released rows are single people in a part of the columns."""
+    if "near_copies" in finding.validity.flags:
+        return finding
+    for told, look in looks.items():
+        if look.controls is None:
+            continue
+        part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
+        if part is not None:
+            validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
+            chance = part.test.share * part.test.asked
+            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members, chance) + told
+            return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{plain}"})
+    return finding
+
+
+def _severity(finding: Finding) -> tuple[bool, int]:
+    return "near_copies" in finding.validity.flags, len(finding.validity.flags)
