@@ -141,6 +141,7 @@ def run_by_commands() -> set[str]:
         federated_membership,
         hospital_tables,
         malicious_server,
+        reported_metrics,
         secure_aggregation,
     )
     from testbed.core.threat import KNOWLEDGE
@@ -148,7 +149,9 @@ def run_by_commands() -> set[str]:
 
     audited = {a.name for a in ALL if a.subject == "model" and a.needs <= KNOWLEDGE}
     evaluated = {a.name for a in ALL if a.subject == "release" and a.needs <= RECIPIENT.knows}
-    federated = {a.name for m in (curious_server, malicious_server, hospital_tables) for a in m.fitting()}
+    federated = {
+        a.name for m in (curious_server, malicious_server, hospital_tables, reported_metrics) for a in m.fitting()
+    }
     federated |= {a.name for a in (*curious_client.fitting(), *secure_aggregation.fitting())}
     federated |= {a.name for _, _, found in federated_membership.positions() for a in found}
     scenarios = (Path(__file__).parents[2] / "scenarios").glob("*.py")

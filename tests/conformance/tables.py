@@ -25,14 +25,15 @@ PEOPLE = 300
 
 @cache
 def _tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """A release with copies of members, the members and the controls, with dates and codes beside their columns."""
+    """A release with copies of members, the members and the controls, with dates, times and codes beside their columns."""
     people = thirds(PEOPLE, seed=5)
     parts = people.leaky(PLANTED), people.original, people.control
 
     def more(frame: pd.DataFrame) -> pd.DataFrame:
         day = pd.to_datetime(frame["pressure"].mul(60).astype(int), unit="D").dt.strftime("%Y-%m-%d")
         code = frame["diagnosis"] + frame["age"].astype(int).astype(str)
-        return frame.assign(seen=day, code=code)
+        time = [f"{7 + minute // 60:02d}:{minute % 60:02d}" for minute in frame["pressure"].mul(4).astype(int)]
+        return frame.assign(seen=day, code=code, time=time)
 
     return tuple(more(part) for part in parts)  # type: ignore[return-value]
 

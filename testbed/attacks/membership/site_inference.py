@@ -32,7 +32,7 @@ def site_inference(
     auxiliary: Cohort | None,
     rng: np.random.Generator,
     *,
-    reads: str = ALL,
+    reads: str = "all",
     trees: int = 200,
     leaf: int = 5,
 ) -> Sources:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,8 +14,10 @@ from testbed.core.guard import Gathered, Guard, Memory, Received
 from testbed.findings import measures, schema, statistics
 from testbed.findings.schema import Finding, Unmeasured, Utility
 from testbed.harness.federation.recorded import Key
-from testbed.subjects.federation.apps import one_thread
-from testbed.subjects.federation.federation import Federation
+from testbed.subjects.federation.local import one_thread
+
+if TYPE_CHECKING:  # a recording is judged without Flower
+    from testbed.subjects.federation.federation import Federation
 
 HONEST = 20
 """Honest federations in which alarms are counted, each with initial weights and batches of its own."""

@@ -298,7 +298,8 @@ def _by_part(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
             rows, by_column = judge.tokens(claim, people, view, group)
         else:
             rows, by_column = judge.cells(claim, people, widths, view, group, choice.of(people), crowd)
-        return rows if view == "blind" else alarms.counted(rows, claim, people, recorded.views[view]), by_column
+        seen = recorded.views.get(view, recorded.views["true"])
+        return rows if view == "blind" else alarms.counted(rows, claim, people, seen), by_column
 
     def matched(people: Mapping[Key, Cohort], group: Group, by: Similarity) -> Evidence:
         return judge.cells(claim, people, widths, "true", group, dict.fromkeys(people, by), crowd)[0]

@@ -21,6 +21,7 @@ from testbed.core import (
     Classes,
     Cohort,
     Groups,
+    Labels,
     ModelSpec,
     Parameters,
     Property,
@@ -109,9 +110,10 @@ OF_STATISTICS = {
     **dict.fromkeys(("cut_direction", "cut_norm"), "no_cut"),
     "reported_quantiles": "no_quantiles",
     "site_inference": "no_known_sites",
+    "evaluation_metrics": "no_evaluations",
 }
-"""Attacks on statistics and on split networks, and one that needs known hospitals, with the reason that they give of an
-app that trains a whole network."""
+"""Attacks on statistics, evaluations and split networks, and one that needs known hospitals, with the reason that they
+give of an app that trains a whole network."""
 REFUSED = {"dager": "no_transformer", "white_box": "no_recipe", **OF_TREES, **OF_STATISTICS}
 """What cannot be read of an app whose clients return the weights of fully connected layers."""
 
@@ -139,6 +141,8 @@ def asked(a: Attack, view: Transcript) -> Any:
     if a.claim in (Reconstruction, Groups, Values):
         keys = tuple(e.key for e in view.exchanges)
         return Batch(keys, (12,), 3, (1,) * len(keys))
+    if a.traits.get("suits") == "cut":
+        return Labels(PATIENTS.x, np.arange(4))
     if a.claim is Representatives:
         return Classes(3, np.zeros(12), np.ones(12))
     return Records(PATIENTS, np.arange(4))
