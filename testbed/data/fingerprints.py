@@ -116,7 +116,7 @@ def of_table(frame: Any, key: Key = PUBLIC) -> str:
     """
     names = sorted(map(str, frame.columns))
     positions = {str(name): i for i, name in enumerate(frame.columns)}
-    columns = [_texts(frame.iloc[:, positions[name]]) for name in names]
+    columns = [texts_of(frame.iloc[:, positions[name]]) for name in names]
     rows: list[bytes] = []
     for start in range(0, len(frame), ROWS):
         texts = [part(start, start + ROWS) for part in columns]
@@ -138,7 +138,7 @@ def of_file(path: Path, key: Key = PUBLIC) -> str:
     return digest.hexdigest()
 
 
-def _texts(values: Any) -> Callable[[int, int], list[str]]:
+def texts_of(values: Any) -> Callable[[int, int], list[str]]:
     """A function that gives a column's cells from a row up to another as text, one text a value of whatever type."""
     import pandas as pd
 
