@@ -117,10 +117,8 @@ def evaluate(
         **named,
     )
     done = done.counted(load.cache_folder())
-    if (times := done.result.disclosure.evaluations or 0) >= evaluations.MANY:
-        progress(
-            f"warning: {times} releases of this original were evaluated here; do not tune a generator by its reports"
-        )
+    for warning in evaluations.warnings(done.result.disclosure):
+        progress(f"warning: {warning}")
     given = {role: Given(path.name, read["frames"][role]) for role, path in paths.items()}
     result = proven(done.result, given, done.people, command_line())
     results.write(folder, result, done.evidence, done.people, checked=True)

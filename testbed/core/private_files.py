@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import secrets
 import tempfile
+from collections.abc import Generator
 from pathlib import Path
 
 from testbed.core.errors import UsageError
@@ -41,3 +44,18 @@ def put(file: Path, content: bytes) -> None:
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, needed: bool = False) -> Generator[None]:
+    """A lock: while it is held, nobody else who asks for the lock of this folder has it.
+
+    Without effect where locks do not exist; if it is `needed`, `OSError` is raised there.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.nullcontext() if needed else contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -276,7 +276,11 @@ class Disclosure(Model):
     min_cell: int
     withheld: list[str]
     evaluations: int | None = None
-    """How many different releases of this original were evaluated on this machine; real data only."""
+    """How many evaluations of these people were made on this machine, with this one; real data only."""
+    not_counted: str | None = None
+    """Why evaluations of these people could not be counted, or which ones are not in the count; real data only."""
+    closest: Literal["one person", "a few people"] | None = None
+    """By how many people an earlier evaluation's original differs from this one, if by fewer than `min_cell`."""
     pictures: list[Picture] = []
 
 

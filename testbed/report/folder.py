@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from testbed.core.errors import UsageError
+from testbed.core.private_files import locked
 
 PARTS = ("share", "evidence")
 LIST = ".written.json"
@@ -109,7 +110,7 @@ def put(out: Path, share: Mapping[str, bytes], evidence: Mapping[str, bytes]) ->
         out.parent.mkdir(parents=True, exist_ok=True)
         _sweep(out)
         try:
-            with _staged(out.parent, f".{out.name}.", contents, out) as staging, _locked(out.parent):
+            with _staged(out.parent, f".{out.name}.", contents, out) as staging, locked(out.parent):
                 return _settled(_placed(staging, out), out)
         except OSError as error:
             if not out.is_dir() or error.errno not in (
@@ -120,7 +121,7 @@ def put(out: Path, share: Mapping[str, bytes], evidence: Mapping[str, bytes]) ->
                 errno.EROFS,
             ):
                 raise
-        with _staged(out, ".", contents, None) as staging, _locked(out):
+        with _staged(out, ".", contents, None) as staging, locked(out):
             for part in PARTS[::-1]:
                 _swapped(staging / part, out / part)
             return _settled(staging, out)
@@ -207,7 +208,7 @@ def _staged(
 ) -> Generator[Path]:
     """A temporary folder with the files. It is locked while in use, so that no other run deletes it as left over."""
     staging = parent / f"{prefix}new-{uuid.uuid4().hex[:8]}"
-    with _locked(parent):
+    with locked(parent):
         staging.mkdir()
         lock = _lock(staging)
     try:
@@ -335,7 +336,7 @@ def _sweep(out: Path) -> None:
     for parent, pattern in places:
         if not parent.is_dir():
             continue
-        with contextlib.suppress(OSError), _locked(parent):
+        with contextlib.suppress(OSError), locked(parent):
             for folder in parent.iterdir():
                 if re.fullmatch(pattern, folder.name) and folder.is_dir() and not folder.is_symlink():
                     _swept(folder, out)
@@ -352,18 +353,6 @@ def _swept(folder: Path, out: Path) -> None:
             _discard(folder)
     finally:
         os.close(lock)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """A lock: while it is held, no other run makes or removes folders there. Without effect if locks do not exist."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 def _lock(folder: Path) -> int | None:

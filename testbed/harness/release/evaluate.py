@@ -49,11 +49,14 @@ class Evaluation:
     release: pd.DataFrame
 
     def counted(self, folder: Path) -> Evaluation:
-        """With the count of this original's releases that were evaluated here; real data only."""
+        """With the count of evaluations of these people on this machine; real data only."""
         if self.result.subject.data_class != "real":
             return self
-        times = evaluations.evaluations(self.people.tables[0], self.release, folder)
-        disclosure = self.result.disclosure.model_copy(update={"evaluations": times})
+        disclosure = self.result.disclosure
+        original, person = self.people.tables[0], self.people.person
+        found = evaluations.evaluations(original, self.release, folder, person=person, min_cell=disclosure.min_cell)
+        counts = {"evaluations": found.times, "not_counted": found.missing, "closest": found.closest}
+        disclosure = disclosure.model_copy(update=counts)
         return replace(self, result=self.result.model_copy(update={"disclosure": disclosure}))
 
 
