@@ -111,7 +111,7 @@ def _table(result: Any) -> str:
     lines = [] if result.decision.reasons else [f"  {f.plain}" for f in primary]
     for reason in result.decision.reasons:
         told = remedies.parts(reason.text)
-        lines.append(f"  {reason.verdict}: {told.found}")
+        lines.append(f"  {'not applicable' if reason.verdict == 'none' else reason.verdict}: {told.found}")
         steps = zip((remedies.DO, remedies.COLUMNS, remedies.TRY), told[1:], strict=True)
         lines += [f"    {begin.strip()} {text}" for begin, text in steps if text]
     if more := len(result.findings) - len(primary):

@@ -125,7 +125,8 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
     FAIL: the lower bound of a deciding finding's excess is above its limit, or the rule of a risk in `RULED` is broken.
     PASS: every deciding finding is measured, its upper bound is below its limit, it has no flag, and its attack could
     have failed. REVIEW: everything else. FAIL outweighs REVIEW, and REVIEW outweighs PASS. Few guesses or a flag never
-    soften a FAIL. Without a policy, the verdict is `none`.
+    soften a FAIL. A rule that has nothing to look at is `none`, not applicable: it neither passes nor keeps others from
+    passing. Without a policy, the verdict is `none`.
     """
     if policy is None:
         none = Unmeasured(unmeasured="no_policy", needs="--policy FILE")
@@ -133,11 +134,11 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
     judged = [_judge(f, policy) for f in findings]
     reasons = [Reason(rule=f.rule, verdict=f.verdict, text=_text(f)) for f in judged if f.primary]
     alarms = _alarms(judged, policy)[:MOST_ALARMS]
-    if reasons:
+    if any(r.verdict != "none" for r in reasons):
         reasons += [*alarms, *_undecided(judged, policy)]
     else:
         text = "No deciding attack was run, so there is no evidence for a release. What to do: run one."
-        reasons = [Reason(rule="TB-NONE-001", verdict="review", text=text), *alarms]
+        reasons += [Reason(rule="TB-NONE-001", verdict="review", text=text), *alarms]
     reasons.sort(key=lambda r: -_SEVERITY[r.verdict])
     verdict = reasons[0].verdict
     named = schema.Policy(id=policy.id, sha256=policy.sha256, basis=policy.basis)
@@ -154,7 +155,7 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
         if BROKEN & set(finding.validity.flags):
             verdict = "fail"
         elif finding.validity.ok:
-            verdict = "pass"
+            verdict = "pass" if isinstance(finding.measure, Estimate) else "none"
     elif finding.risk in policy.limits:
         limit = Limit(excess=policy.limits[finding.risk], source=policy.id)
         if isinstance(finding.excess, Estimate):

@@ -112,6 +112,7 @@ def _visible(value: object) -> object:
 def _buckets(result: Result) -> list[tuple[str, list[Parts]]]:
     """The decision's reasons, each in its parts, under a title for each verdict, the gravest first."""
     titles = {"fail": "Reasons to stop", "review": "A person must decide", "pass": "No reason found to stop"}
+    titles["none"] = "Not applicable"
     buckets = [
         (title, [parts(r.text) for r in result.decision.reasons if r.verdict == verdict])
         for verdict, title in titles.items()

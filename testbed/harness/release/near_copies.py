@@ -234,7 +234,11 @@ CONTAMINATED = "control_in_release"
 
 
 def near_copied(setting: Setting) -> Finding:
-    """The near-copy rule's finding: members' share of the people with the highest scores, and of all people."""
+    """The near-copy rule's finding: members' share of the people with the highest scores, and of all people.
+
+    It is not applicable, without a measure, if so few people have a released row nearer to them than to others that
+    even copies of all of them would not fail the test.
+    """
     setting.progress("near copies")
     if setting.controls is None:
         return findings_.unmeasured(PLAN, findings_.NO_CONTROL)
@@ -245,7 +249,7 @@ def near_copied(setting: Setting) -> Finding:
     flags += [CONTAMINATED] if found.control_p < EXTREME_P or found.lone_controls >= FEWEST_LONE else []
     finding = findings_.unmeasured(PLAN, findings_.NOT_APPLICABLE, found.asked, found.asked)
     update: dict[str, object] = {"validity": Validity(ok=not flags, flags=flags), "plain": _plain(found, flags)}
-    if found.asked:
+    if found.asked and (flags or found.least_p < NEAR_P):  # a test that no number of copies could fail is no test
         measure = statistics.wilson(found.members, found.asked)
         chance = Interval(found.share, found.share, found.share, 1.0, "closed form: members' share", found.asked)
         update["measure"] = findings_.estimate("rate", measure, "person")
@@ -259,9 +263,15 @@ CAUGHT = (
 )
 
 
+NOT_APPLICABLE = (
+    "The near-copy rule is not applicable: {} people have a released row that is nearer to them than to everybody "
+    "else. Even if all of them were copied, the test could not fail with this control."
+)
+
+
 def _plain(found: NearCopies, flags: list[str]) -> str:
     if not found.asked:
-        return "Fewer than ten people have a released row nearer to them than to others: too few to find near copies."
+        return NOT_APPLICABLE.format(f"fewer than {SIZES[0]}")
     told = (
         f"The test looks at the {found.asked} people who are closest to single released rows. "
         f"{100 * found.members / found.asked:.0f} % of them are people of the original. "
@@ -273,7 +283,7 @@ def _plain(found: NearCopies, flags: list[str]) -> str:
         return f"{told} Some released rows agree with single people in more columns than chance would give anybody."
     if "near_copies_suspected" in flags:
         return f"{told} Some released rows are nearer to single people than rows of fresh people would be."
-    if found.least_p > NEAR_P or found.members == found.asked:
-        return f"{told} These are too few people, or the control is too small, to distinguish copies from chance."
+    if found.least_p >= NEAR_P:
+        return NOT_APPLICABLE.format("too few")
     told = f"{told} This is no sign that people were copied with small changes."
     return told if found.caught is None else f"{told} {CAUGHT.format(found.caught)}"

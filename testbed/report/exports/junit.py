@@ -47,7 +47,8 @@ def _case(finding: Finding, verdict: str, text: str) -> ElementTree.Element:
     attributes = {"classname": f"testbed.{finding.risk}", "name": shown(name), "time": "0"}
     case = ElementTree.Element("testcase", attributes)
     if element := ELEMENTS.get(verdict):
-        message = "no policy was applied" if verdict == "none" else text
+        undecided = getattr(finding.limit, "unmeasured", None) == "no_policy"
+        message = "no policy was applied" if undecided else text
         told = ElementTree.SubElement(case, element, {"message": shown(message)})
         if element != "skipped":
             told.set("type", verdict)
