@@ -48,17 +48,23 @@ def _cells(risk: Caught) -> tuple[str, str, str]:
     if not risk.decides:
         return name, "is not decided", "-"
     if risk.unit == "people":
-        return name, "nothing" if risk.caught is None else f"{risk.caught:,.0f} people or more", "-"
+        least = "nothing" if risk.caught is None else f"{risk.caught:,.0f} people or more"
+        return name, least, "-" if risk.can_pass else "nothing"
     of = f" {risk.unit}"
     caught = "no leak that this release can have" if risk.caught is None else f"{risk.caught:,.3g}{of} or more"
     return name, caught, "nothing" if risk.passed is None else f"{risk.passed:.2g}{of} or less"
 
 
 def _verdict(plan: Planned) -> str:
+    from testbed.harness.release import planning
+
     if plan.sufficient:
         return f"{plan.control:,} held out: every risk is decided."
     undecided = [r.risk.replace("_", " ") for r in plan.risks if r.unit == "points" and r.passed is None]
     if not plan.control:
         return "0 held out: no verdict but REVIEW or FAIL is possible."
+    if plan.control < planning.SMALL_CONTROL:
+        few = f"fewer than {planning.SMALL_CONTROL} people"
+        return f"{plan.control:,} held out: {few}, so every risk is REVIEW, or FAIL where a leak is caught."
     why = f"may stay undecided: {', '.join(undecided)}" if undecided else "the control is small beside the original"
     return f"{plan.control:,} held out: {why}."

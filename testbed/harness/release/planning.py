@@ -6,12 +6,13 @@ rates are unfavourable ones of real tables (`ASSUMED`); the report of a real eva
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from testbed.core.errors import UsageError
 from testbed.findings import statistics
 from testbed.findings.policy import Policy
 from testbed.findings.statistics import Precision
+from testbed.findings.validity import FEW_GUESSES
 from testbed.harness.release.attribute_inference import CROSSED
 from testbed.harness.release.copy_rule import COPY_P
 from testbed.harness.release.membership import DECIDING_FPR, decides
@@ -20,8 +21,9 @@ from testbed.harness.release.setting import TARGETS
 
 ASSUMED = {"singling_out": 0.2, "linkability": 0.02, "attribute_inference": 0.5, "membership": DECIDING_FPR}
 """The assumed success on people of the control, by risk: attribute inference is least precise at one half."""
-SMALL_CONTROL, SHARE = 200, 0.1
-"""A control needs so many people for any finding to pass, and so large a share of the original for singling out."""
+SMALL_CONTROL, SHARE = FEW_GUESSES, 0.1
+"""A control needs so many people for any finding to pass, and so large a share of the original for singling out. With
+fewer an evaluation decides nothing but FAIL, as it flags every finding `small_control`."""
 TRIED = sorted({round(m * 10**k) for k in range(2, 6) for m in (1, 1.5, 2, 3, 5, 7)})
 """Sizes of a control among which the smallest sufficient one is looked for."""
 
@@ -31,6 +33,7 @@ class Caught:
     """What one risk's test catches: in points of excess, or for copies in people; None where nothing is caught.
 
     `passed` is the largest leak that passes in 4 of 5 cases; None where not even a release without a leak does.
+    `can_pass` is False where the control holds too few people for any finding to pass: what is not caught is REVIEW.
     """
 
     risk: str
@@ -38,6 +41,7 @@ class Caught:
     caught: float | None
     passed: float | None
     unit: str
+    can_pass: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +81,10 @@ def planned(original: int, release: int, control: int, policy: Policy) -> Planne
         Caught("copies, row for row", True, copied, None, "people"),
         Caught("near copies", True, near, None, "people"),
     ]
-    return Planned(control, (*risks, *rules), _sufficient(risks, original, control))
+    every = (*risks, *rules)
+    if control < SMALL_CONTROL:
+        every = tuple(replace(risk, passed=None, can_pass=False) for risk in every)
+    return Planned(control, every, _sufficient(risks, original, control))
 
 
 def smallest(original: int, release: int, policy: Policy) -> int | None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from testbed.cli import app
+from testbed.core import Column, Table
 from testbed.core.errors import UsageError
 from testbed.findings import policy
 from testbed.harness.release import planning
+from testbed.harness.release.control import control_flags
 
 POLICY = policy.load()
 
@@ -62,6 +65,21 @@ def test_a_release_of_few_rows_cannot_have_a_large_leak() -> None:
     few = by_risk(4600, 60, 2300)
     assert few["linkability"].caught is None
     assert few["near copies"].caught == pytest.approx(24, abs=8)
+
+
+@pytest.mark.parametrize("control", [1, 4, 150, 199])
+def test_a_control_of_fewer_people_than_any_pass_needs_is_planned_as_review(control: int) -> None:
+    rng = np.random.default_rng(7)
+    people, others = (
+        Table((Column("x", "numeric"),), (rng.normal(size=n),), np.array([f"{k}{i}" for i in range(n)]))
+        for k, n in (("m", 300), ("c", control))
+    )
+    assert "small_control" in control_flags(people, others, rng)  # so an evaluation passes nothing
+    risks = by_risk(5000, 5000, control).values()
+    assert not any(r.can_pass or r.passed is not None for r in risks)
+    told = CliRunner().invoke(app, ["evaluate", "--plan", f"5000,5000,{control},200"]).stdout
+    assert f"{control} held out: fewer than 200 people, so every risk is REVIEW" in told
+    assert all(r.can_pass for r in by_risk(5000, 5000, 200).values())
 
 
 def test_the_command_prints_the_plan_and_needs_no_table() -> None:
