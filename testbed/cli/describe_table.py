@@ -43,7 +43,7 @@ def describe_table(
             "identifiers": [
                 f.kind
                 for name in (written.get(d.name, d.name),)
-                for f in identifiers.scan(name, _values(frame[name]))
+                for f in identifiers.scan(name, _values(name, frame[name]))
                 if f.believed
             ],
         }
@@ -66,8 +66,12 @@ def describe_table(
         say(shown("  ".join([*cells, _remarks(row)]).rstrip()))
 
 
-def _values(values: Any) -> list[Any]:
-    """The distinct values of a column. Numbers that no identifier can be are left out."""
+def _values(name: str, values: Any) -> list[Any]:
+    """The distinct values of a column. Numbers that an evaluation takes for no identifiers are left out."""
+    from testbed.harness.release.identifier_rule import whole_numbers
+
+    if values.dtype.kind in "iuf":
+        return list(whole_numbers(name, values.to_numpy(dtype=float, na_value=float("nan"))))
     try:
         return values.dropna().unique().tolist()
     except TypeError:  # structures such as lists, which have no hash

@@ -108,3 +108,31 @@ def test_a_columns_name_that_looks_like_markup_is_printed_as_it_is(
     tables[0].to_csv(tmp_path / "t.csv", index=False)
     assert invoke(monkeypatch, "describe-table", str(tmp_path / "t.csv")) == 0
     assert all(name in capsys.readouterr().out for name in names[:1])
+
+
+def test_dates_and_amounts_are_no_telephone_or_record_numbers_and_real_ones_still_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(3)
+    day = pd.Series(pd.Timestamp("1931-05-01") + pd.to_timedelta(rng.integers(0, 30_000, 200), unit="D"))
+    honest = {
+        "last_contact": day.dt.strftime("%Y-%m-%d"),
+        "fax": day.dt.strftime("%d.%m.%Y"),
+        "mobile": day.dt.strftime("%m/%d/%Y"),
+        "tel": day.dt.strftime("%Y-%m-%d %H:%M"),
+        "case_no": day.dt.strftime("%Y%m%d"),
+        "call_minutes": rng.integers(10**8, 10**9, 200),
+        "contact": rng.integers(10**7, 10**8, 200),
+        "cell": pd.array([*rng.integers(0, 10**8, 199), None], dtype="Int64"),
+    }
+    digits = rng.integers(1_000_000, 9_999_999, 200)
+    leaks = {
+        "contact_number": [f"070{d}" for d in digits],
+        "phone": [f"+46 70 {str(d)[:3]} {str(d)[3:5]} {str(d)[5:]}" for d in digits],
+        "mrn": rng.integers(10**6, 10**7, 200),
+    }
+    path = tmp_path / "t.csv"
+    pd.DataFrame(honest | leaks).to_csv(path, index=False)
+    assert invoke(monkeypatch, "describe-table", str(path), "--json") == 0
+    told = {c["column"]: c["identifiers"] for c in json.loads(capsys.readouterr().out)["columns"]}
+    assert {name for name, kinds in told.items() if kinds} == set(leaks)

@@ -54,6 +54,11 @@ CALL = (
     "tel|telephone|telefon\\w*|phone|mobile?|mobil\\w*|mob|cell|fax|handy|call\\w*|ring|rufnummer|numéro|kontakt|contact"
     "|whatsapp"
 )
+MEASURED = (
+    "dates?|datum|dato|fecha|days|tage|dagar|dage|jours|weeks|months|years|minutes|min|seconds|duration|dauer|counts?"
+    "|anzahl|antal|nombre|total|sum|mean|median|costs?|kosten|price|amount|rate|score"
+)
+"""Words in a column's name that say that its numbers are dates, durations, counts or amounts."""
 REGIONS = ("SE", "US", "GB", "DE", "FR", "IT", "ES", "NL", "DK", "NO", "FI", "AT", "CH", "BE", "IE", "PL", "PT", "AU")
 """Countries whose telephone numbers are known without their prefix, after a word such as tel."""
 NUMBERED = (

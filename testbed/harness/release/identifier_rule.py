@@ -62,7 +62,7 @@ def direct_identifiers(setting: Setting) -> list[Finding]:
     for table in tables:
         original, release, control, aside = table.original, table.synthetic, table.control, table is setting.aside
         for j, column in enumerate(release.columns):
-            texts = column.levels if column.kind == "categorical" else _whole(column.name, release.values[j])
+            texts = column.levels if column.kind == "categorical" else whole_numbers(column.name, release.values[j])
             recognised = identifiers.scan(column.name, texts, doubtful=True)
             # Running numbers are other tables' people's too. The person's column has numbers of its own in a release.
             if aside or _in_turn(column, release.values[j]):
@@ -150,7 +150,7 @@ def _excess(over: statistics.Interval) -> Estimate:
     return findings_.estimate("excess", over, "person")
 
 
-def _whole(name: str, values: Array) -> list[float]:
+def whole_numbers(name: str, values: Array) -> list[float]:
     """The column's distinct whole numbers, if any has nine digits or more, or five by the column's name."""
     known = values[~np.isnan(values)]
     least = 1e4 if identifiers.says_record(name) else 1e8

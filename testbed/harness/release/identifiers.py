@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from testbed.data.tables import dates
 from testbed.harness.release import identifier_forms as forms
 from testbed.harness.release import national_ids, person_names
 from testbed.harness.release.national_ids import NEAR, RULES, announced, check
@@ -33,6 +34,8 @@ FIRST = 200
 """About so many values are tested first of kinds that must be held by half of a column."""
 SAMPLE = 5000
 """About so many distinct values of a column are tested for kinds whose test is slow."""
+DATED = 0.9
+"""From this share of dates on among its values, a column holds dates, whatever its name announces."""
 DIGITS = 6
 """The fewest digits of a number that names somebody."""
 
@@ -271,10 +274,11 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
     sample = texts[:: max(1, len(texts) // SAMPLE)]
     cleaned = {t: masked(text) for t, text in stripped.items() if _many_digits(text)}
     called = person_names.folded(column).replace("_", " ")
+    quantities = _quantities(called, [stripped[t] for t in sample])
     found: dict[str, Found] = {}
     for kind in KINDS:
         named = bool(kind.words) and announced(kind.words).search(called) is not None
-        if kind.by_name and not named:
+        if kind.by_name and (quantities or not named):
             continue
         looked = texts if kind.quick else sample
         if not (kind.strong or kind.doubtful) and not _promising(
@@ -298,9 +302,22 @@ def scan(column: str, values: Iterable[Any], doubtful: bool = False) -> list[Fou
         held = set(names)
         found[NAMES] = Found(column, NAMES, frozenset(t for t in texts if stripped[t] in held))
     numbered = [t for t in texts if forms.RECORD.match(stripped[t])]
-    if announced(forms.NUMBERED).search(called) and len(numbered) >= FEW * len(texts) and len(numbered) >= ENOUGH:
+    many = len(numbered) >= FEW * len(texts) and len(numbered) >= ENOUGH
+    if many and not quantities and announced(forms.NUMBERED).search(called):
         found.setdefault(NUMBERS, Found(column, NUMBERS, frozenset(numbered), False))
     return list(found.values())
+
+
+def _quantities(called: str, texts: list[str]) -> bool:
+    """Whether a column holds dates, durations or counts, by its values or its name: such numbers name nobody.
+
+    `last_contact` may hold dates, and `call_minutes` large numbers. A wide rule, which believes a column's name, would
+    take them for telephone numbers.
+    """
+    if announced(forms.MEASURED).search(called) and not any(re.search(r"[^\d.,]", text) for text in texts):
+        return True
+    days = [moment for moment in dates.moments(texts).values() if moment.exact == "day"]
+    return len(days) >= DATED * len(texts) > 0
 
 
 def _promising(kind: Kind, some: list[str]) -> bool:
