@@ -25,7 +25,7 @@ PEOPLE = 300
 
 @cache
 def _tables() -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """A release with copies of members, the members and the controls, with dates, times and codes beside their columns."""
+    """A release with copies of members, the members and the controls, with dates, times and codes beside."""
     people = thirds(PEOPLE, seed=5)
     parts = people.leaky(PLANTED), people.original, people.control
 
