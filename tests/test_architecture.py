@@ -227,6 +227,7 @@ ANSWERED = (
     "describe gaussian",
     "describe support2",
     "describe nothing",
+    "runs docs",
     "run curious_sever",
     "run curious_server -s clents=3",
     "run curious_server -s clients=many",

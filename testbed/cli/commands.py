@@ -18,6 +18,7 @@ from testbed.cli.evaluate import evaluate
 from testbed.cli.proofs import bundle, check, export, report, verify
 from testbed.cli.protect import protect
 from testbed.cli.range_ import range_app
+from testbed.cli.runs import runs
 from testbed.cli.scan import scan
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
@@ -106,6 +107,7 @@ app.command()(check)
 app.command()(export)
 app.command()(verify)
 app.command()(bundle)
+app.command()(runs)
 app.command()(scan)
 
 

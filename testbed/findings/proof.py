@@ -64,6 +64,14 @@ def altered(content: Mapping[str, Any]) -> tuple[str, ...] | None:
     return tuple(wrong)
 
 
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The fields of a JSON object. Raises `ValueError` for a name that stands twice: readers would differ on it."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError
+    return fields
+
+
 def _dumped(result: Result) -> dict[str, Any]:
     """The result as JSON gives it back."""
     return cast("dict[str, Any]", json.loads(json.dumps(result.dump())))

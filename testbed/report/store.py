@@ -49,7 +49,7 @@ def load(path: Path) -> Result:
 def parse(text: str) -> Result:
     """The result that is this text. Raises `InputError` if it is none, or if it was altered after it was made."""
     try:
-        content: Any = json.loads(text, object_pairs_hook=_once)
+        content: Any = json.loads(text, object_pairs_hook=proof.once)
         result = Result.model_validate(content)
     except (ValidationError, ValueError, RecursionError):
         raise _no_result("It does not follow the schema testbed.result/1.") from None
@@ -61,14 +61,6 @@ def parse(text: str) -> Result:
             "Ask for the original file, or run the command again; testbed verify says what holds.",
         )
     return result
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The fields of a JSON object. Raises `ValueError` for a name that stands twice: readers would differ on it."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise ValueError
-    return fields
 
 
 def _no_result(why: str) -> InputError:
