@@ -71,7 +71,7 @@ def evaluate_release(
     `control` holds people like the original's who were held out before synthesising; without it nothing can pass.
     `options` are those of `harness.release.evaluate.evaluate`: name, person, secrets, links, kinds, data_class (real
     unless told), licence, attack (one to run alone), attacks (the guesses of each), seed, instrument, progress. As with
-    the command, the releases of one original of real people are counted.
+    the command, evaluations of the same people are counted where data are real.
     """
     from testbed.data.datasets import load
     from testbed.harness.release.evaluate import evaluate
