@@ -273,6 +273,8 @@ def _text(finding: Finding) -> str:
     if isinstance(finding.measure, Estimate) and finding.measure.fpr is not None:
         what += f" at a false-positive rate of {100 * finding.measure.fpr:g} %"
     flags = [f for f in finding.validity.flags if f in FLAGS]
+    if finding.verdict == "fail":  # first what to do about the leak
+        flags.sort(key=lambda f: f not in BROKEN)
     to_do = f" What to do: {'; '.join(dict.fromkeys(NEXT[f] for f in flags))}." if flags else ""
     if finding.risk in RULED:
         if finding.verdict == "fail":

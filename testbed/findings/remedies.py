@@ -40,7 +40,8 @@ BY_FLAG = {
     "control_overlap": "split once more by person (testbed split --person COLUMN), and synthesise again",
     "control_shift": "split the people at random (testbed split); a control of another year or ward is no control",
     "negative_excess": "evaluate once more with a control drawn at random from the same people",
-    "kind_in_doubt": "one line in the meta file, columns: {{{0}: numeric}}, or categorical if it holds codes",
+    "kind_in_doubt": "one line in the meta file: columns: {{{0}: categorical}} if it holds codes (403-05, I21.9), or "
+    "{{{0}: numeric}} if each value is one quantity",
     "units_differ": "write these columns in the original's unit",
     "numbers_apart": "compare a few released numbers of these columns with the original's: another unit or code",
     "categories_unknown": "map the released spelling to the original's in the meta file (map)",
@@ -50,6 +51,10 @@ BY_FLAG = {
     "few_formed": "leave out --attacks if it was given; otherwise synthesise as many rows as the original has",
 }
 """The smallest change worth trying for each flag; {0} is a column's name."""
+
+
+LEAKS = ("identifiers_present", "copied", "near_copies", "part_copied")
+"""Flags that name a leak. Beside a FAIL only these are advised on: a doubt about a column changes no leak."""
 
 
 class Parts(NamedTuple):
@@ -87,6 +92,10 @@ def _advised(
 ) -> Reason:
     exposed = _exposed(finding, findings, {c.name for c in table})
     flags = [f for f in BY_FLAG if f in finding.validity.flags]
+    if reason.verdict == "fail":
+        flags = [f for f in LEAKS if f in flags]
+    elif not finding.primary:
+        flags = []
     columns = list(dict.fromkeys(c.name for c in table for f in flags if f in c.flags))
     if not columns and "identifiers_present" in flags and finding.target:
         columns = finding.target.split(", ")

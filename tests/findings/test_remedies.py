@@ -65,7 +65,29 @@ def test_an_open_question_says_how_many_more_people_would_settle_it() -> None:
 def test_a_column_in_doubt_is_named_with_the_line_that_settles_it() -> None:
     told = parts(decided(flagged(finding(20, 20), "kind_in_doubt")).reasons[0].text)
     assert told.columns == "dose."
-    assert "columns: {dose: numeric}" in told.worth_trying
+    assert told.worth_trying.startswith("one line in the meta file: columns: {dose: categorical} if it holds codes")
+
+
+@pytest.mark.parametrize("doubt", ["kind_in_doubt", "units_differ", "numbers_apart", "small_control", "few_formed"])
+def test_beside_a_leak_no_doubt_about_a_column_or_the_control_is_advised_first(doubt: str) -> None:
+    decision = decided(flagged(finding(600, 20), doubt))
+    told = parts(decision.reasons[0].text)
+    assert decision.reasons[0].verdict == "fail"
+    assert told.columns == ""
+    assert told.worth_trying.startswith("smooth more")
+    copying = flagged(flagged(finding(500, 0), doubt), "near_copies").model_copy(update={"risk": "copying"})
+    told = parts(decided(copying).reasons[0].text)
+    assert told.to_do.startswith("find out how these rows came there")
+    assert told.worth_trying == f"{remedies.BY_FLAG['near_copies']}."
+
+
+def test_released_identifiers_are_to_be_left_out_and_a_leak_that_informs_names_no_column_in_doubt() -> None:
+    held = flagged(flagged(finding(500, 0), "copied"), "identifiers_present")
+    told = parts(decided(held.model_copy(update={"risk": "copying", "target": "mail"})).reasons[0].text)
+    assert (told.columns, told.worth_trying) == ("mail.", "leave these columns out of the release.")
+    informs = flagged(finding(600, 20), "kind_in_doubt").model_copy(update={"primary": False, "rule": "TB-L-002"})
+    told = next(parts(r.text) for r in decided(finding(20, 20), informs).reasons if "informs" in r.text)
+    assert told.columns == ""
 
 
 @pytest.mark.parametrize("flag", sorted(remedies.BY_FLAG))
@@ -74,7 +96,7 @@ def test_each_flag_has_one_small_change(flag: str) -> None:
     told = parts(decided(flagged(finding(20, 20), flag)).reasons[0].text)
     assert told.to_do
     assert told.worth_trying
-    assert "{" not in told.worth_trying.replace("{dose: numeric}", "").replace("{: numeric}", "")
+    assert "{" not in told.worth_trying.replace("{dose: categorical}", "").replace("{dose: numeric}", "")
 
 
 def test_a_reason_that_passes_needs_nothing_done() -> None:
