@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from testbed.findings import statistics
+from testbed.findings.policy import ENOUGH_CONTROLS
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, TableColumn
 from testbed.findings.statistics import Interval, Precision
+from testbed.findings.validity import FEW_GUESSES
 
 DO, COLUMNS, TRY = " What to do: ", " Columns: ", " Worth trying first: "
 """How the parts of a reason's text begin that follow what was found."""
@@ -22,11 +24,27 @@ HALVINGS = 20
 UNDECIDED = "could not be decided"
 """What a reason says of membership beside a control that is too small."""
 
+ENOUGH_IN_ALL = 2 * ENOUGH_CONTROLS, 2 * FEW_GUESSES
+"""People in all tables together from which on a control that decides membership too, and one that lets anything pass,
+leaves at least half of them for the original."""
+PLANNED = "testbed evaluate --plan says what that would catch"
+HOLD_OUT = (
+    f"hold out {ENOUGH_CONTROLS:,} people before synthesising (testbed split): they decide membership too; {PLANNED}",
+    f"hold out {FEW_GUESSES} people or more before synthesising (testbed split); {PLANNED}",
+    (
+        f"numbers cannot decide on so few people, as a control of {FEW_GUESSES} would take most of them. Pool them "
+        "with other registries, coarsen the table to counts, or let a person decide on access in a secure environment"
+    ),
+)
+"""What to do about the control of a large table, of a smaller one, and of one that is too small for any to pass."""
+FEW_FOR_MEMBERSHIP = (
+    f"let a person judge whether members may be recognised: original and control are too few to hold out "
+    f"{ENOUGH_CONTROLS:,} people and keep as many"
+)
+
 BY_FLAG = {
-    "no_control": "hold out 2,000 people before synthesising (testbed split), or 200 if there are few; "
-    "testbed evaluate --plan says what that would catch",
-    "small_control": "hold out 2,000 people, so that membership is decided too, or 200 if there are few; "
-    "testbed evaluate --plan says what that would catch",
+    "no_control": HOLD_OUT[1],
+    "small_control": HOLD_OUT[1],
     "few_guesses": "give 200 people or more in original and control",
     "copied": "stop the generator from repeating its input: no sampling of rows, trees with 50 rows a leaf, fewer "
     "epochs. Taking out the copied rows alone leaves rows that are nearly copies",
@@ -48,13 +66,30 @@ BY_FLAG = {
     "identifiers_present": "leave these columns out of the release",
     "positive_control_weak": "give a control of at least a tenth of the original's size",
     "positive_control_failed": "give twice as many people",
-    "few_formed": "leave out --attacks if it was given; otherwise synthesise as many rows as the original has",
+    "few_formed": "let a person judge how many people share each row: hardly anybody seems to be unique",
 }
-"""The smallest change worth trying for each flag; {0} is a column's name."""
+"""The smallest change worth trying for each flag; {0} is a column's name. `_for_people` says more where it knows how
+many people and rows there are."""
 
 
 LEAKS = ("identifiers_present", "copied", "near_copies", "part_copied")
 """Flags that name a leak. Beside a FAIL only these are advised on: a doubt about a column changes no leak."""
+
+
+class People(NamedTuple):
+    """How many people original and control hold, and how many rows the release: 0 where a result does not say so."""
+
+    original: int = 0
+    control: int = 0
+    released: int = 0
+
+    @staticmethod
+    def of(findings: Sequence[Finding]) -> People:
+        """As the copy rule and linkability counted them."""
+        copied = next((f for f in findings if f.attack.name == "copied_rows"), None)
+        linked = next((f for f in findings if f.attack.name == "linkability"), None)
+        measured = (copied and copied.measure, copied and copied.control, linked and linked.baseline)
+        return People(*(m.n if isinstance(m, Estimate) else 0 for m in measured))
 
 
 class Parts(NamedTuple):
@@ -77,19 +112,15 @@ def parts(text: str) -> Parts:
 def advised(decision: Decision, findings: Sequence[Finding], table: Sequence[TableColumn]) -> Decision:
     """The decision on a release, whose reasons also name the columns and the smallest change worth trying."""
     by_rule = {f.rule: f for f in reversed(findings)}
-    copied = any({"copied", "near_copies"} & set(f.validity.flags) for f in findings if f.primary)
     reasons = [
-        _advised(r, by_rule[r.rule], findings, table, copied)
-        if r.rule in by_rule and r.verdict in ("fail", "review")
-        else r
+        _advised(r, by_rule[r.rule], findings, table) if r.rule in by_rule and r.verdict in ("fail", "review") else r
         for r in decision.reasons
     ]
     return decision.model_copy(update={"reasons": reasons})
 
 
-def _advised(
-    reason: Reason, finding: Finding, findings: Sequence[Finding], table: Sequence[TableColumn], copied: bool
-) -> Reason:
+def _advised(reason: Reason, finding: Finding, findings: Sequence[Finding], table: Sequence[TableColumn]) -> Reason:
+    copied = any({"copied", "near_copies"} & set(f.validity.flags) for f in findings if f.primary)
     exposed = _exposed(finding, findings, {c.name for c in table})
     flags = [f for f in BY_FLAG if f in finding.validity.flags]
     if reason.verdict == "fail":
@@ -101,7 +132,14 @@ def _advised(
         columns = finding.target.split(", ")
     if not columns and finding.risk in ("attribute_inference", "linkability", "singling_out", "membership"):
         columns = [finding.target] if not finding.primary and finding.target in exposed else exposed
-    to_try = _smallest(reason, finding, flags, exposed, copied)
+    undecided = not finding.primary and finding.risk == "membership" and UNDECIDED in reason.text
+    people = People.of(findings)
+    if undecided:
+        to_try = _for_membership(people)
+    elif finding.primary and flags:
+        to_try = _for_people(flags[0], finding, people)
+    else:
+        to_try = _smallest(reason, finding, exposed, copied)
     if not to_try:
         return reason
     text = reason.text if DO in reason.text else f"{reason.text}{DO}let a person decide."
@@ -109,13 +147,30 @@ def _advised(
     return reason.model_copy(update={"text": f"{text}{TRY}{to_try.format(columns[0] if columns else '')}."})
 
 
-def _smallest(reason: Reason, finding: Finding, flags: Sequence[str], exposed: Sequence[str], copied: bool) -> str:
-    """The smallest change worth trying; empty where there is none to name."""
+def _for_membership(people: People) -> str:
+    """What to do where the control is too small for membership to decide."""
+    total = people.original + people.control
+    return HOLD_OUT[0] if not people.control or total >= ENOUGH_IN_ALL[0] else FEW_FOR_MEMBERSHIP
+
+
+def _for_people(flag: str, finding: Finding, people: People) -> str:
+    """The smallest change worth trying for a flag, among those that this many people and rows allow."""
+    total = people.original + people.control
+    if flag in ("no_control", "small_control") and total:
+        return next((told for told, least in zip(HOLD_OUT, ENOUGH_IN_ALL, strict=False) if total >= least), HOLD_OUT[2])
+    if flag == "positive_control_weak" and people.control >= people.original / 10 > 0:
+        return "give more people in original and control"
+    if flag == "few_guesses" and finding.attack.requested < FEW_GUESSES:
+        return f"leave out --attacks, which asked for fewer than {FEW_GUESSES} guesses"
+    if flag == "few_formed" and 0 < people.released < people.original:
+        return "synthesise as many rows as the original has"
+    return BY_FLAG[flag]
+
+
+def _smallest(reason: Reason, finding: Finding, exposed: Sequence[str], copied: bool) -> str:
+    """The smallest change worth trying against what was measured; empty where there is none to name."""
     if not finding.primary:
-        undecided = finding.risk == "membership" and UNDECIDED in reason.text
-        return BY_FLAG["small_control"] if undecided else _against_the_leak(finding, exposed, copied)
-    if flags:
-        return BY_FLAG[flags[0]]
+        return _against_the_leak(finding, exposed, copied)
     if reason.verdict == "fail":
         return _against_the_leak(finding, exposed, copied)
     if not isinstance(finding.limit, Limit) or not isinstance(finding.excess, Estimate):

@@ -65,14 +65,14 @@ FLAGS = {
 """What each flag means: the end of a sentence, without a full stop."""
 
 NEXT = {
-    "few_guesses": "use more people, and leave out --attacks if it was given",
+    "few_guesses": "use more people",
     "similarity_not_chosen": "use two batches or more, so that the similarity is chosen on one and judged on another",
-    "few_formed": "use a table with more rows, and leave out --attacks if it was given",
+    "few_formed": "use a table with more rows, or let a person judge how many people share each row",
     "no_control": "hold people out before synthesis or training (testbed split), and give them as the control",
     "positive_control_failed": "use more people or another attack; until then this number is no evidence either way",
     "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",
     "claim_exceeded": "check what adds the noise, and how its epsilon is computed: one of the two is wrong",
-    "small_control": f"hold out {FEW_GUESSES} people or more",
+    "small_control": f"hold out {FEW_GUESSES} people or more; if there are too few for that, a person decides",
     "positive_control_missing": "run the attack also on a subject known to leak",
     "strongest_unmeasured": "see what the finding of that attack says it needs",
     "naive_attacker": "run an attack that knows the defence, or let the defence tell its bounds (docs/extending.md)",

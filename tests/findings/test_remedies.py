@@ -6,9 +6,12 @@ import pytest
 
 from testbed.findings import policy, remedies
 from testbed.findings.measures import flagged
+from testbed.findings.plan import Plan
 from testbed.findings.remedies import advised, parts
-from testbed.findings.schema import Decision, Finding, TableColumn
+from testbed.findings.schema import Decision, Estimate, Finding, TableColumn
 from testbed.findings.validity import FLAGS
+from testbed.harness.release.copies import Copies
+from testbed.harness.release.copy_rule import copying
 from tests.findings.test_policy import finding
 
 LIMITS = policy.Policy("test/1", "0" * 64, {"linkability": 0.09, "attribute_inference": 0.09})
@@ -79,6 +82,65 @@ def test_beside_a_leak_no_doubt_about_a_column_or_the_control_is_advised_first(d
     told = parts(decided(copying).reasons[0].text)
     assert told.to_do.startswith("find out how these rows came there")
     assert told.worth_trying == f"{remedies.BY_FLAG['near_copies']}."
+
+
+def counted(original: int, control: int, released: int) -> list[Finding]:
+    """The copy rule's and linkability's findings on so many people and rows."""
+    plan = Plan(rule="TB-COPYING-001", risk="copying", attack="copied_rows", metric="rate", unit="person", primary=True)
+    copied = copying(plan, Copies(original, control, 0, 0, 1.0, False), control > 0, original, control)
+    linked = finding(20, 20)
+    assert isinstance(linked.measure, Estimate)
+    chance = linked.measure.model_copy(update={"n": released})
+    return [copied, linked.model_copy(update={"baseline": chance, "primary": False, "rule": "TB-LINKABILITY-002"})]
+
+
+@pytest.mark.parametrize(
+    ("flag", "people", "told"),
+    [
+        ("small_control", (80, 40, 80), "numbers cannot decide on so few people"),
+        ("no_control", (120, 0, 120), "numbers cannot decide on so few people"),
+        ("no_control", (900, 0, 900), "hold out 200 people or more"),
+        ("small_control", (1500, 150, 1500), "hold out 200 people or more"),
+        ("small_control", (4000, 150, 4000), "hold out 2,000 people"),
+        ("positive_control_weak", (5000, 300, 5000), "give a control of at least a tenth"),
+        ("positive_control_weak", (1200, 1200, 1200), "give more people in original and control"),
+        ("few_formed", (1000, 1000, 400), "synthesise as many rows as the original has"),
+        ("few_formed", (1000, 1000, 1000), "let a person judge how many people share each row"),
+    ],
+)
+def test_what_is_worth_trying_depends_on_the_people_and_rows_there_are(
+    flag: str, people: tuple[int, int, int], told: str
+) -> None:
+    reasons = decided(*counted(*people), flagged(finding(20, 20), flag)).reasons
+    assert parts(next(r.text for r in reasons if r.rule == "TB-LINKABILITY-001")).worth_trying.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("people", "told"),
+    [
+        ((250, 250, 250), "let a person judge whether members"),
+        ((1200, 1200, 1200), "let a person judge whether members"),
+        ((3000, 1200, 3000), "hold out 2,000 people"),
+    ],
+)
+def test_undecided_membership_does_not_ask_for_people_who_do_not_exist_or_are_held_out_already(
+    people: tuple[int, int, int], told: str
+) -> None:
+    rule = "TB-MEMBERSHIP-001"
+    open_ = finding(30, 20).model_copy(update={"risk": "membership", "primary": False, "rule": rule})
+    open_ = open_.model_copy(update={"attack": open_.attack.model_copy(update={"name": policy.DECLARED})})
+    limits = policy.Policy("test/2", "0" * 64, {"membership": 0.02, "linkability": 0.09})
+    judged, decision = policy.decide([*counted(*people), open_], limits)
+    reason = next(r for r in advised(decision, judged, TABLE).reasons if r.rule == rule)
+    assert parts(reason.text).worth_trying.startswith(told)
+    assert "200" not in parts(reason.text).worth_trying.replace("2,000", "")
+
+
+def test_fewer_attacks_are_named_only_where_fewer_were_asked_for() -> None:
+    few = flagged(finding(20, 20), "few_formed")
+    for requested, named in ((500, True), (2000, False), (6000, False)):
+        asked = few.model_copy(update={"attack": few.attack.model_copy(update={"requested": requested})})
+        assert ("--attacks" in decided(asked).reasons[0].text) == named
 
 
 def test_released_identifiers_are_to_be_left_out_and_a_leak_that_informs_names_no_column_in_doubt() -> None:
