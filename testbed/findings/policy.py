@@ -14,12 +14,14 @@ import yaml
 from testbed.core.errors import Exit, UsageError
 from testbed.findings import schema, statistics
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
-from testbed.findings.validity import FLAGS, NEXT
+from testbed.findings.validity import FLAGS, MANY_GUESSES, NEXT
 
 BUILT_IN = "example-open-release"
 """The policy used where none is named."""
 RULED = {"copying": "the rules on copies are exact tests", "epsilon": "the claim itself is the limit"}
 """Risks that a fixed rule decides instead of a policy's limit, each with that rule."""
+UNLIMITED = {"structure": "it informs, and has no excess"}
+"""Risks that decide nothing, each with the reason."""
 BROKEN = {"copied", "near_copies", "claim_exceeded"}
 """Flags by which a risk of `RULED` fails."""
 MOST_ALARMS, FAMILY_P = 5, 0.05
@@ -76,18 +78,11 @@ def load(name: str | Path = BUILT_IN) -> Policy:
     fields = cast(dict[str, Any], given)
     if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell"}):
         raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
-    given_limits: object = fields.get("limits") or {}
-    if not isinstance(given_limits, dict):
-        raise _bad("The policy's limits are not given by risk.", "Each risk needs its own limit.")
-    limits = cast(dict[str, Any], given_limits)
-    risks = get_args(schema.Risk)
-    if wrong := [k for k in limits if k not in risks]:
-        raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
-    numbers = [*limits.values(), fields.get("min_cell", 10)]
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers) or not fields.get("id"):
-        raise _bad("The policy needs an id and numbers as limits.", "The id is missing, or a limit is not a number.")
-    if not all(0 <= float(v) <= 1 for v in limits.values()):
-        raise _bad("A limit of the policy lies outside [0, 1].", "A limit is a difference of two rates.")
+    limits = _limits(fields.get("limits") or {})
+    if not fields.get("id"):
+        raise _bad("The policy has no id.", "A result names the policy that decided it.")
+    if not _is_number(fields.get("min_cell", 10)):
+        raise _bad("The policy's min_cell is no number.", "It counts people.")
     if not SMALLEST_CELL <= float(fields.get("min_cell", 10)) < 1e6:
         raise _bad(
             f"The policy's min_cell is below {SMALLEST_CELL} or not a usable number.",
@@ -100,6 +95,35 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         int(fields.get("min_cell", 10)),
         str(fields["basis"]).strip() if fields.get("basis") else None,
     )
+
+
+def _limits(given: object) -> dict[str, Any]:
+    """The limits by risk. Raises `UsageError` for a risk that no limit decides, and for a limit outside [0, 1]."""
+    if not isinstance(given, dict):
+        raise _bad("The policy's limits are not given by risk.", "Each risk needs its own limit.")
+    limits = cast(dict[str, Any], given)
+    without = UNLIMITED | {k: f"it is decided by rule, as {why}" for k, why in RULED.items()}
+    risks = [k for k in get_args(schema.Risk) if k not in without]
+    if wrong := [k for k in limits if k not in (*risks, *without)]:
+        raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
+    if never := [k for k in limits if k in without]:
+        why = "; ".join(f"{k}: {without[k]}" for k in never)
+        raise _bad(f"The policy limits what no limit decides: {', '.join(never)}.", f"It would not be applied. {why}.")
+    if worded := [k for k, v in limits.items() if not _is_number(v)]:
+        raise _bad(
+            f"These limits of the policy are no numbers: {', '.join(worded)}.",
+            "A limit is a share, such as 0.05 for 5 points.",
+        )
+    if outside := [k for k, v in limits.items() if not 0 <= float(v) <= 1]:
+        raise _bad(
+            f"These limits of the policy lie outside [0, 1]: {', '.join(outside)}.",
+            "A limit is a difference of two rates, such as 0.05 for 5 points.",
+        )
+    return limits
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def built_in() -> list[str]:
@@ -275,7 +299,7 @@ def _text(finding: Finding) -> str:
     flags = [f for f in finding.validity.flags if f in FLAGS]
     if finding.verdict == "fail":  # first what to do about the leak
         flags.sort(key=lambda f: f not in BROKEN)
-    to_do = f" What to do: {'; '.join(dict.fromkeys(NEXT[f] for f in flags))}." if flags else ""
+    to_do = f" What to do: {'; '.join(dict.fromkeys(_next(f, finding) for f in flags))}." if flags else ""
     if finding.risk in RULED:
         if finding.verdict == "fail":
             return f"{finding.plain}{to_do or STOPPED}"
@@ -303,6 +327,12 @@ def _text(finding: Finding) -> str:
         why = "; ".join(FLAGS[f] for f in flags)
         text += f" {why[0].upper()}{why[1:]}.{to_do}"
     return text
+
+
+def _next(flag: str, finding: Finding) -> str:
+    """What to do about a flag. `--attacks` is named only if fewer guesses were asked for than by default."""
+    few = flag in ("few_guesses", "few_formed") and finding.attack.requested < MANY_GUESSES
+    return NEXT[flag] + (", and leave out --attacks if it was given" if few else "")
 
 
 STOPPED = " What to do: change how the table is made or the model is trained, or add a defence, and measure again."

@@ -145,6 +145,30 @@ def test_a_policy_that_is_wrong_is_refused(tmp_path: Path, text: str) -> None:
         policy.load(path)
 
 
+@pytest.mark.parametrize(
+    ("limits", "named", "other"),
+    [
+        ("{linkability: 0.05, copying: 0.01}", "copying", "linkability"),
+        ("{epsilon: 1, linkability: 0.05}", "epsilon", "linkability"),
+        ("{structure: 0.1, linkability: 0.05}", "structure", "linkability"),
+        ("{singling_out: 5%, linkability: 0.05}", "singling_out", "linkability"),
+        ("{linkability: 0.05, membership: true}", "membership", "linkability"),
+        ("{linkability: '0.05', membership: 0.02}", "linkability", "membership"),
+        ("{linkability: 0.05, attribute_inference: 5}", "attribute_inference", "linkability"),
+        ("{linkability: .nan, membership: 0.02}", "linkability", "membership"),
+    ],
+)
+def test_a_limit_that_would_not_be_applied_is_refused_by_its_name(
+    tmp_path: Path, limits: str, named: str, other: str
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(f"id: x\nlimits: {limits}")
+    with pytest.raises(UsageError, match="TB-POLICY-001") as refused:
+        policy.load(path)
+    assert named in str(refused.value)
+    assert other not in str(refused.value)
+
+
 def test_a_policy_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     for name in (tmp_path / "none.yaml", "no-such-policy"):
         with pytest.raises(UsageError, match="TB-POLICY-001"):
