@@ -14,7 +14,7 @@ from testbed.harness.release.near_copies import near_copied
 from testbed.harness.release.setting import Setting
 from tests.findings.test_policy import LIMITS, finding
 
-PLANE = pd.DataFrame(np.random.default_rng(6).uniform(0, 1000, (460, 2)), columns=["x", "y"])
+PLANE = pd.DataFrame(dict(zip("xy", np.random.default_rng(6).uniform(0, 1000, (2, 460)), strict=True)))
 
 
 def few_categories() -> tuple[pd.DataFrame, ...]:
