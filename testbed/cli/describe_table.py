@@ -39,7 +39,7 @@ def describe_table(
             "empty": d.gaps,
             "in_doubt": d.doubtful,
             "codes_for_missing": d.coded_gaps,
-            "notes": list(d.notes),
+            "notes": [_alone(note) for note in d.notes],
             "identifiers": [
                 f.kind
                 for name in (written.get(d.name, d.name),)
@@ -64,6 +64,22 @@ def describe_table(
             f"{row['empty']:5.0%} empty",
         )
         say(shown("  ".join([*cells, _remarks(row)]).rstrip()))
+
+
+ALONE = {
+    "original and control are compared by ": "written by ",
+    ", as the release writes it": "",
+    "original and control are compared in the bands of the release": "written in bands",
+    "original and control are cut to the codes of the release": "written in shortened codes",
+    "the release writes": "the table writes",
+}
+"""What a note on three tables says of one table alone."""
+
+
+def _alone(note: str) -> str:
+    for several, one in ALONE.items():
+        note = note.replace(several, one)
+    return note
 
 
 def _values(name: str, values: Any) -> list[Any]:

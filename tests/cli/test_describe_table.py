@@ -136,3 +136,24 @@ def test_dates_and_amounts_are_no_telephone_or_record_numbers_and_real_ones_stil
     assert invoke(monkeypatch, "describe-table", str(path), "--json") == 0
     told = {c["column"]: c["identifiers"] for c in json.loads(capsys.readouterr().out)["columns"]}
     assert {name for name, kinds in told.items() if kinds} == set(leaks)
+
+
+def test_notes_on_one_table_speak_of_no_release_and_no_control(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(4)
+    decade = 10 * rng.integers(2, 9, 200)
+    columns = {
+        "month": [f"{y}-{m:02d}" for y, m in zip(rng.integers(1990, 2020, 200), rng.integers(1, 13, 200), strict=True)],
+        "quarter": [f"{y}Q{q}" for y, q in zip(rng.integers(1990, 2020, 200), rng.integers(1, 5, 200), strict=True)],
+        "age": [f"{a}-{a + 9}" for a in decade],
+        "hidden": ["*"] * 200,
+        "n": rng.integers(0, 9, 200),
+    }
+    path = tmp_path / "t.csv"
+    pd.DataFrame(columns).to_csv(path, index=False)
+    assert invoke(monkeypatch, "describe-table", str(path)) == 0
+    printed = capsys.readouterr().out
+    assert "written by month" in printed
+    assert "release" not in printed
+    assert "control" not in printed
