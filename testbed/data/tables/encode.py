@@ -19,7 +19,7 @@ from testbed.data.tables.measures import as_numbers as as_numbers
 from testbed.data.tables.missing import without_codes
 from testbed.data.tables.one_column import CODE as CODE
 from testbed.data.tables.one_column import encode_column, plain
-from testbed.data.tables.refusals import empty, named, no_person, refuse, unique
+from testbed.data.tables.refusals import ALIKE, empty, named, no_person, refuse, renamed, unique
 from testbed.data.tables.templates import TAKEN_OUT
 
 
@@ -199,11 +199,13 @@ def _same_columns(names: list[str], other: list[str], role: str) -> None:
         )
     ours, theirs = set(names), set(other)
     if missing := [n for n in names if n not in theirs]:
+        least = ALIKE if len(missing) <= len(names) / 2 else 1.0  # else names may be a record's values
+        meant = renamed(missing, [n for n in other if n not in ours], least)
         raise refuse(
             43,
             f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
-            "If it names the person, give --person. Otherwise drop it (kind: drop in the meta file), or add it.",
+            f"{meant}If it names the person, give --person. Otherwise drop it (kind: drop in the meta file), or add it.",
         )
     if extra := [n for n in other if n not in ours]:
         raise refuse(

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable
 
 from testbed.core.errors import InputError, UsageError
+
+SUSPICIOUS = "(some look like values, not names: is there a header?)"
+ALIKE = 0.75
+"""From this similarity on, two names of columns are probably one."""
 
 
 def refuse(number: int, what: str, why: str, fix: str) -> InputError:
@@ -34,11 +39,31 @@ def named(names: Iterable[str], most: int = 5) -> str:
     """Names of columns for a message. If they look like values, a header may be missing, and they are not quoted."""
     listed = list(names)
     shown = [n for n in listed[:most] if len(n) <= 40 and not re.search(r"\d{3}|^\W*\d", n)]
-    return (
-        ", ".join(shown)
-        if len(shown) == len(listed[:most])
-        else "(some look like values, not names: is there a header?)"
-    )
+    return ", ".join(shown) if len(shown) == len(listed[:most]) else SUSPICIOUS
+
+
+def renamed(missing: Iterable[str], extra: Iterable[str], least: float = ALIKE) -> str:
+    """What was probably renamed: columns that one table lacks, each beside the most similar column that it has more.
+
+    Names are alike without case and signs (icd10, ICD-10), if one begins the other (lat, Latitude), or by letters.
+    Only pairs at least as alike as `least` are named: 1 is for the same letters.
+    """
+    left = list(extra)
+    pairs: list[tuple[str, str]] = []
+    for name in missing:
+        best = max(left, key=lambda other: _alike(name, other), default="")
+        if best and _alike(name, best) >= least:
+            left.remove(best)
+            pairs.append((name, best))
+    told = [f"{b} is {a}" for a, b in pairs[:5] if SUSPICIOUS not in named((a, b))]
+    return f"Did you mean that {', '.join(told)}? Then write the names as the original does. " if told else ""
+
+
+def _alike(one: str, other: str) -> float:
+    a, b = (re.sub(r"[\W_]", "", name.casefold()) for name in (one, other))
+    if a == b or (min(len(a), len(b)) >= 3 and (a.startswith(b) or b.startswith(a))):
+        return 1.0 if a == b else 0.9
+    return difflib.SequenceMatcher(None, a, b, autojunk=False).ratio()
 
 
 def unique(names: Iterable[str], role: str) -> None:

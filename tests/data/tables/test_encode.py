@@ -45,6 +45,22 @@ def test_tables_that_cannot_be_compared_are_refused_in_words(synthetic: pd.DataF
     assert SECRET not in str(error)
 
 
+def test_a_renamed_column_is_suggested_and_a_record_in_place_of_a_header_is_not() -> None:
+    original = pd.DataFrame({n: [1, 2, 3, 4] for n in ("lat", "icd10", "age", "sex", "ward", "weight")})
+
+    def fix(table: pd.DataFrame) -> str:
+        with pytest.raises(TestbedError, match="TB-DATA-043") as caught:
+            encode(original, table, None)
+        return caught.value.fix
+
+    told = fix(original.rename(columns={"lat": "Latitude", "icd10": "ICD-10", "weight": "wieght"}))
+    assert told.startswith("Did you mean that Latitude is lat, ICD-10 is icd10, wieght is weight?")
+    assert "Did you mean" not in fix(original.drop(columns="lat").assign(postcode=1))
+    # Most names differ: only names of the same letters are believed to be names.
+    assert "Did you mean that LAT is lat" in fix(original.rename(columns=str.upper))
+    assert "Did you mean" not in fix(original.set_axis(["lati", "icd1", "aged", "sexy", "wards", "weigh"], axis=1))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "id", "code"),
     [
