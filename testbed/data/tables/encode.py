@@ -205,7 +205,8 @@ def _same_columns(names: list[str], other: list[str], role: str) -> None:
             43,
             f"The {role} table lacks {len(missing)} column(s) of the original{_listed(missing, names)}.",
             "All tables must describe people by the same attributes.",
-            f"{meant}If it names the person, give --person. Otherwise drop it (kind: drop in the meta file), or add it.",
+            f"{meant}If it names the person, give --person. "
+            "Otherwise drop it (kind: drop in the meta file), or add it.",
         )
     if extra := [n for n in other if n not in ours]:
         raise refuse(
