@@ -11,9 +11,9 @@ from typing import Any
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Release, Split
+from testbed.core import Evidence, Release, Split, catalogue, user_code
 from testbed.core.disclosure import People
-from testbed.core.errors import UsageError
+from testbed.core.errors import UsageError, perhaps
 from testbed.core.executor import IN_TURN, Spread, rows_over
 from testbed.data.tables import encode, set_aside
 from testbed.data.tables.described import Described
@@ -34,6 +34,16 @@ NOT_TESTED = [
 ]
 UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"
 OTHERS = "all other attacks, because {} was run alone"
+RULES = (
+    "copied_rows",
+    "near_copies",
+    "direct_identifiers",
+    "copied_word_sequences",
+    "distance_to_closest_record",
+    "replicated_uniques",
+    "disco",
+)
+"""What a report names as attacks beside those that `--attack` takes."""
 LINKED = "single rows and their order in tables with several rows a person: their summaries a person stand for them"
 SEES = "the released table, whole, and nothing of the generator"
 QUESTION = "May this synthetic table go out, given what it reveals about the people in the original?"
@@ -145,7 +155,20 @@ def _checked(attack: str | None, attacks: int | None) -> str | None:
     """The name of the attack that is run alone, if any. Raises `UsageError` where it or their number cannot be used."""
     if attacks is not None and attacks < 1:
         raise UsageError("TB-DATA-064", "--attacks must be at least 1.", "No guess can be made.", "Leave it out.")
-    return None if attack is None else fitting("release", RECIPIENT.knows, attack)[0].name
+    if attack is None:
+        return None
+    if attack in RULES:
+        raise UsageError(
+            "TB-ATTACK-008",
+            f"{attack} is a rule on the release, and no attack that can be run alone.",
+            "Rules on copies and diagnostics belong to a whole evaluation.",
+            "Leave --attack out: its finding then stands in the report.",
+        )
+    if not user_code.named(attack) and catalogue.entry("attack", attack) is None:
+        error_id, why = catalogue.UNKNOWN["attack"]
+        fix = f"{perhaps(attack, [a.name for a in fitting('release', RECIPIENT.knows)])} See testbed list attacks."
+        raise UsageError(error_id, f"There is no attack called {attack!r}.", why, fix)
+    return fitting("release", RECIPIENT.knows, attack)[0].name
 
 
 def evaluate(

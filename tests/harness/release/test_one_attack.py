@@ -7,7 +7,7 @@ import pytest
 from testbed.attacks.registry import fitting
 from testbed.core.errors import UsageError
 from testbed.findings.schema import Unmeasured
-from testbed.harness.release.evaluate import Evaluation, evaluate
+from testbed.harness.release.evaluate import RULES, Evaluation, evaluate
 from testbed.harness.release.setting import RECIPIENT
 from tests.conftest import Thirds
 
@@ -49,7 +49,9 @@ def test_an_attack_runs_alone_and_finds_what_it_finds_among_all(name: str, hospi
         ("shadow_ratio", "It needs: recipe"),
         ("marginal_guess", "without looking"),
         ("prediction_loss", "It attacks a model"),
-        ("linkabilty", "There is no attack called 'linkabilty'"),
+        ("linkabilty", "There is no attack called 'linkabilty'.*Perhaps: linkability"),
+        ("copied_rows", "is a rule on the release"),
+        ("disco", "is a rule on the release"),
     ],
 )
 def test_an_attack_that_cannot_be_run_on_a_release_is_refused_with_the_reason(
@@ -57,3 +59,12 @@ def test_an_attack_that_cannot_be_run_on_a_release_is_refused_with_the_reason(
 ) -> None:
     with pytest.raises(UsageError, match=says):
         run(hospital, name)
+
+
+def test_a_misspelt_attack_is_answered_with_attacks_on_releases_alone_and_every_name_in_a_report_is_known(
+    hospital: Thirds, whole: Evaluation
+) -> None:
+    with pytest.raises(UsageError, match="There is no attack") as refused:
+        run(hospital, "prediction_los")
+    assert "prediction_loss" not in refused.value.fix
+    assert {f.attack.name for f in whole.result.findings} <= {*NAMES, *RULES}
