@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from testbed.harness.release.setting import RECIPIENT, Setting, Targets, shorten
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 """Names of the columns on each side of a split."""
+PART = re.compile(r" \(\d+\)$")
+"""How the name of a part ends, where one cell held several numbers."""
 COMPARED = 500
 """Controls who are linked through other people's rows, to measure how often a link succeeds by chance."""
 FAR_ABOVE = 0.05
@@ -39,16 +43,23 @@ def linkability(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[
 
 def pairs(setting: Setting, links: Sequence[tuple[Sequence[str], Sequence[str]]]) -> list[Pair]:
     """The declared splits, and three automatic ones of all columns: alternating, first and second half, at random."""
-    names = tuple(c.name for c in setting.members.columns)
+    together = whole_columns([c.name for c in setting.members.columns])
     declared: list[Pair] = [(tuple(a), tuple(b)) for a, b in links]
-    drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(names))
-    middle = (len(names) + 1) // 2
-    automatic: list[Pair] = [
-        (names[::2], names[1::2]),
-        (names[:middle], names[middle:]),
-        tuple(tuple(names[i] for i in sorted(part)) for part in (drawn[:middle], drawn[middle:])),  # type: ignore[list-item]
-    ]
+    drawn = keyed_rng(setting.seed, "halves of columns").permutation(len(together))
+    middle = (len(together) + 1) // 2
+    halves = [(together[::2], together[1::2]), (together[:middle], together[middle:])]
+    halves.append(([together[i] for i in sorted(drawn[:middle])], [together[i] for i in sorted(drawn[middle:])]))
+    automatic = [(tuple(n for own in a for n in own), tuple(n for own in b for n in own)) for a, b in halves]
     return list(dict.fromkeys(p for p in [*declared, *automatic] if p[1]))
+
+
+def whole_columns(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """The columns, with neighbouring parts of one cell together: `BP (1)` and `BP (2)` are one column's.
+
+    Nobody knows one part of a cell and not the other. If all columns are parts of one, each stands alone.
+    """
+    found = [tuple(own) for _, own in groupby(names, lambda name: PART.sub("", name) if PART.search(name) else (name,))]
+    return found if len(found) > 1 else [(name,) for name in names]
 
 
 def _link(
