@@ -29,6 +29,8 @@ MOST_ALARMS, FAMILY_P = 5, 0.05
 DECLARED = "nearer_than_reference"
 """The membership attack declared in advance. It decides where the control is large enough; elsewhere it alone is judged
 without the correction for many tests."""
+WIDE = 1.5
+"""If a test only catches leaks of more than this many times the limit, a reason says what becomes of smaller ones."""
 ENOUGH_CONTROLS = 2000
 """People that a control must hold for membership to decide."""
 SMALLEST_CELL = 3
@@ -278,7 +280,9 @@ def _power(finding: Finding, excess: Estimate, limit: float) -> str:
         text = f"This test would have caught a leak of {100 * fails:.1f} points or more in 4 of 5 cases. "
     if passes is None:
         return text + "This test is too small for anything to be sure to pass."
-    return text + f"It would have passed a leak of {100 * passes:.1f} points or less in 4 of 5 cases."
+    text += f"It would have passed a leak of {100 * passes:.1f} points or less in 4 of 5 cases."
+    between = " A leak between these two may pass, fail or end as REVIEW."
+    return text + (between if fails is None or fails > WIDE * limit else "")
 
 
 def _found_and_passed(finding: Finding, excess: Estimate, limit: float) -> tuple[float | None, float | None]:
@@ -311,10 +315,12 @@ def _text(finding: Finding) -> str:
         why = f"{FLAGS[flags[0]]}.{to_do}" if flags else f"it needs {finding.excess.needs}."
         return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}"
     excess = finding.excess
-    text = (
-        f"{what}: the excess is {100 * excess.value:.1f} points. It lies between {100 * excess.low:.1f} and "
-        f"{100 * excess.high:.1f} points (each bound with 95 % confidence). "
-    )
+    text = f"{what}: the excess is {100 * excess.value:.1f} points"
+    if finding.verdict == "pass":  # only the upper bound decides that; the lower one may be far below
+        text += f", and at most {100 * excess.high:.1f} points with 95 % confidence. "
+    else:
+        between = f"{100 * excess.low:.1f} and {100 * excess.high:.1f} points"
+        text += f". It lies between {between} (each bound with 95 % confidence). "
     if isinstance(finding.limit, Unmeasured):
         return text + "The policy sets no limit for it. What to do: leave the risk to a person."
     text += f"The limit is {100 * finding.limit.excess:g} points. {_power(finding, excess, finding.limit.excess)}"

@@ -206,3 +206,13 @@ def test_reasons_say_what_so_many_guesses_can_tell() -> None:
     assert "It would have passed a leak of 1.2 points or less" in weak.reasons[0].text
     assert "It would have passed a leak of 5." in strong.reasons[0].text
     assert "would have caught a leak of 16.7 points or more in 4 of 5 cases" in weak.reasons[0].text
+
+
+def test_a_pass_is_told_by_the_bound_that_decides_it_and_says_what_becomes_of_leaks_that_are_not_caught() -> None:
+    told = policy.decide([finding(20, 20)], LIMITS)[1].reasons[0].text
+    assert "the excess is 0.0 points, and at most 1." in told
+    assert "between" not in told  # this test catches leaks of little more than the limit
+    few = policy.decide([finding(250, 250, n=500)], LIMITS)[1].reasons[0]
+    assert few.verdict == "pass"
+    assert "A leak between these two may pass, fail or end as REVIEW." in few.text
+    assert "It lies between" in policy.decide([finding(300, 20)], LIMITS)[1].reasons[0].text
