@@ -101,12 +101,14 @@ def shared(result: Result, people: People | None = None) -> dict[str, bytes]:
 
 
 def packed(evidence: Mapping[str, Evidence]) -> dict[str, bytes]:
-    """The files of `evidence/`: one of each finding's rule."""
+    """The files of `evidence/`: one of each finding's rule. Raises `TypeError` for a column of Python objects."""
     return {f"{rule}.npz": _packed(rows) for rule, rows in evidence.items()}
 
 
 def _packed(rows: Evidence) -> bytes:
     columns = {c: getattr(rows, c) for c in ("view", "group", "item", "cluster", "score", "success")}
+    if any(values.dtype.hasobject for values in columns.values()):
+        raise TypeError("columns of evidence must be numbers or texts: NumPy would write objects as a pickle")
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **columns)
     return buffer.getvalue()
