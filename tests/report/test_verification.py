@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
+from testbed.core import Evidence
 from testbed.core.errors import UsageError
 from testbed.findings import policy
 from testbed.findings.assemble import decided
@@ -140,3 +143,12 @@ def test_a_signed_bundle_tells_by_whose_key(run: Path, tmp_path: Path) -> None:
     assert found(tmp_path / "u.zip", Held(signer=public))["signature"] is False
     assert found(run, Held(signer=public))["signature"] is False
     assert "signature" not in found(tmp_path / "u.zip")
+
+
+def test_evidence_of_python_objects_is_not_written() -> None:
+    rows = Evidence.rows("true", "used", score=[0.5, 1.0])
+    assert list(store.packed({"TB-X": rows})) == ["TB-X.npz"]
+    for column in ("group", "score"):
+        broken = replace(rows, **{column: np.array(["a", None], dtype=object)})
+        with pytest.raises(TypeError, match="pickle"):
+            store.packed({"TB-X": broken})
