@@ -76,7 +76,7 @@ class Asked:
         from testbed.core.executor import OnRay
         from testbed.models import ensemble
 
-        options.check_training(self.given)
+        options.check_training(self.given, self.value["optimizer"])
         names = ("epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay")
         rules = ensemble.Training(*(self.value[n] for n in names)) if self.value["epochs"] else None
         spread = OnRay(self.value["ray"]) if self.value["ray"] else None
@@ -180,6 +180,7 @@ def check(asked: Asked) -> None:
         )
     if ways != ["model"]:  # which options act on a file depends on what it holds
         options.check_idle(f"--{ways[0]}", asked.given)
+    options.check_attack(asked.given, asked.value["attack"], asked.value["quick"])
     if asked.shadows % 2:
         raise UsageError(
             "TB-SUBJECT-023",
@@ -205,11 +206,14 @@ def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
         from testbed.subjects.predictors import model_files
 
         loaded = model_files.read(value["model"], value["trusted"], progress)
-        options.check_idle(f"a file of {'a network' if loaded.network else 'an estimator'}", asked.given)
+        trains = "" if loaded.trains else " that does not say how it is trained"
+        options.check_idle(f"a file of {f'a network{trains}' if loaded.network else 'an estimator'}", asked.given)
         kept = {"cache": asked.value["cache"], "progress": progress}
         rules = (asked.rules() if loaded.trains else None) if loaded.network else kept
         frames = asked.tables()
-        return load.from_file(loaded, value["outputs"], frames, *named, value["sample_weights"], rules), frames
+        subject = load.from_file(loaded, value["outputs"], frames, *named, value["sample_weights"], rules)
+        options.check_retrained(asked.given, subject.recipe is not None)
+        return subject, frames
     frames = asked.tables()
     if value["api"] is not None:
         function = Api(api_function(value["api"]), value["budget"])

@@ -148,6 +148,7 @@ ALWAYS = frozenset({"attack", "defence", "name", "data_class", "policy", "seed",
 ACTS = {
     "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows", "cache"},
     "a file of a network": PEOPLE_OF | RULES | {"model", "trusted", "outputs", "shadows"},
+    "a file of a network that does not say how it is trained": PEOPLE_OF | {"model", "trusted", "outputs"},
     "--factory": PEOPLE_OF | RULES | {"factory", "weights", "outputs", "shadows"},
     "--api": PEOPLE_OF | {"api", "budget", "outputs"},
     "--predictions": {"predictions", "shadow_predictions"},
@@ -162,7 +163,7 @@ WHY = {
 
 def check_idle(kind: str, given: Iterable[str]) -> None:
     """Raises `UsageError` if one of the options given on the command line does not act on this kind of model."""
-    idle = [f"--{name.replace('_', '-')}" for name in given if name not in ACTS[kind] | ALWAYS]
+    idle = [_option(name) for name in given if name not in ACTS[kind] | ALWAYS]
     if not idle:
         return
     raise UsageError(
@@ -174,9 +175,11 @@ def check_idle(kind: str, given: Iterable[str]) -> None:
     )
 
 
-def check_training(given: Iterable[str]) -> None:
-    """Raises `UsageError` for rules of training without --epochs: no model is then trained."""
-    rules = [f"--{name.replace('_', '-')}" for name in given if name in RULES - {"epochs"}]
+def check_training(given: Iterable[str], optimizer: str) -> None:
+    """Raises `UsageError` for rules of training without --epochs: no model is then trained. Also for a momentum that
+    the optimizer does not have."""
+    given = list(given)
+    rules = [_option(name) for name in given if name in (RULES | {"shadows"}) - {"epochs"}]
     if rules and "epochs" not in given:
         raise UsageError(
             "TB-SUBJECT-053",
@@ -184,3 +187,51 @@ def check_training(given: Iterable[str]) -> None:
             "Only with the length of training are more such modules trained.",
             "Add --epochs, or leave the others out.",
         )
+    if "momentum" in given and optimizer != "sgd":
+        raise UsageError(
+            "TB-SUBJECT-065",
+            f"--momentum says nothing beside --optimizer {optimizer}.",
+            "It is the momentum of sgd.",
+            "Leave it out, or name the optimizer of the audited model.",
+        )
+
+
+def check_attack(given: Iterable[str], attack: str | None, quick: bool) -> None:
+    """Raises `UsageError` for an option that acts on none of the attacks that are run.
+
+    A named attack runs alone. `quick` runs no attack that only informs, unless one is named.
+    """
+    idle: set[str] = set()
+    if attack is not None:
+        from testbed.attacks.registry import find
+        from testbed.core import Guesses
+
+        named = find(attack)
+        trains = "recipe" in named.needs | named.uses
+        idle = {"forgotten"} | (set() if trains else {"shadows", "shadow_predictions"})
+        idle |= set() if named.claim is Guesses else {"secrets"}
+    elif quick:
+        idle = {"secrets"}
+    if options := [_option(name) for name in given if name in idle]:
+        raise UsageError(
+            "TB-SUBJECT-066",
+            f"{' and '.join(options)} {'say' if len(options) > 1 else 'says'} nothing beside "
+            f"{'--quick' if attack is None else f'--attack {attack}'}.",
+            "No attack that is run then uses it." if len(options) == 1 else "No attack that is run then uses them.",
+            f"Leave out {' and '.join(options)}, or {'--quick' if attack is None else '--attack'}.",
+        )
+
+
+def check_retrained(given: Iterable[str], trains: bool) -> None:
+    """Raises `UsageError` for a number of shadow models if no models like the audited one can be trained."""
+    if not trains and "shadows" in given:
+        raise UsageError(
+            "TB-SUBJECT-067",
+            "--shadows says nothing about this model.",
+            "Its file does not hold what is needed to train more models like it, so no shadow model is trained.",
+            "Leave it out, or give the estimator itself: docs/models.md says which files hold one.",
+        )
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

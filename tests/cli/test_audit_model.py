@@ -59,6 +59,24 @@ IDLE = [
     (["--predictions", "p.csv", "--forgotten", "f.csv"], "TB-SUBJECT-035"),
     (["--api", "nowhere:ask", "--weights", "w.pt"], "TB-SUBJECT-035"),
     (["--factory", "net.py:make", "--cache", "kept"], "TB-SUBJECT-053"),
+    (["--factory", "net.py:make", "--shadows", "8"], "TB-SUBJECT-053"),
+    (["--factory", "net.py:make", "--ray", "local"], "TB-SUBJECT-053"),
+    (["--factory", "net.py:make", "--epochs", "2", "--optimizer", "adam", "--momentum", "0.9"], "TB-SUBJECT-065"),
+    (["--api", "nowhere:ask", "--cache", "kept"], "TB-SUBJECT-035"),
+    (["--api", "nowhere:ask", "--shadow-predictions", "s.csv"], "TB-SUBJECT-035"),
+    (["--predictions", "p.csv", "--cache", "kept"], "TB-SUBJECT-035"),
+    (["--predictions", "p.csv", "--budget", "9"], "TB-SUBJECT-035"),
+    (["--predictions", "p.csv", "--shadow-predictions", "s.csv", "--shadows", "8"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--shadow-predictions", "s.csv"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--ray", "local"], "TB-SUBJECT-035"),
+    (["--model", "loud.joblib", "--attack", "prediction_loss", "--shadows", "8"], "TB-SUBJECT-066"),
+    (["--model", "loud.joblib", "--attack", "rmia", "--forgotten", "m.csv"], "TB-SUBJECT-066"),
+    (["--model", "loud.joblib", "--attack", "rmia", "--secrets", "a"], "TB-SUBJECT-066"),
+    (["--model", "loud.joblib", "--quick", "--secrets", "a"], "TB-SUBJECT-066"),
+    (["--model", "scripted.pt", "--trusted", "--epochs", "3"], "TB-SUBJECT-035"),
+    (["--model", "scripted.pt", "--trusted", "--cache", "kept"], "TB-SUBJECT-035"),
+    (["--model", "fixed.ubj", "--shadows", "8"], "TB-SUBJECT-067"),
+    (["--model", "loud.joblib", "--attack", "rmai"], "TB-ATTACK-001"),
     (["--model", "loud.joblib", "--shadows", "5"], "TB-SUBJECT-023"),
     (["--factory", "net.py:make", "--optimizer", "lbfgs"], "Invalid value"),
 ]
@@ -69,6 +87,13 @@ def test_an_option_that_does_not_act_is_refused(
     options: list[str], told: str, files: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(files)
+    if "scripted.pt" in options:
+        torch = pytest.importorskip("torch")
+        torch.jit.script(torch.nn.Linear(3, 2)).save("scripted.pt")
+    if "fixed.ubj" in options:
+        members = pd.read_csv("m.csv")
+        made = pytest.importorskip("xgboost").XGBClassifier(n_estimators=2, max_depth=2)
+        made.fit(members[["a", "b", "c"]], members.label).get_booster().save_model("fixed.ubj")
     (files / "net.py").write_text("from torch import nn\nnet = nn.Linear(3, 2)\ndef make():\n    return net\n")
     tables = ["--members", "m.csv", "--controls", "c.csv", "--out", "out2"]
     monkeypatch.setattr("sys.argv", ["testbed", "audit-model", *tables, *options])
@@ -93,3 +118,17 @@ def test_a_quick_audit_decides_and_says_what_it_left_out(
     assert any("--quick" in line for line in result["threat"]["not_tested"])
     assert [u["name"] for u in result["utility"]] == ["accuracy, members", "accuracy, controls"]
     assert {f["risk"] for f in result["findings"]} == {"membership"}
+
+
+def test_a_named_attack_runs_in_a_quick_audit_also_if_it_may_not_decide(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(files)
+    tables = ["--model", "loud.joblib", "--members", "m.csv", "--controls", "c.csv", "--quick", "--json", "--out", "q2"]
+    for attack in ("prediction_loss", "class_inversion"):
+        monkeypatch.setattr("sys.argv", ["testbed", "audit-model", *tables, "--attack", attack])
+        with pytest.raises(SystemExit):
+            main()
+        result = json.loads(capfd.readouterr().out)
+        assert {f["attack"]["name"] for f in result["findings"]} == {attack}
+        assert not any("--quick" in line for line in result["threat"]["not_tested"])

@@ -89,13 +89,14 @@ def audit_model(
     """The result of all attacks on a model, their evidence, and the people whom nothing shared may quote.
 
     A policy decides: the built-in example, unless one is given. `frames` are the tables of these people. `attack` names
-    one attack to run alone; nothing then decides. Its parameters are the options of the command audit-model.
+    one attack to run alone, also in a `quick` audit; nothing then decides. Parameters are the options of audit-model.
     """
     started = time.monotonic()
     chosen = policy or policy_.load()
     numeric = isinstance(subject.model, Regressor)
     if attack is not None:
         attack = fitting("model", knowledge(subject), attack)[0].name
+    quick = quick and attack is None  # a named attack runs, also if it may not decide
     limit = chosen.limits.get("membership")
     options = Options(shadows, secrets, chosen.min_cell, seed, quick, quick, attack, limit)
     found, evidence = examine(subject, options, progress)
