@@ -9,12 +9,18 @@ import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from testbed.attacks.model.shadows import Shadows
+from testbed.attacks.registry import find
+from testbed.core import Cohort, Records, Threat, unnamed
 from testbed.core.errors import InputError
+from testbed.core.randomness import keyed_rng
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness.model.audit import audit_model
 from testbed.harness.model.examine import examine
 from testbed.harness.model.model_audit import Options
+from testbed.harness.recipes import Remembered
 from testbed.subjects.predictors import load
+from testbed.subjects.predictors.subject import Subject
 
 N, SHADOWS = 300, 8
 
@@ -65,6 +71,38 @@ def test_a_table_of_shadow_models_shows_more_than_the_answers_alone() -> None:
     assert isinstance(alone, Estimate)
     assert isinstance(beside, Estimate)
     assert beside.value > alone.value
+
+
+def pooled(subject: Subject) -> Cohort:
+    groups = (subject.members, subject.controls)
+    return Cohort(*(np.concatenate([getattr(g, f) for g in groups]) for f in ("x", "y", "persons")))
+
+
+def test_a_table_of_our_own_shadow_models_gives_the_scores_that_these_models_give() -> None:
+    rng, n, outputs = np.random.default_rng(3), 80, ["p_0", "p_1", "p_2"]
+    frame = pd.DataFrame(rng.normal(size=(2 * n, 4)), columns=list("abcd")).assign(label=rng.integers(0, 3, 2 * n))
+    made = RandomForestClassifier(20, random_state=0).fit(frame[list("abcd")][:n], frame.label[:n])
+    ours = load.from_estimator(made, {"members": frame[:n], "controls": frame[n:]}, "label", None)
+    people, recipe = pooled(ours), Remembered(ours.recipe, 0)
+    shadows = Shadows.trained(ours.model, unnamed(Records(people)), None, keyed_rng(0, "recipe"), recipe, SHADOWS)
+    ids = np.array([f"p{i}" for i in range(2 * n)])
+    audited = pd.DataFrame(ours.model.ask(people), columns=outputs).assign(id=ids, label=people.y)
+    audited = audited.assign(arm=np.repeat(["member", "control"], n)).sample(frac=1, random_state=1)
+    in_order = people.take(shadows.order)
+    table = pd.concat(
+        pd.DataFrame(model.ask(in_order), columns=outputs).assign(id=ids[shadows.order], shadow=k, used=used)
+        for k, (model, used) in enumerate(zip(shadows.models, shadows.included, strict=True))
+    )
+    given = load.from_predictions(audited, table.sample(frac=1, random_state=2))
+    asked = pooled(given)
+    place = [ids.tolist().index(person) for person in asked.persons]
+    threat = Threat("recipient", knows=frozenset({"target_records", "recipe"}), access="score")
+    params = {"shadows": SHADOWS}
+    for name, apart in (("lira", 1e-9), ("bavaria", 1e-9), ("rmia", 3 / n)):  # RMIA counts people, and rounding ties
+        here = find(name).run(ours.model, Records(people), None, 0, threat, params, recipe).values[place]
+        there = find(name).run(given.model, Records(asked), None, 0, threat, params, given.recipe).values
+        np.testing.assert_allclose(there, here, atol=apart)
+        assert np.std(here) > 5 * apart
 
 
 def test_the_order_of_rows_and_the_names_of_shadows_change_nothing() -> None:
