@@ -30,6 +30,7 @@ from testbed.core import (
     Threat,
     Transcript,
     Values,
+    catalogue,
     parameters,
     rules,
     unnamed,
@@ -320,9 +321,43 @@ def fitting(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An attack by what its file says of it: what it needs, and the module that holds it."""
+
+    name: str
+    needs: frozenset[str]
+    baseline: bool
+    module: str
+    file: str
+
+    @staticmethod
+    def of(made: Attack) -> Listed:
+        baseline = bool(made.traits.get("baseline"))
+        return Listed(made.name, made.needs, baseline, made.read.__module__, inspect.getfile(made.read))
+
+
+def listed(subject: Subject) -> list[Listed]:
+    """The same attacks as `attacks` yields, in the same order, without loading their files. A file is loaded only if
+    its text does not say what its attack needs."""
+    found = {made.name: Listed.of(made) for made in REGISTRY.known.values() if made.subject == subject}
+    for entry in catalogue.entries("attack"):
+        said = entry.arguments
+        if entry.name in found or said.get("subject") != subject or catalogue.not_installed(entry.extras):
+            continue
+        needs, baseline = said.get("needs"), said.get("baseline", False)
+        if isinstance(needs, catalogue.Unread) or isinstance(baseline, catalogue.Unread):
+            found[entry.name] = Listed.of(find(entry.name))
+        else:
+            found[entry.name] = Listed(
+                entry.name, frozenset(needs or ()), bool(baseline), entry.module, str(entry.path)
+            )
+    return [found[name] for name in sorted(found)]
+
+
 def not_granted(subject: Subject, threat: Threat) -> list[str]:
     """A line on each attack on this subject that the threat does not grant what it needs: what it lacks."""
-    lacking = [(a, sorted(a.needs - threat.knows)) for a in attacks(subject) if not a.traits.get("baseline")]
+    lacking = [(a, sorted(a.needs - threat.knows)) for a in listed(subject) if not a.baseline]
     return [f"the attack {a.name}, which needs: {', '.join(lacks).replace('_', ' ')}" for a, lacks in lacking if lacks]
 
 

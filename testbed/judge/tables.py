@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from testbed.core import Array, Cell, Column, Evidence, Group, Guesses, Links, Predicates, Table
-from testbed.core.tables.index import Index
 from testbed.judge.chance import unique_match_probability
 from testbed.judge.groups import by_group
+
+if TYPE_CHECKING:
+    from testbed.core.tables.index import Index  # it loads a compiler
 
 
 def links(claim: Links, partner: Array, used: Array, view: Cell, persons: Array) -> Evidence:

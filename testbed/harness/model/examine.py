@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
-from testbed.attacks.registry import Attack, fitting
+from testbed.attacks.registry import Listed, fitting, listed
 from testbed.core import Cohort, Evidence, Predictor, Regressor, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.core.threads import one_thread
@@ -51,11 +51,12 @@ def examine(
     return measured.findings, measured.evidence
 
 
-def _attacks(subject: Subject, options: Options) -> list[Attack]:
+def _attacks(subject: Subject, options: Options) -> list[Listed]:
     """All attacks that this examination may run; `untrained` also names those that it lacks a recipe for."""
     if options.attack is not None:
-        return fitting("model", knowledge(subject), options.attack)
-    return fitting("model", knowledge(subject) | {"recipe"})
+        return [Listed.of(made) for made in fitting("model", knowledge(subject), options.attack)]
+    granted = knowledge(subject) | {"recipe"}
+    return [one for one in listed("model") if one.needs <= granted and not one.baseline]
 
 
 def _examined(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import hmac
-import inspect
 import io
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.attacks.registry import Attack
+from testbed.attacks.registry import Attack, Listed
 from testbed.core import Cohort, Evidence, Threat, source_text
 from testbed.core.private_files import put, writable
 from testbed.data.fingerprints import site_key
@@ -95,9 +94,9 @@ class KeptEvidence:
             self._write(name, Measured(made.findings, {plan.key: made.evidence}))
         return made
 
-    def whole(self, options: Any, attacks: Iterable[Attack], work: Callable[[], Measured]) -> Measured:
+    def whole(self, options: Any, attacks: Iterable[Listed], work: Callable[[], Measured]) -> Measured:
         """All findings of an examination with these options and attacks, from their entry or by `work`."""
-        code = {attack.name: code_of_attack(attack) for attack in attacks}
+        code = {attack.name: code_of(attack.module, Path(attack.file)) for attack in attacks}
         name = self._name(options={**dataclasses.asdict(options), "secrets": list(options.secrets)}, attacks=code)
         held = self._read(name)
         if held is not None:
@@ -177,7 +176,8 @@ def code_of(module: str, file: Path | None = None) -> str:
 
 def code_of_attack(attack: Attack) -> str:
     """The same of the module that holds an attack."""
-    return code_of(attack.read.__module__, Path(inspect.getfile(attack.read)))
+    held = Listed.of(attack)
+    return code_of(held.module, Path(held.file))
 
 
 def _of_people(people: Cohort) -> str:

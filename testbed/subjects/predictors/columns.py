@@ -221,8 +221,8 @@ class Coding:
 
 def floats(column: Any) -> Array:
     """A column of numbers (n,) float64, with NaN for what is missing."""
-    if column.dtype == np.float64:
-        return column.to_numpy()
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        return column.to_numpy(dtype=np.float64)
     return np.asarray(as_numbers(column).to_numpy(dtype=np.float64, na_value=np.nan))
 
 

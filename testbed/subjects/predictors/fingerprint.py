@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import pickletools
 import platform
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -77,20 +78,30 @@ def _modules(pickled: bytes) -> Iterator[str]:
 
 def _versions(packages: Iterable[str]) -> tuple[tuple[str, str], ...] | None:
     """Each package with its version, sorted. None if one of them is not installed, so that its code may change."""
-    known = _distributions()
     found: list[tuple[str, str]] = []
     for package in sorted(packages):
         if package in sys.stdlib_module_names or package in ("testbed", "__builtin__", "copy_reg"):
             continue
-        if package not in known or not _installed(package):
+        names = _distributions(package)
+        if not names or not _installed(package):
             return None
-        found.append((package, ",".join(f"{name} {metadata.version(name)}" for name in sorted(set(known[package])))))
+        found.append((package, ",".join(f"{name} {metadata.version(name)}" for name in names)))
     return tuple(found)
 
 
 @cache
-def _distributions() -> dict[str, list[str]]:
-    return {package: list(names) for package, names in metadata.packages_distributions().items()}
+def _distributions(package: str) -> tuple[str, ...]:
+    """The installed distributions that bring this package, sorted: those that declare it, or hold its files.
+
+    As `importlib.metadata.packages_distributions` finds them, which reads the list of all files of all distributions.
+    """
+    held = re.compile(rf"^{re.escape(package)}(?:/[^,\n]*)?\.py,", re.MULTILINE)
+    found: set[str] = set()
+    for one in metadata.distributions():
+        declared = (one.read_text("top_level.txt") or "").split()
+        if package in declared or (not declared and held.search(one.read_text("RECORD") or "")):
+            found.add(one.metadata["Name"])
+    return tuple(sorted(found))
 
 
 def _installed(package: str) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from sklearn.ensemble import RandomForestClassifier
 
-from testbed.attacks.registry import not_granted
+from testbed.attacks.registry import Listed, attacks, listed, not_granted
 from testbed.core import Threat
 from testbed.core.errors import UsageError
 from testbed.harness.model.examine import examine
@@ -21,6 +24,18 @@ def test_what_an_audit_cannot_grant_is_told_with_what_it_lacks() -> None:
     assert "the attack rmia, which needs: recipe" in lines
     assert "the attack population, which needs: auxiliary" in lines
     assert not any("prediction_loss" in line for line in lines)
+
+
+def test_attacks_are_listed_from_their_text_as_they_are_when_they_are_loaded() -> None:
+    code = (
+        "import sys; from testbed.attacks.registry import REGISTRY, listed;"
+        "print(*(one.name for one in listed('model')));"
+        "assert not REGISTRY.known and 'torch' not in sys.modules"
+    )
+    unloaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = [Listed.of(one) for one in attacks("model")]
+    assert listed("model") == loaded
+    assert unloaded.split() == [one.name for one in loaded if one.module.startswith("testbed.")]
 
 
 def test_a_released_table_names_the_attacks_that_need_the_generator() -> None:
