@@ -1,10 +1,10 @@
-"""Columns of free text, as runs of words: each run is a number, and whose it is is known."""
+"""Columns of free text, as runs of words and as sets of words. Words are numbers, and whose they are is known."""
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,11 @@ from testbed.data.tables.encode import Frames, Meta
 RUNS = (5, 12)
 """The words of a run. Short ones are left where every sixth word is changed. Long ones tell people apart whose notes
 are made of the same phrases."""
-FEWEST_WORDS, DIFFERENT = 5, 0.5
-"""A column is free text if half of its cells have so many words or more, and so large a share of them is different."""
+FEWEST_WORDS, FEWEST_OF_LETTERS, DIFFERENT = 5, 3, 0.5
+"""A column is free text if half of its cells have so many words or more, or so many words of letters alone, and so
+large a share of the cells is different. Times and dates have few words of letters."""
+WORD = r"[^\W_]+"
+"""A word: letters and digits. What stands between words is not compared."""
 STEP = np.uint64(1_099_511_628_211)
 """The factor between the words of a run, an odd number, so that their order counts."""
 
@@ -32,13 +35,27 @@ class Runs:
 
 
 @dataclass(frozen=True, slots=True)
+class Bags:
+    """The distinct words of the cells of one column (numbers), the cell of each, and the person of each cell."""
+
+    word: Array
+    cell: Array
+    person: Array
+
+
+@dataclass(frozen=True, slots=True)
 class FreeText:
-    """One column of free text: the runs of the original, of the release and of the control, if there is one."""
+    """One column of free text: the runs of the original, of the release and of the control, if there is one.
+
+    `bags` has the words without their order, by table ("original", "synthetic", "control"). It is empty if a text of
+    this column has few words of letters.
+    """
 
     name: str
     original: Runs
     synthetic: Runs
     control: Runs | None
+    bags: Mapping[str, Bags] = field(default_factory=dict[str, Bags])
 
 
 def free_text(
@@ -51,50 +68,66 @@ def free_text(
         persons["control"] = encoded.control.persons
     found: list[FreeText] = []
     for name in original.columns:
-        if name == meta.person or not all(name in f.columns for f in frames.values()) or not _is_text(original[name]):
+        if name == meta.person or not all(name in f.columns for f in frames.values()):
             continue
-        runs = _runs({role: (frame[name], persons[role]) for role, frame in frames.items()})
-        found.append(FreeText(str(name), runs["original"], runs["synthetic"], runs.get("control")))
+        long, worded = _is_text(original[name])
+        if long or worded:
+            runs, bags = _read({role: (frame[name], persons[role]) for role, frame in frames.items()})
+            roles = runs["original"], runs["synthetic"], runs.get("control")
+            found.append(FreeText(str(name), *roles, bags if worded else {}))
     return found
 
 
-def _is_text(values: Any) -> bool:
+def _is_text(values: Any) -> tuple[bool, bool]:
+    """Whether texts of this column have many words, and whether they have several words of letters alone."""
     if values.dtype != object and not isinstance(values.dtype, pd.StringDtype):
-        return False
+        return False, False
     known = values.dropna()
     some = known[:: 1 + len(known) // 1000]
-    if not len(some) or not some.map(lambda v: isinstance(v, str)).all():
-        return False
-    long = some.str.count(r"\w+") >= FEWEST_WORDS
-    return bool(long.mean() >= 0.5) and some.nunique() > DIFFERENT * len(some)
+    if not len(some) or not some.map(lambda v: isinstance(v, str)).all() or some.nunique() <= DIFFERENT * len(some):
+        return False, False
+    long = some.str.count(WORD) >= FEWEST_WORDS
+    worded = some.str.count(r"\b[^\W\d_]{2,}\b") >= FEWEST_OF_LETTERS
+    return bool(long.mean() >= 0.5), bool(worded.mean() >= 0.5)
 
 
-def _runs(columns: Mapping[str, tuple[Any, Array]]) -> dict[str, Runs]:
-    """The runs of every table. Words have the same numbers in all tables."""
+def _read(columns: Mapping[str, tuple[Any, Array]]) -> tuple[dict[str, Runs], dict[str, Bags]]:
+    """The runs and the sets of words of every table. Words have the same numbers in all tables."""
     words: dict[str, list[list[str]]] = {}
     for role, (values, _) in columns.items():
         texts = values.astype(object).where(values.notna(), "").map(_plain)
-        words[role] = texts.str.findall(r"\w+").tolist()
-    ids, _ = pd.factorize(np.array([w for role in words for cell in words[role] for w in cell] or [""], dtype=object))
-    mixed = _mixed(ids.astype(np.uint64))
+        words[role] = texts.str.findall(WORD).tolist()
+    ids, _ = pd.factorize(
+        np.array([w for role in words for cell in words[role] for w in cell] or [""], dtype=object), sort=True
+    )
+    mixed = spread(ids)
     made: dict[str, Runs] = {}
+    bags: dict[str, Bags] = {}
     start = 0
     for role, (_, persons) in columns.items():
         lengths = np.array([len(cell) for cell in words[role]], dtype=np.int64)
-        own = mixed[start : start + lengths.sum()]
-        start += int(lengths.sum())
-        made[role] = _of_table(own, lengths, persons)
-    return made
+        stop = start + int(lengths.sum())
+        made[role] = _of_table(mixed[start:stop], lengths, persons)
+        bags[role] = _bags(ids[start:stop].astype(np.int64), lengths, persons)
+        start = stop
+    return made, bags
+
+
+def _bags(words: Array, lengths: Array, persons: Array) -> Bags:
+    """The distinct words of each cell, whatever their order."""
+    size = 1 + int(words.max(initial=0))
+    pairs = np.unique(np.repeat(np.arange(len(lengths)), lengths) * size + words)
+    return Bags(pairs % size, pairs // size, np.unique(persons, return_inverse=True)[1])
 
 
 def _plain(text: Any) -> str:
     return unicodedata.normalize("NFC", str(text)).casefold()
 
 
-def _mixed(ids: Array) -> Array:
+def spread(ids: Array) -> Array:
     """The numbers of words, spread over 64 bits (the finisher of splitmix64)."""
     with np.errstate(over="ignore"):
-        z = ids + np.uint64(0x9E3779B97F4A7C15)
+        z = ids.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))

@@ -42,7 +42,13 @@ from testbed.findings.statistics.scores import (
     roc_slope,
     threshold_at,
 )
-from testbed.findings.statistics.significance import exceedance_p, holm, labels_by_chance, lower_bound_of_many
+from testbed.findings.statistics.significance import (
+    exceedance_p,
+    first_by_chance,
+    holm,
+    labels_by_chance,
+    lower_bound_of_many,
+)
 
 __all__ = [
     "FALSE_POSITIVE_RATES",
@@ -63,6 +69,7 @@ __all__ = [
     "epsilon_one_run",
     "exceedance_p",
     "excess",
+    "first_by_chance",
     "holm",
     "labels_by_chance",
     "letters",

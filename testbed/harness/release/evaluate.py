@@ -29,7 +29,7 @@ from testbed.harness.release.setting import RECIPIENT, Options
 NOT_TESTED = [
     "the generator itself, queried, inspected or run again on other people (shadow models)",
     "earlier and later releases about the same people",
-    "free text beyond direct identifiers and sequences of words; images and other attachments",
+    "free text beyond direct identifiers and copied words; images and other attachments",
     "background knowledge beyond the columns of this table",
 ]
 UNDECIDED = "membership as a risk that decides: it takes a control of 2,000 people or more"

@@ -128,7 +128,7 @@ class Setting:
     attack: str | None = None
     """The name of one attack to run alone. Nothing then decides."""
     texts: Sequence[FreeText] = ()
-    """The columns of free text, which are searched for the word sequences of single people."""
+    """The columns of free text, which are searched for the words of single people."""
 
     leak: Release = field(init=False)
     targets: Targets = field(init=False)

@@ -1,8 +1,11 @@
-"""The text rule: does the release hold word sequences of single people, more of members' than of controls'?
+"""The text rule: does the release hold texts of single people, more of members' than of controls'?
 
-A note of somebody with a word in eighteen changed shares most runs of five words with the note it was made from, and
-no exact comparison sees it. The test is exact: each run counts for one person of original and control pooled, so if
-the generator remembers nobody, the people whose runs are released are as often members as chance draws.
+It looks twice, and the looks share the level. The first is for sequences of words: a note with a word in eighteen
+changed shares most runs of five words with the note it was made from, and no exact comparison sees it. The second is
+for words in any order (`text_order`): a note with its sentences or clauses moved shares most words.
+
+Both tests are exact. A run, or a released text, counts for one person of original and control pooled. So if the
+generator remembers nobody, the people whose texts are released are as often members as chance draws.
 """
 
 from __future__ import annotations
@@ -17,10 +20,13 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Finding, Validity
 from testbed.harness.release.copy_rule import COPY_P
 from testbed.harness.release.setting import Setting
+from testbed.harness.release.text_order import moved
 
 TRIED = ((5, 1), (5, 3), (5, 10), (12, 1), (12, 3))
 """Words of a run, and the own runs from which a person counts as reproduced. All are tried, and the p-value is
 multiplied by their number."""
+LOOKS = 2
+"""The looks that share the level, so each p-value is multiplied by their number."""
 SUSPECT_P = 0.01
 """Below this level a person must look at the texts."""
 
@@ -44,14 +50,12 @@ def _finding(text: FreeText, members: int, controls: int, columns: int) -> Findi
         primary=True,
         target=text.name,
     )
-    counts = own_runs(text, members, controls)
-    p, (words, least) = least_probable(counts, controls > 0)
+    p, (used, unused), in_order = both_looks(text, members, controls)
     p *= columns  # Bonferroni: each column may be copied
-    used, unused = (int((c >= least).sum()) for c in counts[words])
     measure = statistics.wilson(used, members)
     beside = statistics.wilson(unused, controls) if controls else None
     flags = [] if not controls else ["copied"] if p < COPY_P else ["copies_suspected"] if p < SUSPECT_P else []
-    finding = findings_.diagnostic(plan, measure, beside, _told(text.name, flags, used, controls))
+    finding = findings_.diagnostic(plan, measure, beside, _told(text.name, flags, used, controls, in_order))
     return finding.model_copy(
         update={
             "attack": finding.attack.model_copy(update={"requested": members, "performed": members}),
@@ -59,6 +63,20 @@ def _finding(text: FreeText, members: int, controls: int, columns: int) -> Findi
         }
         | ({} if controls else {"control": findings_.NO_CONTROL, "excess": findings_.NO_CONTROL})
     )
+
+
+def both_looks(text: FreeText, members: int, controls: int) -> tuple[float, tuple[int, int], bool]:
+    """The p-value, the members and controls counted, and whether the more certain look is the one at word sequences."""
+    counts = own_runs(text, members, controls)
+    p, (words, least) = least_probable(counts, controls > 0)
+    used, unused = (int((c >= least).sum()) for c in counts[words])
+    if not controls or not text.bags:
+        return p, (used, unused), True
+    bags = text.bags
+    found = moved(bags["original"], bags["synthetic"], bags["control"], members, controls)
+    if found.p_value < p:
+        return min(1.0, LOOKS * found.p_value), (found.members, found.controls), False
+    return min(1.0, LOOKS * p), (used, unused), True
 
 
 def own_runs(text: FreeText, members: int, controls: int) -> dict[int, tuple[Array, Array]]:
@@ -86,21 +104,25 @@ def least_probable(counts: dict[int, tuple[Array, Array]], controlled: bool) -> 
     return min(1.0, p * len(TRIED)), chosen
 
 
-def _told(name: str, flags: list[str], used: int, controls: int) -> str:
-    where = f"in {name!r}"
+def _told(name: str, flags: list[str], used: int, controls: int, in_order: bool) -> str:
+    what = f"sequences of words in {name!r} that stand in one person's text alone"
+    if not in_order:
+        what = f"texts in {name!r} that have, in any order, the words of one person's text rather than anybody else's"
     if "copied" in flags:
+        how = "small changes" if in_order else "their parts moved"
         return (
-            f"The release holds sequences of words {where} that stand in one person's text alone. It holds more of the "
-            "original's people than of the control's, beyond chance. Texts were copied with small changes."
+            f"The release holds {what}. It holds more of the original's people than of the control's, beyond chance. "
+            f"Texts were copied with {how}."
         )
     if flags:
         return (
-            f"The release holds sequences of words {where} that stand in one person's text alone, somewhat more often "
-            "for people of the original than for people of the control. A person must look at these texts."
+            f"The release holds {what}, somewhat more often for people of the original than for people of the control. "
+            "A person must look at these texts."
         )
     if not controls:
-        what = "some people's" if used else "nobody's"
-        return f"The release repeats {what} long sequences of words {where}. Without a control this may be chance."
+        whose = "some people's" if used else "nobody's"
+        return f"The release repeats {whose} long sequences of words in {name!r}. Without a control this may be chance."
     return (
-        f"The release holds no more sequences of words {where} of single people of the original than chance explains."
+        f"The release holds no more sequences of words in {name!r} of single people of the original than chance "
+        "explains, and no more texts made of their words in another order."
     )
