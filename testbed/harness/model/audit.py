@@ -89,7 +89,8 @@ def audit_model(
     """The result of all attacks on a model, their evidence, and the people whom nothing shared may quote.
 
     A policy decides: the built-in example, unless one is given. `frames` are the tables of these people. `attack` names
-    one attack to run alone, also in a `quick` audit; nothing then decides. Parameters are the options of audit-model.
+    one attack to run alone, also in a `quick` audit; nothing then decides. Its parameters are the options of
+    audit-model.
     """
     started = time.monotonic()
     chosen = policy or policy_.load()

@@ -198,8 +198,10 @@ def test_the_command_reads_a_file_twice_and_runs_its_attack_once(
     table[80:].to_csv(tmp_path / "controls.csv", index=False)
     tables = [text for role in ("members", "controls") for text in (f"--{role}", str(tmp_path / f"{role}.csv"))]
     told = ("--model", str(tmp_path / "m"), *tables, "--attack", "rmia", "--cache", str(tmp_path / "kept"))
+    made: list[int] = []
     for number in range(2):
         invoke(monkeypatch, "audit-model", *told, "--quick", "--out", str(tmp_path / f"out{number}"))
-        assert len(runs) == 2
+        made.append(len(runs))
+    assert made[0] == made[1] > 0
     one, other = (json.loads((tmp_path / f"out{n}/share/result.json").read_text())["findings"] for n in range(2))
     assert one == other
