@@ -346,8 +346,8 @@ def secure_mods(names: Sequence[str]) -> list[Any]:
         asked = recorddict_compat.recorddict_to_fitins(message.content, keep_input=True)
         given_arrays = parameters_to_ndarrays(asked.parameters)
         arrays = {n: Array(np.ascontiguousarray(v)) for n, v in zip(names, given_arrays, strict=True)}
-        given = RecordDict({"arrays": ArrayRecord(arrays), "config": ConfigRecord(cast(Any, asked.config))})
-        message.content = given
+        config = ConfigRecord(cast(Any, asked.config))
+        message.content = RecordDict({"arrays": ArrayRecord(arrays), "config": config})
         reply = call_next(message, context)
         if reply.has_error():  # Flower's mod would read the content that an error does not have
             raise RefusalError
@@ -367,19 +367,18 @@ def secure_round(
     """The weighted mean of one round of SecAgg+ over the nodes in `sent` (arrays by node); None if the round halted."""
     from flwr.app import ConfigRecord
     from flwr.common import FitIns, ndarrays_to_parameters, parameters_to_ndarrays
+    from flwr.compat.common import recorddict_compat
     from flwr.server.compat.legacy_context import LegacyContext
     from flwr.server.workflow import SecAggPlusWorkflow
     from flwr.server.workflow.constant import MAIN_CONFIGS_RECORD, MAIN_PARAMS_RECORD, Key
 
     means: list[list[Any]] = []
 
-    class Node:
-        def __init__(self, node: int) -> None:
-            self.node_id = node
-
     class Asking:
         def configure_fit(self, server_round: int, parameters: Any, client_manager: Any) -> list[Any]:
-            return [(Node(n), FitIns(ndarrays_to_parameters(a), dict(config))) for n, a in sent.items()]
+            return [
+                (SimpleNamespace(node_id=n), FitIns(ndarrays_to_parameters(a), dict(config))) for n, a in sent.items()
+            ]
 
         def aggregate_fit(self, server_round: int, results: list[Any], failures: list[Any]) -> tuple[None, Any]:
             means.append(parameters_to_ndarrays(results[0][1].parameters))
@@ -390,18 +389,12 @@ def secure_round(
     )
     context.client_manager.num_available = lambda: len(sent)
     context.state.config_records[MAIN_CONFIGS_RECORD] = ConfigRecord({Key.CURRENT_ROUND: round_})
-    empty = compat_arrays(next(iter(sent.values())))
-    context.state.array_records[MAIN_PARAMS_RECORD] = empty
+    first = ndarrays_to_parameters(next(iter(sent.values())))
+    context.state.array_records[MAIN_PARAMS_RECORD] = recorddict_compat.parameters_to_arrayrecord(
+        first, keep_input=True
+    )
     # The result says whether the round halted; Flower's own log lines would not name the run.
     with warnings.catch_warnings(), quiet(logging.CRITICAL):
         warnings.simplefilter("ignore")
         SecAggPlusWorkflow(1.0, threshold, max_weight=max_weight)(grid, context)
     return means[0] if means else None
-
-
-def compat_arrays(values: list[Any]) -> Any:
-    """Arrays in the record type of Flower's legacy workflow."""
-    from flwr.common import ndarrays_to_parameters
-    from flwr.compat.common import recorddict_compat
-
-    return recorddict_compat.parameters_to_arrayrecord(ndarrays_to_parameters(values), keep_input=True)
