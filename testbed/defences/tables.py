@@ -113,7 +113,8 @@ def with_numbers(name: str, cells: Any, change: Callable[[Array], list[tuple[flo
     """
     known = None if pd.api.types.is_numeric_dtype(cells) else in_place.texts(cells)
     if known is not None:
-        return in_place.changed(cells, known, change)
+        gaps = {str(cell) for cell in pd.Series(cells)[np.isnan(numbers(name, cells))]}  # codes for missing values stay
+        return in_place.changed(cells, {text: cell for text, cell in known.items() if text not in gaps}, change)
     made = change(numbers(name, cells))
     if all(len(ends) == 1 for ends in made):
         return np.array([ends[0] for ends in made], dtype=float)

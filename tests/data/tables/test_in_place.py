@@ -60,6 +60,13 @@ def test_numbers_among_texts_are_rounded_too() -> None:
     assert with_numbers("x", cells, to_five) == ["70 kg", "70", "5", "70 kg", None]
 
 
+def test_a_code_for_missing_values_is_not_rounded() -> None:
+    cells = pd.concat([pd.Series([f"{i / 10:.1f} mmol" for i in range(40, 140)]), pd.Series(["-999 mmol"] * 12)])
+    made: list[Any] = with_numbers("x", cells.reset_index(drop=True), lambda v: [(n,) for n in np.rint(v / 5) * 5])
+    assert made[:3] == ["5 mmol", "5 mmol", "5 mmol"]
+    assert set(made[100:]) == {"-999 mmol"}
+
+
 @pytest.mark.parametrize(
     ("kind", "cells"),
     [
