@@ -9,9 +9,13 @@ import pandas as pd
 import pytest
 
 from testbed.core import Release
+from testbed.data.datasets.load import load_table
+from testbed.data.datasets.registry import dataset
+from testbed.data.splits import split_people
 from testbed.data.tables.encode import Meta, encode
-from testbed.harness.release import turned_round, whole_people
+from testbed.harness.release import turned_round, whole_people, within_rows
 from testbed.harness.release.looks import near_copied
+from testbed.harness.release.near_copies import EXTREME_P, FEWEST_LONE, NEAR_P, SUSPECT_P, near_copies
 from testbed.harness.release.setting import Setting
 
 PEOPLE, COPIED = 300, 40
@@ -138,3 +142,35 @@ def test_numbers_turned_round_are_known_by_their_correlations() -> None:
     (look,) = turned_round.looks(setting(original, written, control))
     made = dict(zip("uvwxyz", look.release.table.values, strict=True))
     assert all(np.corrcoef(made[c], fresh[c])[0, 1] > 0.95 for c in "uvwxyz")
+
+
+def _visits_of(seed: int) -> list[pd.DataFrame]:
+    parts = split_people(load_table("pbc2"), {"o": 1 / 3, "r": 1 / 3, "c": 1 / 3}, dataset("pbc2").person, seed)
+    return [part.rename(columns={dataset("pbc2").person: "house"}) for part in parts.values()]
+
+
+NULLS: dict[str, Callable[[int], list[pd.DataFrame]]] = {
+    "visits": _visits_of,
+    "families": lambda seed: [households(np.random.default_rng([seed, i])) for i in range(3)],
+    "order": lambda seed: [wearables(np.random.default_rng([seed, i])) for i in range(3)],
+    "turned": lambda seed: [questionnaire(np.random.default_rng([seed, i])) for i in range(3)],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NULLS)
+def test_fresh_people_are_rejected_no_more_often_than_the_levels_say(kind: str) -> None:
+    """Of 200 draws an exact test rejects three at .001, or nine at .01, in fewer than one of 800 such runs."""
+    p_values: list[float] = []
+    suspected = 0
+    for seed in range(200):
+        original, release, control = NULLS[kind](seed)
+        own = setting(original, release, control, "house" if "house" in original else None)
+        whole = whole_people.look(own)
+        look = within_rows.looks(own)["order"] if kind == "order" else whole or turned_round.looks(own)[-1]
+        found = near_copies(look.release.table, look.members, look.controls, seed)
+        p_values.append(found.p_value)
+        suspected += found.member_p < EXTREME_P or found.lone >= FEWEST_LONE
+    assert sum(p < NEAR_P for p in p_values) <= 2
+    assert sum(p < SUSPECT_P for p in p_values) <= 8
+    assert suspected <= 4
