@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import random
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run in two processes
@@ -14,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -25,6 +28,26 @@ from testbed.harness import scenario as scenarios
 
 ROOT = Path(__file__).parents[1]
 REGISTRIES = tuple(room.REGISTRY for room in (attacks, defences, guards, scenarios))
+
+
+def _seed_shared_generators() -> None:
+    """A file or test that draws from a generator of the whole process draws the same, whatever ran before it."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002  libraries draw from it
+    if torch := sys.modules.get("torch"):
+        torch.default_generator.manual_seed(0)
+
+
+def pytest_collectstart(collector: pytest.Collector) -> None:
+    """Before a file of tests is imported."""
+    if isinstance(collector, pytest.Module):
+        _seed_shared_generators()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Before the fixtures of a test are made."""
+    _seed_shared_generators()
 
 
 def pytest_sessionstart() -> None:

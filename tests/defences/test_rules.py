@@ -83,8 +83,15 @@ def test_bounds_of_several_are_the_widest_and_noise_ends_them() -> None:
     assert before(named.configured("secagg+topk:0.5"), seen) is None  # a sum of filtered updates is not filtered
 
 
-MODEL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
-X, Y = torch.rand(5, 3), torch.tensor([0, 1, 1, 0, 1])
+with torch.random.fork_rng(devices=[]):
+    torch.manual_seed(4)
+    MODEL = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 2))
+    X, Y = torch.rand(5, 3), torch.tensor([0, 1, 1, 0, 1])
+
+
+def test_every_layer_of_the_model_has_a_gradient() -> None:
+    """Where all units of the hidden layer were off, the rules below would be tested on zeros."""
+    assert all(g.any() for g in gradient(MODEL, X, Y).values())
 
 
 def ruled(text: str, seed: int = 0, exposure: Exposure | None = None) -> dict[str, Any]:
