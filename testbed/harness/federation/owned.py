@@ -18,6 +18,7 @@ from testbed import models
 from testbed.attacks.registry import Attack
 from testbed.core import (
     KNOWLEDGE,
+    Array,
     Cell,
     Cohort,
     Exchange,
@@ -46,6 +47,8 @@ STEP = 0.1
 """Learning rate of the positive control."""
 SHARED = 0.01
 """Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records."""
+COARSE = 0.1
+"""Further share that may, where values are so coarse that other records differ from it in one value alone."""
 GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
 """What an attacker on a foreign federation knows: the app's code, and about whom it asks."""
 
@@ -106,7 +109,7 @@ def recorded(
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
     answers = _answers(view, attack)
     held = _held(answers, owned.records)
-    _check_alike(held, controls, others)
+    check_alike(held, controls, others)
     check_records(view, controls.x.shape[1:])
     controls = controls.take(keyed_rng(seed, "controls").permutation(len(controls)))
     knows = GRANTED | attack.needs | owned.knows | (frozenset({"auxiliary"}) if others is not None else frozenset())
@@ -219,7 +222,12 @@ def _held(answers: Sequence[Exchange], texts: Sequence[str]) -> dict[Key, Cohort
     return held
 
 
-def _check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | None) -> None:
+def _crowded(row: Array, known: Array) -> bool:
+    """Whether somebody else agrees with a record in all values but one, so that two people may well be equal."""
+    return row.size > 1 and bool(((known != row).sum(1) == 1).any())
+
+
+def check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | None) -> None:
     """Raises `InputError` for files whose records differ in shape, or that hold the same people."""
     shapes = {c.x.shape[1:] for c in (*held.values(), controls, *([] if others is None else [others]))}
     if len(shapes) > 1:
@@ -233,11 +241,15 @@ def _check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | 
     named = {name for own in members for name in own.persons.tolist()}
     rows = [row.tobytes() for own in members for row in own.x]
     among, repeats = set(rows), 1 - len(set(rows)) / len(rows)
+    known = np.concatenate([own.x.reshape(len(own), -1) for own in members])
     for people, name in ((controls, "controls"), (others, "auxiliary records")):
         if people is None:
             continue
-        shared = float(np.mean([row.tobytes() in among for row in people.x]))
-        if named & set(people.persons.tolist()) or shared > SHARED + 2 * repeats:
+        equal = np.array([row.tobytes() in among for row in people.x])
+        shared, chance = float(equal.mean()), SHARED + 2 * repeats
+        same = bool(named & set(people.persons.tolist())) or shared > COARSE + chance
+        flat = people.x[equal].reshape(-1, known.shape[1])
+        if same or sum(not _crowded(row, known) for row in flat) / len(equal) > chance:
             raise InputError(
                 "TB-REPLAY-015",
                 f"People of the {name} are also among the clients' records: {shared:.0%} of these records are equal.",

@@ -81,6 +81,7 @@ def replay(
             "Give --truth for a run of the testbed, and --records with --controls for an app of your own.",
         )
     view = foreign.known_to(transcripts.read(path))
+    _holds(view, attack)
     for sentence in _remarks(view, attack):
         progress(sentence)
     if truth_path is not None:
@@ -131,6 +132,26 @@ def _readable(attack: Attack) -> None:
             "A transcript holds the model, and nobody's hospital.",
             "Run the scenario site_inference, on your own table if you like: -s data=mine.csv.",
         )
+
+
+def _holds(view: Transcript, attack: Attack) -> None:
+    """Raises `UsageError` where the recording holds nothing that this attack reads, as that of an app of queries."""
+    evaluations = sum(e.kind == EVALUATION for e in view.asked)
+    if evaluations if reads_evaluations(attack) else view.exchanges:
+        return
+    if evaluations:
+        then = "Name --attack evaluation_metrics, which reads evaluations."
+    elif view.exchanges:
+        then = "Record rounds of evaluation, or name an attack that reads updates: testbed list attacks."
+    else:
+        then = "Record an app that trains. What statistics of hospitals tell: testbed run federated_analytics."
+    raise UsageError(
+        "TB-REPLAY-041",
+        f"The recording holds nothing that {attack.name} reads.",
+        f"It holds {len(view.exchanges)} answers to training, {evaluations} to evaluations and "
+        f"{len(view.asked) - evaluations} to queries.",
+        then,
+    )
 
 
 def _remarks(view: Transcript, attack: Attack) -> list[str]:

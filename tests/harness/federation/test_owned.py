@@ -13,12 +13,14 @@ from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, 
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg
+from sklearn.datasets import load_iris
 
 import testbed
-from testbed.core import Array, Exchange, ModelSpec, Protocol, Transcript
+from testbed.core import Array, Cohort, Exchange, ModelSpec, Protocol, Transcript
 from testbed.core.errors import InputError, UsageError
 from testbed.findings.schema import Estimate, Finding, Unmeasured
 from testbed.harness.federation.foreign import check_records, used
+from testbed.harness.federation.owned import check_alike
 from testbed.subjects.federation import compat, transcript
 
 COLUMNS = 16
@@ -123,6 +125,31 @@ def test_people_of_an_app_that_learnt_nothing_are_not_told_from_others(tmp_path:
     found = judged(folder, "loss_threshold", model=f"{HERE}:make_risk", loss="bce")
     assert isinstance(found.excess, Estimate)
     assert found.excess.low <= 0 <= found.excess.high
+
+
+def held_out(members: Array, controls: Array) -> None:
+    """Raises `InputError` where the controls are found among the members."""
+    of = {
+        n: Cohort(x, np.zeros(len(x)), np.array([f"{n}{i}" for i in range(len(x))]))
+        for n, x in (("a", members), ("b", controls))
+    }
+    check_alike({(1, 0): of["a"]}, of["b"], None)
+
+
+def test_people_who_are_equal_by_coarse_values_are_no_clients() -> None:
+    flowers: Any = load_iris()
+    rng = np.random.default_rng(0)
+    x = rng.permutation(np.unique(flowers.data, axis=0)).astype(np.float32)
+    members, controls = x[:70].copy(), x[70:].copy()
+    alike = next(i for i, row in enumerate(members) if ((members != row).sum(1) == 1).any())
+    controls[0] = members[alike]
+    held_out(members, controls)  # two flowers may well have the same four lengths
+    with pytest.raises(InputError, match="TB-REPLAY-015"):
+        held_out(members, np.concatenate([controls, members[:20]]))
+    members += rng.normal(0, 1e-3, members.shape).astype(np.float32)
+    controls[0] = members[alike]
+    with pytest.raises(InputError, match="TB-REPLAY-015"):  # values this fine are not met twice
+        held_out(members, controls)
 
 
 def test_an_app_that_is_not_described_is_asked_about_and_not_guessed(alone: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from flwr.serverapp.strategy import FedAvg
 
 import testbed
 from testbed.core import Threat
-from testbed.core.errors import InputError
+from testbed.core.errors import InputError, UsageError
 from testbed.harness.federation.replay import replay
 from testbed.subjects.federation import compat, header, tensors, transcript
 from testbed.subjects.federation.tap import seen_by
@@ -146,6 +146,9 @@ def test_an_app_of_queries_alone_is_recorded(tmp_path: Path, pushed: bool) -> No
     seen = transcript.read(tmp_path / "t")
     assert seen.exchanges == ()
     assert [(e.kind, e.key, e.status) for e in seen.asked] == [("query.sum", (0, c), "ok") for c in range(CLIENTS)]
+    for attack in ("analytic_linear", "evaluation_metrics"):
+        with pytest.raises(UsageError, match="0 answers to training, 0 to evaluations and 3 to queries"):
+            replay(tmp_path / "t", attack)
 
 
 def test_a_client_sees_its_own_alone(path: Path) -> None:
