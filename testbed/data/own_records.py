@@ -77,11 +77,23 @@ def _table(path: Path, role: str) -> Cohort:
 
 def _cohort(x: Array, y: Array, persons: Array | None, path: Path, role: str) -> Cohort:
     names = np.array([f"{role} {path.stem} {i}" for i in range(len(x))]) if persons is None else persons.astype(str)
+    y, names = _one_each(y, role, "classes"), _one_each(names, role, "names of persons")
+    if not np.isfinite(y).all():
+        raise _unread(role, "y holds values that are no numbers, so that some records have no class.")
     if not len(x) == len(y) == len(names) or len(x) == 0:
         raise _unread(role, f"It has {len(x)} records, {len(y)} classes and {len(names)} persons.")
     whole = y.dtype.kind in "iub" or bool((y == np.round(y)).all())
     kept = x if x.dtype.kind in "iu" and x.dtype.itemsize > 2 else x.astype(np.float32)
     return Cohort(kept, y.astype(np.int64) if whole else y.astype(np.float32), names)
+
+
+def _one_each(values: Array, role: str, what: str) -> Array:
+    """The values as (n,); a column (n, 1) is one too. Raises `InputError` for several values a record."""
+    if values.size != len(values):
+        raise _unread(
+            role, f"It has several {what} a record. Where each class has a column, give the class as a number."
+        )
+    return values.reshape(-1)
 
 
 def _unread(role: str, why: str) -> InputError:

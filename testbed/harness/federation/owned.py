@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import poisson
+from sklearn.neighbors import NearestNeighbors
 
 from testbed import models
 from testbed.attacks.registry import Attack
@@ -46,9 +48,10 @@ POSITIVE = 20
 STEP = 0.1
 """Learning rate of the positive control."""
 SHARED = 0.01
-"""Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records."""
-COARSE = 0.1
-"""Further share that may, where values are so coarse that other records differ from it in one value alone."""
+"""Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records and
+what chance explains."""
+NEAR, ASKED, RARE = 10, 500, 0.001
+"""Near records that tell how often values agree, controls that are asked, and how rare more coincidences are."""
 GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
 """What an attacker on a foreign federation knows: the app's code, and about whom it asks."""
 
@@ -222,9 +225,23 @@ def _held(answers: Sequence[Exchange], texts: Sequence[str]) -> dict[Key, Cohort
     return held
 
 
-def _crowded(row: Array, known: Array) -> bool:
-    """Whether somebody else agrees with a record in all values but one, so that two people may well be equal."""
-    return row.size > 1 and bool(((known != row).sum(1) == 1).any())
+def _coincidences(asked: Array, known: Array) -> float:
+    """How many records (n, d) are expected to equal one of the known (m, d) by chance.
+
+    About a record, values are taken as independent: of its nearest known records, which are not equal to it, the shares
+    that agree in each value are multiplied. Fine values never agree, so that nothing is expected.
+    """
+    different = np.unique(known, axis=0)
+    near = min(NEAR, len(different) - 1)
+    if near < 1:
+        return 0.0
+    _, found = NearestNeighbors(n_neighbors=near + 1).fit(different).kneighbors(asked)
+    expected = 0.0
+    for row, neighbours in zip(asked, different[found], strict=True):
+        agree = neighbours == row
+        others = agree[~agree.all(1)][:near]
+        expected += near * float(others.mean(0).prod())
+    return expected
 
 
 def check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | None) -> None:
@@ -247,9 +264,11 @@ def check_alike(held: Mapping[Key, Cohort], controls: Cohort, others: Cohort | N
             continue
         equal = np.array([row.tobytes() in among for row in people.x])
         shared, chance = float(equal.mean()), SHARED + 2 * repeats
-        same = bool(named & set(people.persons.tolist())) or shared > COARSE + chance
-        flat = people.x[equal].reshape(-1, known.shape[1])
-        if same or sum(not _crowded(row, known) for row in flat) / len(equal) > chance:
+        if shared > chance:
+            drawn = people.x[:ASKED].reshape(-1, known.shape[1])
+            met = _coincidences(drawn, known) / len(drawn) * len(equal)
+            chance += float(poisson.ppf(1 - RARE, met)) / len(equal)
+        if named & set(people.persons.tolist()) or shared > chance:
             raise InputError(
                 "TB-REPLAY-015",
                 f"People of the {name} are also among the clients' records: {shared:.0%} of these records are equal.",
