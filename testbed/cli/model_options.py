@@ -171,7 +171,11 @@ def check_idle(kind: str, given: Iterable[str]) -> None:
         f"{' and '.join(idle)} {'say' if len(idle) > 1 else 'says'} nothing beside {kind}.",
         WHY.get(kind, "An option that does nothing would be taken for one that does."),
         "Leave out what does not concern it."
-        + (" Name its columns id, arm, label and p_0, p_1, ... or prediction." if kind == "--predictions" else ""),
+        + (
+            " Name its columns id (the person), arm, label and p_0, p_1, ... or prediction."
+            if kind == "--predictions"
+            else ""
+        ),
     )
 
 

@@ -24,6 +24,8 @@ UNLIMITED = {"structure": "it informs, and has no excess"}
 """Risks that decide nothing, each with the reason."""
 BROKEN = {"copied", "near_copies", "claim_exceeded"}
 """Flags by which a risk of `RULED` fails."""
+DOUBTS = {"split_differs", "worse_than_copies", "model_knows_nothing"}
+"""Flags of a finding that fails by which the excess may not come from the model: they are said beside it."""
 MOST_ALARMS, FAMILY_P = 5, 0.05
 """How many attacks that only inform are listed as reasons at most, and the error rate of all of them together."""
 DECLARED = "nearer_than_reference"
@@ -312,7 +314,12 @@ def _text(finding: Finding) -> str:
             return f"{finding.plain} {why[0].upper()}{why[1:]}.{to_do}"
         return finding.plain
     if isinstance(finding.excess, Unmeasured):
-        why = f"{FLAGS[flags[0]]}.{to_do}" if flags else f"it needs {finding.excess.needs}."
+        needs = finding.excess.needs
+        why = "" if needs.startswith("nothing") else f"it needs {needs}. "
+        if flags and not (why and flags == ["strongest_unmeasured"]):  # what the others need, they need too
+            meant = FLAGS[flags[0]]
+            why += f"{meant[0].upper()}{meant[1:]}.{to_do}" if why else f"{meant}.{to_do}"
+        why = why.rstrip() or f"it needs {needs}."
         return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}"
     excess = finding.excess
     text = f"{what}: the excess is {100 * excess.value:.1f} points"
@@ -325,7 +332,14 @@ def _text(finding: Finding) -> str:
         return text + "The policy sets no limit for it. What to do: leave the risk to a person."
     text += f"The limit is {100 * finding.limit.excess:g} points. {_power(finding, excess, finding.limit.excess)}"
     if finding.verdict == "fail":
-        return text + STOPPED
+        stopped = REBUILT if finding.risk == "reconstruction" else STOPPED
+        doubts = [f for f in flags if f in DOUBTS]
+        if not doubts:
+            return text + stopped
+        why = "; ".join(FLAGS[f] for f in doubts)
+        first = "; ".join(dict.fromkeys(_next(f, finding) for f in doubts))
+        text += f" {why[0].upper()}{why[1:]}. What to do first: {first}. If it still fails then:"
+        return text + stopped.partition(":")[2]
     if finding.verdict == "review" and not flags:
         more = "more people or more guesses (--attacks)" if finding.risk in GUESSED else "more people"
         text += f" The limit lies within the interval. What to do: use {more}, never a higher limit."
@@ -337,11 +351,15 @@ def _text(finding: Finding) -> str:
 
 def _next(flag: str, finding: Finding) -> str:
     """What to do about a flag. `--attacks` is named only if fewer guesses were asked for than by default."""
-    few = flag in ("few_guesses", "few_formed") and finding.attack.requested < MANY_GUESSES
+    if flag == "few_formed" and finding.risk == "reconstruction":
+        return "record more rounds or more clients; an answer that many records made allows few guesses"
+    few = flag in ("few_guesses", "few_formed") and finding.attack.requested < MANY_GUESSES and finding.risk in GUESSED
     return NEXT[flag] + (", and leave out --attacks if it was given" if few else "")
 
 
 STOPPED = " What to do: change how the table is made or the model is trained, or add a defence, and measure again."
 """What to do about a finding that fails."""
+REBUILT = " What to do: add a defence, or train on larger batches and with more local steps, and measure again."
+"""What to do about records that can be rebuilt from a federation."""
 GUESSED = ("singling_out", "linkability", "attribute_inference")
 """Risks of which an attacker may guess more often than by default."""

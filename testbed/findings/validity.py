@@ -32,6 +32,8 @@ FLAGS = {
     "strongest_unmeasured": "one of the attacks that could have decided was not run, and it may be the stronger one",
     "naive_attacker": "no attack of this run is known to read what this defence makes of an update, and nothing is "
     "proven of the defence, so it may hide the records from these attacks alone",
+    "answers_unexplained": "the clients' answers fit the records that were given no better than they fit other "
+    "people's, so a defence, a mask or another loss stands between them, or the records are another client's",
     "model_knows_nothing": "the model ranks its own members no better than chance, so it is probably another model, or "
     "it was asked about records in another form than in its training",
     "worse_than_copies": "the model knows its own members less than copies of it know people whom they never saw, so "
@@ -73,9 +75,12 @@ NEXT = {
     "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",
     "claim_exceeded": "check what adds the noise, and how its epsilon is computed: one of the two is wrong",
     "small_control": f"hold out {FEW_GUESSES} people or more; if there are too few for that, a person decides",
-    "positive_control_missing": "run the attack also on a subject known to leak",
+    "positive_control_missing": "run the attack also on a subject known to leak; a replay does, given --model and 20 "
+    "further controls",
     "strongest_unmeasured": "see what the finding of that attack says it needs",
     "naive_attacker": "run an attack that knows the defence, or let the defence tell its bounds (docs/extending.md)",
+    "answers_unexplained": "check which client each file belongs to, and --loss; what a defence of the app hides is "
+    "measured by testbed run with -s defence=",
     "model_knows_nothing": "check the file, and that columns are scaled, ordered and coded as for the training",
     "worse_than_copies": "check the file, and that columns are scaled, ordered and coded as for the training",
     "split_differs": "draw the control at random from the same people",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,17 @@ import numpy as np
 from testbed import models
 from testbed.attacks.inversion.controls import control_gradients
 from testbed.attacks.registry import Attack, find
-from testbed.core import Groups, Guesses, Reconstruction, Threat, Transcript, Unavailable, Values, user_code
+from testbed.core import (
+    Cohort,
+    Groups,
+    Guesses,
+    Reconstruction,
+    Threat,
+    Transcript,
+    Unavailable,
+    Values,
+    user_code,
+)
 from testbed.core.errors import UsageError
 from testbed.core.parameters import typed
 from testbed.core.shown import shown
@@ -27,10 +37,12 @@ from testbed.harness.federation import owned as owners
 from testbed.harness.federation import truth_file as truths
 from testbed.harness.federation.answered import read_as
 from testbed.harness.federation.assess import assess
+from testbed.harness.federation.explained import FLAG as UNEXPLAINED
+from testbed.harness.federation.explained import explained
 from testbed.harness.federation.foreign import NATIVE, Foreign, question, shape_and_classes
 from testbed.harness.federation.owned import Owned, reads_evaluations
 from testbed.harness.federation.pictures import sheets
-from testbed.harness.federation.recorded import Recorded
+from testbed.harness.federation.recorded import Key, Recorded
 from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import spool
 from testbed.subjects.federation import transcript as transcripts
@@ -261,6 +273,9 @@ def _judged_by_owner(
 
     recorded = owners.recorded(view, attack, plan, owned, classes, seed)
     assessed = assess(recorded, (plan,))
+    if attack.claim is Reconstruction and explained(recorded.views["true"], *_beside(recorded), seed) is False:
+        flagged = [measures.flagged(f, UNEXPLAINED) for f in assessed.findings]
+        assessed = replace(assessed, findings=flagged)
     threat, (low, high) = recorded.truth.threat, recorded.truth.within
     described = ThreatModel(
         position=threat.position,
@@ -270,7 +285,9 @@ def _judged_by_owner(
         sees="the contents of the transcript",
         not_tested=[
             f"another loss than {foreign.loss or 'cross-entropy'}",
-            f"records with values outside {low:g} to {high:g}",
+            "records with values outside the range of the controls"
+            if owned.within is None
+            else f"records with values outside {low:g} to {high:g}",
             "what the same federation shows of people whom it did not train on (the blind view)",
         ],
     )
@@ -278,6 +295,11 @@ def _judged_by_owner(
     people = len(recorded.truth.pooled["true"]) if recorded.truth.pooled else 0
     people += sum(map(len, recorded.truth.batches.get("true", {}).values()))
     return _Told(_recorded(size_band(people)), described, Outcome(assessed.findings, assessed.evidence, files))
+
+
+def _beside(recorded: Recorded) -> tuple[Mapping[Key, Cohort], Cohort]:
+    """The records behind each answer, and people on whom nobody trained."""
+    return recorded.truth.batches["true"], recorded.truth.decoys
 
 
 def _recorded(size: str) -> Subject:

@@ -100,6 +100,8 @@ def audit_model(
     quick = quick and attack is None  # a named attack runs, also if it may not decide
     limit = chosen.limits.get("membership")
     options = Options(shadows, secrets, chosen.min_cell, seed, quick, quick, attack, limit)
+    if quick:
+        progress("--quick leaves out what only informs, and that may turn a PASS of the whole audit into REVIEW")
     found, evidence = examine(subject, options, progress)
     untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
     threat = Threat("recipient", knows=knowledge(subject), access="score")

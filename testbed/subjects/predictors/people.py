@@ -14,6 +14,7 @@ from testbed.core import Array, Cohort, Predictor, Split
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.data.tables.encode import as_numbers
+from testbed.subjects.predictors import in_series
 from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.regression import Scale, as_regressor
 
@@ -33,6 +34,14 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
     numeric = not names and "prediction" in frame.columns
     absent = [c for c in ("id", "arm", "label") if c not in frame.columns]
     answered = numeric or (len(names) > 1 and names == [f"p_{i}" for i in range(len(names))])
+    if names and not answered and not absent:
+        lacks = sorted({f"p_{i}" for i in range(int(names[-1][2:]) + 1)} - set(names), key=lambda c: int(c[2:]))[:5]
+        raise InputError(
+            "TB-SUBJECT-071",
+            f"The columns of the probabilities are {', '.join(names)}, without {', '.join(lacks) or 'a second class'}.",
+            "Each class has a column, numbered from 0 in the order of the model's outputs: p_0, p_1, ...",
+            "Number them from 0 without a gap. If the model has one output p, p_0 is 1 - p and p_1 is p.",
+        )
     if absent or not answered:
         absent += [] if answered else ["p_0, p_1, ..., predicted_class, or prediction"]
         raise InputError(
@@ -52,6 +61,10 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
     whose(frame["id"], "predictions")
     persons = frame["id"].astype(str).to_numpy()
     member = (arm == "member").to_numpy()
+    if frame["id"].is_unique:
+        for side, name in zip((member, ~member), ARMS, strict=True):
+            said = frame.loc[side, ["prediction"] if numeric else names].apply(as_numbers)
+            in_series.check(said, frame.loc[side, "label"], f"{name}s", 1, "Write the person's id in the column id.")
     # Files list one arm after the other, so a record's number must not reveal its place in the file.
     number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
     place = np.argsort(number)
@@ -69,6 +82,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
         groups = [Cohort(records[m], labels[m], persons[m]) for m in (member, ~member)]
         return model, Split(groups[0], groups[1], None)
     values = np.asarray(frame[names].apply(as_numbers), dtype=np.float64)
+    _check_written(frame[names], values)
     if near_one(values):
         values = values / values.sum(1, keepdims=True)
     probabilities(values)
@@ -86,6 +100,19 @@ def near_one(values: Array) -> bool:
     decimals = next((d for d in (1, 2) if (np.round(values, d) == values).all()), 3)
     rounding = 0.5 * 10.0**-decimals * values.shape[1]
     return bool((np.abs(values.sum(1) - 1) <= max(ROUNDED, rounding)).all() and (values.sum(1) > 0).all())
+
+
+def _check_written(cells: pd.DataFrame, values: Array) -> None:
+    """Raises `InputError` where a cell holds something that was not read as a number, such as a sign beside it."""
+    worded = np.isnan(values) & cells.notna().to_numpy()
+    if worded.any():
+        count = int(worded.any(1).sum())
+        raise InputError(
+            "TB-SUBJECT-072",
+            f"In {count} row{'s' * (count != 1)} a prediction is written as text, and not as a plain number.",
+            "A sign or a unit beside it, such as % or <, leaves open which number is meant.",
+            "Write numbers alone, and probabilities from 0 to 1. Divide percentages by 100. Don't leave the rows out.",
+        )
 
 
 def probabilities(values: Array) -> None:
@@ -127,7 +154,8 @@ def classes(values: Any, count: int) -> Array:
             "TB-SUBJECT-005",
             f"Some labels are not class numbers from 0 to {count - 1}.",
             "The label says which probability belongs to the true class.",
-            "Number the classes in the order of the outputs. If the model predicts a number, leave out the p_ columns.",
+            "Number the classes in the order of the outputs. If the model predicts a number, leave out the p_ columns. "
+            "If you have class names alone, write them in predicted_class and label, without p_ columns.",
         )
     if len(np.unique(numbers)) < 2:
         raise InputError(
@@ -218,6 +246,9 @@ def _inputs(
         x = coding.encoded(frame)
     if person:
         whose(frame[person], role)
+    elif x.ndim == 2:
+        seen = pd.DataFrame(np.asarray(x)) if coding is None else frame[list(coding.names)]
+        in_series.check(seen, frame[label], role, 2, "Name the column of persons: --person COLUMN.")
     persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
     return x, persons.to_numpy()
 
@@ -276,7 +307,10 @@ def _columns(frame: pd.DataFrame, names: list[str], role: str, beside: list[str]
             "TB-SUBJECT-009",
             f"The {role} hold values that are missing or not numbers.",
             "The model can only be asked about numbers.",
-            "Encode and impute them as before training. If the model does this itself, give its --predictions instead.",
+            "Write numbers without signs or units."
+            if role == "predictions"
+            else "Encode and impute them as before "
+            "training. If the model does this itself, give its --predictions instead.",
         )
     return x
 

@@ -1,0 +1,71 @@
+"""Whether clients' answers are what the owner's records give: if not, an attack that finds nobody says nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from scipy.stats import chi2
+
+from testbed.core import Array, Cohort, Exchange, Parameters, Protocol, Transcript
+from testbed.core.randomness import keyed_rng
+from testbed.harness.federation.recorded import Key
+from testbed.subjects.federation.local import evaluated, local_update
+
+FLAG = "answers_unexplained"
+DRAWS = 39
+"""Other people that a client's records are compared with, each time as many as there are records."""
+ANSWERS = 10
+"""Answers that are looked at, drawn at random."""
+LEVEL = 0.01
+"""Level of the test that the records explain the answers better than other people's do."""
+
+
+def explained(view: Transcript, held: Mapping[Key, Cohort], others: Cohort, seed: int) -> bool | None:
+    """Do the records explain the answers better than other people's records? None where that cannot be computed.
+
+    `others` are people on whom nobody trained. For an answer, two things are ranked among `DRAWS` groups of them: the
+    cosine of the step that the client made with the gradient of the records, and the loss of the records under what
+    the client returned. Ranks of answers are joined by Fisher's method. Records of another client, another loss, a mask
+    or much noise are no better than other people's.
+    """
+    asked = [e for e in view.exchanges if e.key in held and e.sent and e.returned]
+    rng = keyed_rng(seed, "records beside others")
+    chosen = [asked[i] for i in rng.permutation(len(asked))[:ANSWERS]]
+    if view.model is None or not chosen:
+        return None
+    ranks: list[float] = []
+    for one in chosen:
+        own = held[one.key]
+        crowd = [others.take(rng.permutation(len(others))[: len(own)]) for _ in range(DRAWS)]
+        try:
+            found = [_signals(view, one, people) for people in (own, *crowd)]
+        except Exception:  # the model is the user's own, and may raise anything
+            return None
+        ranks.append(_rank(np.array(found)))
+    return bool(chi2.sf(-2 * np.log(ranks).sum(), 2 * len(ranks)) < LEVEL)
+
+
+def _rank(found: Array) -> float:
+    """The p-value of the first row of signals (n, k) among the others: the least of its columns', times k."""
+    beaten = (found[1:] >= found[0]).sum(0)
+    return float(min(1.0, found.shape[1] * ((1 + beaten) / len(found)).min()))
+
+
+def _signals(view: Transcript, one: Exchange, people: Cohort) -> list[float]:
+    """How well these people explain an answer: by the direction of its step, and, of new weights, by their loss."""
+    assert view.model is not None
+    sent, returned = one.sent or {}, one.returned or {}
+    whole = Protocol("fedsgd", len(people))
+    wanted = local_update(view.model, sent, people, whole, [np.arange(len(people))])
+    if view.protocol.kind == "fedsgd":
+        return [_cosine(returned, wanted)]
+    made = {name: sent[name] - returned[name] for name in wanted if name in sent and name in returned}
+    return [_cosine(made, wanted), -evaluated(view.model, returned, people)["loss"]]
+
+
+def _cosine(one: Parameters, other: Parameters) -> float:
+    names = [name for name in other if name in one]
+    a, b = (np.concatenate([np.ravel(of[n]).astype(np.float64) for n in names] or [np.zeros(1)]) for of in (one, other))
+    length = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / length if length > 0 else 0.0
