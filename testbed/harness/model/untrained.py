@@ -25,7 +25,7 @@ LOSS = "prediction_loss"
 """The attack on answers that needs no choice. Beside it, the one that decides is looked at."""
 PREDICTIONS = "answers of such models that were trained elsewhere (--shadow-predictions, docs/models.md)"
 RECIPE = (
-    "a model that can be trained again: an estimator as joblib or pickle (derive a class of your own from scikit-learn's "
+    "a model that can be trained again: an estimator as joblib or pickle (derive your own class from scikit-learn's "
     "BaseEstimator), a torch module with --epochs, or --predictions with --shadow-predictions"
 )
 
