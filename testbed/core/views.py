@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -28,7 +28,13 @@ class ModelSpec:
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """The rules of a federation's training, known to every party."""
+    """The rules of a federation's training, known to every party.
+
+    `proximal_mu` is FedProx's pull: each local step also moves by -rate x mu (weights - weights sent). With a `server`
+    called adam, the clients' mean is a step of Adam at `server_rate`, which changes the next model and not what clients
+    send. With `controls` (SCAFFOLD) model and control variate travel both ways. The last `personal` layers of the model
+    stay with each client, and no message holds them. Fields that are None play no part.
+    """
 
     kind: Literal["fedsgd", "fedavg", "unknown"] = "unknown"
     batch_size: int | None = None
@@ -39,6 +45,16 @@ class Protocol:
     momentum: float = 0.0
     rounds: int = 0
     clients: int = 0
+    proximal_mu: float | None = None
+    server: Literal["adam"] | None = None
+    server_rate: float | None = None
+    controls: bool | None = None
+    personal: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """The fields by name, as a file holds them: rules that play no part are left out."""
+        late = ("proximal_mu", "server", "server_rate", "controls", "personal")
+        return {k: v for k, v in asdict(self).items() if k not in late or v is not None}
 
 
 @dataclass(frozen=True, slots=True)

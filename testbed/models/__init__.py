@@ -96,6 +96,24 @@ def trained(model: nn.Module) -> list[str]:
     return [name for name, p in model.named_parameters() if p.requires_grad]
 
 
+def last_layers(model: nn.Module, layers: int) -> list[str]:
+    """Names of the parameters of the last `layers` modules that hold any, in the model's order.
+
+    Raises `UsageError` if the model has no more layers than these.
+    """
+    of: dict[str, list[str]] = {}
+    for name, _ in model.named_parameters():
+        of.setdefault(name.rpartition(".")[0], []).append(name)
+    if layers >= len(of):
+        raise UsageError(
+            "TB-MODEL-005",
+            f"The model has {len(of)} layers, and {layers} of them cannot be personal.",
+            "At least one layer is shared: without one, clients send nothing.",
+            f"Use personal={max(0, len(of) - 1)} or fewer.",
+        )
+    return [name for names in list(of.values())[len(of) - layers :] for name in names]
+
+
 def trained_by(spec: ModelSpec | None) -> list[str]:
     """Names of the trained parameters of a transcript's model; empty if the model is unknown."""
     return trained(build(spec)) if spec is not None and spec.factory in FACTORIES else []

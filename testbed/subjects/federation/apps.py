@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,8 @@ from testbed import models
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
 from testbed.core.errors import RunError
 from testbed.core.randomness import keyed_rng
+from testbed.subjects.federation.algorithms import CONTROL, Own
+from testbed.subjects.federation.attendance import Turn, unreliable, worked
 from testbed.subjects.federation.local import Rule, evaluated, local_update, one_thread, ruled
 from testbed.subjects.federation.messages import (
     PARTITION_METRIC,
@@ -26,7 +29,8 @@ from testbed.subjects.federation.messages import (
     Answer,
     Craft,
     Observe,
-    to_parameters,
+    model_of,
+    with_model,
     with_parameters,
 )
 
@@ -67,12 +71,21 @@ def uses(protocol: Protocol, records: int) -> int:
     return protocol.rounds * each
 
 
+STEPS_METRIC = "local-steps"
+"""The metric by which a client reports how many local steps it made, where stragglers stop early."""
+
+
 def client_app(
-    partitions: Sequence[Cohort], protocol: Protocol, seed: int, mods: Sequence[Mod] = (), rules: Sequence[Rule] = ()
+    partitions: Sequence[Cohort],
+    protocol: Protocol,
+    seed: int,
+    mods: Sequence[Mod] = (),
+    rules: Sequence[Rule] = (),
+    turns: Array | None = None,
 ) -> ClientApp:
     """A ClientApp that trains on its node's partition and returns a gradient (FedSGD) or new weights (FedAvg).
 
-    `rules` change the gradient of each local step.
+    `rules` change the gradient of each local step. `turns` (rounds, clients) say who is a straggler; None: nobody.
     """
     app = identified(ClientApp(mods=list(mods)))
 
@@ -80,27 +93,32 @@ def client_app(
     def train(message: Message, context: Context) -> Message:
         partition = int(context.node_config[PARTITION])
         config = next(iter(message.content.config_records.values()))
-        given = to_parameters(message.content)
+        given = model_of(message.content)
         assert given is not None
-        round_ = int(str(config["server-round"]))
-        returned = local_update(
-            _named(message),
-            given,
-            partitions[partition],
-            protocol,
-            list(batches(protocol, seed, partition, round_, len(partitions[partition]))),
-            ruled(rules, partition, round_),
-        )
-        metrics = MetricRecord({"num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
-        content = with_parameters(RecordDict({"metrics": metrics}), returned)
+        round_, data, spec = int(str(config["server-round"])), partitions[partition], _named(message)
+        steps = list(batches(protocol, seed, partition, round_, len(data)))
+        if turns is not None:
+            steps = worked(turns[round_ - 1, partition], seed, partition, round_, steps)
+        own = Own(context, spec, protocol, seed)
+        correction = own.correction(message.content)
+        full = {**given, **own.layers()}
+        compute = ruled(rules, partition, round_)
+        returned = own.apart(local_update(spec, full, data, protocol, steps, compute, given, correction))
+        metrics = {"num-examples": len(data), PARTITION_METRIC: partition}
+        if turns is not None and (turns == Turn.PARTIAL).any():
+            metrics[STEPS_METRIC] = len(steps)
+        content = with_parameters(RecordDict({"metrics": MetricRecord({**metrics})}), returned)
+        if correction is not None:
+            content[CONTROL] = own.new_control(correction, given, returned, len(steps))
         return Message(content, reply_to=message)
 
     @app.evaluate()
     def evaluate(message: Message, context: Context) -> Message:
         partition = int(context.node_config[PARTITION])
-        given = to_parameters(message.content)
+        given, spec = model_of(message.content), _named(message)
         assert given is not None
-        told = evaluated(_named(message), given, partitions[partition])
+        whole = {**given, **Own(context, spec, protocol, seed).layers()}
+        told = evaluated(spec, whole, partitions[partition])
         metrics = MetricRecord({**told, "num-examples": len(partitions[partition]), PARTITION_METRIC: partition})
         return Message(RecordDict({"metrics": metrics}), reply_to=message)
 
@@ -131,13 +149,13 @@ def adversary(answer: Answer, nodes: Sequence[int]) -> Mod:
     def mod(message: Message, context: Context, call_next: ClientAppCallable) -> Message:
         reply = call_next(message, context)
         partition = int(context.node_config[PARTITION])
-        sent, returned = to_parameters(message.content), None if reply.has_error() else to_parameters(reply.content)
+        sent, returned = model_of(message.content), None if reply.has_error() else model_of(reply.content)
         if partition not in nodes or sent is None or returned is None:
             return reply
         config = next(iter(message.content.config_records.values()))
         with one_thread():
             changed = answer(int(str(config["server-round"])), partition, sent, returned)
-        reply.content = with_parameters(reply.content, changed)
+        reply.content = with_model(reply.content, changed)
         return reply
 
     return mod
@@ -165,6 +183,8 @@ class Ordered(Strategy):
         self.inner, self.craft, self.tolerate, self.observe, self.probe = inner, craft, tolerate, observe, probe
         self.may_refuse = may_refuse
         self.partition_of: dict[int, int] = {}
+        self.turns: Array | None = None
+        """The turn (rounds, clients) of each client in each round; None if all of them always answer."""
 
     def meet(self, grid: Grid, clients: int) -> None:
         """Asks every node for its partition. Raises `RunError` unless all clients answer."""
@@ -191,17 +211,21 @@ class Ordered(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
-        return self._crafted(self.craft, server_round, self.inner.configure_train(server_round, arrays, config, grid))
+        messages = self.inner.configure_train(server_round, arrays, config, grid)
+        if self.turns is not None:
+            now = self.turns[server_round - 1]
+            messages = [m for m in messages if now[self._by_partition(m.metadata.dst_node_id)] != Turn.ABSENT]
+        return self._crafted(self.craft, server_round, messages)
 
     def _crafted(self, craft: Craft | None, server_round: int, messages: Iterable[Message]) -> list[Message]:
         """The messages in the order of partitions, with what `craft` makes of their parameters."""
         ordered = sorted(messages, key=lambda m: self._by_partition(m.metadata.dst_node_id))
         for message in ordered if craft else []:
-            sent = to_parameters(message.content)
+            sent = model_of(message.content)
             if craft and sent is not None:
                 with one_thread():
                     crafted = craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
-                message.content = with_parameters(message.content, crafted)
+                message.content = with_model(message.content, crafted)
         return ordered
 
     def aggregate_train(
@@ -209,7 +233,7 @@ class Ordered(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         answered = self._answered(replies)
         for message in answered if self.observe else []:
-            returned = None if message.has_error() else to_parameters(message.content)
+            returned = None if message.has_error() else model_of(message.content)
             if self.observe and returned is not None:
                 self.observe(server_round, self._by_partition(message.metadata.src_node_id), returned)
         return self.inner.aggregate_train(server_round, answered)
@@ -252,50 +276,6 @@ def failed(message: Message) -> RunError:
     )
 
 
-class FedSGD(FedAvg):
-    """FedSGD (McMahan et al. 2017): clients send gradients, and the server takes a step against their weighted mean."""
-
-    def __init__(self, learning_rate: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.learning_rate = learning_rate
-        self._current: dict[str, Array] = {}
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        self._current = {k: v.numpy() for k, v in arrays.items()}
-        return super().configure_train(server_round, arrays, config, grid)
-
-    def aggregate_train(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
-        gradient, metrics = super().aggregate_train(server_round, replies)
-        if gradient is None:
-            return None, metrics
-        step = np.float32(self.learning_rate)
-        stepped = {k: self._current[k] - step * v.numpy().astype(np.float32) for k, v in gradient.items()}
-        content = with_parameters(RecordDict(), stepped)
-        return next(iter(content.array_records.values())), metrics
-
-
-def strategy_for(protocol: Protocol, evaluates: bool = False) -> FedAvg:
-    """The strategy of a protocol: FedSGD, or Flower's FedAvg, with all clients in every round.
-
-    If it `evaluates`, all clients also evaluate each round's global model.
-    """
-    everyone: dict[str, Any] = {
-        "fraction_train": 1.0,
-        "fraction_evaluate": float(evaluates),
-        "min_evaluate_nodes": protocol.clients,
-        # Flower draws its sample before it waits for clients, so the minimum must be all of them.
-        "min_train_nodes": protocol.clients,
-        "min_available_nodes": protocol.clients,
-    }
-    if protocol.kind == "fedsgd":
-        return FedSGD(protocol.learning_rate or 0.1, **everyone)
-    return FedAvg(**everyone)
-
-
 def server_app(
     strategy: Strategy,
     ordered: Ordered,
@@ -313,15 +293,22 @@ def server_app(
     @app.main()
     def main(grid: Grid, context: Context) -> None:
         ordered.meet(grid, protocol.clients)
-        initial = with_parameters(RecordDict(), start or models.get_parameters(models.build(model, seed)))
+        drawn = models.build(model, seed)
+        own = set(models.last_layers(drawn, protocol.personal)) if protocol.personal else set[str]()
+        begun = {k: v for k, v in (start or models.get_parameters(drawn)).items() if k not in own}
+        initial = with_parameters(RecordDict(), begun)
         told = {"model": json.dumps({"factory": model.factory, "arguments": dict(model.arguments)})}
-        strategy.start(
-            grid,
-            next(iter(initial.array_records.values())),
-            num_rounds=protocol.rounds,
-            train_config=ConfigRecord({**told, **plain(asdict(protocol))}),
-            evaluate_config=ConfigRecord({**told}),
-        )
+        lost = contextlib.nullcontext()
+        if ordered.turns is not None:
+            lost = unreliable(grid, ordered.turns, ordered.partition_of)
+        with lost:
+            strategy.start(
+                grid,
+                next(iter(initial.array_records.values())),
+                num_rounds=protocol.rounds,
+                train_config=ConfigRecord({**told, **plain(asdict(protocol))}),
+                evaluate_config=ConfigRecord({**told}),
+            )
 
     return app
 

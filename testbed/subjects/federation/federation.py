@@ -14,15 +14,17 @@ from testbed.core.defence import Defence, Exposure, Where
 from testbed.core.errors import UsageError
 from testbed.core.guard import Guard
 from testbed.subjects.federation import compat, secure
+from testbed.subjects.federation.algorithms import strategy_for
 from testbed.subjects.federation.apps import (
     PARTITION,
     Ordered,
     adversary,
     client_app,
     server_app,
-    strategy_for,
     uses,
 )
+from testbed.subjects.federation.attendance import Attendance
+from testbed.subjects.federation.combinations import check
 from testbed.subjects.federation.engines import ENGINES
 from testbed.subjects.federation.guarding import Watching, guarded
 from testbed.subjects.federation.local import Rule
@@ -49,12 +51,16 @@ class Federation:
     guards: tuple[Guard, ...] = ()
     evaluates: bool = False
     """Whether all clients also evaluate each round's global model, and report its loss and accuracy."""
+    attendance: Attendance = field(default_factory=Attendance)
+    """Who takes part in a round. By default all clients always answer."""
 
     def __post_init__(self) -> None:
-        """Raises `UsageError` for a server's guards under secure aggregation."""
+        """Raises `UsageError` for a server's guards under secure aggregation, and for rules that do not go together."""
         object.__setattr__(self, "protocol", ruled(self.protocol, self.defences))
+        secured = self.secure is not None or any(d.where == "protocol" for d in self.defences)
+        check(self.protocol, self.attendance, self.defences, self.guards, secured)
         of_server = [g.name for g in self.guards if g.side == "server"]
-        if of_server and (self.secure or any(d.where == "protocol" for d in self.defences)):
+        if of_server and secured:
             raise UsageError(
                 "TB-GUARD-007",
                 f"The guard {of_server[0]} does not work under secure aggregation.",
@@ -71,6 +77,12 @@ class Federation:
         """How often the records of a client that has `records` of them enter what is seen from this position."""
         protocol = self.protocol
         return Exposure(protocol.rounds, uses(protocol, records), protocol.clients, position)
+
+    def turns(self, clients: int) -> Array | None:
+        """The turn (rounds, clients) of each client in each round; None if all of them always answer."""
+        if self.attendance.everybody:
+            return None
+        return self.attendance.turns(self.seed, self.protocol.rounds, clients)
 
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
@@ -115,6 +127,7 @@ class Federation:
                 may_refuse=may_refuse,
                 evaluates=self.evaluates,
             )
+        ordered.turns = self.turns(len(partitions))
         watching = Watching(ordered, [g for g in self.guards if g.side == "server"], protocol.kind == "fedsgd")
         tap = record(watching if watching.guards else ordered, model, protocol)
         tap.partition_of = ordered.partition_of
@@ -136,7 +149,7 @@ class Federation:
         else:
             server = server_app(tap, ordered, model, protocol, self.seed, self.start)
             watched = tap.transcript
-        client = client_app(partitions, protocol, self.seed, [*checks, *mods], rules)
+        client = client_app(partitions, protocol, self.seed, [*checks, *mods], rules, ordered.turns)
 
         def seen() -> Transcript:
             return watched() if act is None else replace(watched(), act=actor, memory=act.remember)

@@ -38,6 +38,11 @@ class ProtocolPart(_Part):
     momentum: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     rounds: Count = 0
     clients: Count = 0
+    proximal_mu: Finite | None = None
+    server: Literal["adam"] | None = None
+    server_rate: Finite | None = None
+    controls: bool | None = None
+    personal: Count | None = None
 
 
 class ModelPart(_Part):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -49,14 +49,23 @@ def local_update(
     protocol: Protocol,
     steps: list[Array],
     compute: Gradient = gradient,
+    shared: Collection[str] | None = None,
+    correction: Parameters | None = None,
 ) -> dict[str, Array]:
-    """What a client returns: the gradient of one batch (FedSGD), or the weights after its local steps (FedAvg)."""
+    """What a client returns: the gradient of one batch (FedSGD), or the weights after its local steps (FedAvg).
+
+    FedProx pulls the `shared` parameters (None: all) back to where they began; a `correction` (SCAFFOLD) is added to
+    each step's gradient. Both come after what a defence makes of the gradient.
+    """
     with one_thread():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
         models.as_trained(model, min(map(len, steps), default=1))
         optimizer = optimizer_for(model, protocol)
         x, y = torch.tensor(data.x), torch.tensor(data.y)
+        pulled = {k: p.detach().clone() for k, p in model.named_parameters() if shared is None or k in shared}
+        mu = protocol.proximal_mu or 0.0
+        added = {k: torch.from_numpy(np.array(v)) for k, v in (correction or {}).items()}
         for rows in steps:
             index = torch.from_numpy(rows)
             found = compute(model, x[index], y[index])
@@ -65,6 +74,10 @@ def local_update(
                 return {k: g.numpy().copy() for k, g in found.items()}
             for name, p in model.named_parameters():
                 p.grad = found[name] if p.requires_grad else None
+                if p.grad is not None and mu and name in pulled:
+                    p.grad = p.grad + mu * (p.detach() - pulled[name])
+                if p.grad is not None and name in added:
+                    p.grad = p.grad + added[name]
             optimizer.step()
         return models.get_parameters(model)
 

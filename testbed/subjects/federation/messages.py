@@ -46,6 +46,16 @@ def to_parameters(content: RecordDict, main: str | None = None) -> Parameters | 
     return arrays or None
 
 
+def model_of(content: RecordDict) -> Parameters | None:
+    """The arrays of a message's first record, which is the model, by name; None if it has none.
+
+    What stands beside it, such as a control variate, is left aside.
+    """
+    return to_parameters(
+        RecordDict(dict([next(iter(content.array_records.items()))])) if content.array_records else content
+    )
+
+
 def values_of(array: flwr.app.Array) -> Array:
     """The values of an array of a message, read-only and without a copy.
 
@@ -75,8 +85,22 @@ def with_parameters(content: RecordDict, parameters: Parameters) -> RecordDict:
     """The message's content with its arrays replaced by these parameters."""
     replaced = RecordDict({k: v for k, v in content.items() if not isinstance(v, ArrayRecord)})
     name = next(iter(content.array_records), "arrays")
-    replaced[name] = ArrayRecord({k: _array(v) for k, v in parameters.items()})
+    replaced[name] = to_record(parameters)
     return replaced
+
+
+def with_model(content: RecordDict, parameters: Parameters) -> RecordDict:
+    """The message's content with its first record of arrays replaced, and all that stands beside it as it was."""
+    beside = list(content.array_records.items())[1:]
+    changed = with_parameters(content, parameters)
+    for name, record in beside:
+        changed[name] = record
+    return changed
+
+
+def to_record(parameters: Parameters) -> ArrayRecord:
+    """These arrays as a record of a message."""
+    return ArrayRecord({k: _array(v) for k, v in parameters.items()})
 
 
 def _array(values: Any) -> flwr.app.Array:

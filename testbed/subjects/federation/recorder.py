@@ -60,13 +60,15 @@ class Recorder:
         metrics: Mapping[str, float],
         config: Mapping[str, Any],
         kind: str | None = None,
-    ) -> None:
+        again: int | None = None,
+    ) -> int | None:
         """Writes an exchange of a round and a node (`key`), with the arrays that were sent and returned.
 
-        `kind` is the type of a message that trains nothing.
+        `kind` is the type of a message that trains nothing. Returns the exchange's number, or None if it is not
+        written; `again` is the number of one whose place it takes.
         """
         self._latest = max(self._latest, key[0])
-        self._written(lambda to: to.exchange(key, arrays, status, metrics, config, kind=kind))
+        return self._written(lambda to: to.exchange(key, arrays, status, metrics, config, again=again, kind=kind))
 
     def whole(self, round_: int, numbers: Mapping[int, int], final: int | None) -> None:
         """Says that a round is whole, which numbers its clients told, and which arrays the global model is now."""

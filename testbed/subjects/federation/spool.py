@@ -10,11 +10,11 @@ import io
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from testbed.core import Array, Transcript
+from testbed.core import Array, Protocol, Transcript
 from testbed.core.errors import InputError, UsageError
 from testbed.subjects.federation import journal
 from testbed.subjects.federation.header import FORMAT, damaged
@@ -165,7 +165,7 @@ def begun(about: Transcript) -> dict[str, Any]:
         "line": "begun",
         "format": journal.FORMAT,
         "position": about.position,
-        "protocol": asdict(about.protocol),
+        "protocol": about.protocol.told(),
         "model": None if model is None else {"factory": model.factory, "arguments": dict(model.arguments)},
     }
 
@@ -307,7 +307,7 @@ def read(file: BinaryIO, whole_rounds: bool = True) -> Recording:
     header = {
         "format": FORMAT,
         "position": first.position,
-        "protocol": first.protocol.model_dump(),
+        "protocol": Protocol(**first.protocol.model_dump()).told(),
         "model": None if first.model is None else first.model.model_dump(),
         "act": None,
         "final": heard.final,

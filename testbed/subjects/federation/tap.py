@@ -37,7 +37,8 @@ def record(
 
     It changes nothing of the federation: messages and errors pass through, attributes are the strategy's, and so is a
     `start` that the strategy defines itself. What cannot be read is recorded as unread (None). If the disk is full,
-    the recording stops, and `.transcript()` says so.
+    the recording stops, and `.transcript()` says so. An answer that comes in a later round stands in the round of the
+    message that it answers, with the metric `arrived-round`.
 
     Clients are numbered by the metric `partition-id` if they report it, otherwise by ascending node id. Raises
     `UsageError` for a strategy of the legacy package `flwr.server.strategy`, and where a spool lies already.
@@ -54,6 +55,8 @@ def record(
 
 Sent: TypeAlias = tuple["int | None", dict[str, Any], "str | None"]
 """What went to a node: the arrays' number in the spool, the configuration, and the name of their record."""
+ARRIVED = "arrived-round"
+"""The metric of an answer that came in a later round than its message: which round that was."""
 STEPS = ("configure_train", "aggregate_train", "configure_evaluate", "aggregate_evaluate")
 """The functions of a strategy that messages pass through."""
 
@@ -66,6 +69,7 @@ class Tap(Strategy):
         self.partition_of: dict[int, int] = {}
         self._recorder = recorder
         self._pending: dict[int, list[Sent]] = {}
+        self._unanswered: dict[int, tuple[int, int | None, Sent]] = {}
         self._before = self._round = 0
         self._watching = False
 
@@ -196,8 +200,10 @@ class Tap(Strategy):
         for message in answered:
             self._note(round_, pending, message, kind)
         for node, several in pending.items():
-            for sent, config, _ in several:
-                self._recorder.exchange((round_, node), (sent, None), "dropped", {}, config, kind)
+            for sent in several:
+                number = self._recorder.exchange((round_, node), (sent[0], None), "dropped", {}, sent[1], kind)
+                if kind is None:
+                    self._unanswered[node] = round_, number, sent
 
     def _sent(self, content: RecordDict) -> Sent:
         name = next(iter(content.array_records), None)
@@ -208,6 +214,9 @@ class Tap(Strategy):
         node = message.metadata.src_node_id
         waiting = pending.get(node, [])
         sent, config, record_name = waiting.pop(0) if waiting else (None, {}, None)
+        again, arrived = None, round_
+        if sent is None and kind is None and node in self._unanswered:  # an answer to a message of an earlier round
+            round_, again, (sent, config, record_name) = self._unanswered.pop(node)
         failed = message.has_error()
         reported: dict[str, float] = {} if failed else attempted(lambda: _metrics(message.content)) or {}
         partition = reported.get(PARTITION_METRIC, math.nan)
@@ -216,7 +225,9 @@ class Tap(Strategy):
         returned = None if failed else self._recorder.arrays(lambda: to_parameters(message.content, record_name))
         refused = failed and message.error.code == REFUSED
         status: Status = "refused" if refused else "error" if failed else "ok"
-        self._recorder.exchange((round_, node), (sent, returned), status, reported, config, kind)
+        if again is not None:
+            reported[ARRIVED] = float(arrived)
+        self._recorder.exchange((round_, node), (sent, returned), status, reported, config, kind, again)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, BinaryIO, Self, TypeAlias
 
@@ -91,7 +90,7 @@ def _parts(transcript: Transcript) -> tuple[dict[str, str], dict[str, Array]]:
     header = {
         "format": FORMAT,
         "position": transcript.position,
-        "protocol": asdict(transcript.protocol),
+        "protocol": transcript.protocol.told(),
         "model": None
         if transcript.model is None
         else {"factory": transcript.model.factory, "arguments": dict(transcript.model.arguments)},

@@ -17,7 +17,8 @@ from testbed.data.partition import partition
 from testbed.defences.gaussian import gaussian
 from testbed.defences.registry import find
 from testbed.subjects.federation import compat
-from testbed.subjects.federation.apps import Ordered, batches, client_app, server_app, strategy_for
+from testbed.subjects.federation.algorithms import strategy_for
+from testbed.subjects.federation.apps import Ordered, batches, client_app, server_app
 from testbed.subjects.federation.federation import Federation, by_party
 from testbed.subjects.federation.tap import record, seen_by
 
