@@ -20,6 +20,7 @@ from testbed.harness.cells import planned
 from testbed.harness.federation import paired, truth_file
 from testbed.harness.federation.alarms import unhidden
 from testbed.harness.federation.assess import assess, best_of
+from testbed.harness.federation.axes import Axes, axes
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.leaky import Leaky
 from testbed.harness.federation.naive import meets
@@ -28,6 +29,7 @@ from testbed.harness.federation.prepare import about, defended, described, mlp, 
 from testbed.harness.federation.trial import Trial
 from testbed.harness.outcome import Outcome
 from testbed.harness.scenario import Scenario, scenario
+from testbed.subjects.federation.attendance import Attendance
 from testbed.subjects.federation.federation import Federation
 
 SEES = (
@@ -82,6 +84,8 @@ class Comparison:
     def trials(self, run: int) -> list[Trial]:
         """One trial a position, all on the same people; `run` is the seed of everything."""
         protocol = self.federation.protocol
+        # The server's rule changes the next model alone, and a positive control has to be learnt by heart.
+        by_heart = replace(protocol, batch_size=2, local_epochs=2, server=None, server_rate=None)
         people = groups(self.known, self.members, self.controls, self.members, run)
         split, control_party = sited(self.known, people, self.partition, protocol.clients, self.alpha, run)
         places = [
@@ -101,7 +105,7 @@ class Comparison:
                 threat,
                 planned_,
                 positive=Leaky(
-                    Federation(self.federation.model, replace(protocol, batch_size=2, local_epochs=2), run),
+                    Federation(self.federation.model, by_heart, run),
                     members=max(2 * protocol.clients, round(OVERFITTED * self.members)),
                     by_heart=True,
                 ),
@@ -167,6 +171,12 @@ def federated_membership(
     guards: str = "none",
     noise: float = 0.0,
     clip: float = 1.0,
+    algorithm: str = "plain",
+    participation: float = 1.0,
+    dropouts: float = 0.0,
+    stragglers: float = 0.0,
+    late: bool = False,
+    personal: int = 0,
     seed: int = 0,
 ) -> Scenario:
     """Passive and active server, passive and active client, and the final model alone, on an over-fitted federation.
@@ -178,7 +188,8 @@ def federated_membership(
     secure aggregation would show it. `topology` is star (one fixed server), or swarm: the hospitals aggregate in turn.
     The training is the same. The first hospital, which sees all updates of every `clients`th round and the models alone
     of other rounds, stands beside the fixed server and beside a client that only receives models. `noise` with `clip`
-    is a Gaussian defence at the clients.
+    is a Gaussian defence at the clients. `algorithm`, `participation`, `dropouts`, `stragglers`, `late` and `personal`
+    make the federation more realistic (docs/realism.md). People of clients that never answered are not asked about.
     """
     known = source(data)
     third = len(known.people) // 3
@@ -191,14 +202,17 @@ def federated_membership(
             "(topology=swarm) has no sums.",
             "Use fewer clients, more runs, view=updates, or topology=star.",
         )
+    axes_ = axes(algorithm, personal, Attendance(participation, dropouts, stragglers, late))
+    _check(axes_, view, topology)
     protocol = Protocol(
         "fedavg", batch, local_epochs=epochs, learning_rate=learning_rate, rounds=rounds, clients=clients
     )
+    protocol = axes_.applied(protocol)
     protects = defended(defence, noise, clip, known.data_class)
     comparison = Comparison(
         known,
-        Federation(mlp(known, hidden), protocol, seed, protects, guards=watched(guards)),
-        about(known, f"{known.title} ({protocol.kind}, {clients} clients)", members),
+        Federation(mlp(known, hidden), protocol, seed, protects, guards=watched(guards), attendance=axes_.attendance),
+        about(known, f"{known.title} ({protocol.kind}, {clients} clients{axes_.title})", members),
         members,
         controls,
         runs,
@@ -215,6 +229,20 @@ def federated_membership(
     )
     told = described(comparison.federation, members // clients, "server", adaptive)
     return Scenario(comparison.subject, THREAT, comparison.conduct, told)
+
+
+def _check(chosen: Axes, view: str, topology: str) -> None:
+    """Raises `UsageError` for axes that a sum, or a server in turns, does not have."""
+    in_sum = chosen.attendance.late or "controls" in chosen.rules
+    elsewhere = bool(chosen.rules.keys() - {"proximal_mu"}) or not chosen.attendance.everybody
+    if (view == "sum" and in_sum) or (topology == "swarm" and elsewhere):
+        raise UsageError(
+            "TB-SCENARIO-097",
+            f"These axes do not go together with view={view} and topology={topology}.",
+            "A sum of a round holds no late answers and one array of each client. A hospital that is the server in "
+            "turns needs all clients, and a rule that the next server can continue.",
+            "Use view=updates and topology=star. With view=sum leave out scaffold and late=true; a swarm has fedprox.",
+        )
 
 
 def plans(position: str, malicious: bool, attacks: Sequence[Attack]) -> tuple[Plan, ...]:

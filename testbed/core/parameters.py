@@ -7,9 +7,24 @@ from typing import Any
 
 from testbed.core.errors import UsageError
 
-POSITIVE = {"learning_rate", "alpha", "clip", "epsilon", "delta", "threshold", "temperature", "gamma", "norm"}
+POSITIVE = {
+    "learning_rate",
+    "alpha",
+    "clip",
+    "epsilon",
+    "delta",
+    "threshold",
+    "temperature",
+    "gamma",
+    "norm",
+    "participation",
+}
 """Parameters that must be above 0."""
-SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction", "quantile"}
+SHARES = {"delta", "threshold", "few", "many", "planted_share", "share", "fraction", "quantile"} | {
+    "participation",
+    "dropouts",
+    "stragglers",
+}
 """Parameters that must be at most 1."""
 PER_CENT = {"percentile"}
 """Parameters that must be at most 100."""
@@ -57,6 +72,12 @@ MEANING = {
     "width": "width of the network",
     "columns": "columns of the synthetic table",
     "rows": "rows of the synthetic table",
+    "algorithm": "plain, fedprox:MU, fedadam:RATE, both joined by +, or scaffold (docs/realism.md)",
+    "participation": "share of clients that are invited in each round",
+    "dropouts": "probability that an invited client sends nothing",
+    "stragglers": "probability that an invited client stops after a part of its local steps",
+    "late": "whether stragglers instead finish, and answer one round later",
+    "personal": "last layers of the model that stay with each client, and are never sent",
     "reader": "attack that reads what the acts of the server uncover",
 }
 """What the common parameters of scenarios mean. A parameter of one scenario alone is told in its docstring."""

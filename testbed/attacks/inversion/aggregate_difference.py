@@ -22,9 +22,11 @@ def left_over(view: Transcript, examples: float = 0) -> dict[int, tuple[Paramete
     (examples m - sum of n_i u_i) / (examples - sum of n_i), summed over the clients i of this view. If `examples` is 0,
     all clients are assumed to hold as many as those of this view on average. The aggregate m is the next global model
     (FedAvg), or (w_r - w_{r+1}) / lr (FedSGD). A round is left out if the next global model was not seen, if one of
-    these clients did not answer, or if they hold all examples.
+    these clients did not answer, or if they hold all examples. Raises `Unavailable` if the next model is not that mean.
     """
     protocol = view.protocol
+    if protocol.server is not None or protocol.controls:
+        raise Unavailable("no_plain_mean", "a server whose next model is the clients' weighted mean")
     rounds: defaultdict[int, list[Exchange]] = defaultdict(list)
     for exchange in view.exchanges:
         rounds[exchange.round].append(exchange)

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from testbed import models
 from testbed.attacks.inversion.gradient_matching import Task, cosine_distance, descend, tasks, total_variation
-from testbed.attacks.inversion.updates import steps
 from testbed.attacks.own_gradient import gradient
 from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcript, Unavailable
@@ -47,7 +46,8 @@ def fedavg_unrolling(
     records, but not their order. Each epoch has its own copies of the records. A prior on their mean, which does not
     depend on order, keeps the copies similar; at the end they are matched and averaged. Labels are used if the threat
     grants them; otherwise their counts are computed. Each restart guesses which labels share a batch, and the restart
-    with the smallest objective is returned. Known defences are met as in `cosine_tv`. The result is not exact.
+    with the smallest objective is returned. Known defences are met as in `cosine_tv`. FedProx's pull is simulated too;
+    SCAFFOLD's correction is not. The result is not exact.
     """
     if view.protocol.kind != "fedavg" or not view.protocol.learning_rate or view.protocol.optimizer != "sgd":
         raise Unavailable("no_local_training", "FedAvg with local SGD at a learning rate that the server knows")
@@ -55,7 +55,7 @@ def fedavg_unrolling(
     labels: dict[tuple[int, int], Array] = {}
     smooth = tv if len(question.shape) == 3 else 0.0
     for task in tasks(view, question, auxiliary, rng):
-        plan = _plan(view.protocol, task.size)
+        plan = _plan(view.protocol, task.size, task.steps)
         runs: list[tuple[Tensor, float, Tensor]] = []
         for _ in range(restarts):
             order = task.y[torch.from_numpy(task.rng.permutation(task.size)).to(task.y.device)]
@@ -70,9 +70,9 @@ def fedavg_unrolling(
     return Reconstruction(rebuilt, labels)
 
 
-def _plan(protocol: Protocol, size: int) -> list[list[slice]]:
-    """For each epoch, its batches as slices of the epoch's copies."""
-    batch, left = min(protocol.batch_size or size, size), steps(protocol, size)
+def _plan(protocol: Protocol, size: int, left: int) -> list[list[slice]]:
+    """For each epoch, its batches as slices of the epoch's copies, until no step is `left`."""
+    batch = min(protocol.batch_size or size, size)
     plan: list[list[slice]] = []
     while left > 0:
         made = min(left, size // batch)
@@ -85,7 +85,7 @@ def _retraining(
     task: Task, y: Tensor, plan: list[list[slice]], protocol: Protocol, tv: float, epoch_prior: float
 ) -> Callable[[Tensor], Tensor]:
     parameters = task.parameters
-    rate = protocol.learning_rate or 0.0
+    rate, pull = protocol.learning_rate or 0.0, protocol.proximal_mu or 0.0
 
     def objective(copies: Tensor) -> Tensor:
         weights, velocity = dict(parameters), {k: torch.zeros_like(v) for k, v in parameters.items()}
@@ -94,7 +94,8 @@ def _retraining(
                 loss = models.loss_of(task.model, weights, copies[epoch, rows], y[rows])
                 parts = gradient(loss, list(weights.values()), create_graph=True)
                 for name, part in zip(tuple(weights), parts, strict=True):
-                    velocity[name] = protocol.momentum * velocity[name] + part
+                    pulled = part + pull * (weights[name] - parameters[name]) if pull else part
+                    velocity[name] = protocol.momentum * velocity[name] + pulled
                     weights[name] = weights[name] - rate * velocity[name]
         made = [parameters[k] - weights[k] for k in parameters]
         value = cosine_distance(task.compared(made), task.target)

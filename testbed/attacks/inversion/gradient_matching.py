@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from testbed import models
 from testbed.attacks.inversion.labels import label_counts
 from testbed.attacks.inversion.possible import Possible, possible
-from testbed.attacks.inversion.updates import gradients
+from testbed.attacks.inversion.updates import gradients, steps
 from testbed.attacks.own_gradient import gradient as gradient_of
 from testbed.attacks.own_gradient import tried
 from testbed.core import Array, Batch, Cohort, Transcript, Unavailable
@@ -36,6 +36,8 @@ class Task:
     size: int
     rng: np.random.Generator
     possible: Possible | None = None
+    steps: int = 1
+    """Local steps of the client that answered with this update."""
 
     def compared(self, own: Sequence[Tensor]) -> list[Tensor]:
         """What is compared with the target: the gradient itself, or to one who knows the defence, what it rules out."""
@@ -70,6 +72,8 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
     """
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
+    if view.protocol.personal:
+        raise Unavailable("personal_layers", "the layers that clients keep: the gradient cannot be computed without")
     if question.sizes is None:
         raise Unavailable("no_batch_size", "a threat that knows the batch size")
     sizes = dict(zip(question.keys, question.sizes, strict=True))
@@ -100,7 +104,8 @@ def tasks(view: Transcript, question: Batch, auxiliary: Cohort | None, rng: np.r
             why = nothing
             continue
         found += 1
-        yield Task(key, model, parameters, target, y, sizes[key], own, known)
+        made = steps(view.protocol, sizes[key], exchange)
+        yield Task(key, model, parameters, target, y, sizes[key], own, known, made)
     if not found:
         raise Unavailable(why.code, why.needs)
 

@@ -18,8 +18,9 @@ def gradients(
     """Key, exchange and gradient (by parameter name) of every exchange asked about that has an answer.
 
     FedSGD returns the gradient. For FedAvg it is (sent - returned weights) / (learning rate x local steps), the mean
-    gradient of the local steps; of SCAFFOLD it is the client's control variate. Only the parameters in `names` are
-    read, or all trained ones if none are named. Raises `Unavailable`, with the reason, if no exchange can be used.
+    gradient of the local steps. FedProx's pull and the steps that a straggler left out are allowed for. Of SCAFFOLD it
+    is the client's control variate. Only the parameters in `names` are read, or all trained ones if none are named.
+    Raises `Unavailable`, with the reason, if no exchange can be used.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
@@ -38,7 +39,7 @@ def gradients(
         elif exchange.key in controls:
             gradient = {k: controls[exchange.key][k] for k in read}
         else:
-            scale = (view.protocol.learning_rate or 1.0) * steps(view.protocol, sizes.get(exchange.key))
+            scale = moved_by(view.protocol, exchange, sizes.get(exchange.key))
             gradient = {
                 k: (np.asarray(sent[k], np.float64) - np.asarray(returned[k], np.float64)) / scale for k in read
             }
@@ -84,13 +85,30 @@ def answered(sent: Parameters, returned: Parameters, trained: Collection[str]) -
     return names if same else []
 
 
-def steps(protocol: Protocol, records: int | None) -> int:
-    """The number of local steps of a FedAvg client with this many records; an incomplete last batch is left out."""
+def steps(protocol: Protocol, records: int | None, exchange: Exchange | None = None) -> int:
+    """The number of local steps of a FedAvg client with this many records; an incomplete last batch is left out.
+
+    A straggler's answer (`exchange`) says how many it made (`local-steps`).
+    """
+    told = 0 if exchange is None else int(exchange.metrics.get("local-steps", 0))
+    if told > 0:
+        return told
     if records is None:
         return protocol.local_steps or 1
     size = min(protocol.batch_size or records, records)
     made = protocol.local_epochs * (records // size)
     return min(made, protocol.local_steps or made)
+
+
+def moved_by(protocol: Protocol, exchange: Exchange, records: int | None) -> float:
+    """By how many times the mean gradient of its local steps an answer's weights moved: rate times steps.
+
+    Under FedProx each later step takes back a share rate x mu of what was moved before: the sum over the steps is that
+    of rate (1 - rate x mu)^k.
+    """
+    rate, made = protocol.learning_rate or 1.0, steps(protocol, records, exchange)
+    kept = 1.0 - rate * (protocol.proximal_mu or 0.0)
+    return rate * sum(kept**k for k in range(made)) if kept != 1.0 else rate * made
 
 
 def first_linear(parameters: Parameters, width: int) -> tuple[Array, Array]:

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from testbed import models
+from testbed.attacks.heads import Heads
 from testbed.attacks.membership.global_models import global_losses
 from testbed.attacks.membership.signals import over_rounds, signals
 from testbed.attacks.registry import attack
@@ -34,7 +35,7 @@ def moved_up(model: ModelSpec, parameters: Parameters, people: Cohort, step: flo
     if not len(people):
         return parameters
     network = models.build(model)
-    at = {k: v.requires_grad_() for k, v in models.to_tensors(parameters, network).items()}
+    at = {k: v.requires_grad_() for k, v in Heads(network, people).at(parameters).items()}
     loss = models.loss_of(network, at, torch.tensor(people.x), torch.tensor(people.y))
     gradients = torch.autograd.grad(loss, list(at.values()))
     length = float(torch.stack([g.pow(2).sum() for g in gradients]).sum().sqrt())
@@ -165,7 +166,7 @@ def _mislabel(
 
     def answer(round_: int, client: int, sent: Parameters, returned: Parameters) -> Parameters:
         network = models.build(model)
-        at = models.to_tensors({**sent, **returned}, network)
+        at = Heads(network, people).at({**sent, **returned}, sent)
         order = np.random.default_rng([seed, round_])
         for _ in range(passes):
             for rows in np.array_split(order.permutation(len(people)), -(-len(people) // 8)):

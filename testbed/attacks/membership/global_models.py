@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from testbed import models
+from testbed.attacks.heads import Heads
 from testbed.attacks.own_gradient import ZERO, without_loss
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
@@ -42,8 +43,9 @@ def global_losses(view: Transcript, question: Records) -> Array:
     model, people = models.build(view.model), question.people
     assert isinstance(people, Cohort)
     x, y = torch.tensor(people.x), torch.tensor(people.y)
+    heads = Heads(model, people, bool(view.protocol.personal))
     with torch.no_grad():
-        made = [models.losses_of(model, models.to_tensors(p, model), x, y).double().numpy() for p in seen]
-    if all(without_loss(model, models.to_tensors(p, model), x, y) for p in seen):
+        made = [models.losses_of(model, heads.at(p), x, y).double().numpy() for p in seen]
+    if all(without_loss(model, heads.at(p), x, y) for p in seen):
         raise Unavailable(ZERO.code, ZERO.needs)  # a new exception, because one keeps its traceback
     return np.stack(made)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from testbed import models
+from testbed.attacks.heads import Heads
 from testbed.attacks.own_gradient import ZERO, without_loss
 from testbed.attacks.registry import attack
 from testbed.core import Cohort, Records, Scores, Transcript, Unavailable
@@ -33,8 +34,8 @@ def loss_threshold(view: Transcript, question: Records, auxiliary: Cohort | None
     model = models.build(view.model)
     people = question.people
     assert isinstance(people, Cohort)
+    parameters = Heads(model, people, bool(view.protocol.personal)).at(view.final)
     with torch.no_grad():
-        parameters = models.to_tensors(view.final, model)
         x, y = torch.tensor(people.x), torch.tensor(people.y)
         losses = models.losses_of(model, parameters, x, y)
     if without_loss(model, parameters, x, y):

@@ -17,7 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from testbed import models
-from testbed.attacks.inversion.updates import answered
+from testbed.attacks.heads import Heads
+from testbed.attacks.inversion.controls import control_gradients
+from testbed.attacks.inversion.updates import answered, moved_by
 from testbed.attacks.own_gradient import ZERO, gradient, says_nothing
 from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcript, Unavailable
 from testbed.core.randomness import keyed_rng
@@ -45,14 +47,26 @@ def update_of(view: Transcript, exchange: Exchange, trained: Sequence[str]) -> d
     return {k: np.asarray(returned[k], np.float32) - np.asarray(sent[k], np.float32) for k in names}
 
 
+def from_control(view: Transcript, exchange: Exchange, gradient: Parameters) -> dict[str, Array]:
+    """The update that a client's own gradients made under SCAFFOLD, from their mean, which its control variate tells.
+
+    What it returned minus what was sent also holds the correction by the controls of earlier rounds and other clients.
+    """
+    records = exchange.metrics.get("num-examples")
+    scale = moved_by(view.protocol, exchange, None if records is None else int(records))
+    return {k: (-scale * g).astype(np.float32) for k, g in gradient.items()}
+
+
 class Signals:
     """Signals (rounds, clients, n) of n records; NaN if the position saw nothing of an exchange.
 
     `before` is a record's loss under the model that a client received, `after` its loss under the model that the client
     returned (FedAvg). `product` is how much the update lowers the loss, to first order: minus the inner product of the
     record's gradient and the update. `norm` is the length of the gradient, `lengths` (rounds, clients) that of the
-    update, and `cosine` is the product divided by both. Raises `Unavailable` without a model, without an update, or if
-    no record has a gradient.
+    update, and `cosine` is the product divided by both. Under SCAFFOLD the update is that of the client's own
+    gradients. Where clients keep personal layers, updates and gradients are those of the shared ones, and losses are
+    under layers that the attacker fits (`testbed.attacks.heads`). Raises `Unavailable` without a model, without an
+    update, or if no record has a gradient.
     """
 
     def __init__(self, view: Transcript, people: Cohort) -> None:
@@ -60,12 +74,17 @@ class Signals:
             raise Unavailable("no_model", "the model's factory (--model module:factory)")
         self.view, self.people = view, people
         self.model = models.build(view.model)
+        self.heads = Heads(self.model, people, bool(view.protocol.personal))
         self.x, self.y = torch.tensor(people.x), torch.tensor(people.y)
         self.rounds = sorted({e.round for e in view.exchanges})
         self.clients = sorted({e.client for e in view.exchanges})
         self.seen: list[tuple[int, int, Parameters, Parameters, dict[str, Array]]] = []
+        trained = models.trained(self.model)
+        controls = control_gradients(view, trained)
         for e in view.exchanges:
-            update = update_of(view, e, models.trained(self.model))
+            update = update_of(view, e, trained)
+            if update is not None and e.key in controls:
+                update = from_control(view, e, controls[e.key])
             if update is not None and e.sent is not None and e.returned is not None:
                 at = self.rounds.index(e.round), self.clients.index(e.client)
                 self.seen.append((*at, e.sent, e.returned, update))
@@ -90,14 +109,16 @@ class Signals:
         return models.losses_of(self.model, parameters, self.x, self.y)
 
     def _tensors(self, parameters: Parameters) -> dict[str, Tensor]:
-        return models.to_tensors(parameters, self.model)
+        return self.heads.at(parameters)
 
     @cached_property
     def product(self) -> Array:
         """The decrease of each record's loss along the update, by one forward-mode derivative for all records."""
         made = self._empty()
         for r, c, sent, _, update in self.seen:
-            change = torch.func.jvp(self._losses, (self._tensors(sent),), (self._tensors(update),))[1]
+            at = self._tensors(sent)
+            along = {k: torch.from_numpy(np.array(update[k], np.float32)) for k in at}
+            change = torch.func.jvp(self._losses, (at,), (along,))[1]
             made[r, c] = -cast(Tensor, change).detach().numpy()
         return made
 
@@ -111,9 +132,9 @@ class Signals:
             made[r, c] = known[key]
         return made
 
-    def _plain(self, parameters: Parameters) -> Array:
+    def _plain(self, sent: Parameters, returned: Parameters | None = None) -> Array:
         with torch.no_grad():
-            return self._losses(self._tensors(parameters)).numpy()
+            return self._losses(self.heads.at({**sent, **(returned or {})}, sent)).numpy()
 
     def _norms(self, parameters: Parameters) -> Array:
         return gradient_norms(self.model, self._tensors(parameters), self.x, self.y).numpy()
@@ -133,7 +154,8 @@ class Signals:
             raise Unavailable("no_local_model", "clients that return weights (FedAvg)")
         made = self._empty()
         for r, c, sent, returned, _ in self.seen:
-            made[r, c] = self._plain({**sent, **returned})  # a client may return only what it trains
+            # A client may return only what it trains; layers of its own are those under the model it was sent.
+            made[r, c] = self._plain(sent, returned)
         return made
 
     @cached_property

@@ -179,12 +179,14 @@ def prepared(
     not_tested: list[str],
     beside: Trial | None = None,
     decides: str | None = None,
+    differs: str = "",
 ) -> Scenario:
     """The scenario of a trial, with the facts for its report.
 
     `decides` is the rule of a new finding on the best of the trial's membership attacks, which then decides alone.
     `beside` is the same federation seen from another position. Its findings inform and do not decide. So do those of a
-    malicious server that acts openly, where the one that decides hides from guards.
+    malicious server that acts openly, where the one that decides hides from guards. `differs` says how the federation
+    differs from a plain one.
     """
     protects, position = trial.federation, trial.threat.position
     trial = told_of_defences(trial)
@@ -194,7 +196,7 @@ def prepared(
     adaptive = any(p.primary and meets(find(p.attack), protects.defences, position) for p in trial.plans)
     if trial.federation.defences and not adaptive:
         not_tested = [*not_tested, "an attack that adapts to the defence"]
-    subject = about(source, f"{source.title} ({trial.federation.protocol.kind})", len(trial.split.members))
+    subject = about(source, f"{source.title} ({trial.federation.protocol.kind}{differs})", len(trial.split.members))
     threat = schema.ThreatModel(
         position=trial.threat.position,
         malicious=trial.threat.malicious,

@@ -37,7 +37,7 @@ def beside(
     undefended: Transcript, positive: Federation, defences: tuple[Defence, ...], people: Sequence[Cohort], engine: str
 ) -> Transcript:
     """The undefended transcript with one more exchange for each client: the mean of its answers under the defence."""
-    rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING)
+    rules = replace(positive.protocol, rounds=REPEATS, learning_rate=STANDING, server=None, server_rate=None)
     acting = tuple(d for d in defences if d.where != "rules")  # these would change the rounds and the batch of one
     seen = replace(positive, protocol=rules, defences=acting).run(only_one(people), engine)
     last = max((e.round for e in undefended.exchanges), default=0) + 1

@@ -46,6 +46,7 @@ from testbed.harness.federation.recorded import (
 from testbed.harness.recipes import Remembered
 from testbed.subjects.federation import transcript
 from testbed.subjects.federation.apps import batches
+from testbed.subjects.federation.attendance import TRAINED, Turn, worked
 from testbed.subjects.federation.federation import Federation, by_party
 from testbed.subjects.federation.tap import seen_by, summed
 
@@ -68,6 +69,8 @@ class Trial:
     control_party: Array | None = None
     columns: tuple[tuple[str, int], ...] = ()
     sum_only: bool = False
+    once: bool = False
+    """Is each client's last answer alone asked about? It is where the same people are trained on in every round."""
     hides: bool = False
     """Does a malicious server hide from the guards what it changes (`disguises.of`)?"""
 
@@ -166,6 +169,8 @@ class Trial:
                 dealt = np.arange(len(parties[0])) % clients
                 parties = by_party(parties[0].take(rng.permutation(len(dealt))), dealt)
             fresh = replace(federation, seed=int(rng.integers(2**31)), guards=())
+            while fresh.nobody(len(parties)):  # by chance, in a small federation whose clients drop out
+                fresh = replace(fresh, seed=int(rng.integers(2**31)))
             return self._seen(fresh.run(parties, at_home, act))
 
         return run
@@ -221,33 +226,45 @@ class Trial:
         return replace(truth, batches=held, decoys=crowd)
 
     def _behind(self, federation: Federation, partitions: list[Cohort], view: Transcript) -> dict[Key, Cohort]:
-        """The records that each client used in each round, drawn by the client's own rule.
+        """The records that each client used in each round in which it answered, drawn by the client's own rule.
 
         Behind a sum are the records of all clients, or those of the client that the attack targets.
         """
-        protocol = federation.protocol
+        protocol, turns = federation.protocol, federation.turns(len(partitions))
         behind: dict[Key, Cohort] = {}
         for round_ in range(1, protocol.rounds + 1):
             for client, people in enumerate(partitions):
                 if client in self.threat.own or (self.threat.turns is not None and round_ not in self.threat.turns):
                     continue
-                used = np.unique(np.concatenate(list(batches(protocol, federation.seed, client, round_, len(people)))))
-                behind[round_, client] = people.take(used)
+                turn = Turn.ANSWERS if turns is None else turns[round_ - 1, client]
+                if turn in TRAINED:
+                    steps = list(batches(protocol, federation.seed, client, round_, len(people)))
+                    steps = worked(turn, federation.seed, client, round_, steps)
+                    behind[round_, client] = people.take(np.unique(np.concatenate(steps)))
+        if self.once:
+            behind = {key: people for key, people in behind.items() if key == max(k for k in behind if k[1] == key[1])}
         apart = len({e.client for e in view.exchanges}) > 1
         if apart or not (self.sum_only or federation.secured):
             return behind
         aimed = self.act_params.get("target")
         in_sum = range(len(partitions)) if aimed is None else (int(aimed),)
-        return {(r, 0): _together([behind[r, client] for client in in_sum]) for r in range(1, protocol.rounds + 1)}
+        return {
+            (r, 0): _together([behind[r, c] for c in in_sum if (r, c) in behind]) for r in range(1, protocol.rounds + 1)
+        }
 
     def _pool(self, partitions: list[Cohort], cell: str) -> Pooled:
         """Members, each with the client that holds it, and controls, each with a client that might have held it.
 
-        An adversary that is a client asks about other clients' records, so its own records are left out.
+        An adversary that is a client asks about other clients' records, so its own records are left out. So are those
+        of clients that never answered, which were not used.
         """
         own = self.threat.own
         controls = self.split.controls
         assert isinstance(controls, Cohort)
+        federation = self.positive.federation if cell == "positive" and self.positive else self.federation
+        turns = federation.turns(len(partitions))
+        away = () if turns is None else np.flatnonzero(~np.isin(turns, TRAINED).any(0)).tolist()
+        own = (*own, *away)
         if cell == "positive" and self.positive is not None:
             controls = self.positive.known(controls, keyed_rng(self.federation.seed, "classes of controls"))
         kept = [i for i in range(len(partitions)) if i not in own]

@@ -55,7 +55,7 @@ class Attendance:
         """Raises `UsageError` for shares that are none."""
         if not (0 < self.participation <= 1 and 0 <= self.dropouts < 1 and 0 <= self.stragglers <= 1):
             raise UsageError(
-                "TB-RUN-008",
+                "TB-RUN-018",
                 "These shares of clients are impossible.",
                 "participation is above 0 and at most 1, dropouts from 0 to below 1, stragglers from 0 to 1.",
                 "Use for example participation=0.5, dropouts=0.1, stragglers=0.2.",

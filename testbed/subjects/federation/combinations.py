@@ -36,7 +36,7 @@ def check(
         )
     on_server = [d.name for d in defences if d.where == "server"]
     _refuse(
-        "TB-RUN-012",
+        "TB-RUN-019",
         protocol.server is not None and bool(on_server),
         f"FedAdam and {(on_server or [''])[0]} do not go together.",
         "Such a defence is calibrated to the clients' mean, and under FedAdam the next model is not that mean.",
@@ -44,7 +44,7 @@ def check(
     )
     watching = [g.name for g in guards if g.side == "server"]
     _refuse(
-        "TB-RUN-013",
+        "TB-RUN-020",
         attendance.late and bool(on_server or watching or protocol.controls),
         f"late=true and {([*on_server, *watching] or ['SCAFFOLD'])[0]} do not go together.",
         "A late answer began from an older model. This rule of the server measures each answer from the newest one.",

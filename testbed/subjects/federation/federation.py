@@ -23,7 +23,7 @@ from testbed.subjects.federation.apps import (
     server_app,
     uses,
 )
-from testbed.subjects.federation.attendance import Attendance
+from testbed.subjects.federation.attendance import TRAINED, Attendance
 from testbed.subjects.federation.combinations import check
 from testbed.subjects.federation.engines import ENGINES
 from testbed.subjects.federation.guarding import Watching, guarded
@@ -84,6 +84,11 @@ class Federation:
             return None
         return self.attendance.turns(self.seed, self.protocol.rounds, clients)
 
+    def nobody(self, clients: int) -> bool:
+        """Whether no client ever answers: all that are invited drop out, or would answer after the last round."""
+        drawn = self.turns(clients)
+        return drawn is not None and not np.isin(drawn, TRAINED).any()
+
     def run(
         self, partitions: Sequence[Cohort], engine: str = "in-process", act: Act | None = None, actor: str | None = None
     ) -> Transcript:
@@ -105,6 +110,13 @@ class Federation:
                 "A client holds no record.",
                 "The mean over no records is undefined, and would make the model unusable.",
                 "Use fewer clients, more members, or another partition.",
+            )
+        if self.nobody(len(partitions)):
+            raise UsageError(
+                "TB-RUN-017",
+                "No client would answer in any round.",
+                "All that are invited drop out, or would answer after the last round.",
+                "Use more rounds, more clients, fewer dropouts, or another seed.",
             )
         protocol = replace(self.protocol, clients=len(partitions))
         model = act.model if act and act.model else self.model

@@ -288,11 +288,12 @@ def seen_by(transcript: Transcript, threat: Threat) -> Transcript:
 def summed(transcript: Transcript) -> Transcript:
     """What a server sees under secure aggregation: one exchange a round, with the number 0 for all clients together.
 
-    It holds the mean of what the clients returned, weighted by their numbers of examples. A round is left out unless
-    all clients received the same model and all of them answered.
+    It holds the mean of what the clients returned, weighted by their numbers of examples. Clients that dropped out send
+    nothing, and the mean is over the others. A round is left out if clients received different models, or if one of
+    them failed or refused.
     """
     by_round: dict[int, list[Exchange]] = {}
-    for exchange in transcript.exchanges:
+    for exchange in (e for e in transcript.exchanges if e.status != "dropped"):
         by_round.setdefault(exchange.round, []).append(exchange)
     means: list[Exchange] = []
     for round_, exchanges in sorted(by_round.items()):
