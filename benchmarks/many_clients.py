@@ -23,13 +23,13 @@ from testbed.subjects.federation.federation import Federation, by_party
 CLIENTS, EACH, SEED = 1000, 4, 1
 SETTINGS = {
     "all, 2 rounds": (2, {}, Attendance()),
-    "all, 8 rounds": (8, {}, Attendance()),
-    "a tenth a round, 8 rounds": (8, {}, Attendance(participation=0.1)),
-    "dropouts and stragglers": (8, {}, Attendance(dropouts=0.1, stragglers=0.2)),
-    "fedprox": (8, {"proximal_mu": 0.1}, Attendance()),
-    "fedadam": (8, {"server": "adam", "server_rate": 0.01}, Attendance()),
-    "scaffold": (8, {"controls": True}, Attendance()),
-    "personal layers": (8, {"personal": 1}, Attendance()),
+    "all, 6 rounds": (6, {}, Attendance()),
+    "a tenth a round, 6 rounds": (6, {}, Attendance(participation=0.1)),
+    "dropouts and stragglers": (2, {}, Attendance(dropouts=0.1, stragglers=0.2)),
+    "fedprox": (2, {"proximal_mu": 0.1}, Attendance()),
+    "fedadam": (2, {"server": "adam", "server_rate": 0.01}, Attendance()),
+    "scaffold": (2, {"controls": True}, Attendance()),
+    "personal layers": (2, {"personal": 1}, Attendance()),
 }
 SPEC = ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [32]})
 

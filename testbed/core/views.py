@@ -53,8 +53,15 @@ class Protocol:
 
     def told(self) -> dict[str, Any]:
         """The fields by name, as a file holds them: rules that play no part are left out."""
-        late = ("proximal_mu", "server", "server_rate", "controls", "personal")
-        return {k: v for k, v in asdict(self).items() if k not in late or v is not None}
+        return {k: v for k, v in asdict(self).items() if k not in FURTHER or v is not None}
+
+    def plain(self) -> Protocol:
+        """The same training by FedSGD or FedAvg alone."""
+        return replace(self, **dict.fromkeys(FURTHER))
+
+
+FURTHER = ("proximal_mu", "server", "server_rate", "controls", "personal")
+"""Fields of a protocol that change FedSGD or FedAvg, unless they are None."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from testbed.findings.schema import Finding, Unmeasured, Validity
 from testbed.findings.statistics import Interval
 from testbed.harness.dp_audit.directions import direction
 from testbed.subjects.federation.apps import batches
+from testbed.subjects.federation.attendance import Attendance
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.local import Gradient, LocalRule
 
@@ -150,7 +151,12 @@ def estimated(seen: Trials, delta: float, level: float = 0.95) -> Interval:
 
 
 def audited(federation: Federation, records: int, promise: Promise, trials: int) -> Trials:
-    """The canaries of as many federations as `trials` takes. Secure aggregation and guards are left out of them."""
+    """The canaries of as many federations as `trials` takes.
+
+    Secure aggregation and guards are left out of them. All clients answer in all rounds by the plain rules: the promise
+    counts on no less.
+    """
+    federation = replace(federation, protocol=federation.protocol.plain(), attendance=Attendance())
     protocol = federation.protocol
     # In FedAvg every record enters each epoch once, so a client needs no more records than one batch.
     size = min(protocol.batch_size or records, records)

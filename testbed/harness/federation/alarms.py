@@ -14,6 +14,7 @@ from testbed.core.guard import Gathered, Guard, Memory, Received
 from testbed.findings import measures, schema, statistics
 from testbed.findings.schema import Finding, Unmeasured, Utility
 from testbed.harness.federation.recorded import Key
+from testbed.subjects.federation.attendance import Attendance
 from testbed.subjects.federation.local import one_thread
 
 if TYPE_CHECKING:  # a recording is judged without Flower
@@ -77,7 +78,13 @@ def false_alarms(federation: Federation, people: Cohort, records: int) -> list[U
     raised: dict[str, list[tuple[int, bool]]] = {g.name: [] for g in federation.guards}
     for number in range(HONEST):
         honest = replace(
-            federation, protocol=protocol, seed=federation.seed + number, defences=open_, secure=None, guards=()
+            federation,
+            protocol=protocol,
+            seed=federation.seed + number,
+            defences=open_,
+            secure=None,
+            guards=(),
+            attendance=Attendance(),
         )
         seen = honest.run(parts)
         for guard in federation.guards:

@@ -12,6 +12,7 @@ import numpy as np
 from testbed.core import Cohort, Exchange, Transcript
 from testbed.core.defence import Defence
 from testbed.findings.schema import Traffic
+from testbed.subjects.federation.attendance import Attendance
 from testbed.subjects.federation.federation import Federation
 
 ROUNDS, RECORDS = 2, 100
@@ -37,7 +38,7 @@ def cost(federation: Federation, people: Cohort, records: int) -> Cost:
     held = max(1, min(records, RECORDS))
     rows = [np.arange(client * held, (client + 1) * held) % len(people) for client in range(protocol.clients)]
     parts = [people.take(r) for r in rows]
-    short = replace(federation, protocol=protocol, guards=())
+    short = replace(federation, protocol=protocol, guards=(), attendance=Attendance())
     bare = replace(short, defences=(), secure=None)
     bare.run(parts)  # what is done only once in a process is no cost of a round
     turns = short.protocol.rounds * protocol.clients  # a defence may change the rules

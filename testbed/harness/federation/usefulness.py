@@ -17,6 +17,7 @@ from testbed.data.cohorts import Source, divide
 from testbed.defences import named
 from testbed.findings import statistics
 from testbed.findings.schema import Estimate, Measure, Unmeasured, Utility
+from testbed.subjects.federation.attendance import Attendance
 from testbed.subjects.federation.federation import Federation
 
 TESTED = 1000
@@ -64,11 +65,13 @@ OTHER_TASKS = ("autoregressive", "transformer")
 def _right(federation: Federation, defences: tuple[Defence, ...], trained: Cohort, tested: Cohort) -> Array | None:
     """Which of the tested people the trained network names correctly (n,) bool; None if the training diverged."""
     rate = federation.protocol.learning_rate or WHOLE.learning_rate
-    rules = replace(WHOLE, clients=max(2, federation.protocol.clients), learning_rate=rate)
+    rules = replace(WHOLE, clients=min(max(2, federation.protocol.clients), len(trained)), learning_rate=rate)
     axes = ("proximal_mu", "server", "server_rate", "controls")  # personal layers have no global model to judge
     rules = replace(rules, **{name: getattr(federation.protocol, name) for name in axes})
     # A seed of the run repeats the training. Secret noise is drawn anew, so such a training is never remembered.
     whole = Federation(federation.model, rules, federation.seed, defences, attendance=federation.attendance)
+    if whole.nobody(rules.clients):
+        whole = replace(whole, attendance=Attendance())
     key = None if any(d.secret for d in defences) else _digest(whole, trained, tested)
     if key is None or key not in _KNOWN:
         parties = [trained.take(np.arange(len(trained))[client :: rules.clients]) for client in range(rules.clients)]

@@ -34,6 +34,13 @@ def check(
             "control would pass by it.",
             "Use a defence of the local training (dpsgd, mixup), or another algorithm.",
         )
+    _refuse(
+        "TB-RUN-021",
+        protocol.personal is not None and bool(guards),
+        f"personal={protocol.personal} and {([g.name for g in guards] or [''])[0]} do not go together.",
+        "Guards compute with whole models, and no message holds the personal layers.",
+        "Use guards without personal layers.",
+    )
     on_server = [d.name for d in defences if d.where == "server"]
     _refuse(
         "TB-RUN-019",

@@ -12,6 +12,7 @@ import torch
 from testbed import models
 from testbed.core import Array, Cohort, ModelSpec, Protocol, Transcript
 from testbed.core.errors import UsageError
+from testbed.defences.guards.named import configured
 from testbed.defences.registry import find
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.attendance import Attendance, Turn, worked
@@ -287,3 +288,9 @@ def test_what_does_not_go_together_is_refused(
     protects = () if defence is None else (find(defence)(**params),)
     with pytest.raises(UsageError, match=error):
         Federation(SPEC, replace(PLAIN, **rules), SEED, protects, attendance=Attendance(**attendance)).run(parts())  # type: ignore[arg-type]
+
+
+def test_guards_need_whole_models() -> None:
+    for rules in ({"personal": 1}, {"controls": True}):
+        with pytest.raises(UsageError, match=r"TB-RUN-0(11|21)"):
+            Federation(SPEC, replace(PLAIN, **rules), SEED, guards=configured("nested_neurons"))  # type: ignore[arg-type]
