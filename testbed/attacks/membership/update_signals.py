@@ -11,6 +11,8 @@ from testbed.core import Array, Cohort, Records, Scores, Transcript, Unavailable
 
 FEWEST_OTHERS = 3
 """Other clients at least, with whom the suspected client is compared."""
+BLOCK = 2**22
+"""Numbers of a signal that are in memory as doubles at once: there may be a thousand clients."""
 
 
 @attack(
@@ -118,11 +120,17 @@ def named_signal(made: Signals, name: str) -> Array:
 
 def standing_out(made: Signals, signal: Array, suspected: Array) -> Array:
     """Difference (rounds, n) of the suspected client from the other clients' mean, in their standard deviations."""
+    own = made.of_suspected(signal, suspected).astype(np.float64)
+    wide = max(1, BLOCK // (signal.shape[0] * signal.shape[1]))
+    starts = range(0, signal.shape[2], wide)
+    return np.concatenate([_apart(signal[:, :, s : s + wide], own[:, s : s + wide]) for s in starts], axis=1)
+
+
+def _apart(signal: Array, own: Array) -> Array:
     values = signal.astype(np.float64)
     seen = ~np.isnan(values)
     filled = np.where(seen, values, 0.0)
     count, total, squares = seen.sum(1), filled.sum(1), (filled**2).sum(1)
-    own = made.of_suspected(values, suspected)
     others = np.maximum(count - 1, 2)
     mean = (total - own) / others
     variance = np.maximum((squares - own**2 - others * mean**2) / (others - 1), 0.0)
