@@ -14,7 +14,8 @@ from testbed.attacks.heads import Heads
 from testbed.attacks.inversion.aggregate_difference import left_over
 from testbed.attacks.inversion.updates import gradients, moved_by
 from testbed.attacks.membership.signals import Signals, over_rounds
-from testbed.core import Array, Batch, Cohort, Exchange, ModelSpec, Protocol, Transcript, Unavailable
+from testbed.attacks.registry import find
+from testbed.core import Array, Batch, Cohort, Exchange, ModelSpec, Protocol, Records, Threat, Transcript, Unavailable
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.attendance import TRAINED, Attendance
 from testbed.subjects.federation.federation import Federation, by_party
@@ -135,6 +136,14 @@ def test_where_layers_are_personal_an_attacker_fits_its_own_and_differentiates_t
     np.testing.assert_allclose(signals.before[r, c], losses(0.0), atol=1e-6)
     turned = people.take(np.arange(len(people))[::-1].copy())
     np.testing.assert_allclose(Signals(seen, turned).product[r, c][::-1], signals.product[r, c], atol=1e-6)
+
+
+def test_clients_are_not_compared_where_too_few_of_them_answer_in_a_round() -> None:
+    server = Threat("server", knows=frozenset({"architecture", "target_records"}))
+    question, compare = Records(drawn(0), PARTY), find("fedmia")
+    with pytest.raises(Unavailable, match="too_few_clients"):
+        compare.run(run({}, participation=0.6), question, None, 0, server)
+    assert np.ptp(compare.run(run({}, participation=0.8), question, None, 0, server).values) > 0
 
 
 @pytest.mark.parametrize("axis", [{"server": "adam", "server_rate": 0.01}, {"controls": True}])

@@ -103,8 +103,10 @@ def fedmia(
     if question.suspected is None:
         raise Unavailable("no_client_suspected", "a client that is asked about")
     made = signals(view, question)
-    if len(made.clients) <= FEWEST_OTHERS:
-        raise Unavailable("too_few_clients", f"{FEWEST_OTHERS + 1} clients or more, whose updates are seen")
+    if (~np.isnan(made.lengths)).sum(1).max() <= FEWEST_OTHERS:
+        raise Unavailable(
+            "too_few_clients", f"{FEWEST_OTHERS + 1} clients or more, whose updates are seen in one round"
+        )
     apart = standing_out(made, named_signal(made, signal), question.suspected)
     return Scores(over_rounds(np.where(np.isnan(apart), np.nan, norm.cdf(apart))))
 
