@@ -61,7 +61,7 @@ def test_members_stand_out_where_their_client_took_part_and_nowhere_else(name: s
     answered = np.ones((4, CLIENTS), bool) if turns is None else np.isin(turns, TRAINED)
     used = answered.any(0)[PARTY]
     members, others = Signals(seen, drawn(0)), Signals(seen, drawn(1))
-    taken = answered[np.ix_(np.array(members.rounds) - 1, members.clients)]
+    taken = answered[np.ix_(np.array(members.rounds) - 1, np.array(members.clients))]
     assert (np.isnan(members.product).all(2) == ~taken).all()
     inside, outside = (over_rounds(s.of_suspected(s.cosine, PARTY))[used] for s in (members, others))
     wins = stats.mannwhitneyu(inside, outside).statistic / len(inside) / len(outside)
