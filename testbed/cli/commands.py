@@ -20,6 +20,7 @@ from testbed.cli.protect import protect
 from testbed.cli.range_ import range_app
 from testbed.cli.runs import runs
 from testbed.cli.scan import scan
+from testbed.cli.serve import serve
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
 from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
@@ -108,6 +109,7 @@ app.command()(export)
 app.command()(verify)
 app.command()(bundle)
 app.command()(runs)
+app.command()(serve)
 app.command()(scan)
 
 

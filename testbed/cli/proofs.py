@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from testbed.report.verification import Check
 
 RunArgument = Annotated[Path, typer.Argument(help="A run's folder, or a result.json.")]
-WORDS = {True: "holds", False: "DOES NOT HOLD", None: "not known"}
 WITHOUT_PROOF = "warning: without proof: this result holds no digests, so nothing shows that it is unchanged"
 
 
@@ -152,5 +151,7 @@ def _input(text: str) -> tuple[str, Path]:
 
 
 def _lines(checks: list[Check]) -> str:
+    from testbed.report.verification import WORDS
+
     width = max(len(c.name) for c in checks)
     return "\n".join(shown(f"{c.name:{width}}  {WORDS[c.holds]:13}  {c.text}") for c in checks)

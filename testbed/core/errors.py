@@ -87,17 +87,17 @@ EXTRA_OF = {
     "safetensors": "federated",
     "sdv": "synthesis",
     "skops": "models",
-    "starlette": "federated",
+    "starlette": "serve",
     "torch": "federated",
-    "uvicorn": "federated",
+    "uvicorn": "serve",
     "weasyprint": "pdf",
     "xgboost": "trees",
 }
 """The optional dependency (extra) that installs each package."""
 
 
-ALONG = {"federated": ("sign",)}
-"""By extra, the extras whose packages it brings along: Flower needs cryptography."""
+ALONG = {"federated": ("sign", "serve")}
+"""By extra, the extras whose packages it brings along: Flower needs cryptography, a range needs its pages."""
 
 
 def missing_extra(missing: ModuleNotFoundError) -> UsageError | None:

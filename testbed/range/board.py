@@ -23,24 +23,21 @@ from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from testbed.core import catalogue
+from testbed.core import catalogue, plain_files
 from testbed.core.errors import TestbedError, UsageError
 from testbed.defences import named
 from testbed.range import desk as desks
-from testbed.range import loot, pages, serving, shelf
+from testbed.range import loot, pages, serving
 from testbed.range.desk import Desk, NotJudgedError
 from testbed.range.instance import HOME, TOKEN, Instance, Side, find_at
 from testbed.range.pages import Message
 from testbed.range.processes import BOARD
+from testbed.report.serving import GUARD
 
-HOSTS = ["127.0.0.1", "localhost"]
-"""The names by which the board may be asked. Another one is a page elsewhere that leads its reader's browser here."""
 MOST_SESSIONS = 16
 """Sessions of one desk at most; the oldest one ends."""
 LASTS_S = 12 * 3600.0
@@ -109,7 +106,7 @@ class Board:
             Route("/favicon.ico", self.icon),
             Route("/health", self.health),
         ]
-        return Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)])
+        return Starlette(routes=routes, middleware=[GUARD])
 
     async def health(self, request: Request) -> Response:
         return JSONResponse({"board": self.instance.exercise.id})
@@ -142,7 +139,7 @@ class Board:
             return Response(status_code=404, headers=pages.HEADERS)
         folder = self.instance.desk("red", session.team) / loot.LOOT
         name = request.path_params["name"]
-        found = shelf.content(folder, name) if name.endswith(".png") else None
+        found = plain_files.content(folder, name) if name.endswith(".png") else None
         if found is None:
             return Response(status_code=404, headers=pages.HEADERS)
         return Response(found, media_type="image/png", headers=pages.HEADERS)
@@ -284,7 +281,7 @@ def _number(form: dict[str, str], name: str) -> int | None:
 
 def _copied(folder: Path, name: str, to: Path) -> Path:
     """A copy of a player's file, so that it is the file that was looked at, whatever becomes of the folder."""
-    found = shelf.content(folder, name)
+    found = plain_files.content(folder, name)
     if found is None:
         raise _missing()
     (to / name).write_bytes(found)

@@ -10,28 +10,23 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
-from testbed.core import catalogue
+from testbed.core import catalogue, plain_files
 from testbed.core.defence import FEDERATED
-from testbed.core.shown import shown
-from testbed.range import shelf
 from testbed.range.exercise import FederatedExercise
 from testbed.range.instance import Instance, Side
 from testbed.range.play import able_to_act
 from testbed.range.state import STATE
+from testbed.report import serving, templates
 
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 """The content security policy of every page: no script, nothing from elsewhere, and no page around it."""
-HEADERS = {
+HEADERS = serving.HEADERS | {
     "content-security-policy": POLICY,
-    "x-content-type-options": "nosniff",
     "referrer-policy": "same-origin",  # under no-referrer a browser sends its own forms with the origin null
-    "cache-control": "no-store",
-    "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
 }
 SIDES: Mapping[Side, str] = {"red": "Red team", "blue": "Blue team", "white": "Instructor"}
 REPORT = "result.json"
@@ -82,9 +77,9 @@ def _red(instance: Instance, team: int) -> dict[str, Any]:
     loot = instance.desk("red", team) / "loot"
     exercise = instance.exercise
     return {
-        "pictures": shelf.listed(loot, ".png"),
-        "reconstructions": shelf.listed(loot, ".npz", ".npy"),
-        "tables": shelf.listed(loot, ".csv"),
+        "pictures": plain_files.listed(loot, ".png"),
+        "reconstructions": plain_files.listed(loot, ".npz", ".npy"),
+        "tables": plain_files.listed(loot, ".csv"),
         "hospitals": exercise.hospitals if isinstance(exercise, FederatedExercise) else [],
         "given": exercise.hints,
     }
@@ -105,10 +100,10 @@ def _blue(instance: Instance, team: int) -> dict[str, Any]:
 def reports(desk: Path) -> list[str]:
     """The folders of reports on blue's desk."""
     try:
-        folders = sorted(p.name for p in desk.iterdir() if shelf.NAME.fullmatch(p.name) and not p.is_symlink())
+        folders = sorted(p.name for p in desk.iterdir() if plain_files.NAME.fullmatch(p.name) and not p.is_symlink())
     except OSError:
         return []
-    return [name for name in folders if shelf.listed(desk / name / "share", REPORT)]
+    return [name for name in folders if plain_files.listed(desk / name / "share", REPORT)]
 
 
 @functools.cache
@@ -119,17 +114,8 @@ def style() -> str:
 
 @functools.cache
 def _environment() -> Environment:
-    made = Environment(
-        loader=PackageLoader("testbed", "range"), autoescape=True, undefined=StrictUndefined, finalize=_visible
-    )
-    made.trim_blocks = made.lstrip_blocks = True
-    return made
+    return templates.environment("range")
 
 
 def _rendered(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
-
-
-def _visible(value: object) -> object:
-    """A value with invisible characters made visible; the template escapes HTML."""
-    return shown(value, lines=True) if type(value) is str else value

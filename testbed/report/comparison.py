@@ -26,12 +26,12 @@ from testbed.harness.sweep import folder as folders
 from testbed.harness.sweep.folder import Kept
 from testbed.harness.sweep.inputs import Snapshot
 from testbed.harness.sweep.standing import Stale, standing
-from testbed.report import comparison_page, gate, store
+from testbed.report import comparison_page, gate, store, verification
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NAMES = ("comparison.json", "comparison.html", "comparison.csv")
+NAMES = verification.COMPARED
 MOST_CHANGED = 5
 """Changed modules that are named at most."""
 LARGEST_HTML, MOST_ROWS = 15_000, 20

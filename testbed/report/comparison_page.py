@@ -5,10 +5,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from testbed.core.shown import cell, shown
@@ -16,7 +14,7 @@ from testbed.findings.comparison import pairs
 from testbed.findings.comparison.schema import Comparison, Difference, Leak, Setting, Use
 from testbed.findings.numbers import interval, number, short
 from testbed.findings.schema import Estimate, Measure
-from testbed.report import frontier
+from testbed.report import frontier, templates
 
 LARGEST_PAGE = 300_000
 MOST_SETTINGS, MOST_COLUMNS, MOST_ATTACKS, MOST_PAIRS = 120, 24, 40, 150
@@ -54,9 +52,7 @@ def render(compared: Comparison) -> str:
 
 
 def _page(compared: Comparison, share: float) -> str:
-    loader = PackageLoader("testbed", "report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
-    environment.trim_blocks = environment.lstrip_blocks = True
+    environment = templates.environment()
     environment.filters |= {"interval": interval, "short": short, "points": _points, "probability": _probability}
     environment.filters |= {"range": _range, "breakable": _breakable}
     most = max(2, round(MOST_SETTINGS * share))
@@ -64,7 +60,7 @@ def _page(compared: Comparison, share: float) -> str:
     ranked = sorted(compared.differences, key=lambda d: (d.adjusted_p is None, d.adjusted_p or 0.0))
     return environment.get_template("comparison.html.j2").render(
         c=compared,
-        css=Markup(resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")),
+        css=Markup(templates.style()),
         verdict=VERDICTS[compared.decision.verdict],
         use=compared.main_utility,
         most=most,
@@ -79,10 +75,6 @@ def _page(compared: Comparison, share: float) -> str:
         why=WHY,
         times=list(compared.run.environment.seconds.items())[:most],
     )
-
-
-def _visible(value: object) -> object:
-    return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _points(value: float) -> str:

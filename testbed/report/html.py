@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import re
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from testbed.core.errors import UsageError
-from testbed.core.shown import shown
 from testbed.findings.numbers import interval, range_, short, units, what
 from testbed.findings.remedies import Parts, parts
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
 from testbed.findings.validity import FLAGS, NEXT
 from testbed.harness.release.evaluations import MANY
-from testbed.report import charts, columns
+from testbed.report import charts, columns, templates
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
 """A string that every report holds, and the number of first bytes in which it is searched."""
@@ -68,16 +65,13 @@ def render(result: Result) -> str:
 
 def page(template: str, result: Result, **values: object) -> str:
     """A page about a result, by the template of that name: with the report's style, filters and words."""
-    loader = PackageLoader("testbed", "report")
-    environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, finalize=_visible)
-    environment.trim_blocks = environment.lstrip_blocks = True
+    environment = templates.environment()
     environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
-    css = resources.files("testbed.report").joinpath("report.css").read_text(encoding="utf-8")
     return environment.get_template(template).render(
         result=result,
         proof=result.proof,
         printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
-        css=Markup(css),
+        css=Markup(templates.style()),
         flags=FLAGS,
         knowledge=KNOWLEDGE,
         is_unmeasured=lambda m: isinstance(m, Unmeasured),
@@ -102,11 +96,6 @@ def writable(target: Path) -> None:
                 "It would be overwritten.",
                 "Name another file.",
             )
-
-
-def _visible(value: object) -> object:
-    """A value with invisible and direction-changing characters of its text made visible; the template escapes HTML."""
-    return shown(value, lines=True) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _buckets(result: Result) -> list[tuple[str, list[Parts]]]:

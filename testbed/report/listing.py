@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
 
+from testbed.core import plain_files
 from testbed.core.errors import UsageError
 from testbed.findings import proof
 from testbed.findings.comparison.schema import SCHEMA as COMPARISON
@@ -49,7 +50,11 @@ class Entry:
 
 
 def entries(folder: Path) -> list[Entry]:
-    """All that stands in the folder, the newest first. Raises `UsageError` if it is no folder or cannot be read."""
+    """All that stands in the folder, the newest first. Raises `UsageError` if it is no folder or cannot be read.
+
+    Links within the folder are not followed.
+    """
+    folder = folder.resolve()
     try:
         os.scandir(folder).close()
     except OSError as error:
@@ -150,10 +155,11 @@ def _decided(content: dict[str, Any]) -> tuple[str, str, str]:
 
 
 def _json(file: Path) -> dict[str, Any]:
-    """The fields of a JSON file; none if it cannot be read."""
+    """The fields of a JSON file in a share/ folder; none if it cannot be read, or if a link leads to it."""
+    content = plain_files.content(file.parent.parent, file.name, (file.parent.name,))
     try:
-        return _fields(json.loads(file.read_bytes(), object_pairs_hook=proof.once))
-    except (OSError, ValueError, RecursionError):
+        return _fields(json.loads(content or b"", object_pairs_hook=proof.once))
+    except (ValueError, RecursionError):
         return {}
 
 

@@ -13,10 +13,15 @@ from testbed.data import fingerprints
 from testbed.data.tables import spreadsheets
 from testbed.findings import policy as policies
 from testbed.findings.assemble import decided, version
+from testbed.findings.comparison.schema import SCHEMA as COMPARISON
+from testbed.findings.comparison.schema import Comparison
 from testbed.findings.schema import Policy, Result
-from testbed.report import bundle, exports, gate, html, inputs, signature, store
+from testbed.report import bundle, comparison_page, exports, gate, html, inputs, signature, store
 
 RESULT, PAGE = "result.json", "report.html"
+WORDS = {True: "holds", False: "DOES NOT HOLD", None: "not known"}
+"""What a check says."""
+COMPARED = ("comparison.json", "comparison.html", "comparison.csv")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +52,52 @@ def verify(place: Path, held: Held | None = None) -> list[Check]:
     checks = _outside(files, held.signer) if bundled else []
     if held.signer is not None and not bundled:
         checks.append(Check("signature", False, "only a bundle is signed; this is none"))
+    return checks + of_files(files, held)
+
+
+def of_files(files: Mapping[str, bytes], held: Held | None = None) -> list[Check]:
+    """The checks of a result by its files: result.json, and what else stands beside it in share/."""
+    held = held or Held()
     try:
         result = store.parse(files[RESULT].decode("utf-8"))
     except UnicodeDecodeError:
-        return [*checks, Check("schema", False, "result.json is not text in UTF-8")]
+        return [Check("schema", False, "result.json is not text in UTF-8")]
     except KeyError:
-        return [*checks, Check("schema", False, "there is no result.json")]
+        return [Check("schema", False, "there is no result.json")]
     except InputError as error:
         if error.id == store.ALTERED:
-            return [*checks, Check("schema", True, "testbed.result/1"), Check("digests", False, error.what)]
-        return [*checks, Check("schema", False, f"result.json: {error.why}")]
-    checks.append(Check("schema", True, "testbed.result/1"))
+            return [Check("schema", True, "testbed.result/1"), Check("digests", False, error.what)]
+        return [Check("schema", False, f"result.json: {error.why}")]
+    checks = [Check("schema", True, "testbed.result/1")]
     checks += [_digests(result), *_page(files, result), _gate(files, result), _policy(result, held.policy)]
     return checks + [_input(result, role, path) for role, path in (held.inputs or {}).items()]
+
+
+def of_comparison(files: Mapping[str, bytes]) -> list[Check]:
+    """The checks of a comparison by its files. It holds no digests: only its parts can be compared with each other."""
+    name, page, table = COMPARED
+    try:
+        made = Comparison.model_validate_json(files[name])
+    except KeyError:
+        return [Check("schema", False, f"there is no {name}")]
+    except ValueError:
+        return [Check("schema", False, f"{name} does not follow the schema {COMPARISON}")]
+    checks = [Check("schema", True, COMPARISON), Check("digests", None, "a comparison holds none")]
+    written = {page: comparison_page.render, table: comparison_page.to_csv}
+    for file, write in written.items():
+        if file not in files:
+            continue
+        if files[file] == write(made).encode():
+            checks.append(Check(file, True, f"{file} was made from {name}"))
+        elif made.run.tool.version != version():
+            checks.append(Check(file, None, f"made by version {made.run.tool.version}, so it was not compared"))
+        else:
+            checks.append(Check(file, False, f"{file} was not made from {name}"))
+    try:
+        gate.search({f: c for f, c in files.items() if f.endswith(".html")}, None, made.disclosure.min_cell, [], set())
+    except (DisclosureError, UnicodeDecodeError) as error:
+        return [*checks, Check("gate", False, getattr(error, "what", "a file is not text in UTF-8"))]
+    return [*checks, Check("gate", True, "no active or external content")]
 
 
 def _files(place: Path) -> tuple[dict[str, bytes], bool]:

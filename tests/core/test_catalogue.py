@@ -12,7 +12,7 @@ import pytest
 
 from testbed.attacks import registry as attacks
 from testbed.core import catalogue
-from testbed.core.errors import EXTRA_OF, InputError, UsageError
+from testbed.core.errors import ALONG, EXTRA_OF, InputError, UsageError
 from testbed.defences import registry as defences
 from testbed.harness import scenario as scenarios
 from tests.cli.test_cli import WITHOUT_EXTRAS
@@ -78,7 +78,7 @@ def test_every_package_of_an_extra_is_known_as_such() -> None:
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     for extra in declared.keys() - {"dev", "all"}:
         packages = {line.split("[")[0].split("=")[0].split(">")[0].removesuffix("-cpu") for line in declared[extra]}
-        assert packages <= {package for package, brings in EXTRA_OF.items() if brings == extra}
+        assert packages <= {package for package, brings in EXTRA_OF.items() if brings in (extra, *ALONG.get(extra, ()))}
     assert set(EXTRA_OF.values()) <= declared.keys()
 
 

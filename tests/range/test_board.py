@@ -14,9 +14,10 @@ import httpx
 import numpy as np
 import pytest
 
+from testbed.core import plain_files
 from testbed.range import board as boards
 from testbed.range import desk as desks
-from testbed.range import pages, shelf, state
+from testbed.range import pages, state
 from testbed.range.board import LASTS_S, MOST_SESSIONS, Board, Sessions
 from testbed.range.door import application
 from testbed.range.pages import Message
@@ -200,8 +201,8 @@ def test_what_a_player_puts_on_the_desk_leads_nowhere(game: Played, scorer: Scor
         path.unlink()
     folder.rmdir()
     folder.symlink_to(game.instance.scorer)
-    assert shelf.listed(folder, ".npz") == []
-    assert shelf.content(folder, "truth-1.npz") is None
+    assert plain_files.listed(folder, ".npz") == []
+    assert plain_files.content(folder, "truth-1.npz") is None
     assert Browser(Board(game.instance)).get("/loot/plain.png").status_code == 404
     assert at(game, Board(game.instance), "blue", 1).get("/loot/plain.png").status_code == 404
 
