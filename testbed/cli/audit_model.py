@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from testbed.cli import model_options as options
 from testbed.cli.own_output import others_to_stderr
-from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.cli.terminal import AttackOption, DecidingPolicy, Json, Out, Seed, choices, conclude, folder_for, progress
 from testbed.cli.typed import command_line
 from testbed.core.errors import UsageError
+from testbed.findings import terms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +117,10 @@ def audit_model(
     shadows: options.Shadows = None,
     quick: options.Quick = False,
     name: Annotated[str, typer.Option(help="What the report calls the model.")] = "model",
-    data_class: Annotated[str, typer.Option(help="real, public or synthetic.")] = "real",
-    policy: PolicyOption = None,
+    data_class: Annotated[
+        str, typer.Option(metavar=choices(get_args(terms.DataClass)), help="Are these real people?")
+    ] = "real",
+    policy: DecidingPolicy = None,
     seed: Seed = 0,
     out: Out = None,
     json_: Json = False,

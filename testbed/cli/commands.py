@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-from testbed.cli import console
+from testbed.cli import console, project
 from testbed.cli.audit_model import audit_model
+from testbed.cli.catalogue import KINDS
 from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
@@ -23,7 +24,18 @@ from testbed.cli.scan import scan
 from testbed.cli.serve import serve
 from testbed.cli.sweep import sweep
 from testbed.cli.synthesise import synthesise
-from testbed.cli.terminal import Json, Out, PolicyOption, Seed, conclude, folder_for, progress, say
+from testbed.cli.terminal import (
+    EngineOption,
+    Json,
+    Out,
+    PolicyOption,
+    Seed,
+    choices,
+    conclude,
+    folder_for,
+    progress,
+    say,
+)
 from testbed.cli.typed import command_line
 from testbed.core import catalogue as known_names
 from testbed.core import user_code
@@ -46,6 +58,7 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and end.", callback=_version, is_eager=True)
     ] = False,
@@ -57,6 +70,7 @@ def options(
     """What does this federation, this model or this synthetic table give away about the people in it, and to whom?"""
     if code:
         os.environ[user_code.FOLDERS] = os.pathsep.join(map(str, code))
+    project.begin(context)
 
 
 app.command()(evaluate)
@@ -124,11 +138,15 @@ def schema() -> None:
 @app.command("list")
 def list_(
     kind: Annotated[
-        str | None, typer.Argument(show_default="all", help="attacks, scenarios, defences or data.")
+        str | None, typer.Argument(show_default="all", metavar=choices(KINDS), help="What is listed.")
     ] = None,
     risk: Annotated[str | None, typer.Option(help="Only attacks on this risk, such as membership.")] = None,
-    position: Annotated[str | None, typer.Option(help="Only from this position: server, client, recipient.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Only on this subject: transcript, model or release.")] = None,
+    position: Annotated[
+        str | None, typer.Option(metavar=choices(("server", "client", "recipient")), help="Only from this position.")
+    ] = None,
+    subject: Annotated[
+        str | None, typer.Option(metavar=choices(("transcript", "model", "release")), help="Only on this subject.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List attacks, scenarios, defences and data sets."""
@@ -159,7 +177,7 @@ def run(
         list[str] | None, typer.Option("-s", help="A parameter, key=value. The option may be repeated.")
     ] = None,
     seed: Seed = 0,
-    engine: Annotated[str | None, typer.Option(help="in-process, simulation or deployment.")] = None,
+    engine: EngineOption = None,
     replicates: Annotated[int, typer.Option(help="Runs with different seeds; 5 or more give intervals over runs.")] = 1,
     policy: PolicyOption = None,
     resume: Annotated[bool, typer.Option(help="Continue an interrupted run in the same --out.")] = False,
@@ -226,7 +244,9 @@ def replay(
     ] = None,
     answers: Annotated[
         str | None,
-        typer.Option(help="What a foreign app's clients send back: weights, gradients, or differences of weights."),
+        typer.Option(
+            metavar=choices(("weights", "gradients", "differences")), help="What a foreign app's clients send back."
+        ),
     ] = None,
     records: Annotated[
         list[str] | None,

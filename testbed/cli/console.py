@@ -13,10 +13,10 @@ from typing import NoReturn, get_type_hints
 
 import click
 import typer
-from typer.core import TyperArgument
+from typer.core import TyperArgument, TyperOption
 from typer.models import ArgumentInfo
 
-from testbed.cli.terminal import unheard
+from testbed.cli.terminal import hush, unheard
 from testbed.core import user_code
 from testbed.core.errors import Exit, RunError, TestbedError, UsageError, missing_extra
 from testbed.core.shown import shown
@@ -77,15 +77,27 @@ def _not_ours(left: SystemExit) -> NoReturn:
 
 
 def explained(command: click.Command) -> click.Command:
-    """The command with the help of its positional arguments, which typer 0.20 loses with click 8.4 and later."""
+    """The command with --quiet, and with the help of positional arguments, which typer 0.20 loses with click 8.4."""
     for part in command.commands.values() if isinstance(command, click.Group) else ():
         explained(part)
+    if not isinstance(command, click.Group):
+        command.params.append(_quiet())
     hints = get_type_hints(command.callback, include_extras=True) if command.callback else {}
     for parameter in command.params:
         if isinstance(parameter, TyperArgument) and parameter.help is None:
             told = getattr(hints.get(parameter.name or ""), "__metadata__", ())
             parameter.help = next((m.help for m in told if isinstance(m, ArgumentInfo)), None)
     return command
+
+
+def _quiet() -> click.Option:
+    """The option that every command has: no progress, and no other change."""
+
+    def silenced(context: click.Context, parameter: click.Parameter, given: bool) -> None:
+        hush(given)
+
+    text = "Print no progress: only the outcome, warnings and errors."
+    return TyperOption(param_decls=["--quiet"], is_flag=True, expose_value=False, callback=silenced, help=text)
 
 
 def _ended_by_a_signal() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from testbed.cli import project
 from testbed.findings.assemble import environment, version
 from testbed.harness.release.evaluate import evaluate
 
@@ -68,6 +69,8 @@ def examine(progress: Callable[[str], None] = lambda _: None) -> Examined:
             "memory_gib": round(memory, 1),
             "packages": machine.packages,
             "extras": {extra: package in machine.packages or _installed(package) for extra, package in EXTRAS.items()},
+            "project": project.current().told(),
+            "project_file": getattr(project.current().file, "name", None),
             "self_test": verdicts,
             "healthy": healthy,
         },
@@ -89,6 +92,8 @@ def text(examined: Examined) -> str:
         f"{facts['cores']} cores, {facts['memory_gib']} GiB of memory",
         "packages: " + ", ".join(f"{k} {v}" for k, v in facts["packages"].items()),
         "extras: " + ", ".join(f"{k} {'yes' if v else 'no'}" for k, v in facts["extras"].items()),
+        f"project file: {facts['project_file'] or 'none'}"
+        + "".join(f"; {name} from {source}" for name, source in facts["project"].items()),
         f"clean set: {facts['self_test']['clean set'].upper()} (must be PASS)",
         f"planted leak: {facts['self_test']['planted leak'].upper()} (must be FAIL)",
         "this machine is fit" if examined.healthy else "this machine must not be trusted",

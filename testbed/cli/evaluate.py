@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
+import click
 import typer
 
+from testbed.cli import project
 from testbed.cli.planned import print_plan
-from testbed.cli.terminal import AttackOption, Json, Out, PolicyOption, Seed, conclude, folder_for, progress
+from testbed.cli.terminal import AttackOption, DecidingPolicy, Json, Out, Seed, choices, conclude, folder_for, progress
 from testbed.cli.typed import command_line
+from testbed.findings import terms
 from testbed.harness.release.meta_file import MetaFile
 
 Original = Annotated[
@@ -34,8 +37,13 @@ PersonOption = Annotated[str | None, typer.Option(help="The column that identifi
 MetaOption = Annotated[
     Path | None, typer.Option(help="A YAML file with the kinds of columns and more (docs/evaluate.md).")
 ]
-DataClass = Annotated[str | None, typer.Option(show_default="real", help="real, public or synthetic.")]
-Instrument = Annotated[str, typer.Option(help="testbed, or anonymeter to add its own figures.")]
+DataClass = Annotated[
+    str | None,
+    typer.Option(show_default="real", metavar=choices(get_args(terms.DataClass)), help="Are these real people?"),
+]
+Instrument = Annotated[
+    str, typer.Option(metavar=choices(("testbed", "anonymeter")), help="With anonymeter, its own figures are added.")
+]
 Attacks = Annotated[int | None, typer.Option(show_default="2000 people, 6000 predicates", help="Guesses per attack.")]
 RayOption = Annotated[
     str | None, typer.Option(help="Search the rows on the Ray cluster at this host:port, or on a local one.")
@@ -62,7 +70,7 @@ def evaluate(
     attack: AttackOption = None,
     attacks: Attacks = None,
     ray: RayOption = None,
-    policy: PolicyOption = None,
+    policy: DecidingPolicy = None,
     plan: PlanOption = None,
     seed: Seed = 0,
     out: Out = None,
@@ -72,6 +80,7 @@ def evaluate(
     if plan is not None:
         print_plan(plan, policy, json_)
         return
+    control = _own_control(control)
     if original is None or synthetic is None:
         raise typer.BadParameter("It is missing.", param_hint="--original" if original is None else "--synthetic")
     from testbed.core.executor import over
@@ -123,6 +132,21 @@ def evaluate(
     result = proven(done.result, given, done.people, command_line())
     results.write(folder, result, done.evidence, done.people, checked=True)
     conclude(result, folder, json_)
+
+
+def _own_control(control: Path | None) -> Path | None:
+    """The control, unless it is the project's and the original is another one: they belong together."""
+    if settings := project.current().told():
+        used = [f"{name} ({settings[name]})" for name in settings if project.from_project(name)]
+        progress(f"from the project: {', '.join(used) or 'nothing'}")
+    apart = not project.from_project("original") or project.current().apart()
+    if control is None or not project.from_project("control") or not apart:
+        return control
+    progress(
+        "warning: the project's control is not used, because it belongs to another original; name one with --control"
+    )
+    click.get_current_context().params["control"] = None
+    return None
 
 
 def _read(paths: Mapping[str, Path], told: MetaFile, person: str | None) -> dict[str, Any]:

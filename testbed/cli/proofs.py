@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import click
 import typer
 
-from testbed.cli.terminal import Json, PolicyOption, conclude, progress, say
+from testbed.cli.terminal import DecidingPolicy, Json, PolicyOption, conclude, progress, say
 from testbed.core.errors import Exit, InputError, UsageError
 from testbed.core.shown import shown
 from testbed.report import exports
@@ -39,7 +39,7 @@ def report(
     say(shown(target))
 
 
-def check(run: RunArgument, policy: PolicyOption = None, json_: Json = False) -> None:
+def check(run: RunArgument, policy: DecidingPolicy = None, json_: Json = False) -> None:
     """Decide again by a policy. A result that was altered is refused."""
     from testbed.findings import policy as policy_
     from testbed.findings.assemble import decided

@@ -10,7 +10,7 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from testbed.cli.terminal import progress, say
+from testbed.cli.terminal import choices, progress, say
 from testbed.core.errors import UsageError, perhaps
 from testbed.core.shown import shown
 
@@ -53,7 +53,9 @@ def up(
     teams: Annotated[
         int | None, typer.Option(min=1, max=20, show_default="1", help="Teams, each with a federation of its own.")
     ] = None,
-    runtime: Annotated[str, typer.Option(help="processes, or containers (Docker or Podman).")] = "processes",
+    runtime: Annotated[
+        str, typer.Option(metavar=choices(RUNTIMES), help="Containers need Docker or Podman.")
+    ] = "processes",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Of the pages, in containers.")] = 8088,
 ) -> None:
     """Start an exercise, or start the scorer of an instance again."""
@@ -162,7 +164,9 @@ def defend(
 @range_app.command("inject")
 def inject(
     name: Name,
-    what: Annotated[str, typer.Argument(help="round, swap-model, drop or hint.")],
+    what: Annotated[
+        str, typer.Argument(metavar=choices(("round", "swap-model", "drop", "hint")), help="What happens.")
+    ],
     value: Annotated[str | None, typer.Argument(help="The attack of swap-model, or the hospital to drop.")] = None,
     team: Annotated[int | None, typer.Option(min=1, show_default="all", help="The team's number.")] = None,
 ) -> None:
@@ -217,7 +221,12 @@ def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the insta
 @range_app.command("export")
 def export(
     name: Name,
-    to: Annotated[str, typer.Option(help="ctfd, kypo, ocr-sdl, or cacao (a playbook for blue).")],
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar=choices(("ctfd", "kypo", "ocr-sdl", "cacao")), help="The format; cacao is a playbook for blue."
+        ),
+    ],
     team: Team = 1,
     out: Annotated[Path | None, typer.Option(show_default="NAME/white/export", help="Folder for the files.")] = None,
 ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from testbed.cli.terminal import Json, PolicyOption, Seed, progress
+from testbed.cli.terminal import EngineOption, Json, PolicyOption, Seed, hushed, progress
 from testbed.core.errors import Exit
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sweep(
     s: Annotated[list[str] | None, typer.Option("-s", help="A parameter of all cells, key=value.")] = None,
     seed: Seed = 0,
     replicates: Annotated[int, typer.Option(help="Runs of each combination, with other seeds: 1, or 5 or more.")] = 1,
-    engine: Annotated[str | None, typer.Option(help="in-process, simulation or deployment.")] = None,
+    engine: EngineOption = None,
     workers: Annotated[int, typer.Option(min=0, help="Processes on this machine; 0 is one a core.")] = 0,
     ray: Annotated[str | None, typer.Option(help="Run cells as tasks of a Ray cluster, HOST:PORT, or local.")] = None,
     retry_failed: Annotated[bool, typer.Option(help="Run failed cells again.")] = False,
@@ -75,7 +75,7 @@ def sweep(
 @contextlib.contextmanager
 def _watched() -> Generator[Seen]:
     """Shows how far a sweep is: a bar on a terminal, else a line every few seconds."""
-    if not sys.stderr.isatty():
+    if hushed() or not sys.stderr.isatty():
         yield _lines()
         return
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from testbed.cli.terminal import progress, say
+from testbed.cli.terminal import choices, progress, say
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
 
@@ -36,7 +36,9 @@ def synthesise(
         Path | None, typer.Option(help="Table whose categories and ranges are public: the bins of private generators.")
     ] = None,
     planted: Annotated[float, typer.Option(help="Replace this share of rows by original ones, as a known leak.")] = 0.0,
-    plant: Annotated[str, typer.Option(help="How rows are planted: exact, jittered or one_changed.")] = "exact",
+    plant: Annotated[
+        str, typer.Option(metavar=choices(("exact", "jittered", "one_changed")), help="How rows are planted.")
+    ] = "exact",
 ) -> None:
     """Make a synthetic table, for demonstration or as a positive control."""
     import numpy as np

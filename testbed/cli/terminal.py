@@ -6,12 +6,15 @@ import contextlib
 import io
 import os
 import sys
+import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from testbed.cli import project
 from testbed.core.errors import Exit
 from testbed.core.shown import shown
 
@@ -21,7 +24,9 @@ Seed = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(show_default="runs/<id>", help="Folder for share/ and evidence/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print result.json instead of a table.")]
-PolicyOption = Annotated[str | None, typer.Option("--policy", help="A policy file, or the name of a built-in one.")]
+POLICY_HELP, BUILT_IN = "A policy file, or the name of a built-in one.", "example-open-release"
+PolicyOption = Annotated[str | None, typer.Option("--policy", show_default="none: no verdict", help=POLICY_HELP)]
+DecidingPolicy = Annotated[str | None, typer.Option("--policy", show_default=BUILT_IN, help=POLICY_HELP)]
 
 AttackOption = Annotated[
     str | None,
@@ -29,13 +34,45 @@ AttackOption = Annotated[
 ]
 
 
+def choices(names: Iterable[str]) -> str:
+    """How the help shows the values that an option takes. A wrong one is refused by what uses it, with what is near."""
+    return f"[{'|'.join(names)}]"
+
+
+EngineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        show_default="the scenario's",
+        metavar=choices(("in-process", "simulation", "deployment")),
+        help="Where the federation runs (docs/engines.md).",
+    ),
+]
+
+
 def folder_for(out: Path | None) -> Path:
-    """The folder for a run's files: the one asked for, or a new one under runs/."""
-    return out.resolve() if out else Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+    """The folder for a run's files: the one asked for, or a new one under runs/ or the project's folder of runs."""
+    return out.resolve() if out else project.current().runs / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
+
+
+_HUSHED = threading.Event()
+WARNING = "warning:"
+"""How a line of progress begins that --quiet does not silence."""
+
+
+def hush(quiet: bool) -> None:
+    """Whether progress is silenced from now on, in this process."""
+    _HUSHED.set() if quiet else _HUSHED.clear()
+
+
+def hushed() -> bool:
+    return _HUSHED.is_set()
 
 
 def progress(text: str) -> None:
     """Writes one line to standard error. In a terminal it replaces the last one. If writing fails, the work goes on."""
+    if hushed() and not text.startswith(WARNING):
+        return
     with contextlib.suppress(OSError, ValueError):
         sys.stderr.write(f"\r\033[K{shown(text)}" if sys.stderr.isatty() else f"{shown(text)}\n")
         sys.stderr.flush()

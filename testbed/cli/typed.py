@@ -9,16 +9,29 @@ from pathlib import Path
 
 import click
 
+from testbed.cli import project
+
 WITH_VALUE = ("--out", "-o", "--ray", "--cache", "--code")
-ALONE = ("--json", "--resume")
+ALONE = ("--json", "--resume", "--quiet")
 """Options that change no result: where it goes, how it is printed, and where it is computed."""
 
 
 def command_line() -> str | None:
-    """The command that runs now; None where no command line was read."""
+    """The command that runs now, with what the project said; None where no command line was read."""
     context = click.get_current_context(silent=True)
     typed: object = context.find_root().obj if context else None
-    return written(map(str, typed)) if isinstance(typed, list | tuple) else None
+    if context is None or not isinstance(typed, list | tuple):
+        return None
+    return written([*map(str, typed), *_of_project(context)])
+
+
+def _of_project(context: click.Context) -> Iterator[str]:
+    """The options of the command that have their values from the project, as one would type them."""
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if value is not None and project.from_project(parameter.name or ""):
+            for one in value if isinstance(value, list | tuple) else [value]:
+                yield from (parameter.opts[0], str(one))
 
 
 def written(words: Iterable[str]) -> str:
