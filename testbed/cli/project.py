@@ -101,8 +101,11 @@ def current() -> Project:
 
 
 def begin(context: click.Context) -> None:
-    """Reads the project for the command that follows, and makes its settings the defaults of that command."""
-    if context.invoked_subcommand in USING:
+    """Reads the project for the command that follows, and makes its settings the defaults of that command.
+
+    A help text needs no project: it is shown beside a broken one, too.
+    """
+    if context.invoked_subcommand in USING and "--help" not in (context.obj or ()):
         project = read(os.environ, Path.cwd())
         context.meta[KEPT] = project
         context.default_map = project.defaults()
