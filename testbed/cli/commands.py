@@ -16,6 +16,7 @@ from testbed.cli.catalogue import KINDS
 from testbed.cli.compare import compare
 from testbed.cli.describe_table import describe_table
 from testbed.cli.evaluate import evaluate
+from testbed.cli.policy_ import policy_app
 from testbed.cli.proofs import bundle, check, export, report, verify
 from testbed.cli.protect import protect
 from testbed.cli.range_ import range_app
@@ -315,25 +316,7 @@ def doctor(json_: Annotated[bool, typer.Option("--json", help="Print JSON.")] = 
     raise typer.Exit(Exit.PASS if examined.healthy else Exit.INTERNAL)
 
 
-policy_app = typer.Typer(help="The built-in policies; all are examples.", no_args_is_help=True)
 app.add_typer(policy_app, name="policy")
-
-
-@policy_app.command("list")
-def policy_list() -> None:
-    """List the built-in policies."""
-    from testbed.findings import policy as policy_
-
-    say("\n".join(policy_.built_in()))
-
-
-@policy_app.command("show")
-def policy_show(name: Annotated[str, typer.Argument(help="A built-in policy.")]) -> None:
-    """Print a built-in policy's file, as a start for your own."""
-    from testbed.findings import policy as policy_
-
-    say(policy_.text_of(name), end="")
-
 
 data_app = typer.Typer(help="Real data sets that ship inside package wheels.", no_args_is_help=True)
 app.add_typer(data_app, name="data")

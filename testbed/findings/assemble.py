@@ -7,7 +7,7 @@ import platform
 import resource
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from importlib import metadata
 from typing import Any, Literal, get_args
 
@@ -33,6 +33,7 @@ from testbed.findings.schema import (
     Utility,
     four_digits,
 )
+from testbed.findings.waivers import waived
 
 PACKAGES = ("numpy", "pandas", "scipy", "scikit-learn", "torch", "flwr", "sdv", "anonymeter")
 """Packages whose versions stand in a result, where they are installed."""
@@ -100,13 +101,14 @@ def assemble(
 
     Its parameters are the parts of a result, each named once, where all commands meet.
     """
-    judged, decision = decided(findings, policy, subject)
+    now = datetime.now(UTC)
+    judged, decision = decided(findings, policy, subject, now.date())
     timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
     result = Result(
         schema="testbed.result/1",
         run=Run(
             id="",
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            created=now.isoformat(timespec="seconds"),
             duration_s=time.monotonic() - started,
             environment=environment().model_copy(update={"client_round": timed}),
             tool=Tool(version=version()),
@@ -132,12 +134,18 @@ def assemble(
     return sealed(result)
 
 
-def decided(findings: list[Finding], policy: Policy | None, subject: Subject) -> tuple[list[Finding], Decision]:
-    """The findings with their verdicts, and the decision. That on a synthetic table also names columns to change."""
+def decided(
+    findings: list[Finding], policy: Policy | None, subject: Subject, on: date | None = None
+) -> tuple[list[Finding], Decision]:
+    """The findings with their verdicts, and the decision under the policy's waivers on a day (today, if not given).
+
+    The decision on a synthetic table also names columns to change.
+    """
     judged, decision = decide(findings, policy)
     if subject.type == "synthetic_table":
         decision = advised(decision, judged, subject.table)
-    return judged, decision
+    waivers = policy.waivers if policy else ()
+    return judged, waived(decision, judged, waivers, on or datetime.now(UTC).date())
 
 
 def as_data_class(name: str) -> DataClass:

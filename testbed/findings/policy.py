@@ -12,9 +12,11 @@ from typing import Any, cast, get_args
 import yaml
 
 from testbed.core.errors import Exit, UsageError
-from testbed.findings import schema, statistics
+from testbed.findings import schema, statistics, waivers
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
 from testbed.findings.validity import FLAGS, MANY_GUESSES, NEXT
+from testbed.findings.waivers import SEVERITY as _SEVERITY
+from testbed.findings.waivers import Waiver
 
 BUILT_IN = "example-open-release"
 """The policy used where none is named."""
@@ -38,14 +40,13 @@ ENOUGH_CONTROLS = 2000
 SMALLEST_CELL = 3
 """The smallest `min_cell` that a policy may set: the disclosure gate cannot be switched off."""
 EXIT_CODES: dict[Verdict, Exit] = {"pass": Exit.PASS, "none": Exit.PASS, "review": Exit.REVIEW, "fail": Exit.FAIL}
-_SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Limits on the excess by risk (shares in [0, 1]), and the smallest count of people that may be shown.
 
-    `basis` says where the limits come from, as the policy's file does.
+    `basis` says where the limits come from, as the policy's file does. `waivers` say which risks somebody accepts.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Policy:
     limits: dict[str, float]
     min_cell: int = 10
     basis: str | None = None
+    waivers: tuple[Waiver, ...] = ()
 
 
 def load(name: str | Path = BUILT_IN) -> Policy:
@@ -80,7 +82,7 @@ def load(name: str | Path = BUILT_IN) -> Policy:
     if not isinstance(given, dict):
         raise _bad("The policy file is not a list of names with values.", "It needs at least id and limits.")
     fields = cast(dict[str, Any], given)
-    if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell"}):
+    if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell", "waivers"}):
         raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
     limits = _limits(fields.get("limits") or {})
     if not fields.get("id"):
@@ -98,7 +100,13 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         {k: float(v) for k, v in limits.items()},
         int(fields.get("min_cell", 10)),
         str(fields["basis"]).strip() if fields.get("basis") else None,
+        waivers.read(fields["waivers"], _limited()) if "waivers" in fields else (),
     )
+
+
+def _limited() -> list[str]:
+    """The risks that a limit decides."""
+    return [k for k in get_args(schema.Risk) if k not in RULED and k not in UNLIMITED]
 
 
 def _limits(given: object) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def _limits(given: object) -> dict[str, Any]:
         raise _bad("The policy's limits are not given by risk.", "Each risk needs its own limit.")
     limits = cast(dict[str, Any], given)
     without = UNLIMITED | {k: f"it is decided by rule, as {why}" for k, why in RULED.items()}
-    risks = [k for k in get_args(schema.Risk) if k not in without]
+    risks = _limited()
     if wrong := [k for k in limits if k not in (*risks, *without)]:
         raise _bad(f"The policy limits unknown risks: {', '.join(map(str, wrong))}.", f"Known: {', '.join(risks)}.")
     if never := [k for k in limits if k in without]:

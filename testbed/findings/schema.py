@@ -7,29 +7,15 @@ method, unit and n, or an `Unmeasured` that says what is missing. Statistics are
 
 from __future__ import annotations
 
-import math
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from testbed.findings.rounded import Statistic as Statistic
+from testbed.findings.rounded import four_digits as four_digits
 from testbed.findings.terms import DataClass, Metric, Risk, Unit, Verdict
 
 SCHEMA = "testbed.result/1"
-
-
-def four_digits(value: float) -> float:
-    """The value rounded to four significant digits: enough for any decision, too few to identify a measurement."""
-    return value if value == 0 or not math.isfinite(value) else round(value, 3 - math.floor(math.log10(abs(value))))
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("a statistic must be finite")
-    return four_digits(value)
-
-
-Statistic = Annotated[float, AfterValidator(_finite)]
-"""A finite number that describes many guesses, rounded; the disclosure gate does not search such numbers."""
 
 
 class Model(BaseModel):
@@ -242,12 +228,23 @@ class Utility(Model):
     measure: Measure
 
 
+class Waiver(Model):
+    """Somebody accepts a risk until a day. It is applied where the risk gave a FAIL or a REVIEW."""
+
+    risk: Risk
+    name: str
+    reason: str
+    expires: str
+    state: Literal["applied", "expired", "not needed"]
+
+
 class Policy(Model):
     """The policy that decided. `basis` says where its limits come from, as its file does."""
 
     id: str
     sha256: str
     basis: str | None = None
+    waivers: list[Waiver] | None = None
 
 
 class Reason(Model):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from testbed.core.errors import DisclosureError, InputError, UsageError
@@ -15,7 +16,7 @@ from testbed.findings import policy as policies
 from testbed.findings.assemble import decided, version
 from testbed.findings.comparison.schema import SCHEMA as COMPARISON
 from testbed.findings.comparison.schema import Comparison
-from testbed.findings.schema import Policy, Result
+from testbed.findings.schema import Decision, Policy, Result
 from testbed.report import bundle, comparison_page, exports, gate, html, inputs, signature, store
 
 RESULT, PAGE = "result.json", "report.html"
@@ -189,12 +190,26 @@ def _policy(result: Result, given: str | None) -> Check:
         if given:
             return Check("policy", False, f"{named.id} decided, which is not the policy that was given")
         return Check("policy", None, f"{named.id} is not built in; give its file with --policy")
-    _, decision = decided(result.findings, fitting[0], result.subject)
-    again = [decision.verdict, *((r.rule, r.verdict) for r in decision.reasons)]
-    then = [result.decision.verdict, *((r.rule, r.verdict) for r in result.decision.reasons)]
-    if again != then:
-        return Check("policy", False, f"{named.id} decides otherwise on these findings: {decision.verdict}")
-    return Check("policy", True, f"{named.id} decides {decision.verdict} on these findings")
+    then = _outline(result.decision)
+    # A waiver counts on the day of the run, or on that of testbed check, which is not written down.
+    days = dict.fromkeys((result.run.created[:10], datetime.now(UTC).date().isoformat()))
+    decisions = [decided(result.findings, fitting[0], result.subject, day)[1] for day in map(_day, days) if day]
+    if all(_outline(decision) != then for decision in decisions):
+        return Check("policy", False, f"{named.id} decides otherwise on these findings: {decisions[0].verdict}")
+    return Check("policy", True, f"{named.id} decides {result.decision.verdict} on these findings")
+
+
+def _outline(decision: Decision) -> list[object]:
+    """What of a decision must be the same if it is made again: texts may differ between versions."""
+    waivers = decision.policy.waivers if isinstance(decision.policy, Policy) else None
+    return [decision.verdict, waivers, *((r.rule, r.verdict) for r in decision.reasons)]
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _input(result: Result, role: str, path: Path) -> Check:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from testbed.findings import replicates
@@ -14,6 +15,7 @@ from testbed.findings.plan import FEWEST_RUNS
 from testbed.findings.policy import Policy, decide
 from testbed.findings.schema import Defence, Estimate, Finding, Measure, Result, Unmeasured, Utility, Verdict
 from testbed.findings.statistics import Interval
+from testbed.findings.waivers import waived
 
 FEW_RUNS = Unmeasured(unmeasured="few_runs", needs=f"1 run, or {FEWEST_RUNS} or more, of the setting")
 Question = tuple[str, str, str | None]
@@ -92,6 +94,7 @@ def joined(loaded: Sequence[Loaded], policy: Policy | None) -> Joined:
     if not results:
         raise ValueError("a batch needs a run")
     judged, decision = decide(_over([r.findings for r in results]), policy)
+    decision = waived(decision, judged, policy.waivers if policy else (), datetime.now(UTC).date())
     excesses: dict[Question, dict[int, Interval]] = {}
     uses: dict[str, dict[int, Interval]] = {}
     for seed, result in by_seed.items():
