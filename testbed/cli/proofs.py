@@ -13,7 +13,7 @@ import typer
 from testbed.cli.terminal import DecidingPolicy, Json, PolicyOption, conclude, progress, say
 from testbed.core.errors import Exit, InputError, UsageError
 from testbed.core.shown import shown
-from testbed.report import exports
+from testbed.report import exports, languages
 
 if TYPE_CHECKING:
     from testbed.findings.schema import Result
@@ -26,15 +26,22 @@ WITHOUT_PROOF = "warning: without proof: this result holds no digests, so nothin
 def report(
     run: RunArgument,
     out: Annotated[Path | None, typer.Option(show_default="beside the result", help="The HTML file to write.")] = None,
+    lang: Annotated[
+        str, typer.Option(click_type=click.Choice(languages.LANGUAGES), help="The language of the report's frame.")
+    ] = languages.ENGLISH,
 ) -> None:
-    """Write report.html again from result.json. A result that was altered is refused."""
+    """Write report.html again from result.json. A result that was altered is refused.
+
+    With --lang sv the frame is Swedish, and the file is report.sv.html; sentences about the result stay English.
+    """
     from testbed.report import bundle, gate, html
 
-    target = out or (run / "share" / "report.html" if run.is_dir() else run.with_name("report.html"))
+    name = languages.page(lang)
+    target = out or (run / "share" / name if run.is_dir() else run.with_name(name))
     html.writable(target)
     result = _loaded(run)
-    text = html.render(result)
-    gate.check({"report.html": text.encode()}, result, None)
+    text = html.render(result, lang)
+    gate.check({name: text.encode()}, result, None)
     bundle.write(target, text.encode())
     say(shown(target))
 

@@ -26,7 +26,7 @@ PARTS = ("share", "evidence")
 LIST = ".written.json"
 """The name of a list in evidence/ that holds the names of all files in both parts, except its own."""
 KNOWN = {
-    "share": r"result\.json|report\.html"
+    "share": r"result\.json|report(\.sv)?\.html"
     r"|result\.(sarif|csv|junit\.xml|pdf|dossier\.html|dossier\.pdf|acro\.zip|cdx\.json|avid\.json)",
     "evidence": r"\.written\.json|.*\.(npz|transcript)",
 }

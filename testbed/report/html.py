@@ -14,7 +14,7 @@ from testbed.findings.remedies import Parts, parts
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
 from testbed.findings.validity import FLAGS, NEXT
 from testbed.harness.release.evaluations import MANY
-from testbed.report import charts, columns, templates
+from testbed.report import charts, columns, languages, templates
 
 MARK, LOOKED_AT = '<header class="strip ', 100_000
 """A string that every report holds, and the number of first bytes in which it is searched."""
@@ -27,6 +27,13 @@ VERDICTS = {
     "none": ("NO VERDICT", "–", "No policy was applied: these are measurements only."),
 }
 """Each verdict's word, sign and explanation."""
+TITLES: dict[str, str] = {
+    "fail": "Reasons to stop",
+    "review": "A person must decide",
+    "pass": "No reason found to stop",
+    "none": "Not applicable",
+}
+"""The titles of the reasons, by their verdict."""
 KNOWLEDGE = {
     "architecture": "the model's architecture",
     "auxiliary": "records of other people from the same population",
@@ -45,8 +52,11 @@ KNOWLEDGE = {
 """What an attacker may know beforehand, in words."""
 
 
-def render(result: Result) -> str:
-    """The report as the text of one HTML file. It shows only what the result holds, without arithmetic on findings."""
+def render(result: Result, lang: str = languages.ENGLISH) -> str:
+    """The report as the text of one HTML file. It shows only what the result holds, without arithmetic on findings.
+
+    In another language than English its frame is translated; sentences about this result stay English.
+    """
     primary = [f for f in result.findings if f.primary]
     return page(
         "report.html.j2",
@@ -60,6 +70,7 @@ def render(result: Result) -> str:
         unmeasured=_unmeasured(result),
         looped=(result.disclosure.evaluations or 0) >= MANY,
         steps=NEXT,
+        lang=lang,
     )
 
 
@@ -67,8 +78,12 @@ def page(template: str, result: Result, **values: object) -> str:
     """A page about a result, by the template of that name: with the report's style, filters and words."""
     environment = templates.environment()
     environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
+    lang = str(values.setdefault("lang", languages.ENGLISH))
+    environment.globals["_"] = languages.frame(lang)
+    environment.filters["word"] = languages.word(lang)
     return environment.get_template(template).render(
         result=result,
+        english=Markup("" if lang == languages.ENGLISH else ' lang="en"'),
         proof=result.proof,
         printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
         css=Markup(templates.style()),
@@ -100,11 +115,9 @@ def writable(target: Path) -> None:
 
 def _buckets(result: Result) -> list[tuple[str, list[Parts]]]:
     """The decision's reasons, each in its parts, under a title for each verdict, the gravest first."""
-    titles = {"fail": "Reasons to stop", "review": "A person must decide", "pass": "No reason found to stop"}
-    titles["none"] = "Not applicable"
     buckets = [
         (title, [parts(r.text) for r in result.decision.reasons if r.verdict == verdict])
-        for verdict, title in titles.items()
+        for verdict, title in TITLES.items()
     ]
     return [(title, texts) for title, texts in buckets if texts]
 

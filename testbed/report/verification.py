@@ -17,7 +17,7 @@ from testbed.findings.assemble import decided, version
 from testbed.findings.comparison.schema import SCHEMA as COMPARISON
 from testbed.findings.comparison.schema import Comparison
 from testbed.findings.schema import Decision, Policy, Result
-from testbed.report import bundle, comparison_page, exports, gate, html, inputs, signature, store
+from testbed.report import bundle, comparison_page, exports, gate, html, inputs, languages, signature, store
 
 RESULT, PAGE = "result.json", "report.html"
 WORDS = {True: "holds", False: "DOES NOT HOLD", None: "not known"}
@@ -140,10 +140,16 @@ def _digests(result: Result) -> Check:
 
 def _page(files: Mapping[str, bytes], result: Result) -> list[Check]:
     """Whether report.html and each export are those of this result; nothing of those that are not there."""
-    made: dict[str, Callable[[bytes], bytes]] = {PAGE: lambda _: html.render(result).encode()}
+    made: dict[str, Callable[[bytes], bytes]] = {
+        languages.page(lang): functools.partial(_rendered, result, lang) for lang in languages.LANGUAGES
+    }
     for name in exports.names():
         made[f"result{exports.suffix(name)}"] = functools.partial(exports.again, result, name)
     return [_same(name, files[name], write, result) for name, write in made.items() if name in files]
+
+
+def _rendered(result: Result, lang: str, _: bytes) -> bytes:
+    return html.render(result, lang).encode()
 
 
 def _same(file: str, content: bytes, write: Callable[[bytes], bytes], result: Result) -> Check:
@@ -157,7 +163,7 @@ def _same(file: str, content: bytes, write: Callable[[bytes], bytes], result: Re
         same = False
     if same:
         return Check(check, True, f"{file} was made from this result")
-    made_by, again = result.run.tool.version, "report" if file == PAGE else "export"
+    made_by, again = result.run.tool.version, "report" if file.startswith("report.") else "export"
     if made_by != version():
         text = f"made by version {made_by}, so {version()} cannot compare it; testbed {again} writes it again"
         return Check(check, None, text)
