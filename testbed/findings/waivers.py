@@ -10,7 +10,8 @@ from typing import Any, cast
 
 from testbed.core.errors import UsageError
 from testbed.findings import schema
-from testbed.findings.schema import Decision, Finding, Reason, Unmeasured, Verdict
+from testbed.findings.schema import Decision, Finding, Reason, Unmeasured
+from testbed.findings.terms import Risk, Verdict
 
 FIELDS = ("risk", "name", "reason", "expires")
 LONGEST = 500
@@ -22,7 +23,7 @@ SEVERITY: dict[Verdict, int] = {"none": 0, "pass": 1, "review": 2, "fail": 3}
 class Waiver:
     """`name` accepts the risk for this `reason`, up to and including the day `expires`."""
 
-    risk: str
+    risk: Risk
     name: str
     reason: str
     expires: date
@@ -54,7 +55,7 @@ def _waiver(given: object, risks: Sequence[str]) -> Waiver:
     if not all(isinstance(t, str) and 0 < len(t.strip()) <= LONGEST for t in texts):
         raise _bad(f"The name and the reason of a waiver must be texts of up to {LONGEST} characters.")
     name, reason = (str(t).strip() for t in texts)
-    return Waiver(fields["risk"], name, reason.rstrip("."), _day(fields["expires"]))
+    return Waiver(cast("Risk", fields["risk"]), name, reason.rstrip("."), _day(fields["expires"]))
 
 
 def _day(given: object) -> date:
@@ -84,9 +85,10 @@ def waived(decision: Decision, findings: Sequence[Finding], waivers: Sequence[Wa
     by_risk = {w.risk: w for w in waivers}
     risk_of = {f.rule: f.risk for f in reversed(findings) if f.primary}
     reasons: list[Reason] = []
-    needed: set[str] = set()
+    needed: set[Risk] = set()
     for reason in decision.reasons:
-        waiver = by_risk.get(risk_of.get(reason.rule, ""))
+        risk = risk_of.get(reason.rule)
+        waiver = by_risk.get(risk) if risk else None
         if waiver is not None and reason.verdict in ("fail", "review"):
             needed.add(waiver.risk)
             reason = _said(reason, waiver, on)

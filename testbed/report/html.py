@@ -79,10 +79,10 @@ def page(template: str, result: Result, **values: object) -> str:
     environment = templates.environment()
     environment.filters |= {"interval": interval, "range": range_, "short": short, "units": units, "what": what}
     lang = str(values.setdefault("lang", languages.ENGLISH))
-    environment.globals["_"] = languages.frame(lang)
     environment.filters["word"] = languages.word(lang)
     return environment.get_template(template).render(
         result=result,
+        _=languages.frame(lang),
         english=Markup("" if lang == languages.ENGLISH else ' lang="en"'),
         proof=result.proof,
         printed_id=result.run.id if ID.fullmatch(result.run.id) else "of unknown id",
