@@ -169,11 +169,14 @@ def inject(
     ],
     value: Annotated[str | None, typer.Argument(help="The attack of swap-model, or the hospital to drop.")] = None,
     team: Annotated[int | None, typer.Option(min=1, show_default="all", help="The team's number.")] = None,
+    engine: Annotated[
+        str, typer.Option(help="in-process; or deployment: each hospital is a SuperNode, over real messages.")
+    ] = "in-process",
 ) -> None:
     """White: play the next round, let the coordinator change the model in it, drop a hospital, or give a hint."""
     from testbed.range import instance, play
 
-    for line in play.inject(instance.find(name), what, value, team, progress):
+    for line in play.inject(instance.find(name), what, value, team, progress, engine):
         say(shown(line))
 
 

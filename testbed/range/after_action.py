@@ -33,6 +33,7 @@ WORDS = {
     "hint": "hint {number}",
     "defend": "defences {defence}, guards {guards}",
     "refused": "refused ({why}), and {more_before} more before",
+    "fault": "round {number} was interrupted ({error}) and does not count",
     "recovered": "the scorer was started again after an interrupted line",
 }
 """What the timeline says of each event, filled with its facts."""
@@ -58,7 +59,7 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
         command="range",
         scenario=exercise.id,
         question=f"What did {instance.teams} red and blue {'team' if instance.teams == 1 else 'teams'} find, and lose?",
-        engine="in-process" if federated else "none",
+        engine=_engine(events) if federated else "none",
         seed=0,
         params={"teams": instance.teams},
         started=started,
@@ -81,6 +82,12 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
         policy=None,
     )
     return sealed(made.model_copy(update={"exercise": _told(instance, events, teams)}))
+
+
+def _engine(events: list[Event]) -> str:
+    """Where the hospitals were: in one process, unless a round says otherwise."""
+    named = {str(e.facts.get("engine") or "in-process") for e in events if e.event == "round"}
+    return "deployment" if "deployment" in named else "in-process"
 
 
 def _findings(exercise: Exercise, events: list[Event], team: int) -> list[Finding]:

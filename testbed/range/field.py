@@ -81,10 +81,10 @@ def play(
     switches: Switches,
     at_work: Mapping[str, Any],
 ) -> Finished:
-    """One round of a team's federation. `at_work` has `seed`, `public`, `dropped` hospitals, and an `act` if there is
-    one that is not planned."""
+    """One round of a team's federation. `at_work` has `seed`, `public`, `dropped` hospitals, an `act` if there is one
+    that is not planned, and the `engine` if it is another than one process."""
     planned, seed, public = exercise.planned(number), int(at_work["seed"]) + number, at_work["public"]
-    act_name = at_work.get("act") or planned.act
+    act_name, engine = at_work.get("act") or planned.act, str(at_work.get("engine") or "in-process")
     spec, present = network(exercise), [h for h in exercise.hospitals if h not in at_work["dropped"]]
     text = promised(exercise, planned, switches.defence)
     defences = named.configured(text)
@@ -97,7 +97,7 @@ def play(
     guards = tuple(find_guard(name)() for name in switches.guards)
     federation = Federation(spec, protocol, seed, defences, start=_start(start, act, seed), guards=guards)
     with _alarms(present) as alarms:
-        seen = federation.run(parties, "in-process", act, act_name)
+        seen = federation.run(parties, engine, act, act_name)
     answered = {e.client for e in seen.exchanges if e.status == "ok"}
     used = {
         h: _used(parties[i], protocol, seed, i) if planned.kind == "gradient" and i in answered else ()
@@ -124,6 +124,7 @@ def play(
         "alarms": len(alarms),
         "act": act_name,
         "par": None if par is None else round(par, 4),
+        "engine": engine,
     }
     return Finished(seen, after, tuple(present), used, tuple(alarms), facts)
 

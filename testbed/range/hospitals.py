@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 import numpy as np
 
-from testbed.core.errors import RunError
+from testbed.core.errors import RunError, TestbedError
 from testbed.range import field as fields
 from testbed.range.desk import Desk
 from testbed.range.events import Fact
@@ -64,27 +65,37 @@ def _useful(exercise: FederatedExercise, utility: float, last: bool) -> bool:
 
 
 def play(
-    instance: Instance, exercise: FederatedExercise, team: int, progress: Progress, act: str | None = None
+    instance: Instance,
+    exercise: FederatedExercise,
+    team: int,
+    progress: Progress,
+    act: str | None = None,
+    engine: str = "in-process",
 ) -> Mapping[str, Fact]:
-    """The next round of a team, under what blue has switched on at this moment. Returns its facts."""
+    """The next round of a team, under what blue has switched on at this moment. Returns its facts.
+
+    Raises `RunError` for a round that was interrupted. Nothing of it counts, and the log says so."""
     state = State.of(instance)
     number = state.rounds[str(team)] + 1
     progress(f"playing round {number} for team {team}: {exercise.planned(number).title}")
     people = population(exercise, state.seeds[str(team)])
     model = instance.white / f"model-{team}.npz"
-    finished = fields.play(
-        exercise,
-        number,
-        people,
-        fields.read_model(instance.white / FIRST if exercise.planned(number).fresh else model),
-        fields.switches_of(instance.desk("blue", team)),
-        {
-            "seed": state.seeds[str(team)],
-            "public": public(exercise, state.public_seed),
-            "dropped": state.dropped.get(str(team), []),
-            "act": act,
-        },
-    )
+    dropped = state.dropped.get(str(team), [])
+    with _interruptions(instance, team, number, [h for h in exercise.hospitals if h not in dropped]):
+        finished = fields.play(
+            exercise,
+            number,
+            people,
+            fields.read_model(instance.white / FIRST if exercise.planned(number).fresh else model),
+            fields.switches_of(instance.desk("blue", team)),
+            {
+                "seed": state.seeds[str(team)],
+                "public": public(exercise, state.public_seed),
+                "dropped": dropped,
+                "act": act,
+                "engine": engine,
+            },
+        )
     told = json.dumps({k: list(v) for k, v in finished.people.items()})
     write_secret(instance.scorer / f"round-{team}-{number:03d}.json", told)
     Desk(instance, "white").note("round", {**finished.facts, "round": number}, team)
@@ -96,6 +107,27 @@ def play(
     state.rounds[str(team)] = number
     state.keep(instance)
     return finished.facts
+
+
+@contextlib.contextmanager
+def _interruptions(instance: Instance, team: int, number: int, present: list[str]) -> Generator[None]:
+    """A context in which whatever ends a round before its end is written into the log, and told with what to do."""
+    try:
+        yield
+    except BaseException as error:
+        facts: dict[str, Fact] = {"number": number, "error": getattr(error, "id", type(error).__name__)}
+        with contextlib.suppress(TestbedError):  # the first error matters more than a scorer that does not run
+            Desk(instance, "white").note("fault", facts, team)
+        if not isinstance(error, RunError):
+            raise
+        who = ", ".join(f"{place} is {hospital}" for place, hospital in enumerate(present))
+        raise RunError(
+            error.id,
+            error.what,
+            f"{error.why} Round {number} of team {team} does not count, and nobody has seen anything of it.",
+            f"Give the same inject again, or first: testbed range inject {instance.name} drop HOSPITAL. "
+            f"By the number of a client or node, {who}.",
+        ) from error
 
 
 def _told_red(instance: Instance, team: int, number: int, hospitals: tuple[str, ...]) -> None:

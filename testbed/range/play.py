@@ -22,6 +22,7 @@ from testbed.range.instance import Instance, write_secret
 from testbed.range.state import Progress, State
 
 INJECTS = ("round", "swap-model", "drop", "hint")
+IN_PROCESS, DEPLOYED = "in-process", "deployment"
 
 
 def up(source: str, name: str | None, teams: int | None, progress: Progress) -> Instance:
@@ -83,8 +84,10 @@ def populate(instance: Instance, progress: Progress) -> None:
         hospitals.populate(instance, federated(instance.exercise), progress).keep(instance)
 
 
-def play_round(instance: Instance, team: int, progress: Progress, act: str | None = None) -> Mapping[str, Fact]:
-    """The next round of a team, or its next candidate release. Returns its facts."""
+def play_round(
+    instance: Instance, team: int, progress: Progress, act: str | None = None, engine: str = IN_PROCESS
+) -> Mapping[str, Fact]:
+    """The next round of a team on this engine, or its next candidate release. Returns its facts."""
     exercise = instance.exercise
     if isinstance(exercise, ReleaseExercise):
         from testbed.range import releases
@@ -92,7 +95,7 @@ def play_round(instance: Instance, team: int, progress: Progress, act: str | Non
         return releases.play(instance, exercise, team, progress)
     from testbed.range import hospitals
 
-    return hospitals.play(instance, federated(instance.exercise), team, progress, act)
+    return hospitals.play(instance, federated(instance.exercise), team, progress, act, engine)
 
 
 def defend(instance: Instance, team: int, defence: str, guards: tuple[str, ...]) -> None:
@@ -109,8 +112,17 @@ def defend(instance: Instance, team: int, defence: str, guards: tuple[str, ...])
     Desk(instance, "blue", team).note("defend", {"defence": defence, "guards": ",".join(guards)})
 
 
-def inject(instance: Instance, what: str, value: str | None, team: int | None, progress: Progress) -> list[str]:
-    """What the instructor puts into the exercise, for one team or for all. Returns what happened."""
+def inject(
+    instance: Instance,
+    what: str,
+    value: str | None,
+    team: int | None,
+    progress: Progress,
+    engine: str = IN_PROCESS,
+) -> list[str]:
+    """What the instructor puts into the exercise, for one team or for all; rounds are played on this engine.
+
+    Returns what happened."""
     if what not in INJECTS:
         raise UsageError(
             "TB-RANGE-020",
@@ -120,6 +132,8 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
         )
     teams = [team] if team is not None else list(range(1, instance.teams + 1))
     _possible(instance, what, value, teams)
+    if engine != IN_PROCESS:
+        check_engine(instance, engine)
     white = Desk(instance, "white")
     done: list[str] = []
     for one in teams:
@@ -127,7 +141,7 @@ def inject(instance: Instance, what: str, value: str | None, team: int | None, p
             act = value if what == "swap-model" else None
             if act is not None:
                 white.note("inject", {"what": what, "value": act}, one)
-            facts = play_round(instance, one, progress, act)
+            facts = play_round(instance, one, progress, act, engine)
             told = f", utility {facts['utility']:g}, {facts['answered']} answered" if "utility" in facts else ""
             done.append(f"team {one}, round played: {facts['title']}{told}")
         elif what == "hint":
@@ -193,6 +207,18 @@ def _open(instance: Instance) -> None:
     """Raises `UsageError` if the scorer does not run, which would not hear of what is done."""
     if address(instance) is None:
         raise closed(instance)
+
+
+def check_engine(instance: Instance, name: str) -> None:
+    """Raises `UsageError` unless rounds of this exercise can be played on this engine."""
+    federated(instance.exercise)
+    if name not in (IN_PROCESS, DEPLOYED):
+        raise UsageError(
+            "TB-RANGE-067",
+            f"A round cannot be played on an engine {name!r}.",
+            "The hospitals are in one process, or each of them is a SuperNode of a deployed federation.",
+            f"Did you mean one of these? {perhaps(name, (IN_PROCESS, DEPLOYED))}",
+        )
 
 
 def check_act(name: str | None) -> None:

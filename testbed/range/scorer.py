@@ -183,7 +183,7 @@ class Scorer:
 
     def note(self, caller: Caller, event: str, facts: Mapping[str, Fact], team: int) -> None:
         """An event that another part of the range reports: the instructor's rounds and injects, blue's switches."""
-        allowed = {"white": ("start", "round", "inject", "hint"), "blue": ("defend",), "red": ()}
+        allowed = {"white": ("start", "round", "inject", "hint", "fault"), "blue": ("defend",), "red": ()}
         if event not in allowed[caller.side] or (caller.team and team != caller.team):
             self._note(caller.team, caller.side, "event")
             raise Refused(403, "TB-RANGE-011", f"The {caller.side} side cannot report this.", "See the brief.")

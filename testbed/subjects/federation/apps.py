@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,7 +37,9 @@ from testbed.subjects.federation.messages import (
 PARTITION = "partition-id"
 REPORT = "query.identity"
 PATIENCE_S = 120.0
-"""Seconds that the server waits for all clients to register."""
+"""Seconds that the server waits for all clients to register, and for one that is gone to come back."""
+LOST = frozenset({3, 4, 5})
+"""Flower's codes for a message that expired, an answer that never came, and a node that no longer reports."""
 
 
 def batches(protocol: Protocol, seed: int, partition: int, round_: int, n: int) -> Iterator[Array]:
@@ -185,16 +187,15 @@ class Ordered(Strategy):
         self.partition_of: dict[int, int] = {}
         self.turns: Array | None = None
         """The turn (rounds, clients) of each client in each round; None if all of them always answer."""
+        self._sent: list[Message] = []
 
     def meet(self, grid: Grid, clients: int) -> None:
         """Asks every node for its partition. Raises `RunError` unless all clients answer."""
-        waited = time.monotonic()
-        while len(nodes := sorted(grid.get_node_ids())) < clients and time.monotonic() - waited < PATIENCE_S:
-            time.sleep(0.05)  # some engines register nodes only after the server has started
+        nodes = registered(grid, clients)
         asked = [Message(RecordDict(), node, REPORT) for node in nodes]
         for reply in grid.send_and_receive(asked):
             if reply.has_error():
-                raise failed(reply)
+                raise lost([]) if reply.error.code in LOST else failed(reply)
             metrics = next(iter(reply.content.metric_records.values()))
             self.partition_of[reply.metadata.src_node_id] = int(str(metrics[PARTITION_METRIC]))
         if len(self.partition_of) != clients:
@@ -211,11 +212,24 @@ class Ordered(Strategy):
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
+        self._still_there(grid)
         messages = self.inner.configure_train(server_round, arrays, config, grid)
         if self.turns is not None:
             now = self.turns[server_round - 1]
             messages = [m for m in messages if now[self._by_partition(m.metadata.dst_node_id)] != Turn.ABSENT]
         return self._crafted(self.craft, server_round, messages)
+
+    def _still_there(self, grid: Grid) -> None:
+        """Waits for clients that are gone, since Flower would wait for ever for as many as there were.
+
+        Raises `RunError` if one stays away; where dropout is tolerated, the round goes on without it.
+        """
+        present = set(registered(grid, len(self.partition_of)))
+        gone = sorted(client for node, client in self.partition_of.items() if node not in present)
+        if gone and not (self.tolerate and present):
+            raise lost(gone)
+        for name in ("min_train_nodes", "min_evaluate_nodes", "min_available_nodes") if gone else ():
+            setattr(self.inner, name, min(getattr(self.inner, name), len(present)))
 
     def _crafted(self, craft: Craft | None, server_round: int, messages: Iterable[Message]) -> list[Message]:
         """The messages in the order of partitions, with what `craft` makes of their parameters."""
@@ -226,6 +240,7 @@ class Ordered(Strategy):
                 with one_thread():
                     crafted = craft(server_round, self._by_partition(message.metadata.dst_node_id), sent)
                 message.content = with_model(message.content, crafted)
+        self._sent = ordered
         return ordered
 
     def aggregate_train(
@@ -239,19 +254,33 @@ class Ordered(Strategy):
         return self.inner.aggregate_train(server_round, answered)
 
     def _answered(self, replies: Iterable[Message]) -> list[Message]:
-        """The replies in the order of partitions. Raises `RunError` for a client's error, unless it is tolerated."""
-        answered = sorted(replies, key=lambda m: self._by_partition(m.metadata.src_node_id))
+        """The replies in the order of partitions. Raises `RunError` for a client's error, unless it is tolerated.
+
+        Where a client is lost, the server's own machine answers in its place, and its message alone says whose it is.
+        """
+        told = {m.metadata.message_id: m.metadata.dst_node_id for m in self._sent}
+        self._sent = []
+        answered = list(replies)
+        places = {id(m): self._place(m, told) for m in answered}
+        answered.sort(key=lambda m: places[id(m)])
         if not self.tolerate:
             for message in answered:
                 if message.has_error() and not (self.may_refuse and message.error.code == REFUSED):
-                    raise failed(message)
+                    raise lost([places[id(message)]]) if message.error.code in LOST else failed(message)
         return answered
+
+    def _place(self, message: Message, told: Mapping[str, int]) -> int:
+        source = message.metadata.src_node_id
+        if source not in self.partition_of and message.has_error():
+            source = told.get(message.metadata.reply_to_message_id, source)
+        return self.partition_of[source]
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         if not self.evaluates:  # some strategies evaluate even with a fraction of 0
             return []
+        self._still_there(grid)
         messages = self.inner.configure_evaluate(server_round, arrays, config, grid)
         return self._crafted(self.probe, server_round, messages)
 
@@ -261,6 +290,25 @@ class Ordered(Strategy):
 
     def summary(self) -> None:
         self.inner.summary()
+
+
+def registered(grid: Grid, clients: int) -> list[int]:
+    """The nodes that are there, as soon as they are as many as the clients, or when patience ends."""
+    waited = time.monotonic()
+    while len(nodes := sorted(grid.get_node_ids())) < clients and time.monotonic() - waited < PATIENCE_S:
+        time.sleep(0.05)  # some engines register nodes only after the server has started
+    return nodes
+
+
+def lost(clients: Sequence[int]) -> RunError:
+    """The error for clients that the server no longer reaches, by their numbers, if these are known."""
+    who = f"client {', '.join(map(str, clients))}" if clients else "a client"
+    return RunError(
+        "TB-RUN-014",
+        f"The server lost {who}: no sign of life came, and no answer.",
+        "Its process hangs, its machine is off, or the connection is cut. The round has no result.",
+        "Check its machine and the network, then start again; or declare that the scenario tolerates dropout.",
+    )
 
 
 def failed(message: Message) -> RunError:

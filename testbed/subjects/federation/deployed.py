@@ -7,8 +7,11 @@ from files that the deployment wrote for this process, never from the message: a
 from __future__ import annotations
 
 import json
+import logging
 import os
 import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,9 @@ NUMBER = "number"
 """The key of a run's configuration that says which of the deployment's runs it is."""
 KEYS = "keys"
 SERVER, CLIENT, SEEN, FAILED = "server.pickle", "client.pickle", "seen.transcript", "failed.json"
+ALARMS = "alarms.jsonl"
+GUARDS = logging.getLogger("testbed.guards")
+"""What guards write to, whichever process they are in."""
 
 
 def place(number: int) -> Path:
@@ -43,7 +49,8 @@ def server() -> ServerApp:
         folder = place(int(str(context.run_config[NUMBER])))
         try:
             inner, seen = cloudpickle.loads((folder / SERVER).read_bytes())
-            inner(grid, context)
+            with alarms_into(folder / ALARMS):
+                inner(grid, context)
             transcript.write(folder / SEEN, seen())
         except Exception as error:
             with (folder.parent / "log").open("a", encoding="utf-8") as log:  # Flower keeps a ServerApp's output
@@ -60,7 +67,39 @@ class Deployed(ClientApp):
     def __call__(self, message: Message, context: Context) -> Message:
         folder = place(int(str(context.run_config[NUMBER])))
         inner: ClientApp = cloudpickle.loads((folder / CLIENT).read_bytes())
-        return inner(message, context)
+        with alarms_into(folder / ALARMS):
+            return inner(message, context)
+
+
+class _Written(logging.Handler):
+    """Writes each alarm as a line of JSON: its text, and the values in it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def emit(self, record: logging.LogRecord) -> None:
+        values = list(record.args) if isinstance(record.args, tuple) else []
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([record.levelno, record.msg, values], default=float) + "\n")
+
+
+@contextmanager
+def alarms_into(path: Path) -> Generator[None]:
+    """A context in which the alarms of guards are also written into this file."""
+    written = _Written(path)
+    GUARDS.addHandler(written)
+    try:
+        yield
+    finally:
+        GUARDS.removeHandler(written)
+
+
+def repeat_alarms(path: Path) -> None:
+    """Says the alarms in a file that `alarms_into` wrote, in this process."""
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        level, text, values = json.loads(line)
+        GUARDS.log(level, text, *values)
 
 
 def client() -> ClientApp:

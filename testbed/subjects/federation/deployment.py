@@ -35,6 +35,7 @@ SETTINGS = {
 }
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 MOST_NODES = 30
+SUPERVISOR = "testbed.subjects.federation.supervisor"
 GRACE_S = 20.0
 """Seconds that the supervisor has to end all processes, before they are killed as one group."""
 
@@ -67,7 +68,7 @@ class Deployment:
             certificates.write(self.folder / deployed.KEYS, nodes)
             with (self.folder / "log").open("w") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "testbed.subjects.federation.supervisor", str(self.folder), str(nodes)],
+                    [sys.executable, "-m", SUPERVISOR, str(self.folder), str(nodes)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -99,6 +100,8 @@ class Deployment:
             self._process.stdin.write(f"{self._runs}\n")
             self._process.stdin.flush()
         self._expect(str(self._runs))
+        for part in ("server", *(f"node{node}" for node in range(self.nodes))):
+            deployed.repeat_alarms(self._place(part, deployed.ALARMS))
         return transcript.read(own.with_name(deployed.SEEN))
 
     def _place(self, part: str, file: str) -> Path:

@@ -145,11 +145,11 @@ class Watching(Strategy):
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         answered = list(replies)
-        of = {id(m): self.inner.partition_of[m.metadata.src_node_id] for m in answered}
+        of = {id(m): self.inner.partition_of.get(m.metadata.src_node_id) for m in answered}  # None: a lost client's
         updates: dict[int, Parameters] = {}
         for message in (m for m in answered if not m.has_error()):
             client, returned = of[id(message)], to_parameters(message.content)
-            if returned is not None and client in self._sent:
+            if returned is not None and client is not None and client in self._sent:
                 updates[client] = self._update(self._sent[client], returned)
         refused = self._noticed(Gathered(server_round, self._sent, updates))
         return self.inner.aggregate_train(server_round, [m for m in answered if of[id(m)] not in refused])

@@ -91,6 +91,10 @@ class Supervisor:
         self.link = f"{HOST}:{free_ports(1)[0]}"
         self.commands = compat.deployed(compat.bundle_of(write_app(folder / "app")), self._launch)
 
+    def reached(self, node: int) -> str:
+        """The address at which a node reaches the SuperLink."""
+        return self.link
+
     def _launch(self, command: Sequence[str]) -> None:
         """Asks the supervisor to start an app. It is called in the processes that start tasks, which are forks."""
         os.write(self._ask, (json.dumps([os.environ["TESTBED_PART"], *command]) + "\n").encode())
@@ -158,7 +162,7 @@ class Supervisor:
         for node in range(self.nodes):
             part, own = f"node{node}", f"{HOST}:{ports[node]}"
             self.start(
-                *(part, "flower-supernode", "--superlink", self.link, *tls, *served, *secret),
+                *(part, "flower-supernode", "--superlink", self.reached(node), *tls, *served, *secret),
                 *("--auth-supernode-private-key", str(keys / part), "--host", HOST, "--port", str(ports[node])),
                 *("--node-config", f"{compat.PARTITION}={node} {compat.PARTITIONS}={self.nodes}"),
             )
@@ -354,7 +358,7 @@ def _unexpected(error: Exception) -> RunError:
     )
 
 
-def main() -> None:
+def main(kind: type[Supervisor] = Supervisor) -> None:
     folder, nodes = Path(sys.argv[1]), int(sys.argv[2])
 
     def stop(*_: Any) -> None:
@@ -362,7 +366,7 @@ def main() -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    supervisor = Supervisor(folder, nodes)
+    supervisor = kind(folder, nodes)
     try:
         try:
             supervisor.serve()

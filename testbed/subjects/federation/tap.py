@@ -212,6 +212,8 @@ class Tap(Strategy):
 
     def _note(self, round_: int, pending: dict[int, list[Sent]], message: Message, kind: str | None) -> None:
         node = message.metadata.src_node_id
+        if message.has_error() and node not in pending:
+            return  # a SuperLink's answer in place of a lost node, whose own message stays unanswered
         waiting = pending.get(node, [])
         sent, config, record_name = waiting.pop(0) if waiting else (None, {}, None)
         again, arrived = None, round_
