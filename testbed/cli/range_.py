@@ -127,7 +127,9 @@ def attack(
 @range_app.command("claim")
 def claim(
     name: Name,
-    kind: Annotated[str, typer.Argument(help="flag, reconstruction or membership; blue: detection or decision.")],
+    kind: Annotated[
+        str, typer.Argument(help="flag, reconstruction, membership or count; blue: detection or decision.")
+    ],
     what: Annotated[
         str, typer.Argument(help="The flag; the file of loot/ (.npz, .csv); the technique; release or hold.")
     ],

@@ -226,6 +226,8 @@ class Defence:
 
 FEDERATED: tuple[Where, ...] = ("update", "message", "training", "server", "protocol", "rules")
 """Where a defence of a federation of networks can be."""
+OF_TREES: tuple[Where, ...] = ("trees",)
+"""Where a defence of a federation of boosted trees can be."""
 
 
 def check_where(defences: Sequence[Defence], possible: Collection[Where], subject: str, instead: str) -> None:

@@ -15,12 +15,12 @@ from testbed.findings.proof import sealed
 from testbed.findings.schema import Finding, Result, Series
 from testbed.range import ledger
 from testbed.range.events import LOG, Event, read
-from testbed.range.exercise import Exercise, FederatedExercise
+from testbed.range.exercise import Exercise, FederatedExercise, ReleaseExercise, TreeExercise
 from testbed.range.instance import Instance
 from testbed.range.scorer import log_key
 from testbed.report import store
 
-RECONSTRUCTED, MEMBERSHIP = "TB-RECONSTRUCTION-901", "TB-MEMBERSHIP-901"
+RECONSTRUCTED, MEMBERSHIP, COUNTED = "TB-RECONSTRUCTION-901", "TB-MEMBERSHIP-901", "TB-PROPERTY-901"
 OUTSIDE = ("auxiliary", "target_records")
 """What red knows of people in every exercise: a sample of others, and the records of those it asks about."""
 MOST_EVENTS = 2000
@@ -52,7 +52,7 @@ def write(instance: Instance, out: Path | None = None) -> Path:
 
 def result(instance: Instance, events: list[Event], started: float) -> Result:
     """The result of an exercise, of kind `exercise`: no policy decides on it."""
-    federated = isinstance(instance.exercise, FederatedExercise)
+    federated = not isinstance(instance.exercise, ReleaseExercise)
     exercise, teams = instance.exercise, list(range(1, instance.teams + 1))
     people = instance.teams * exercise.size
     made = assemble(
@@ -73,7 +73,7 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
         threat=schema.ThreatModel(
             position="server" if federated else "recipient",
             malicious=any(e.event == "round" and e.facts.get("act") for e in events),
-            knows=["architecture", *OUTSIDE, "batch_size", "hyper_parameters"] if federated else [*OUTSIDE],
+            knows=_knows(exercise),
             access="white",
             sees="every message between the coordinator and the hospitals" if federated else "each candidate release",
             not_tested=["what a better red team would have found"],
@@ -82,6 +82,14 @@ def result(instance: Instance, events: list[Event], started: float) -> Result:
         policy=None,
     )
     return sealed(made.model_copy(update={"exercise": _told(instance, events, teams)}))
+
+
+def _knows(exercise: Exercise) -> list[str]:
+    """What red knows beforehand."""
+    if isinstance(exercise, TreeExercise):
+        return ["auxiliary", "defence", "hyper_parameters"]
+    federated = isinstance(exercise, FederatedExercise)
+    return ["architecture", *OUTSIDE, "batch_size", "hyper_parameters"] if federated else [*OUTSIDE]
 
 
 def _engine(events: list[Event]) -> str:
@@ -140,7 +148,31 @@ def _findings(exercise: Exercise, events: list[Event], team: int) -> list[Findin
         )
         made = measures.diagnostic(plan, interval, None, plain)
         found.append(made.model_copy(update={"measure": measure}))
-    return found
+    return [*found, *_counted(mine, team)]
+
+
+def _counted(mine: list[Event], team: int) -> list[Finding]:
+    """The best claim about the patients in the leaves of a round's trees."""
+    counts = [e for e in mine if e.event == "claim" and e.facts.get("exact") is not None]
+    if not counts:
+        return []
+    best = max(counts, key=lambda e: float(e.facts["low"] or 0))
+    value, low, high, par = (float(best.facts[k] or 0) for k in ("exact", "low", "high", "par"))
+    (leaves,) = [int(e.facts["leaves"] or 0) for e in mine if e.event == "round" and e.round == best.round]
+    plan = Plan(
+        rule=numbered(COUNTED, team),
+        risk="property",
+        attack="red team",
+        unit="predicate",
+        primary=True,
+        target=f"team {team}",
+    )
+    plain = (
+        f"Red team {team} knows the exact numbers of patients and diagnoses in {100 * value:.0f} % of the leaves of a "
+        f"round; the trivial attack guesses at most {100 * par:.0f} %."
+    )
+    interval = statistics.Interval(value, low, high, 0.95, "wilson", leaves)
+    return [measures.diagnostic(plan, interval, None, plain)]
 
 
 def _lost(events: list[Event], round_: int) -> int:
@@ -193,7 +225,12 @@ def _round(event: Event, minute: float, events: list[Event]) -> schema.ExerciseR
         e.event == "claim" and e.actor == "blue" and e.round == event.round and e.facts["answer"] == "yes" for e in mine
     )
     decisions: list[Any] = [e.facts["decision"] for e in mine if _about(e, "decision", event.round)]
-    scored = [e for e in mine if _about(e, "membership", event.round) and e.facts.get("tpr") is not None]
+    rates = [
+        e.facts.get("tpr", e.facts.get("exact"))
+        for kind in ("membership", "count")
+        for e in mine
+        if _about(e, kind, event.round)
+    ]
     return schema.ExerciseRound(
         team=event.team,
         round=event.round,
@@ -209,7 +246,7 @@ def _round(event: Event, minute: float, events: list[Event]) -> schema.ExerciseR
         attacked=facts.get("act"),
         detected=reported,
         par=facts.get("par"),
-        best=max((float(e.facts["tpr"] or 0) for e in scored), default=None),
+        best=max((float(rate) for rate in rates if rate is not None), default=None),
         leaks=facts.get("leaks"),
         decided=decisions[0] if decisions else None,
     )

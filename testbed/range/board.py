@@ -168,7 +168,7 @@ class Board:
         what = form.get("what", "").strip()
         desk = self.instance.desk(side, session.team)
         with tempfile.TemporaryDirectory() as copies:
-            if kind in ("reconstruction", "membership"):
+            if kind in ("reconstruction", "membership", "count"):
                 what = str(_copied(desk / loot.LOOT, what, Path(copies)))
             elif kind == "decision":
                 name = form.get("report", "")

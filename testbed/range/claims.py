@@ -1,5 +1,5 @@
 # pyright: strict
-"""What red may claim (a flag, a reconstruction, scores of named people), and blue (a detection, a decision)."""
+"""What red may claim (a flag, a reconstruction, scores of named people, counts), and blue (a detection, a decision)."""
 
 from __future__ import annotations
 
@@ -42,6 +42,14 @@ class Membership(_Claim):
     scores: dict[str, Number] = Field(min_length=1, max_length=10_000)
 
 
+class Count(_Claim):
+    """For every leaf of the hospitals' first trees in a round: the patients who are well, and those who are ill."""
+
+    kind: Literal["count"]
+    round: int = Field(ge=1, le=1000)
+    counts: dict[str, tuple[int, int]] = Field(min_length=1, max_length=10_000)
+
+
 class Detection(_Claim):
     """Blue: in this round the coordinator attacked, by this technique (the attack's name)."""
 
@@ -59,8 +67,8 @@ class Decision(_Claim):
     report: dict[str, Any]
 
 
-Claim: TypeAlias = Annotated[Flag | Picture | Membership | Detection | Decision, Field(discriminator="kind")]
-OF_SIDE = {"red": ("flag", "reconstruction", "membership"), "blue": ("detection", "decision")}
+Claim: TypeAlias = Annotated[Flag | Picture | Membership | Count | Detection | Decision, Field(discriminator="kind")]
+OF_SIDE = {"red": ("flag", "reconstruction", "membership", "count"), "blue": ("detection", "decision")}
 """What each side may claim."""
 _CLAIM: TypeAdapter[Claim] = TypeAdapter(Claim)
 

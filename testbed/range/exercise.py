@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeAlias, cast
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -62,6 +62,22 @@ class People(Part):
     public: int = Field(ge=200, le=5000, description="people whose rows red holds as a sample of the population")
 
 
+class Rows(Part):
+    """How many people are generated for each team, where hospitals boost trees on tables."""
+
+    each: int = Field(ge=20, le=2000, description="patients of one hospital")
+    outsiders: int = Field(ge=200, le=5000, description="people of no hospital, on whom the model is measured")
+    public: int = Field(ge=200, le=5000, description="people whose rows both teams hold")
+
+
+class Boosting(Part):
+    """How trees are grown in a round."""
+
+    rounds: int = Field(ge=1, le=100, description="trees of each hospital")
+    depth: int = Field(ge=1, le=12)
+    learning_rate: float = Field(gt=0, le=1)
+
+
 class Stage(Part):
     """What is played at one time: a round of a federation, or a candidate release. It has a number, from 1 on."""
 
@@ -99,12 +115,20 @@ class Round(Stage):
     flag: str | None = Field(default=None, description="the hospital whose patient carries a flag in this round")
 
 
+class TreeRound(Stage):
+    """A round in which trees are boosted from the beginning. `defence` is what the hospitals' rules prescribe in it."""
+
+    defence: str = "none"
+
+
 class Points(Part):
     """What counts how much; printed before the start. What an exercise does not name counts nothing."""
 
     flag: int = Field(default=0, ge=0)
     reconstruction: int = Field(default=0, ge=0)
     membership: int = Field(default=0, ge=0)
+    count: int = Field(default=0, ge=0, description="the patients in the leaves of a round are counted exactly")
+    counted: int = Field(default=0, le=0, description="what blue loses by that")
     wrong_claim: int = Field(default=0, le=0)
     hint: int = Field(default=0, le=0)
     round_above_floor: int = Field(default=0, ge=0)
@@ -123,13 +147,14 @@ class Limits(Part):
 
     claims: int = Field(ge=1, le=1000, description="claims of a team, of one kind and round")
     seconds_between: float = Field(ge=0, le=3600)
-    membership_fpr: float = Field(gt=0, lt=0.5)
+    membership_fpr: float = Field(default=0.05, gt=0, lt=0.5)
+    least_par: float = Field(default=0, ge=0, le=1, description="par of a claim about leaves is never below it")
     claims_close: bool = Field(default=False, description="a round is claimed about until the next one is played")
     utility_floor: float = Field(default=0, ge=0, le=1)
 
 
 class Exercise(Part):
-    """What all exercises have. `subject` says which of the two kinds below one is."""
+    """What all exercises have. `subject` says which of the three kinds below one is."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{1,40}$")
     title: str
@@ -239,10 +264,43 @@ class ReleaseExercise(Exercise):
         return self.candidates[min(number, len(self.candidates)) - 1]
 
 
-SUBJECTS: dict[str, type[FederatedExercise | ReleaseExercise]] = {
-    "federation": FederatedExercise,
-    "release": ReleaseExercise,
-}
+class TreeExercise(Exercise):
+    """Hospitals boost trees together; red is the coordinator and counts their patients, blue defends the trees."""
+
+    subject: Literal["trees"]
+    hospitals: list[str] = Field(min_length=2, max_length=8)
+    patients: Rows
+    model: Boosting
+    rounds: list[TreeRound] = Field(min_length=1, max_length=20)
+
+    @model_validator(mode="after")
+    def _whole(self) -> TreeExercise:
+        if len(set(self.hospitals)) < len(self.hospitals):
+            raise ValueError("hospitals: a hospital stands there twice")
+        return self
+
+    @property
+    def stages(self) -> Sequence[TreeRound]:
+        return self.rounds
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return frozenset({"count"})
+
+    @property
+    def size(self) -> int:
+        return len(self.hospitals) * self.patients.each
+
+    @property
+    def named(self) -> int:
+        return 0
+
+    def planned(self, number: int) -> TreeRound:
+        return self.rounds[min(number, len(self.rounds)) - 1]
+
+
+Known: TypeAlias = FederatedExercise | ReleaseExercise | TreeExercise
+SUBJECTS: dict[str, type[Known]] = {"federation": FederatedExercise, "release": ReleaseExercise, "trees": TreeExercise}
 
 
 def federated(exercise: Exercise) -> FederatedExercise:
@@ -250,8 +308,8 @@ def federated(exercise: Exercise) -> FederatedExercise:
     if not isinstance(exercise, FederatedExercise):
         raise UsageError(
             "TB-RANGE-045",
-            f"The exercise {exercise.id} has no federation.",
-            "It is about released tables: nothing is trained, and no hospital can be defended or dropped.",
+            f"The exercise {exercise.id} has no federation of networks.",
+            "It is about released tables or boosted trees: no model is swapped, and no hospital is dropped.",
             "See the brief for what can be done.",
         )
     return exercise
@@ -278,15 +336,15 @@ def folder(name: str) -> Traversable:
     return known[name]
 
 
-def load(name: str) -> FederatedExercise | ReleaseExercise:
+def load(name: str) -> Known:
     """The exercise of this name or folder. Raises `UsageError` for an unknown one, or for a mistake in its file."""
     return parsed((folder(name) / FILE).read_text(encoding="utf-8"))
 
 
-def parsed(text: str) -> FederatedExercise | ReleaseExercise:
+def parsed(text: str) -> Known:
     """The exercise in a file's text. Raises `UsageError` that names the entry that is wrong and, where it can, the one
     that was meant."""
-    kind: type[FederatedExercise | ReleaseExercise] = FederatedExercise
+    kind: type[Known] = FederatedExercise
     try:
         told: Any = yaml.safe_load(text)
         kind = _kind(told)
@@ -307,7 +365,7 @@ def parsed(text: str) -> FederatedExercise | ReleaseExercise:
         raise _mistaken(f"The entry {place!r} is wrong.", f"{first['msg']}.") from None
 
 
-def _kind(told: Any) -> type[FederatedExercise | ReleaseExercise]:
+def _kind(told: Any) -> type[Known]:
     """What the file says that the exercise is about; a federation if it says nothing."""
     subject = str(cast("dict[str, Any]", told).get("subject", "federation") if isinstance(told, dict) else "federation")
     if subject not in SUBJECTS:
@@ -318,10 +376,10 @@ def _kind(told: Any) -> type[FederatedExercise | ReleaseExercise]:
 def _entries(kind: type[Part], place: tuple[int | str, ...]) -> list[str]:
     """The entries that are known at a place of the file."""
     parts: dict[str, type[Part]] = {
-        "patients": Patients,
+        "patients": Rows if kind is TreeExercise else Patients,
         "people": People,
-        "model": Model,
-        "rounds": Round,
+        "model": Boosting if kind is TreeExercise else Model,
+        "rounds": TreeRound if kind is TreeExercise else Round,
         "candidates": Candidate,
         "points": Points,
         "limits": Limits,

@@ -20,7 +20,7 @@ import yaml
 
 from testbed.core.errors import UsageError, perhaps
 from testbed.range import platforms
-from testbed.range.exercise import Candidate, ReleaseExercise
+from testbed.range.exercise import Candidate, ReleaseExercise, TreeExercise, TreeRound
 from testbed.range.instance import Instance, write_secret
 from testbed.range.scorer import truths_of
 
@@ -55,6 +55,11 @@ def tasks(instance: Instance, team: int) -> Iterator[Task]:
         if isinstance(stage, Candidate):
             attempts, worth, answer = 1, points.decision, "hold" if stage.leaks else "release"
             what = f"May candidate {number} go out? Evaluate it, then answer release or hold. The answer is final."
+        elif isinstance(stage, TreeRound):
+            worth = points.count
+            what = (
+                f"Count the patients in every leaf of round {number}: those who are well, and the ill. {BY_THE_SCORER}"
+            )
         elif stage.flag is not None:
             worth, answer = points.flag, flags[number]
             what = f"A patient of round {number} carries a label that begins with F. Read it from a reconstruction."
@@ -195,6 +200,10 @@ def _steps(instance: Instance, team: int) -> list[tuple[str, str]]:
             steps.append((f"Evaluate candidate {number}: {stage.title}", look))
             decide = f"Read {report}/share/report.html. Then {claim}, or release in place of hold"
             steps.append((f"Decide about candidate {number}", decide))
+        elif isinstance(exercise, TreeExercise):
+            choose = f"Choose defences of trees: testbed range defend {name} DEFENCE --team {team}"
+            steps.append((f"Before round {number}: {stage.title}", choose))
+            steps.append((f"After round {number}", "Read rounds.jsonl: how good the model is, and what was used"))
         else:
             choose = f"testbed range defend {name} DEFENCE --guards GUARDS --team {team}"
             claim = f"testbed range claim {name} detection TECHNIQUE --round {number} --team {team}"

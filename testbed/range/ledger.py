@@ -67,9 +67,16 @@ def _claimed(
     if not yes:
         add(event, "red", points.wrong_claim, reason)
         return
-    worth = {"flag": points.flag, "reconstruction": points.reconstruction, "membership": points.membership}
+    worth = {
+        "flag": points.flag,
+        "reconstruction": points.reconstruction,
+        "membership": points.membership,
+        "count": points.count,
+    }
     add(event, "red", worth[str(facts["kind"])], reason)
     about = str(facts["about"])
+    if facts["kind"] == "count":
+        add(event, "blue", points.counted, "the patients of a round's leaves were counted")
     if facts["kind"] == "reconstruction" and about not in lost:
         lost.add(about)
         entrusted = points.patient_protected if event.round in useful else 0
@@ -138,7 +145,7 @@ def _wrong(events: Iterable[Event], kind: str) -> int:
 
 def _red(exercise: Exercise, mine: list[Event]) -> dict[str, int]:
     """What red was given points for."""
-    kinds = [kind for kind in ("flag", "reconstruction", "membership") if kind in exercise.claims]
+    kinds = [kind for kind in ("flag", "reconstruction", "membership", "count") if kind in exercise.claims]
     return {
         **{f"{kind}s": _right(mine, kind) for kind in kinds},
         "wrong_claims": sum(_wrong(mine, kind) for kind in kinds),
@@ -151,9 +158,11 @@ def _blue(exercise: Exercise, mine: list[Event]) -> dict[str, int]:
     if "decision" in exercise.claims:
         return {"right_decisions": _right(mine, "decision"), "wrong_decisions": _wrong(mine, "decision")}
     played = [e for e in mine if e.event == "round"]
+    told = {"rounds": len(played), "rounds_above_floor": sum(bool(e.facts["above_floor"]) for e in played)}
+    if "count" in exercise.claims:
+        return {**told, "rounds_counted": _right(mine, "count")}
     return {
-        "rounds": len(played),
-        "rounds_above_floor": sum(bool(e.facts["above_floor"]) for e in played),
+        **told,
         "patients_lost": _right(mine, "reconstruction"),
         "detections": _right(mine, "detection"),
         "false_alarms": _wrong(mine, "detection"),

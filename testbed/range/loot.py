@@ -19,7 +19,7 @@ from testbed.core import catalogue
 from testbed.core.errors import InputError, RunError, UsageError, perhaps
 from testbed.range.claims import OF_SIDE
 from testbed.range.desk import Desk
-from testbed.range.exercise import FederatedExercise
+from testbed.range.exercise import FederatedExercise, TreeExercise
 from testbed.range.instance import Instance, Side
 
 KNOWS = frozenset({"architecture", "auxiliary", "batch_size", "hyper_parameters", "target_records"})
@@ -48,12 +48,14 @@ def attack(instance: Instance, team: int, round_: int, name: str, columns: Seque
     has not seen, and for an attack that needs more than red knows.
     """
     catalogue.known("attack", name)
+    if isinstance(instance.exercise, TreeExercise):
+        if columns:
+            raise _no_columns()
+        return _of_trees(instance.desk("red", team), round_, name)
     if not isinstance(instance.exercise, FederatedExercise):
         return _of_table(instance.desk("red", team), round_, name, columns)
     if columns:
-        raise UsageError(
-            "TB-RANGE-046", "A transcript has no columns.", "--columns is for released tables.", "Leave it out."
-        )
+        raise _no_columns()
 
     from testbed.attacks.registry import find
     from testbed.core import Batch, Cohort, Reconstruction, Records, Scores, Threat, Unavailable
@@ -118,6 +120,33 @@ def _of_table(desk: Path, round_: int, name: str, columns: Sequence[str]) -> lis
     return [_scores(target / f"round-{round_:02d}.{name}.csv", asked[releases.NAME].tolist(), found.tolist())]
 
 
+def _no_columns() -> UsageError:
+    return UsageError(
+        "TB-RANGE-046", "A transcript has no columns.", "--columns is for released tables.", "Leave it out."
+    )
+
+
+def _of_trees(desk: Path, round_: int, name: str) -> list[Path]:
+    """An attack on the trees of a round, which says how many patients each leaf holds."""
+    from testbed.attacks.registry import find
+    from testbed.core import Groups, Unavailable
+    from testbed.range import trees
+
+    if not (desk / f"round-{round_:02d}.transcript").is_file():
+        raise _unseen(round_, "round")
+    known = find(name)
+    if known.claim is not Groups or known.malicious or known.position != "server":
+        raise _unfit(name, "It counts nobody by the trees that a coordinator sees.")
+    try:
+        said = trees.counts(desk, round_, name)
+    except Unavailable as missing:
+        raise _unfit(name, f"It needs {missing.needs}.") from None
+    target = desk / LOOT
+    target.mkdir(mode=0o700, exist_ok=True)
+    rows = [(leaf, str(well), str(ill)) for leaf, (well, ill) in said.items()]
+    return [_csv(target / f"round-{round_:02d}.{name}.csv", ("leaf", "well", "ill"), rows)]
+
+
 def _unseen(round_: int, what: str) -> UsageError:
     return UsageError(
         "TB-RANGE-025",
@@ -143,10 +172,14 @@ def _unfit(name: str, why: str, of: str = "transcript --position server") -> Usa
 
 
 def _scores(path: Path, names: list[str], scores: list[float]) -> Path:
+    return _csv(path, ("name", "score"), [(name, str(score)) for name, score in zip(names, scores, strict=True)])
+
+
+def _csv(path: Path, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> Path:
     text = io.StringIO()
     table = csv.writer(text)
-    table.writerow(["name", "score"])
-    table.writerows(zip(names, scores, strict=True))
+    table.writerow(heads)
+    table.writerows(rows)
     with _put(path) as new:
         new.write_text(text.getvalue(), encoding="utf-8")
     return path
@@ -204,7 +237,7 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where, tok
         raise UsageError(
             "TB-RANGE-027",
             f"There is no claim of kind {kind!r}.",
-            "The scorer judges five kinds.",
+            "The scorer judges six kinds.",
             f"Did you mean one of these? {perhaps(kind, kinds)}",
         )
     side: Side = "blue" if kind in OF_SIDE["blue"] else "red"
@@ -219,6 +252,8 @@ def claim(instance: Instance, team: int, kind: str, what: str, where: Where, tok
         told |= _decision(what, where)
     elif kind == "membership":
         told |= {"scores": _table(_there(what)), "round": _round(where, Path(what))}
+    elif kind == "count":
+        told |= {"counts": _counts(_there(what)), "round": _round(where, Path(what))}
     else:
         told |= _picture(_there(what), where, own)
     return Desk(instance, side, team, token).claim(told)
@@ -292,6 +327,22 @@ def _table(path: Path) -> dict[str, float]:
             "TB-RANGE-029",
             "The table of scores cannot be read.",
             "It must be a CSV file with the columns name and score, each name once, and a number in each row.",
+            "See a file that testbed range attack writes.",
+        ) from None
+
+
+def _counts(path: Path) -> dict[str, list[int]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = [(row["leaf"], [int(row["well"]), int(row["ill"])]) for row in csv.DictReader(file)]
+        if len(counts := dict(rows)) < len(rows):
+            raise ValueError
+        return counts
+    except (OSError, KeyError, TypeError, ValueError, csv.Error):
+        raise InputError(
+            "TB-RANGE-069",
+            "The table of counts cannot be read.",
+            "It must be a CSV file with the columns leaf, well and ill, each leaf once, and whole numbers in each row.",
             "See a file that testbed range attack writes.",
         ) from None
 

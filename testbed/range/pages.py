@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment
 
 from testbed.core import catalogue, plain_files
-from testbed.core.defence import FEDERATED
-from testbed.range.exercise import FederatedExercise
+from testbed.core.defence import FEDERATED, OF_TREES
+from testbed.core.shown import shown
+from testbed.range.exercise import FederatedExercise, TreeExercise
 from testbed.range.instance import Instance, Side
 from testbed.range.play import able_to_act
 from testbed.range.state import STATE
@@ -67,6 +68,7 @@ def desk(instance: Instance, told: Mapping[str, Any], csrf: str, message: Messag
         who=SIDES[side] + (f" {told['team']}" if told["team"] else ""),
         name=instance.name,
         federation=isinstance(instance.exercise, FederatedExercise),
+        trees=isinstance(instance.exercise, TreeExercise),
         csrf=csrf,
         message=message,
         **more,
@@ -86,12 +88,13 @@ def _red(instance: Instance, team: int) -> dict[str, Any]:
 
 
 def _blue(instance: Instance, team: int) -> dict[str, Any]:
-    desk = instance.desk("blue", team)
+    desk, trees = instance.desk("blue", team), isinstance(instance.exercise, TreeExercise)
+    possible = OF_TREES if trees else FEDERATED
     return {
         "defences": sorted(
-            e.name for e in catalogue.entries("defence") if e.arguments.get("where", "update") in FEDERATED
+            e.name for e in catalogue.entries("defence") if e.arguments.get("where", "update") in possible
         ),
-        "guards": sorted(e.name for e in catalogue.entries("guard")),
+        "guards": [] if trees else sorted(e.name for e in catalogue.entries("guard")),
         "acts": able_to_act(),
         "reports": reports(desk),
     }

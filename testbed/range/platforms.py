@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from testbed.range.exercise import Candidate, Exercise, ReleaseExercise, Stage
+from testbed.range.exercise import Candidate, Exercise, ReleaseExercise, Stage, TreeRound
 from testbed.range.instance import Instance
 
 SCORER = "scorer"
@@ -163,6 +163,8 @@ def _worth(exercise: Exercise, stage: Stage) -> int:
     points = exercise.points
     if isinstance(stage, Candidate):
         return points.decision
+    if isinstance(stage, TreeRound):
+        return points.count
     return points.flag if stage.flag is not None else points.membership if stage.membership else points.reconstruction
 
 

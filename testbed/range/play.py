@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.core import catalogue
-from testbed.core.defence import FEDERATED, check_where
+from testbed.core.defence import FEDERATED, OF_TREES, check_where
 from testbed.core.errors import UsageError, perhaps
 from testbed.defences import named
 from testbed.range import exercise as exercises
@@ -17,7 +17,7 @@ from testbed.range import instance as instances
 from testbed.range import processes
 from testbed.range.desk import Desk, address, closed
 from testbed.range.events import Fact
-from testbed.range.exercise import ReleaseExercise, federated
+from testbed.range.exercise import ReleaseExercise, TreeExercise, federated
 from testbed.range.instance import Instance, write_secret
 from testbed.range.state import Progress, State
 
@@ -78,6 +78,10 @@ def populate(instance: Instance, progress: Progress) -> None:
         from testbed.range import releases
 
         releases.populate(instance, exercise, progress).keep(instance)
+    elif isinstance(exercise, TreeExercise):
+        from testbed.range import trees
+
+        trees.populate(instance, exercise, progress).keep(instance)
     else:
         from testbed.range import hospitals
 
@@ -93,6 +97,10 @@ def play_round(
         from testbed.range import releases
 
         return releases.play(instance, exercise, team, progress)
+    if isinstance(exercise, TreeExercise):
+        from testbed.range import trees
+
+        return trees.play(instance, exercise, team, progress)
     from testbed.range import hospitals
 
     return hospitals.play(instance, federated(instance.exercise), team, progress, act, engine)
@@ -100,13 +108,22 @@ def play_round(
 
 def defend(instance: Instance, team: int, defence: str, guards: tuple[str, ...]) -> None:
     """Blue's switches from the next round on. Raises `UsageError` for a name that does not exist."""
-    federated(instance.exercise)
+    trees = isinstance(instance.exercise, TreeExercise)
+    if not trees:
+        federated(instance.exercise)
     named.check(defence)
     for guard in guards:
         catalogue.known("guard", guard)
-    check_where(
-        named.configured(defence), FEDERATED, "the exercise's federation", "See testbed describe for what each changes."
-    )
+    if trees and guards:
+        raise UsageError(
+            "TB-RANGE-068",
+            "There are no guards in an exercise about trees.",
+            "Guards look at models of another kind.",
+            "Leave --guards out.",
+        )
+    subject = "the exercise's federation" + " of trees" * trees
+    possible = OF_TREES if trees else FEDERATED
+    check_where(named.configured(defence), possible, subject, "See testbed describe for what each changes.")
     desk = instance.desk("blue", team)
     write_secret(desk / "defence.json", json.dumps({"defence": defence, "guards": list(guards)}))
     Desk(instance, "blue", team).note("defend", {"defence": defence, "guards": ",".join(guards)})

@@ -14,7 +14,7 @@ from testbed.core import Array, Cohort
 from testbed.core.errors import perhaps
 from testbed.findings import statistics
 from testbed.judge.similarity import declared, picked
-from testbed.range.claims import Claim, Decision, Detection, Flag, Membership, Picture
+from testbed.range.claims import Claim, Count, Decision, Detection, Flag, Membership, Picture
 from testbed.range.events import Fact
 from testbed.range.exercise import Exercise, FederatedExercise
 from testbed.range.reports import unfit
@@ -28,10 +28,10 @@ class Played:
     """What is known of a round that was played: whose records each hospital used, and what the coordinator did."""
 
     people: Mapping[str, tuple[str, ...]]
-    """The patients behind each hospital's message."""
+    """The patients behind each hospital's message; of trees, the two numbers of each leaf."""
     act: str | None = None
     par: float | None = None
-    """The TPR of the trivial membership attack. A claim must lie above it."""
+    """The rate of the trivial attack. A claim must lie above it."""
     leaks: bool | None = None
     """Does this candidate release hold rows of single patients? None for other levels."""
     tables: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -113,8 +113,23 @@ def judge(claim: Claim, team: int, known: Known) -> Judgement:
             return _picture(claim, truth, played.get(claim.round))
         case Membership():
             return _membership(claim, truth, played.get(claim.round), known.fpr)
+        case Count():
+            return _count(claim, played.get(claim.round))
         case Decision():
             return _decision(claim, played.get(claim.round))
+
+
+def _count(claim: Count, played: Played | None) -> Judgement:
+    """Yes if the share of leaves of which both numbers are right is surely above that of the trivial attack."""
+    if played is None or played.par is None:
+        return Judgement(False, "no round that is asked about")
+    right = sum(claim.counts[leaf] == tuple(map(int, told)) for leaf, told in played.people.items())
+    found = statistics.wilson(right, len(played.people))
+    facts: dict[str, Fact] = {k: round(getattr(found, k), 4) for k in ("low", "high")}
+    above = found.low > played.par
+    said = f"both numbers right of {'surely' if above else 'not surely'} more leaves than par"
+    facts |= {"exact": round(found.value, 4), "par": round(played.par, 4)}
+    return Judgement(above, said, f"round {claim.round}", facts)
 
 
 def _flag(claim: Flag, team: int, known: Known) -> Judgement:
@@ -145,6 +160,9 @@ def slipped(claim: Claim, truth: Truth, exercise: Exercise, played: Played | Non
     match claim:
         case Decision():
             return unfit(claim.report, played.tables if played is not None else {})
+        case Count() if set(claim.counts) != (leaves := set(played.people if played is not None else ())):
+            missing, unknown = len(leaves - set(claim.counts)), len(set(claim.counts) - leaves)
+            return f"Counts of {missing} leaves are missing, and {unknown} are of no leaf of the round's list."
         case Picture() if claim.hospital not in hospitals:
             return f"There is no such hospital. {perhaps(claim.hospital, hospitals)}"
         case Picture() if len(claim.record) != (size := int(np.prod(truth.patients.x.shape[1:]))):

@@ -19,7 +19,7 @@ OF_ROUND: Mapping[Side, tuple[str, ...]] = {
     "red": ("title", "par"),
     "blue": ("title", "answered", "utility", "above_floor", "defence", "guards", "alarms"),
 }
-"""The facts of a round that each side is shown. Par is published: it is the rate that a claim must beat."""
+"""The facts of a round that each side is shown. Par is published: it is the rate that a claim must exceed."""
 OF_CLAIM = ("kind", "answer", "technique", "decision")
 """The facts of its own claims that a side is shown."""
 MOST_EVENTS = 500

@@ -9,14 +9,17 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from testbed.core import Cohort
 from testbed.core.errors import UsageError
 from testbed.range import exports, releases
 from testbed.range import instance as instances
 from testbed.range.exercise import ReleaseExercise
 from testbed.range.instance import Instance
+from testbed.range.truth import Truth
 from tests.range.small import Played, played
 
 IDENTIFIER = re.compile(r"[a-z][a-z0-9-]+--[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -33,6 +36,15 @@ def release(tmp_path: Path) -> Instance:
     made = instances.create(tmp_path / "open", "open-release", 1)
     assert isinstance(made.exercise, ReleaseExercise)
     releases.truth(releases.crowd(made.exercise, 1)).write(made.scorer / "truth-1.npz")
+    return made
+
+
+@pytest.fixture
+def grove(tmp_path: Path) -> Instance:
+    """The exercise about boosted trees, in which the scorer alone can judge."""
+    made = instances.create(tmp_path / "trees", "trees", 1)
+    nobody = Cohort(np.zeros((0, 1), np.float32), np.zeros(0, np.int64), np.zeros(0, "<U1"))
+    Truth(nobody, nobody, (), np.zeros(0, bool), {}).write(made.scorer / "truth-1.npz")
     return made
 
 
@@ -69,7 +81,7 @@ def test_ctfd_takes_one_final_decision_for_each_candidate(release: Instance) -> 
 
 
 def test_kypo_gets_levels_in_an_unbroken_order_each_with_what_its_type_demands(
-    heist: Played, release: Instance
+    heist: Played, release: Instance, grove: Instance
 ) -> None:
     demanded = {
         "INFO_LEVEL": {"content"},
@@ -80,7 +92,7 @@ def test_kypo_gets_levels_in_an_unbroken_order_each_with_what_its_type_demands(
         },
     }  # fmt: skip
     answers: list[list[str]] = []
-    for game in (heist.instance, release):
+    for game in (heist.instance, release, grove):
         path, _ = exports.write(game, "kypo")
         told = json.loads(path.read_text("utf-8"))
         assert {"title", "description", "prerequisites", "outcomes", "state", "levels"} <= told.keys()
@@ -94,10 +106,10 @@ def test_kypo_gets_levels_in_an_unbroken_order_each_with_what_its_type_demands(
             assert 0 < level["max_score"] <= 100
             assert [h["order"] for h in level["hints"]] == list(range(len(level["hints"])))
             assert all({"title", "content", "hint_penalty"} <= h.keys() for h in level["hints"])
-    assert answers == [list(heist.people[1].truth.flags.values()), ["release", "hold", "hold", "release"]]
+    assert answers == [list(heist.people[1].truth.flags.values()), ["release", "hold", "hold", "release"], []]
 
 
-@pytest.mark.parametrize("name", ["heist", "release"])
+@pytest.mark.parametrize("name", ["heist", "release", "grove"])
 def test_a_playbook_leads_from_its_start_through_every_step_to_its_end(
     name: str, request: pytest.FixtureRequest
 ) -> None:
@@ -140,8 +152,8 @@ def test_an_export_is_the_instructors_alone(heist: Played) -> None:
         exports.write(heist.instance, "ctfd", 3)
 
 
-def test_kypo_gets_a_topology_in_which_no_side_meets_another(heist: Played, release: Instance) -> None:
-    for game in (heist.instance, release):
+def test_kypo_gets_a_topology_in_which_no_side_meets_another(heist: Played, release: Instance, grove: Instance) -> None:
+    for game in (heist.instance, release, grove):
         path = exports.write(game, "kypo")[1]
         told = yaml.safe_load(path.read_text("utf-8"))
         assert path.name == "topology.yml"
@@ -169,8 +181,10 @@ def test_kypo_gets_a_topology_in_which_no_side_meets_another(heist: Played, rele
         assert {n["name"] for n in told["networks"] if n["accessible_by_user"]} == {"red-switch", "blue-switch"}
 
 
-def test_ocr_gets_a_scenario_whose_every_name_leads_somewhere(heist: Played, release: Instance) -> None:
-    for game in (heist.instance, release):
+def test_ocr_gets_a_scenario_whose_every_name_leads_somewhere(
+    heist: Played, release: Instance, grove: Instance
+) -> None:
+    for game in (heist.instance, release, grove):
         (path,) = exports.write(game, "ocr-sdl")
         told: dict[str, Any] = yaml.safe_load(path.read_text("utf-8"))
         # The rules of Open Cyber Range's SDL parser 0.21: which entries there are, and what they refer to.

@@ -32,17 +32,22 @@ class Relay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # of a door that was closed
             while True:
                 near, _ = self.door.accept()
                 self.open.append(near)
-                if self.cut.is_set():
-                    continue
-                host, port = link(self.folder)
-                far = socket.create_connection((host, port))
-                self.open.append(far)
-                for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
+                if not self.cut.is_set():
+                    self._connect(near)
+
+    def _connect(self, near: socket.socket) -> None:
+        try:
+            far = socket.create_connection(link(self.folder))
+        except (OSError, ValueError):  # the SuperLink was killed, or its folder is gone
+            near.close()
+            return
+        self.open.append(far)
+        for one, other in ((near, far), (far, near)):
+            threading.Thread(target=self._pass, args=(one, other), daemon=True).start()
 
     def _pass(self, one: socket.socket, other: socket.socket) -> None:
         with contextlib.suppress(OSError):
