@@ -14,7 +14,6 @@ from jinja2 import Environment
 
 from testbed.core import catalogue, plain_files
 from testbed.core.defence import FEDERATED, OF_TREES
-from testbed.core.shown import shown
 from testbed.range.exercise import FederatedExercise, TreeExercise
 from testbed.range.instance import Instance, Side
 from testbed.range.play import able_to_act
