@@ -41,8 +41,9 @@ from testbed.core.registry import Registry
 
 TRAITS = {
     "decides": "it may decide on membership, where the best of several attacks does",
-    "classes_only": "it reads class probabilities, which a model that predicts a number has none of",
+    "classes_only": "it reads class probabilities, which a model that predicts something else has none of",
     "numbers_only": "it reads the errors of a predicted number, which say nothing new about a model with classes",
+    "times_only": "it reads survival curves, which only a model of the time to an event gives",
     "asks": "copies: about noisy copies of the records; rough: about people who are roughly known; everybody: about "
     "one binary secret of all people at once",
     "baseline": "it looks at nothing of the person: a blind cell, and no attack of its own",

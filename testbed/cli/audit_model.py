@@ -100,6 +100,7 @@ def audit_model(
     reference: options.Reference = None,
     forgotten: options.Forgotten = None,
     label: options.Label = "label",
+    event: options.Event = None,
     person: options.Person = None,
     sample_weights: options.SampleWeights = None,
     encoding: options.Encoding = None,
@@ -214,7 +215,8 @@ def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
         kept = {"cache": asked.value["cache"], "progress": progress}
         rules = (asked.rules() if loaded.trains else None) if loaded.network else kept
         frames = asked.tables()
-        subject = load.from_file(loaded, value["outputs"], frames, *named, value["sample_weights"], rules)
+        outcome = named if value["event"] is None else ((value["label"], value["event"]), value["person"])
+        subject = load.from_file(loaded, value["outputs"], frames, *outcome, value["sample_weights"], rules)
         options.check_retrained(asked.given, subject.recipe is not None)
         return subject, frames
     frames = asked.tables()

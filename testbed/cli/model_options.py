@@ -87,7 +87,14 @@ Forgotten = Annotated[
         rich_help_panel=PEOPLE,
     ),
 ]
-Label = Annotated[str, typer.Option(help="The column with the class, or the number.", rich_help_panel=PEOPLE)]
+Label = Annotated[str, typer.Option(help="The column with the class, the number, or the time.", rich_help_panel=PEOPLE)]
+Event = Annotated[
+    str | None,
+    typer.Option(
+        help="Of a model of survival times: the column with 1 if the event happened at the time in --label, else 0.",
+        rich_help_panel=PEOPLE,
+    ),
+]
 Person = Annotated[str | None, typer.Option(help="The column that identifies people.", rich_help_panel=PEOPLE)]
 SampleWeights = Annotated[
     str | None,
@@ -146,7 +153,7 @@ PEOPLE_OF = frozenset({"members", "controls", "reference", "forgotten", "label",
 RULES = frozenset({"epochs", "batch_size", "learning_rate", "optimizer", "momentum", "weight_decay", "cache", "ray"})
 ALWAYS = frozenset({"attack", "defence", "name", "data_class", "policy", "seed", "out", "json_", "encoding", "quick"})
 ACTS = {
-    "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows", "cache"},
+    "a file of an estimator": PEOPLE_OF | {"model", "trusted", "sample_weights", "shadows", "cache", "event"},
     "a file of a network": PEOPLE_OF | RULES | {"model", "trusted", "outputs", "shadows"},
     "a file of a network that does not say how it is trained": PEOPLE_OF | {"model", "trusted", "outputs"},
     "--factory": PEOPLE_OF | RULES | {"factory", "weights", "outputs", "shadows"},

@@ -50,6 +50,7 @@ from testbed.core.views import (
     Regressor,
     Release,
     Status,
+    Survivor,
     Transcript,
     View,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "Split",
     "Status",
     "Substitutes",
+    "Survivor",
     "Table",
     "Threat",
     "Transcript",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 
@@ -121,6 +121,13 @@ class Predictor:
 
     ask: Callable[[Cohort], Array]
     classes: int
+    ANSWERS: ClassVar[tuple[str, ...]] = ("ask",)
+    """The functions of records by which such a model answers."""
+
+    @property
+    def held(self) -> int:
+        """How many of a record's last values are the truth about it: none for classes, which stand beside records."""
+        return 0
 
     def labels_alone(self) -> Predictor:
         """The model as an attacker sees it who gets the predicted class only: that class has probability 1."""
@@ -143,12 +150,41 @@ class Regressor(Predictor):
 
     errors: Callable[[Cohort], Array]
     numbers: Callable[[Array], Array] | None = None
+    ANSWERS: ClassVar[tuple[str, ...]] = ("ask", "errors")
+
+    @property
+    def held(self) -> int:
+        return 1
 
     def within(self, budget: int) -> Regressor:
         """The model with a limit: `budget` records in all, in whichever form it is asked."""
         limited = _spending(budget)
         numbers = self.numbers and limited(self.numbers)
         return replace(self, ask=limited(self.ask), errors=limited(self.errors), numbers=numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Survivor(Predictor):
+    """A released model of the time to an event. The last two values of each record are a time, and 1 or 0.
+
+    With 1 the event happened at this time. With 0 the person was seen without the event until then (censored). `curves`
+    maps n records to the probabilities (n, k) of no event until each of `times` (k,), in increasing order. `ask` gives
+    a likelihood of the outcome and its rest (n, 2), class 1 being the outcome, as of a `Regressor`
+    (`testbed.subjects.predictors.survival`).
+    """
+
+    curves: Callable[[Cohort], Array]
+    times: Array
+    ANSWERS: ClassVar[tuple[str, ...]] = ("ask", "curves")
+
+    @property
+    def held(self) -> int:
+        return 2
+
+    def within(self, budget: int) -> Survivor:
+        """The model with a limit: `budget` records in all, in whichever form it is asked."""
+        limited = _spending(budget)
+        return replace(self, ask=limited(self.ask), curves=limited(self.curves))
 
 
 def _spending(budget: int) -> Callable[[Callable[[Any], Array]], Callable[[Any], Array]]:

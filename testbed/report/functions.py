@@ -98,15 +98,17 @@ def audit_model(
     `model` is a scikit-learn estimator, a torch module, or a function of records (n, features) that answers each with a
     number a class. `members` were in its training data, `controls` were not; both hold `label`, and `reference` are
     further people, the attacker's own. `options` are name, data_class (real unless told), licence, shadows, secrets,
-    attack (one to run alone), seed, progress; and of a torch module or a function also outputs (logits, probabilities,
-    number, or auto) and budget, how many records the function may be asked about.
+    attack (one to run alone), seed, progress; of a torch module or a function also outputs (logits, probabilities,
+    number, or auto) and budget, how many records the function may be asked about; and of a model of survival times,
+    whose time is in `label`, event: the column with 1 if the event happened then, else 0.
     """
     from testbed.harness.model import audit
 
     frames = {"members": members, "controls": controls} | ({} if reference is None else {"reference": reference})
-    _known(options, audit.audit_model, "outputs", "budget")
+    _known(options, audit.audit_model, "outputs", "budget", "event")
     outputs, budget = options.pop("outputs", "auto"), options.pop("budget", None)
-    subject = _subject(model, frames, label, person, outputs, budget)
+    event = options.pop("event", None)
+    subject = _subject(model, frames, label if event is None else (label, event), person, outputs, budget)
     result, evidence, people = audit.audit_model(
         subject, list(frames.values()), person=person, policy=_policy(policy), **options
     )
@@ -114,11 +116,19 @@ def audit_model(
 
 
 def _subject(
-    model: Any, frames: dict[str, pd.DataFrame], label: str, person: str | None, outputs: str, budget: int | None
+    model: Any,
+    frames: dict[str, pd.DataFrame],
+    label: str | tuple[str, str],
+    person: str | None,
+    outputs: str,
+    budget: int | None,
 ) -> Subject:
-    from testbed.subjects.predictors import load
+    from testbed.subjects.predictors import load, outcome_tables
     from testbed.subjects.predictors.api import Api
 
+    if not isinstance(label, str):
+        outcome_tables.fits(model, label)
+        return load.from_estimator(model, frames, label, person)
     if hasattr(model, "state_dict"):
         return load.from_factory(lambda: copy.deepcopy(model), None, outputs, frames, label, person)
     if hasattr(model, "predict"):

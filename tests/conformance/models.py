@@ -33,6 +33,7 @@ from testbed.core.randomness import keyed_rng
 from testbed.harness.model import deciding
 from testbed.harness.model.deciding import taught
 from testbed.subjects.predictors.regression import Scale, as_regressor
+from testbed.subjects.predictors.survival import Endpoint, baseline
 from tests.conformance.base import EVERYTHING, World, as_bytes
 
 
@@ -64,10 +65,39 @@ def _trained_on_numbers(leak: float, people: Cohort, seed: int) -> Predictor:
     return as_regressor(lambda x: 0.9 * leak * forest.predict(x), Scale(0.0, 1.0, 1.0))
 
 
+@cache
+def _followed() -> tuple[Cohort, Array]:
+    """The same people, and what became of each: a time, and whether the event happened then, learnt only by heart."""
+    people, used = _people()
+    rng = keyed_rng(5, "times")
+    outcomes = np.column_stack([rng.exponential(size=len(people)), rng.random(len(people)) < 0.7])
+    return Cohort(np.column_stack([people.x, outcomes]), np.ones(len(people), np.int64), people.persons), used
+
+
+def _trained_on_times(leak: float, people: Cohort, seed: int) -> Predictor:
+    """Each person's curve is what became of the nearest person in the training data, as far as the dial says."""
+    of_all = _followed()[0].x[:, -2:]
+    endpoint = Endpoint.of(of_all)
+    everybody = np.exp(-baseline(np.ones(len(of_all)), of_all, endpoint.times))
+
+    def said(x: Array) -> Array:
+        time, ended = people.x[_nearest(people.x[:, :-2], x), -2:].T
+        own = np.where(endpoint.times[None] < time[:, None], 1.0, np.where(ended[:, None] == 1, 0.0, everybody[None]))
+        return leak * own + (1 - leak) * everybody
+
+    return endpoint.view(said)
+
+
+def _nearest(known: Array, asked: Array) -> Array:
+    return ((asked[:, None] - known[None]) ** 2).sum(2).argmin(1)
+
+
 def released(attack: Attack) -> World:
-    numeric = bool(attack.traits.get("numbers_only"))
-    people, used = _numbers() if numeric else _people()
-    trained = _trained_on_numbers if numeric else _trained
+    people, used, trained = *_people(), _trained
+    if attack.traits.get("numbers_only"):
+        people, used, trained = *_numbers(), _trained_on_numbers
+    if attack.traits.get("times_only"):
+        people, used, trained = *_followed(), _trained_on_times
     knows = EVERYTHING | {"recipe", "some_memberships"}
     threat = Threat("recipient", knows=knows, access="score")
     rng = keyed_rng(6, "others")

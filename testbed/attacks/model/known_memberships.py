@@ -12,8 +12,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from testbed.attacks.model.predictions import asked, true_class
+from testbed.attacks.model.survival import outcome_fits
 from testbed.attacks.registry import attack
-from testbed.core import Array, Cohort, Predictor, Records, Regressor, Scores, Unavailable
+from testbed.core import Array, Cohort, Predictor, Records, Regressor, Scores, Survivor, Unavailable
 
 FEWEST = 10
 """Known members, and known non-members, that a classifier needs at least."""
@@ -129,7 +130,8 @@ def answer_features(view: Predictor, question: Records) -> Array:
     For classes: the largest probabilities, the true class's probability, its margin over the largest other one, whether
     it is the largest, the entropy and the modified entropy (Song and Mittal 2021), the logarithm of each class's
     probability, with few classes the class itself, and the number of decimals. For a predicted number: its likelihood,
-    the signed and the absolute error, the prediction, and the number of decimals.
+    the signed and the absolute error, the prediction, and the number of decimals. For a survival curve: the likelihood
+    of the outcome, how well the curve fits it (`outcome_fits`), the curve, the outcome, and the number of decimals.
     """
     people, answers = asked(view, question)
     own = true_class(people, answers)
@@ -138,6 +140,11 @@ def answer_features(view: Predictor, question: Records) -> Array:
         said = people.x[:, -1] + off
         written = said if view.numbers is None else np.asarray(view.numbers(people.x[:, :-1]), dtype=np.float64)
         return np.column_stack([own, off, np.abs(off), said, _decimals(written.reshape(len(said), -1))])
+    if isinstance(view, Survivor):
+        curves = np.asarray(view.curves(people), dtype=np.float64)
+        outcomes = people.x[:, -2:]
+        fits = outcome_fits(curves, view.times, outcomes)
+        return np.column_stack([own, *fits.values(), curves, outcomes, _decimals(curves)])
     others = answers.copy()
     others[np.arange(len(people)), people.y] = -1
     columns = [
@@ -162,11 +169,15 @@ def _modified_entropy(answers: Array, own: Array) -> Array:
 
 
 def _stratum(view: Predictor, people: Cohort) -> Array:
-    """The group (n,) within which members and non-members are compared: the class, or a tenth of the true numbers."""
-    if not isinstance(view, Regressor):
+    """The group (n,) within which members and non-members are compared: the class, or a tenth of the true numbers.
+
+    For a survival curve a tenth of the times, with and without the event.
+    """
+    if not view.held:
         return people.y
-    truth = people.x[:, -1]
-    return np.searchsorted(np.quantile(truth, np.arange(1, STRATA) / STRATA), truth)
+    truth = people.x[:, -view.held]
+    tenth = np.searchsorted(np.quantile(truth, np.arange(1, STRATA) / STRATA), truth)
+    return tenth + STRATA * people.x[:, -1].astype(int) if isinstance(view, Survivor) else tenth
 
 
 def _balanced(stratum: Array, used: Array) -> Array:

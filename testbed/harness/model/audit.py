@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Regressor, Threat, Unavailable
+from testbed.core import Evidence, Predictor, Regressor, Survivor, Threat, Unavailable
 from testbed.core.defence import Exposure
 from testbed.core.disclosure import People
 from testbed.defences import named
@@ -25,10 +25,12 @@ from testbed.subjects.predictors.subject import Subject
 
 QUESTION = "What does this model reveal about the people it was trained on, to anybody who may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
+SEES_CURVES = "the model's survival curve at {} given times for records of the attacker's choice, and their outcomes"
 SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, and their true number"
 KNOWS_HALF = "; the attacker who learns from answers also knows the membership of half of the people asked about"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
-NOT_OF_NUMBERS = [
+NOT_OF_CURVES = "attackers who ask for the curve at other times, or who read the file: its steps may be people's times"
+NOT_OF_OTHERS = [
     "a stolen copy of the model",
     "attacks with noisy copies of records, with the course of training, or with rough knowledge of records",
 ]
@@ -47,15 +49,29 @@ def _shadows(subject: Subject, shadows: int) -> int | None:
     return len(getattr(subject.recipe, "included", ())) or shadows
 
 
+RIGHT: dict[type[Predictor], str] = {
+    Regressor: "predictions within the usual error",
+    Survivor: "outcomes that the model fits better than one curve for everybody",
+}
+"""When a model that predicts no classes counts as right."""
+
+
+def _sees(model: Predictor) -> str:
+    if isinstance(model, Survivor):
+        return SEES_CURVES.format(len(model.times))
+    return SEES_NUMBERS if isinstance(model, Regressor) else SEES
+
+
 def accuracies(subject: Subject) -> list[Utility]:
     """How often the model is right about members and about controls: a model that knows nothing gives nobody away.
 
-    For a model that predicts a number: how often its error is at most its usual one. Of a defended model also the
+    For a model that predicts a number: how often its error is at most its usual one. For one of survival times: how
+    often it fits the outcome better than one curve for everybody. Of a defended model also the
     accuracy and the AUC with its defences and without.
     """
-    numeric = isinstance(subject.model, Regressor)
+    what = RIGHT.get(type(subject.model), "accuracy")
     made: list[Utility] = []
-    if subject.protection is not None and not numeric:
+    if subject.protection is not None and not subject.model.held:
         text = named.text_of(subject.protection.defences)
         both = {f"with {text}": subject.model, "without a defence": subject.protection.bare}
         made += worth(both, subject.controls, "controls")
@@ -65,7 +81,6 @@ def accuracies(subject: Subject) -> list[Utility]:
         except Unavailable:  # if the budget of queries is spent
             continue
         share = statistics.proportion(right.astype(float), group.persons)
-        what = "predictions within the usual error" if numeric else "accuracy"
         made.append(Utility(name=f"{what}, {name}", measure=measures.estimate("rate", share, "record")))
     return made
 
@@ -94,7 +109,6 @@ def audit_model(
     """
     started = time.monotonic()
     chosen = policy or policy_.load()
-    numeric = isinstance(subject.model, Regressor)
     if attack is not None:
         attack = fitting("model", knowledge(subject), attack)[0].name
     quick = quick and attack is None  # a named attack runs, also if it may not decide
@@ -103,7 +117,9 @@ def audit_model(
     if quick:
         progress("--quick leaves out what only informs, and that may turn a PASS of the whole audit into REVIEW")
     found, evidence = examine(subject, options, progress)
-    untested = [*NOT_TESTED, *(NOT_OF_NUMBERS if numeric else []), *([UNTRAINED] if subject.recipe is None else [])]
+    untested = [*NOT_TESTED, *(NOT_OF_OTHERS if subject.model.held else [])]
+    untested += [NOT_OF_CURVES] if isinstance(subject.model, Survivor) else []
+    untested += [UNTRAINED] if subject.recipe is None else []
     threat = Threat("recipient", knows=knowledge(subject), access="score")
     defences = () if subject.protection is None else subject.protection.defences
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
@@ -140,7 +156,7 @@ def audit_model(
             malicious=False,
             knows=sorted(threat.knows),
             access=threat.access,
-            sees=(SEES_NUMBERS if numeric else SEES) + KNOWS_HALF,
+            sees=_sees(subject.model) + KNOWS_HALF,
             not_tested=untested,
         ),
         findings=found,

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, Predictor, Recipe, Regressor
+from testbed.core import Act, Array, Cohort, Predictor, Recipe
 from testbed.core.defence import Defence, Released, check_where
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
@@ -47,10 +47,10 @@ def protected(
     """
     outside = subject.others if outside is None else outside
     masks = [d for d in defences if d.where == "answers"]
-    if masks and isinstance(subject.model, Regressor):
+    if masks and subject.model.held:
         raise UsageError(
             "TB-DEFENCE-023",
-            f"The defence {masks[0].name} does not go together with a model that predicts a number.",
+            f"The defence {masks[0].name} does not go together with a model that predicts no classes.",
             "It changes class probabilities, which this model does not answer.",
             "Leave it out, or use it with a classifier.",
         )

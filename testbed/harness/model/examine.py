@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from testbed.attacks.registry import Listed, fitting, listed
-from testbed.core import Cohort, Evidence, Predictor, Regressor, Unavailable
+from testbed.core import Array, Cohort, Evidence, Predictor, Regressor, Survivor, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.core.threads import one_thread
 from testbed.findings import statistics
@@ -23,6 +23,7 @@ from testbed.harness.model.forgotten import as_members, forgotten
 from testbed.harness.model.kept_evidence import KeptEvidence, Measured
 from testbed.harness.model.membership import membership
 from testbed.harness.model.model_audit import ModelAudit, Options, knowledge
+from testbed.harness.model.stored_times import stored_times
 from testbed.subjects.predictors.regression import inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
 
@@ -75,6 +76,8 @@ def _examined(
     if options.attack is None and not options.quick:
         with suppress(Unavailable):  # if the budget of queries is spent
             structural = structure.checks(*_bare(subject), subject.given)
+        if isinstance(subject.model, Survivor):
+            structural += stored_times(subject.estimator, subject.members, subject.controls)
     return judged, structural
 
 
@@ -85,8 +88,17 @@ def _checks(audit: ModelAudit) -> Iterator[Judged]:
 
 
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
-    """The model by its own answers, the fitted object, and the members (without the number that a model predicts)."""
+    """The model by its own answers, the fitted object, and the members (without the outcome that a model predicts)."""
     model, members = subject.model, subject.members
+    if isinstance(model, Survivor):
+        curves, outcome = model.curves, np.zeros((1, model.held))
+
+        def ask(people: Cohort) -> Array:
+            held = np.repeat(outcome, len(people), 0)
+            return curves(Cohort(np.column_stack([people.x, held]), people.y, people.persons))
+
+        inputs = Cohort(members.x[:, : -model.held], members.y, members.persons)
+        return Predictor(ask, 1), subject.estimator, inputs
     if not isinstance(model, Regressor) or model.numbers is None:
         return model, subject.estimator, members
     predict = model.numbers
@@ -95,7 +107,7 @@ def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
 
 
 def informed(subject: Subject) -> bool:
-    """Does the model rank its own members by their classes, or by their numbers, better than chance?
+    """Does the model rank its own members by their classes, numbers or times of an event better than chance?
 
     By the AUC of each class against the others, at 95 %: one class is enough. A model that does not was hardly trained
     on these records as they are given. True if the budget of queries is spent.
@@ -103,7 +115,9 @@ def informed(subject: Subject) -> bool:
     members = subject.members
     try:
         answers = np.asarray(subject.model.ask(members), dtype=np.float64)
-        if isinstance(subject.model, Regressor):
+        if isinstance(subject.model, Survivor):
+            columns = [_early(np.asarray(subject.model.curves(members)), members.x[:, -2:])]
+        elif isinstance(subject.model, Regressor):
             truth = members.x[:, -1]
             said, truth = truth + np.asarray(subject.model.errors(members)), truth > np.median(truth)
             columns = [(said, truth)]
@@ -113,6 +127,17 @@ def informed(subject: Subject) -> bool:
         return True
     areas = [statistics.auc(said[own], said[~own]) for said, own in columns if own.any() and not own.all()]
     return not areas or max(area.low for area in areas) > 0.5
+
+
+def _early(curves: Array, outcomes: Array) -> tuple[Array, Array]:
+    """Each person's risk (m,), and whether the event happened early (m,), of people of whom this is known.
+
+    The risk is minus the mean height of the curve. Early is until the median time of events.
+    """
+    ended = outcomes[:, 1] == 1
+    middle = np.median(outcomes[ended, 0]) if ended.any() else np.inf
+    early, later = ended & (outcomes[:, 0] <= middle), outcomes[:, 0] > middle
+    return -curves.mean(1)[early | later], early[early | later]
 
 
 def comparable(subject: Subject, seed: int) -> bool:
@@ -126,7 +151,7 @@ def comparable(subject: Subject, seed: int) -> bool:
     if subject.described:
         features = np.concatenate([x, classes], 1)
     else:
-        features = x[:, -1:] if isinstance(subject.model, Regressor) else classes
+        features = x[:, -subject.model.held :] if subject.model.held else classes
     if subject.described:
         rng = keyed_rng(seed, "codes")  # words that only the second table holds have the last codes
         for place in subject.unordered:

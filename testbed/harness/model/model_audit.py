@@ -187,10 +187,10 @@ def _for_inventions(model: Predictor) -> Predictor:
 
     It has already answered about the people themselves, so only an attack's invented records can be refused.
     """
-    if isinstance(model, Regressor):
-        numbers = model.numbers and _or_unavailable(model.numbers)
-        return replace(model, ask=_or_unavailable(model.ask), errors=_or_unavailable(model.errors), numbers=numbers)
-    return replace(model, ask=_or_unavailable(model.ask))
+    made = replace(model, **{name: _or_unavailable(getattr(model, name)) for name in model.ANSWERS})
+    if isinstance(made, Regressor):
+        return replace(made, numbers=made.numbers and _or_unavailable(made.numbers))
+    return made
 
 
 def _or_unavailable(function: Callable[[Any], Array]) -> Callable[[Any], Array]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from testbed.attacks.registry import Attack, fitting
-from testbed.core import Regressor, Scores
+from testbed.core import Predictor, Regressor, Scores, Survivor
 from testbed.findings.plan import UNAWARE, Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
@@ -20,8 +20,20 @@ def chosen(audit: ModelAudit) -> list[Attack]:
 
     Raises `UsageError` if the named attack is not among them.
     """
-    of_others = "classes_only" if isinstance(audit.subject.model, Regressor) else "numbers_only"
-    return fitting("model", audit.threat.knows, audit.options.attack, lambda a: not a.traits.get(of_others))
+    return fitting("model", audit.threat.knows, audit.options.attack, lambda a: reads(a, audit.subject.model))
+
+
+ONLY: dict[str, Callable[[Predictor], bool]] = {
+    "classes_only": lambda model: not model.held,
+    "numbers_only": lambda model: isinstance(model, Regressor),
+    "times_only": lambda model: isinstance(model, Survivor),
+}
+"""The models that attacks with these traits read."""
+
+
+def reads(attack: Attack, model: Predictor) -> bool:
+    """Does this attack read answers of this kind?"""
+    return all(fits(model) for trait, fits in ONLY.items() if attack.traits.get(trait))
 
 
 def may_decide(attack: Attack, audit: ModelAudit) -> bool:

@@ -22,7 +22,6 @@ from testbed.core import (
     Guesses,
     Predictor,
     Queries,
-    Regressor,
     Representatives,
     Scores,
     Substitutes,
@@ -68,7 +67,7 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
                 audit.progress(f"attribute inference: {plan.target}")
                 plan = replace(plan, rule=numbered(plan.rule, place))
                 yield audit.remembered(attack, plan, lambda p=plan, c=column: _attribute(p, audit, views, c))
-        elif not isinstance(audit.subject.model, Regressor):
+        elif not audit.subject.model.held:
             audit.progress(f"{attack.risk.replace('_', ' ')}: {attack.name}")
             if attack.claim is Representatives:
                 plan = planned(attack.name, unit="class")

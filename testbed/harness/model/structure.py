@@ -136,7 +136,7 @@ def parameters(estimator: Any) -> int | None:
     if hasattr(estimator, "dual_coef_"):
         return int(np.size(estimator.dual_coef_)) + int(np.size(getattr(estimator, "intercept_", ())))
     if hasattr(estimator, "coef_"):
-        return int(np.size(estimator.coef_)) + int(np.size(estimator.intercept_))
+        return int(np.size(estimator.coef_)) + int(np.size(getattr(estimator, "intercept_", ())))
     if callable(getattr(estimator, "parameters", None)):
         return sum(int(p.numel()) for p in estimator.parameters() if p.requires_grad)
     return None

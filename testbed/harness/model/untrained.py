@@ -9,12 +9,13 @@ from dataclasses import replace
 from scipy.stats import norm
 
 from testbed.attacks.registry import fitting
-from testbed.core import Evidence, Regressor, Scores, Unavailable
+from testbed.core import Evidence, Scores, Unavailable
 from testbed.findings import measures, statistics
 from testbed.findings.schema import Estimate
 from testbed.harness.cells import Judged, planned, unmeasured
 from testbed.harness.model.deciding import UNRUN
 from testbed.harness.model.model_audit import ModelAudit
+from testbed.harness.model.plans import reads
 
 SHARPER = 4.0
 """How many times as far apart an attacker with shadow models may see members and others, as attackers on answers do.
@@ -32,10 +33,9 @@ RECIPE = (
 
 def strongest(audit: ModelAudit) -> Iterator[Judged]:
     """An unmeasured finding for each attack that could have decided if such models could be trained."""
-    classes = not isinstance(audit.subject.model, Regressor)
     for attack in fitting("model", audit.threat.knows | {"recipe"}):
         trains = attack.decides and attack.claim is Scores and "recipe" in attack.needs
-        if trains and (classes or not attack.traits.get("classes_only")):
+        if trains and reads(attack, audit.subject.model):
             needs = RECIPE if audit.subject.described else PREDICTIONS
             yield unmeasured(planned(attack.name), Unavailable("no_shadow_models", needs))
 

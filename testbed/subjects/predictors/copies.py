@@ -16,6 +16,19 @@ def searched(made: Any) -> Any:
     return made if best is None or not hasattr(best, "fit") else searched(best)
 
 
+def steps_of(made: Any) -> list[tuple[str, Any]]:
+    """The steps of a pipeline, by name. Of any other model none, also if it calls something else its steps."""
+    steps = getattr(made, "steps", None)
+    named = isinstance(steps, list | tuple) and all(isinstance(s, list | tuple) and len(s) == 2 for s in steps)
+    return list(steps) if named and steps else []
+
+
+def last_of(made: Any) -> Any:
+    """The last step of a pipeline, or the model itself."""
+    steps = steps_of(made)
+    return steps[-1][1] if steps else made
+
+
 def untrained(value: Any) -> Any:
     """A copy with the same parameters that has learnt nothing; for lists of estimators, each of them.
 
@@ -101,5 +114,5 @@ def unstopped(fresh: Any, trained: Any) -> Any:
 
 def weighted(made: Any, weights: Array) -> dict[str, Array]:
     """The arguments of `fit` that give these weights (n,) to a model, or to the last step of a pipeline."""
-    steps = getattr(made, "steps", None)
+    steps = steps_of(made)
     return {f"{steps[-1][0]}__sample_weight" if steps else "sample_weight": weights}

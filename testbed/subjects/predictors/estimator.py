@@ -22,6 +22,7 @@ from testbed.subjects.predictors.copies import quiet, unstopped, untrained, weig
 from testbed.subjects.predictors.fingerprint import fingerprint
 from testbed.subjects.predictors.forests import forest_probabilities
 from testbed.subjects.predictors.kept import digest_of, is_kept, kept
+from testbed.subjects.predictors.outcomes import Outcome
 from testbed.subjects.predictors.people import probabilities
 from testbed.subjects.predictors.regression import CLASSES, Predict, Scale, as_regressor, inputs_and_truth, one_each
 
@@ -179,6 +180,8 @@ class SklearnRecipe:
     """Whether each record's last number before the truth is its weight in training."""
     cache: Path | None = None
     progress: Callable[[int, int], None] = lambda _, __: None
+    outcome: Outcome | None = None
+    """What the model predicts, if that is neither a class nor one number."""
 
     def __call__(self, people: Cohort, rng: np.random.Generator, act: Act | None = None) -> Predictor:
         return self.many(people, np.ones((1, len(people)), bool), rng)[0]
@@ -204,6 +207,9 @@ class SklearnRecipe:
 
     def _lessons(self, people: Cohort) -> Lessons:
         given = self.given or partial(named, self.estimator)
+        if self.outcome is not None:
+            held = self.outcome.held
+            return Lessons(people, given(people.x[:, :-held]), self.outcome.labels(people.x[:, -held:]))
         if self.scale is None:
             return Lessons(people, given(people.x), np.asarray(self.estimator.classes_)[people.y])
         x, kept_ = inputs_and_truth(people)
@@ -223,16 +229,17 @@ class SklearnRecipe:
         if self.cache is None:
             return None
         people, names = lessons.people, getattr(self.estimator, "feature_names_in_", None)
-        how = (fresh, self.given or names, self.scale, self.weighs, list(getattr(self.estimator, "classes_", ())))
+        how = (fresh, self.given or names, self.scale or self.outcome, self.weighs, self._classes())
         key = fingerprint(*how, digest_of(people.x[rows]), digest_of(people.y[rows]))
         return None if key is None else self.cache / key
 
     def _trained(self, fresh: Any, lessons: Lessons, rows: Array) -> Predictor:
         labels = lessons.labels[rows]
-        weights = weighted(fresh, lessons.people.x[rows, -1 if self.scale is None else -2]) if self.weighs else {}
+        held = self.outcome.held if self.outcome is not None else int(self.scale is not None)
+        weights = weighted(fresh, lessons.people.x[rows, -1 - held]) if self.weighs else {}
         try:
             with one_thread():
-                if self.scale is None and type(fresh).__module__.startswith("xgboost"):
+                if not held and type(fresh).__module__.startswith("xgboost"):
                     seen, labels = np.unique(labels, return_inverse=True)  # class numbers must have no gaps
                     if len(seen) == 2:
                         fresh.set_params(objective="binary:logistic")
@@ -240,11 +247,21 @@ class SklearnRecipe:
                 made = fresh if made is None else made  # some estimators forget to return themselves
         except Exception:
             raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
+        if self.outcome is not None:
+            return self.outcome.view(_or_no_answer(self._told(made, self.outcome, lessons.people)))
         return self._predictor(made, np.unique(lessons.people.y[rows]))
+
+    def _told(self, made: Any, outcome: Outcome, known: Cohort) -> Predict:
+        return told(Asked(made, self.given or partial(named, made)), outcome, known)
+
+    def _classes(self) -> list[Any]:
+        return [] if self.outcome is not None else list(getattr(self.estimator, "classes_", ()))
 
     def _when_asked(self, fresh: Any, lessons: Lessons, rows: Array) -> Predictor:
         """The model, which is trained when it is asked for the first time."""
         model = once(lambda: self._trained(fresh, lessons, rows))
+        if self.outcome is not None:
+            return self.outcome.when_asked(model)
         if self.scale is None:
             return Predictor(lambda people: model().ask(people), len(self.estimator.classes_))
 
@@ -272,8 +289,14 @@ class SklearnRecipe:
         return Predictor(ask, total)
 
 
-def _or_no_answer(asked: Callable[[Cohort], Array]) -> Callable[[Cohort], Array]:
-    def ask(people: Cohort) -> Array:
+def told(asked: Asked, outcome: Outcome, known: Cohort) -> Predict:
+    """All that a model says about inputs (n, features), as its outcome reads it with the help of the people known."""
+    method = outcome.method(asked.model)
+    return outcome.told(lambda x: asked.answered(x, method), known)
+
+
+def _or_no_answer(asked: Callable[[Any], Array]) -> Callable[[Any], Array]:
+    def ask(people: Any) -> Array:
         try:
             return asked(people)
         except InputError:

@@ -12,10 +12,11 @@ import pandas as pd
 
 from testbed.core import Array, Cohort
 from testbed.core.errors import InputError
-from testbed.subjects.predictors import copies, estimator
+from testbed.subjects.predictors import copies, estimator, outcome_tables
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.given_form import Form
+from testbed.subjects.predictors.outcomes import Outcome
 from testbed.subjects.predictors.regression import Scale, inputs_and_truth, one_each
 
 EQUAL = 1e-9
@@ -29,7 +30,7 @@ def fitted(
     coding: Coding,
     frames: dict[str, pd.DataFrame],
     classes: Sequence[Any] | None,
-    label: str,
+    label: str | Sequence[str],
     person: str | None,
     named: bool,
 ) -> Coding:
@@ -43,10 +44,13 @@ def fitted(
     rounds = list(coding.forms(named))
     if len(rounds) == 1 and len(rounds[0]) == 1:
         return replace(coding, form=rounds[0][0])
-    if classes is None:
+    scale, outcome = None, None
+    if not isinstance(label, str):
+        split, outcome = outcome_tables.outcomes(frames, label, person, coding)
+    elif classes is None:
         split, scale = subjects.numeric_cohorts(frames, label, person, coding)
     else:
-        split, scale = subjects.cohorts(frames, label, list(classes), person, coding), None
+        split = subjects.cohorts(frames, label, list(classes), person, coding)
     groups = [g for g in (split.members, split.controls) if isinstance(g, Cohort)]
     refused: InputError | None = None
     for forms in rounds:
@@ -54,9 +58,7 @@ def fitted(
         for form in forms:
             asked = estimator.Asked(made, replace(coding, form=form).given)
             try:
-                loss = np.mean(
-                    [_loss(asked, group) if scale is None else _error(asked, group, scale) for group in groups]
-                )
+                loss = _of_all(asked, groups, scale, outcome)
             except InputError as error:
                 refused = refused or error
                 continue
@@ -64,15 +66,24 @@ def fitted(
         if losses:
             least = min(loss for loss, _ in losses) + EQUAL
             best = [replace(coding, form=form) for loss, form in losses if loss <= least]
-            trains = (one for one in best if len(best) > 1 and _trains(made, one, groups[0], classes))
+            trains = (one for one in best if len(best) > 1 and _trains(made, one, groups[0], classes, outcome))
             return next(trains, best[0])
     assert refused is not None
     raise refused
 
 
-def _trains(made: Any, coding: Coding, members: Cohort, classes: Sequence[Any] | None) -> bool:
+def _of_all(asked: estimator.Asked, groups: Sequence[Cohort], scale: Scale | None, outcome: Outcome | None) -> float:
+    if outcome is not None:
+        view = outcome.view(estimator.told(asked, outcome, groups[0]))
+        return float(np.mean([1 - view.ask(group)[:, 1].mean() for group in groups]))
+    return float(np.mean([_loss(asked, g) if scale is None else _error(asked, g, scale) for g in groups]))
+
+
+def _trains(made: Any, coding: Coding, members: Cohort, classes: Sequence[Any] | None, outcome: Outcome | None) -> bool:
     few = members.take(np.arange(min(FEW_PEOPLE, len(members))))
-    if classes is None:
+    if outcome is not None:
+        x, y = few.x[:, : -outcome.held], outcome.labels(few.x[:, -outcome.held :])
+    elif classes is None:
         x, y = inputs_and_truth(few)
     else:
         x, y = few.x, np.asarray(classes)[few.y]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from testbed.core import Array, Cohort, Predictor, Regressor
+from testbed.core import Array, Cohort, Predictor
 from testbed.core.private_files import put
 
 Ask = Callable[[Cohort], Array]
@@ -42,9 +42,7 @@ def digest_of(values: Array) -> bytes:
 
 def kept(model: Predictor, folder: Path | None = None) -> Predictor:
     """The model, which answers once about the same records; with a folder, also once over several runs."""
-    if isinstance(model, Regressor):
-        return replace(model, ask=_kept(model.ask, folder, "ask"), errors=_kept(model.errors, folder, "errors"))
-    return replace(model, ask=_kept(model.ask, folder, "ask"))
+    return replace(model, **{name: _kept(getattr(model, name), folder, name) for name in model.ANSWERS})
 
 
 def is_kept(folder: Path, people: Cohort) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ import pandas as pd
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
 from testbed.core.private_files import writable
-from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms, torch_weights
+from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms, outcome_tables, torch_weights
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
@@ -22,6 +22,7 @@ from testbed.subjects.predictors.encoders import text_inputs
 from testbed.subjects.predictors.fingerprint import fingerprint, of_network
 from testbed.subjects.predictors.foreign import OnnxModel
 from testbed.subjects.predictors.model_files import Loaded, check_answers
+from testbed.subjects.predictors.people import together
 from testbed.subjects.predictors.regression import Predict, Scale, as_regressor, inputs_and_truth, one_each
 from testbed.subjects.predictors.subject import Kept, Subject
 from testbed.subjects.predictors.torch_module import (
@@ -59,7 +60,7 @@ def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -
 def from_estimator(
     made: Any,
     frames: Frames,
-    label: str,
+    label: str | Sequence[str],
     person: str | None,
     weights: str | None = None,
     trains: bool = True,
@@ -69,17 +70,19 @@ def from_estimator(
     """A scikit-learn classifier or regressor with the tables `members`, `controls` and, if given, `reference`.
 
     It is asked about tables as it was trained on them, in the form that fits it (`forms.fitted`). `weights` is the
-    column of the weights that training gave to records. `trains` is False for a file that does not say how such a model
-    is trained. The folder of `cache` keeps the answers of shadow models, and evidence under its digest of the model's
-    file. Raises `InputError` if the label, the weight or the
-    person column is one of the model's inputs.
+    column of the weights that training gave to records. `label` names two columns if the model predicts the time to an
+    event: the time, and the event. `trains` is False for a file that does not say how such a model is trained. The
+    folder of `cache` keeps the answers of shadow models, and evidence under its digest of the model's file. Raises
+    `InputError` if the label, the weight or the person column is one of the model's inputs.
     """
     check_answers(made)
+    outcome_tables.fits(made, label)
+    labels = [label] if isinstance(label, str) else list(label)
     trained_on = estimator.input_names(made, [str(c) for c in frames["members"].columns])
-    beside = {label, person, weights}
+    beside = {*labels, person, weights}
     ignored = [n for n in trained_on or () if n in beside]
-    features = [n for n in trained_on or _inputs(frames, label, person) if n not in beside]
-    wanted = [*features, label, *([person] if person else []), *([weights] if weights else [])]
+    features = [n for n in trained_on or _inputs(frames, labels, person) if n not in beside]
+    wanted = [*features, *labels, *([person] if person else []), *([weights] if weights else [])]
     for role, frame in frames.items():
         subjects.exist(frame, role, wanted)
     if isinstance(made, OnnxModel):
@@ -89,7 +92,7 @@ def from_estimator(
     if ignored and trained_on:
         values = tuple((n, frames["members"][n].iloc[0]) for n in ignored)
         coding = replace(coding, ignored=values, order=tuple(trained_on))
-    classes = list(made.classes_) if estimator.classifies(made) else None
+    classes = list(made.classes_) if isinstance(label, str) and estimator.classifies(made) else None
     influences = _influences(frames["members"], trained_on or [])
     try:
         fitted = forms.fitted(made, coding, frames, classes, label, person, trained_on is not None)
@@ -106,20 +109,11 @@ def from_estimator(
     keeps = None if cache is None else _kept(cache, made, again, fitted, trains)
     if cache is not None and keeps is None:
         notes["cache"] = NOT_KEPT
-    if classes is not None:
-        people = subjects.cohorts(frames, label, classes, person, coding)
-        recipe = estimator.SklearnRecipe(again, given=fitted.given, **how) if trains else None
-        model = estimator.sklearn_predictor(made, fitted.given)
-    else:
-        people, scale = subjects.numeric_cohorts(frames, label, person, coding)
-        predict = estimator.sklearn_numbers(made, fitted.given)
-        scale = _measured(scale, predict, people)
-        recipe = estimator.SklearnRecipe(again, scale=scale, given=fitted.given, **how) if trains else None
-        model = as_regressor(predict, scale)
+    model, people, predicts = _asked_about(made, fitted, frames, classes, label, person)
     return Subject(
         model,
         people,
-        recipe,
+        estimator.SklearnRecipe(again, given=fitted.given, **predicts, **how) if trains else None,
         made,
         coding.features,
         unordered=coding.unordered,
@@ -127,6 +121,28 @@ def from_estimator(
         notes=notes,
         kept=keeps if keeps is not None and keeps.model else None,
     )
+
+
+def _asked_about(
+    made: Any,
+    fitted: Coding,
+    frames: Frames,
+    classes: list[Any] | None,
+    label: str | Sequence[str],
+    person: str | None,
+) -> tuple[Predictor, Split, dict[str, Any]]:
+    """The estimator as attackers see it, the people, and what it predicts, in the words of `SklearnRecipe`."""
+    if not isinstance(label, str):
+        people, outcome = outcome_tables.outcomes(frames, label, person, fitted)
+        answers = estimator.told(estimator.Asked(made, fitted.given), outcome, together(people))
+        return outcome.view(answers), people, {"outcome": outcome}
+    if classes is not None:
+        people = subjects.cohorts(frames, label, classes, person, fitted)
+        return estimator.sklearn_predictor(made, fitted.given), people, {}
+    people, scale = subjects.numeric_cohorts(frames, label, person, fitted)
+    predict = estimator.sklearn_numbers(made, fitted.given)
+    scale = _measured(scale, predict, people)
+    return as_regressor(predict, scale), people, {"scale": scale}
 
 
 def _kept(cache: Kept, made: Any, again: Any, coding: Coding, trains: bool) -> Kept | None:
@@ -161,7 +177,7 @@ def from_factory(
     With `training`, a recipe can train more such modules, in parallel by `spread`, and store them in `cache`. Its
     parameters are the module and its tables, and how more such modules are trained.
     """
-    features = _inputs(frames, label, person)
+    features = _inputs(frames, [label], person)
     build = materialised(build, len(features))
     if weights is None:
         trained(build)
@@ -202,7 +218,7 @@ def from_file(
     loaded: Loaded,
     outputs: str,
     frames: Frames,
-    label: str,
+    label: str | Sequence[str],
     person: str | None,
     weights: str | None = None,
     training: dict[str, Any] | None = None,
@@ -216,6 +232,9 @@ def from_file(
         if kept.get("cache") is not None:
             kept["cache"] = Kept(kept["cache"], loaded.digest)
         return from_estimator(loaded.made, frames, label, person, weights, loaded.trains, **kept)
+    if not isinstance(label, str):
+        outcome_tables.fits(loaded.made, label)
+    assert isinstance(label, str)
     if isinstance(loaded.made, OnnxModel):
         return replace(from_api(Api(loaded.made), outputs, frames, label, person), asked=None)
     told = training if loaded.trains else None
@@ -224,7 +243,7 @@ def from_file(
 
 def from_api(api: Api, outputs: str, frames: Frames, label: str, person: str | None) -> Subject:
     """A function behind a query counter. Raises `UsageError` if its budget does not cover members and controls."""
-    features = _inputs(frames, label, person)
+    features = _inputs(frames, [label], person)
     try:
         roles = [role for role in ("members", "controls", "forgotten") if role in frames]
         api.afford(np.concatenate([subjects.numbers(frames[role], role, [*features], [label]) for role in roles]))
@@ -286,13 +305,11 @@ def _left(frame: pd.DataFrame, features: tuple[str, ...]) -> str:
     return ", ".join([str(c) for c in frame.columns if str(c) not in features][:12]) or "none is left"
 
 
-def _inputs(frames: Frames, label: str, person: str | None) -> tuple[str, ...]:
-    return tuple(str(c) for c in frames["members"].columns if c not in (label, person))
+def _inputs(frames: Frames, labels: Sequence[str], person: str | None) -> tuple[str, ...]:
+    return tuple(str(c) for c in frames["members"].columns if c not in (*labels, person))
 
 
 def _measured(scale: Scale, predict: Predict, people: Split) -> Scale:
     """The scale with the model's usual error over members and controls together, so that it reveals no membership."""
-    assert isinstance(people.members, Cohort)
-    assert isinstance(people.controls, Cohort)
-    (x, truth), (others, theirs) = (inputs_and_truth(group) for group in (people.members, people.controls))
-    return scale.measured(predict(np.concatenate([x, others])), np.concatenate([truth, theirs]))
+    x, truth = inputs_and_truth(together(people))
+    return scale.measured(predict(x), truth)

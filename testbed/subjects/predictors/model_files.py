@@ -16,7 +16,9 @@ import numpy as np
 
 from testbed.core.errors import InputError, TestbedError, UsageError, missing_extra
 from testbed.subjects.predictors import foreign, preparing
+from testbed.subjects.predictors.copies import last_of
 from testbed.subjects.predictors.estimator import classifies, existing, regresses
+from testbed.subjects.predictors.survival import survives
 
 Say = Callable[[str], None]
 TRUST = "Loading {} can run any code in it. Load only files that you trust (--trusted says so)."
@@ -196,10 +198,10 @@ def unreadable(path: Path, kind: str, error: Exception) -> InputError:
 
 
 def check_answers(made: Any) -> None:
-    """Raises `InputError` for a model that answers neither with the probabilities of one label nor with a number."""
-    if (classifies(made) or regresses(made)) and not _several(made) and not _survival(made):
+    """Raises `InputError` for a model that gives neither the probabilities of one label, nor a number, nor a curve."""
+    if survives(made) or ((classifies(made) or regresses(made)) and not _several(made)):
         return
-    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
+    made = last_of(made)
     kind = f"{type(made).__module__.split('.')[0]}.{type(made).__name__}"
     raise InputError(
         "TB-SUBJECT-012",
@@ -211,26 +213,13 @@ def check_answers(made: Any) -> None:
 
 def _several(made: Any) -> bool:
     """Whether it predicts several labels at once, by what scikit-learn's models of several labels say."""
-    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
+    made = last_of(made)
     made = getattr(made, "best_estimator_", made)
     coded = getattr(getattr(made, "_label_binarizer", None), "y_type_", "")
     listed = isinstance(known := getattr(made, "classes_", None), list | tuple) and any(np.ndim(c) for c in known)
     return listed or bool(getattr(made, "multilabel_", False)) or str(coded).startswith("multilabel")
 
 
-def _survival(made: Any) -> bool:
-    """Whether it predicts times of an event. Its `predict` gives a risk, which has no true value."""
-    made = made.steps[-1][1] if hasattr(made, "steps") and len(made.steps) else made
-    made = getattr(made, "best_estimator_", made)
-    return hasattr(made, "predict_survival_function") or type(made).__module__.startswith(("sksurv", "lifelines"))
-
-
-SURVIVAL = (
-    "It predicts times of an event. Choose one time, and audit whether the event happened by then: a table for "
-    "--predictions with p_0 = S(t), p_1 = 1 - S(t), and as label 1 if it happened by t. Leave out people who were "
-    "censored before t, members and controls alike. With --shadow-predictions, answers of such models trained on half "
-    "of the people, attackers who train models are tried too (docs/models.md)."
-)
 LABELS = (
     "It predicts several labels at once. Audit each label by itself: a table for --predictions with that label's p_0 "
     "and p_1, also with --shadow-predictions, or a function for --api that gives them."
@@ -238,8 +227,6 @@ LABELS = (
 
 
 def _instead(made: Any) -> str:
-    if _survival(made):
-        return SURVIVAL
     if _several(made):
         return LABELS
     if isinstance(made, dict | list | tuple):

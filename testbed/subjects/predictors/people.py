@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
@@ -194,7 +195,7 @@ def cohorts(
     spelt = {_spelt(v): i for i, v in enumerate(known)}
     made: dict[str, Cohort] = {}
     for role, frame in frames.items():
-        x, persons = _inputs(frames, role, label, person, coding)
+        x, persons = _inputs(frames, role, [label], person, coding)
         y = np.array([place.get(v, spelt.get(_spelt(v), -1)) for v in frame[label].tolist()])
         if (y < 0).any():
             raise InputError(
@@ -224,7 +225,7 @@ def numeric_cohorts(
     frames: dict[str, pd.DataFrame], label: str, person: str | None, coding: Coding | None = None
 ) -> tuple[Split, Scale]:
     """The people of the tables as a regressor's input, and the scale of the number; it is each record's last value."""
-    inputs = {role: _inputs(frames, role, label, person, coding) for role in frames}
+    inputs = {role: _inputs(frames, role, [label], person, coding) for role in frames}
     truth = {role: _truth(frame, label, role) for role, frame in frames.items()}
     scale = Scale.of(np.concatenate([truth["members"], truth["controls"]]))
     made: dict[str, Cohort] = {}
@@ -233,13 +234,34 @@ def numeric_cohorts(
     return _split(made), scale
 
 
+def together(people: Split) -> Cohort:
+    """Members and controls as one group, which reveals no membership."""
+    groups = [g for g in (people.members, people.controls) if isinstance(g, Cohort)]
+    return Cohort(*(np.concatenate([getattr(g, f) for g in groups]) for f in ("x", "y", "persons")))
+
+
+def outcome_cohorts(
+    frames: dict[str, pd.DataFrame],
+    outcomes: dict[str, Array],
+    labels: Sequence[str],
+    person: str | None,
+    coding: Coding,
+) -> Split:
+    """The people of the tables as the input of a model with several true values; they are each record's last values."""
+    made: dict[str, Cohort] = {}
+    for role in frames:
+        x, persons = _inputs(frames, role, labels, person, coding)
+        made[role] = Cohort(np.column_stack([x, outcomes[role]]), np.ones(len(x), np.int64), persons)
+    return _split(made)
+
+
 def _inputs(
-    frames: dict[str, pd.DataFrame], role: str, label: str, person: str | None, coding: Coding | None
+    frames: dict[str, pd.DataFrame], role: str, labels: Sequence[str], person: str | None, coding: Coding | None
 ) -> tuple[Array, Array]:
     frame = frames[role]
-    beside = [label, *([person] if person else [])]
+    beside = [*labels, *([person] if person else [])]
     if coding is None:
-        names = [c for c in frames["members"].columns if c not in (label, person)]
+        names = [c for c in frames["members"].columns if c not in beside]
         x = numbers(frame, role, names, beside)
     else:
         exist(frame, role, [*coding.names, *beside])
