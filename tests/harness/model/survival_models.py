@@ -92,7 +92,9 @@ def patients(people: int, *key: object) -> pd.DataFrame:
     rng = keyed_rng(0, "patients", *key)
     x = rng.normal(size=(people, len(INPUTS)))
     time, censored = rng.exponential(np.exp(-x[:, 0] + 0.5 * x[:, 1])), rng.exponential(2, people)
-    return pd.DataFrame(x, columns=pd.Index(INPUTS)).assign(time=np.minimum(time, censored), died=(time <= censored).astype(int))
+    return pd.DataFrame(x, columns=pd.Index(INPUTS)).assign(
+        time=np.minimum(time, censored), died=(time <= censored).astype(int)
+    )
 
 
 def fitted(model: Any, frame: pd.DataFrame) -> Any:
