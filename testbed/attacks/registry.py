@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from testbed.core import (
     rules,
     unnamed,
 )
-from testbed.core.errors import ThreatError, UsageError
+from testbed.core.errors import ThreatError, UsageError, missing_extra
 from testbed.core.randomness import keyed_rng
 from testbed.core.registry import Registry
 
@@ -295,7 +295,8 @@ def fitting(
     subject: Subject, knows: Collection[str], name: str | None = None, suits: Callable[[Attack], bool] = lambda _: True
 ) -> list[Attack]:
     """The attacks on this subject that `knows` grants what they need and that `suits` takes, in the order of their
-    rules; with a `name`, that attack alone. Attacks for blind cells are nobody's, and are left out.
+    rules; with a `name`, that attack alone. Attacks for blind cells are nobody's, and are left out. The file of an
+    attack that is not granted what it needs is not loaded, nor are its libraries.
 
     Raises `UsageError` if the named attack is not among them.
     """
@@ -305,7 +306,8 @@ def fitting(
         return granted and not attack_.traits.get("baseline") and suits(attack_)
 
     if name is None:
-        return sorted((a for a in attacks(subject) if fits(a)), key=lambda a: a.rule)
+        granted = (one.name for one in listed(subject) if one.needs <= set(knows) and not one.baseline)
+        return sorted((a for a in _installed(granted) if fits(a)), key=lambda a: a.rule)
     named = find(name)
     if fits(named):
         return [named]
@@ -320,6 +322,16 @@ def fitting(
         why,
         f"Choose another attack (testbed list attacks --subject {subject}), or give what this one needs.",
     )
+
+
+def _installed(names: Iterable[str]) -> Iterator[Attack]:
+    """The attacks of these names. One that needs a library of an extra that is not installed is left out."""
+    for name in names:
+        try:
+            yield find(name)
+        except ModuleNotFoundError as missing:
+            if missing_extra(missing) is None:
+                raise
 
 
 @dataclass(frozen=True, slots=True)
