@@ -215,7 +215,7 @@ def subject_and_tables(asked: Asked) -> tuple[Subject, dict[str, pd.DataFrame]]:
         kept = {"cache": asked.value["cache"], "progress": progress}
         rules = (asked.rules() if loaded.trains else None) if loaded.network else kept
         frames = asked.tables()
-        outcome = named if value["event"] is None else ((value["label"], value["event"]), value["person"])
+        outcome = options.outcome(value["label"], value["event"], frames["members"].columns), value["person"]
         subject = load.from_file(loaded, value["outputs"], frames, *outcome, value["sample_weights"], rules)
         options.check_retrained(asked.given, subject.recipe is not None)
         return subject, frames

@@ -87,7 +87,13 @@ Forgotten = Annotated[
         rich_help_panel=PEOPLE,
     ),
 ]
-Label = Annotated[str, typer.Option(help="The column with the class, the number, or the time.", rich_help_panel=PEOPLE)]
+Label = Annotated[
+    str,
+    typer.Option(
+        help="The column with the class, the number, or the time. Several labels: by commas.",
+        rich_help_panel=PEOPLE,
+    ),
+]
 Event = Annotated[
     str | None,
     typer.Option(
@@ -166,6 +172,14 @@ WHY = {
     "--api": "An interface answers, and is not trained again.",
     "a file of an estimator": "An estimator knows its parameters and the kind of its answers.",
 }
+
+
+def outcome(label: str, event: str | None, columns: Iterable[str]) -> str | tuple[str, ...]:
+    """The columns of the outcome: one, a time and an event, or one for each of several labels (`a,b,c`)."""
+    if event is not None:
+        return label, event
+    several = tuple(part.strip() for part in label.split(","))
+    return several if len(several) > 1 and label not in set(columns) else label
 
 
 def check_idle(kind: str, given: Iterable[str]) -> None:

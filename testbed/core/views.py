@@ -187,6 +187,30 @@ class Survivor(Predictor):
         return replace(self, ask=limited(self.ask), curves=limited(self.curves))
 
 
+@dataclass(frozen=True, slots=True)
+class Joint(Predictor):
+    """A released model of several labels at once. The last values of each record are the numbers of its true classes.
+
+    `each` maps n records to the probabilities (n, labels) of their true classes, `said` inputs (n, features) to all
+    probabilities. `ask` gives one likelihood of all labels and its rest (n, 2), class 1 being the truth
+    (`testbed.subjects.predictors.several`).
+    """
+
+    each: Callable[[Cohort], Array]
+    said: Callable[[Array], Array]
+    labels: int
+    ANSWERS: ClassVar[tuple[str, ...]] = ("ask", "each")
+
+    @property
+    def held(self) -> int:
+        return self.labels
+
+    def within(self, budget: int) -> Joint:
+        """The model with a limit: `budget` records in all, in whichever form it is asked."""
+        limited = _spending(budget)
+        return replace(self, ask=limited(self.ask), each=limited(self.each), said=limited(self.said))
+
+
 def _spending(budget: int) -> Callable[[Callable[[Any], Array]], Callable[[Any], Array]]:
     """Limits several functions of n records or inputs to `budget` of them in all. Beyond it `Unavailable` is raised."""
     left = budget

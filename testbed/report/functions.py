@@ -88,7 +88,7 @@ def audit_model(
     controls: pd.DataFrame,
     *,
     reference: pd.DataFrame | None = None,
-    label: str = "label",
+    label: str | tuple[str, ...] = "label",
     person: str | None = None,
     policy: str | Policy | None = None,
     **options: Any,
@@ -108,7 +108,7 @@ def audit_model(
     _known(options, audit.audit_model, "outputs", "budget", "event")
     outputs, budget = options.pop("outputs", "auto"), options.pop("budget", None)
     event = options.pop("event", None)
-    subject = _subject(model, frames, label if event is None else (label, event), person, outputs, budget)
+    subject = _subject(model, frames, label if event is None else (str(label), event), person, outputs, budget)
     result, evidence, people = audit.audit_model(
         subject, list(frames.values()), person=person, policy=_policy(policy), **options
     )
@@ -118,7 +118,7 @@ def audit_model(
 def _subject(
     model: Any,
     frames: dict[str, pd.DataFrame],
-    label: str | tuple[str, str],
+    label: str | tuple[str, ...],
     person: str | None,
     outputs: str,
     budget: int | None,

@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from testbed.attacks.model.predictions import asked, true_class
 from testbed.attacks.model.survival import outcome_fits
 from testbed.attacks.registry import attack
-from testbed.core import Array, Cohort, Predictor, Records, Regressor, Scores, Survivor, Unavailable
+from testbed.core import Array, Cohort, Joint, Predictor, Records, Regressor, Scores, Survivor, Unavailable
 
 FEWEST = 10
 """Known members, and known non-members, that a classifier needs at least."""
@@ -132,6 +132,7 @@ def answer_features(view: Predictor, question: Records) -> Array:
     probability, with few classes the class itself, and the number of decimals. For a predicted number: its likelihood,
     the signed and the absolute error, the prediction, and the number of decimals. For a survival curve: the likelihood
     of the outcome, how well the curve fits it (`outcome_fits`), the curve, the outcome, and the number of decimals.
+    For several labels: the likelihood, each label's, the smallest of them, the labels, and the number of decimals.
     """
     people, answers = asked(view, question)
     own = true_class(people, answers)
@@ -145,6 +146,9 @@ def answer_features(view: Predictor, question: Records) -> Array:
         outcomes = people.x[:, -2:]
         fits = outcome_fits(curves, view.times, outcomes)
         return np.column_stack([own, *fits.values(), curves, outcomes, _decimals(curves)])
+    if isinstance(view, Joint):
+        each = np.asarray(view.each(people), dtype=np.float64)
+        return np.column_stack([own, np.log(each), each.min(1), people.x[:, -view.held :], _decimals(each)])
     others = answers.copy()
     others[np.arange(len(people)), people.y] = -1
     columns = [
@@ -175,6 +179,8 @@ def _stratum(view: Predictor, people: Cohort) -> Array:
     """
     if not view.held:
         return people.y
+    if isinstance(view, Joint):
+        return np.unique(people.x[:, -view.held :], axis=0, return_inverse=True)[1].ravel()
     truth = people.x[:, -view.held]
     tenth = np.searchsorted(np.quantile(truth, np.arange(1, STRATA) / STRATA), truth)
     return tenth + STRATA * people.x[:, -1].astype(int) if isinstance(view, Survivor) else tenth

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Predictor, Regressor, Survivor, Threat, Unavailable
+from testbed.core import Evidence, Joint, Predictor, Regressor, Survivor, Threat, Unavailable
 from testbed.core.defence import Exposure
 from testbed.core.disclosure import People
 from testbed.defences import named
@@ -26,6 +26,7 @@ from testbed.subjects.predictors.subject import Subject
 QUESTION = "What does this model reveal about the people it was trained on, to anybody who may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
 SEES_CURVES = "the model's survival curve at {} given times for records of the attacker's choice, and their outcomes"
+SEES_LABELS = "the probabilities that the model gives for {} labels at once, and the true labels"
 SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, and their true number"
 KNOWS_HALF = "; the attacker who learns from answers also knows the membership of half of the people asked about"
 NOT_TESTED = ["the reconstruction of records from the model's parameters"]
@@ -51,6 +52,7 @@ def _shadows(subject: Subject, shadows: int) -> int | None:
 
 RIGHT: dict[type[Predictor], str] = {
     Regressor: "predictions within the usual error",
+    Joint: "people whose true classes have a mean probability above one half",
     Survivor: "outcomes that the model fits better than one curve for everybody",
 }
 """When a model that predicts no classes counts as right."""
@@ -59,6 +61,8 @@ RIGHT: dict[type[Predictor], str] = {
 def _sees(model: Predictor) -> str:
     if isinstance(model, Survivor):
         return SEES_CURVES.format(len(model.times))
+    if isinstance(model, Joint):
+        return SEES_LABELS.format(model.labels)
     return SEES_NUMBERS if isinstance(model, Regressor) else SEES
 
 

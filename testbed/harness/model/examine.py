@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 
 from testbed.attacks.registry import Listed, fitting, listed
-from testbed.core import Array, Cohort, Evidence, Predictor, Regressor, Survivor, Unavailable
+from testbed.core import Array, Cohort, Evidence, Joint, Predictor, Regressor, Survivor, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.core.threads import one_thread
 from testbed.findings import statistics
@@ -90,6 +90,10 @@ def _checks(audit: ModelAudit) -> Iterator[Judged]:
 def _bare(subject: Subject) -> tuple[Predictor, Any, Cohort]:
     """The model by its own answers, the fitted object, and the members (without the outcome that a model predicts)."""
     model, members = subject.model, subject.members
+    if isinstance(model, Joint):
+        said = model.said
+        inputs = Cohort(members.x[:, : -model.held], members.y, members.persons)
+        return Predictor(lambda people: said(people.x), 1), subject.estimator, inputs
     if isinstance(model, Survivor):
         curves, outcome = model.curves, np.zeros((1, model.held))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as once
 from functools import partial
 from pathlib import Path
@@ -248,7 +248,11 @@ class SklearnRecipe:
         except Exception:
             raise Unavailable("cannot_retrain", "a model that can be trained again on half of the people") from None
         if self.outcome is not None:
-            return self.outcome.view(_or_no_answer(self._told(made, self.outcome, lessons.people)))
+            try:
+                view = self.outcome.view(self._told(made, self.outcome, lessons.people))
+            except InputError:
+                raise NO_ANSWER from None
+            return replace(view, **{name: _or_no_answer(getattr(view, name)) for name in view.ANSWERS})
         return self._predictor(made, np.unique(lessons.people.y[rows]))
 
     def _told(self, made: Any, outcome: Outcome, known: Cohort) -> Predict:

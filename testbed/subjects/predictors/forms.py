@@ -46,7 +46,7 @@ def fitted(
         return replace(coding, form=rounds[0][0])
     scale, outcome = None, None
     if not isinstance(label, str):
-        split, outcome = outcome_tables.outcomes(frames, label, person, coding)
+        split, outcome = outcome_tables.outcomes(made, frames, label, person, coding)
     elif classes is None:
         split, scale = subjects.numeric_cohorts(frames, label, person, coding)
     else:

@@ -133,7 +133,7 @@ def _asked_about(
 ) -> tuple[Predictor, Split, dict[str, Any]]:
     """The estimator as attackers see it, the people, and what it predicts, in the words of `SklearnRecipe`."""
     if not isinstance(label, str):
-        people, outcome = outcome_tables.outcomes(frames, label, person, fitted)
+        people, outcome = outcome_tables.outcomes(made, frames, label, person, fitted)
         answers = estimator.told(estimator.Asked(made, fitted.given), outcome, together(people))
         return outcome.view(answers), people, {"outcome": outcome}
     if classes is not None:

@@ -12,12 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from testbed.core.errors import InputError, TestbedError, UsageError, missing_extra
 from testbed.subjects.predictors import foreign, preparing
 from testbed.subjects.predictors.copies import last_of
 from testbed.subjects.predictors.estimator import classifies, existing, regresses
+from testbed.subjects.predictors.several import predicts_several
 from testbed.subjects.predictors.survival import survives
 
 Say = Callable[[str], None]
@@ -199,7 +198,8 @@ def unreadable(path: Path, kind: str, error: Exception) -> InputError:
 
 def check_answers(made: Any) -> None:
     """Raises `InputError` for a model that gives neither the probabilities of one label, nor a number, nor a curve."""
-    if survives(made) or ((classifies(made) or regresses(made)) and not _several(made)):
+    several = predicts_several(made) and hasattr(made, "predict_proba")
+    if survives(made) or several or classifies(made) or regresses(made):
         return
     made = last_of(made)
     kind = f"{type(made).__module__.split('.')[0]}.{type(made).__name__}"
@@ -211,24 +211,7 @@ def check_answers(made: Any) -> None:
     )
 
 
-def _several(made: Any) -> bool:
-    """Whether it predicts several labels at once, by what scikit-learn's models of several labels say."""
-    made = last_of(made)
-    made = getattr(made, "best_estimator_", made)
-    coded = getattr(getattr(made, "_label_binarizer", None), "y_type_", "")
-    listed = isinstance(known := getattr(made, "classes_", None), list | tuple) and any(np.ndim(c) for c in known)
-    return listed or bool(getattr(made, "multilabel_", False)) or str(coded).startswith("multilabel")
-
-
-LABELS = (
-    "It predicts several labels at once. Audit each label by itself: a table for --predictions with that label's p_0 "
-    "and p_1, also with --shadow-predictions, or a function for --api that gives them."
-)
-
-
 def _instead(made: Any) -> str:
-    if _several(made):
-        return LABELS
     if isinstance(made, dict | list | tuple):
         return "The file must hold one model. Save the estimator itself: joblib.dump(model, path)."
     if hasattr(made, "fit_predict") and hasattr(made, "score_samples"):
