@@ -30,6 +30,7 @@ def check(values: pd.DataFrame, labels: Any, role: str, least: int, name_them: s
     if len(values) < FEWEST:
         return
     classes = pd.factorize(pd.Series(np.asarray(labels)))[0]
+    classes = classes if classes.max() < VARIED else np.zeros_like(classes)  # a number is no class
     found = sum(_in_series(values[column], classes) for column in values.columns)
     if found >= least:
         raise InputError(

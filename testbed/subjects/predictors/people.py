@@ -270,7 +270,7 @@ def _inputs(
         whose(frame[person], role)
     elif x.ndim == 2:
         seen = pd.DataFrame(np.asarray(x)) if coding is None else frame[list(coding.names)]
-        in_series.check(seen, frame[label], role, 2, "Name the column of persons: --person COLUMN.")
+        in_series.check(seen, frame[labels[0]], role, 2, "Name the column of persons: --person COLUMN.")
     persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
     return x, persons.to_numpy()
 

@@ -11,7 +11,7 @@ import pytest
 from testbed.core.errors import InputError
 from testbed.data.datasets.load import load_table
 from testbed.subjects.predictors import in_series
-from testbed.subjects.predictors.people import cohorts, predictions
+from testbed.subjects.predictors.people import cohorts, numeric_cohorts, predictions
 
 PEOPLE, WINDOWS = 40, 10
 
@@ -51,6 +51,8 @@ def test_measurements_of_people_in_rows_that_follow_each_other_are_refused() -> 
         frames[role]["died"] = rng.integers(0, 2, PEOPLE * WINDOWS)
     with pytest.raises(InputError, match="--person"):
         cohorts(frames, "died", [0, 1], None)
+    with pytest.raises(InputError, match="--person"):
+        numeric_cohorts({r: f.drop(columns="died") for r, f in frames.items()}, "pulse", None)
     cohorts({r: f.sample(frac=1, random_state=1) for r, f in frames.items()}, "died", [0, 1], None)
 
 
