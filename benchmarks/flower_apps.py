@@ -69,13 +69,6 @@ APPS = {
         "pictures",
         config=ALL,
     ),
-    "advanced-pytorch": App(
-        "pytorch_example",
-        {**SGD32, "learning_rate": 0.1, "momentum": 0.9},
-        membership("pytorch_example.task:Net", "--shape", "1,28,28"),
-        "pictures",
-        config=ALL,
-    ),
     "opacus": App(
         "opacus_fl",
         {**SGD32, "learning_rate": 0.001, "momentum": 0.9},
@@ -114,7 +107,6 @@ APPS = {
     ),
     "quickstart-numpy": App("quickstart_numpy", {"kind": "fedavg"}, (("analytic_linear", ()),), config=ALL),
     "quickstart-pandas": App("pandas_example", {"kind": "unknown"}, (("analytic_linear", ()),), config=ALL),
-    "quickstart-catboost": App("quickstart_catboost", {"kind": "unknown"}, (("tree_leaves", ()),), config=ALL),
 }
 
 

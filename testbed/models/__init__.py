@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.core.errors import InputError, UsageError
+from testbed.core.shown import shown
 from testbed.models import generative, networks, text, vision
 from testbed.models.losses import Loss
 
@@ -119,6 +120,12 @@ def trained_by(spec: ModelSpec | None) -> list[str]:
     return trained(build(spec)) if spec is not None and spec.factory in FACTORIES else []
 
 
+def _some(names: Iterable[str]) -> str:
+    """The first of these names, for a message."""
+    known = list(names)
+    return ", ".join(map(shown, known[:6])) + (f" and {len(known) - 6} more" if len(known) > 6 else "") or "nothing"
+
+
 def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
     """The trained parameters as tensors by name, for the model `like`.
 
@@ -136,8 +143,9 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
         raise InputError(
             "TB-MODEL-003",
             f"Parameters do not fit the model; the first that differs is {min(missing + wrong)!r}.",
-            "It is missing, superfluous, or of another shape.",
-            "Check that the transcript and the model belong together (--model module:factory).",
+            f"The model trains {_some(names)}. The recording holds {_some(parameters)}.",
+            "Name a factory whose parameters have these names and shapes (--model module:factory). What an app does "
+            "not send, such as frozen layers, must not need a gradient there.",
         )
     if not all(np.isfinite(v).all() for v in parameters.values()):
         raise InputError(

@@ -143,7 +143,9 @@ def check_records(view: Transcript, shape: tuple[int, ...]) -> None:
     elif view.model is not None and view.model.factory in models.FACTORIES:
         try:
             fits = _classes(view.model, shape) > 0
-        except UsageError:
+        except UsageError as why:
+            if why.id == "TB-REPLAY-042":  # not a matter of shapes
+                raise
             fits = False
     else:
         return
@@ -185,7 +187,6 @@ def _classes(spec: ModelSpec | None, shape: Sequence[int]) -> int:
     """The number of values that the model gives for a record. Raises `UsageError` if it cannot take this shape."""
     assert spec is not None
     network = models.build(spec)
-    returned = ""
     for kind in (torch.float32, torch.int64):  # records, or numbers of words
         try:
             with torch.no_grad():
@@ -194,12 +195,16 @@ def _classes(spec: ModelSpec | None, shape: Sequence[int]) -> int:
             continue
         if isinstance(made, torch.Tensor) and made.ndim >= 1:
             return int(made.shape[-1]) if made.ndim >= 2 else 1
-        returned = f" It returned a {type(made).__name__}."
+        raise UsageError(
+            "TB-REPLAY-042",
+            f"The model returns a {type(made).__name__} for a record, and not a tensor (records, values).",
+            "The attacker computes the loss that clients minimise from one tensor of outputs and the classes.",
+            "Name a factory that wraps the model and returns that tensor alone. A loss of your own is named by --loss "
+            "file.py:function, a function of (outputs, y).",
+        )
     raise UsageError(
         "TB-REPLAY-006",
-        "The model cannot take a record of this shape, or returns no values for it.",
-        f"It was given a record of {' x '.join(map(str, shape))}, and must return a tensor (records, classes)."
-        f"{returned}",
-        "Give the shape of the records that the model takes, such as --shape 3,32,32. If it returns several things, "
-        "name a factory that wraps it and returns the classes' values alone.",
+        "The model cannot take a record of this shape.",
+        f"It was given a record of {' x '.join(map(str, shape))}.",
+        "Give the shape of the records that the model takes, such as --shape 3,32,32.",
     )

@@ -40,6 +40,18 @@ def make_risk() -> torch.nn.Module:
     )
 
 
+class Pair(torch.nn.Linear):
+    """Returns two things, as autoencoders do."""
+
+    def forward(self, input: torch.Tensor) -> Any:
+        made = super().forward(input)
+        return made, made
+
+
+def make_pair() -> torch.nn.Module:
+    return Pair(COLUMNS, 2)
+
+
 def run_app(folder: Path, each: int, epochs: int, rounds: int = 1, clients: int = 3) -> Path:
     """Somebody's app, recorded: each client trains its own records by binary cross-entropy, all in one batch."""
     client, app = ClientApp(), ServerApp()
@@ -179,6 +191,7 @@ def test_an_app_that_is_not_described_is_asked_about_and_not_guessed(alone: Path
         ({"attack": "see_through"}, "TB-REPLAY-011"),
         ({"loss": "bce"}, "TB-REPLAY-017"),
         ({"loss": "entropy", "model": f"{HERE}:make_risk"}, "TB-MODEL-008"),
+        ({"model": f"{HERE}:make_pair"}, "TB-REPLAY-042.*returns a tuple"),
         ({"truth": "truth.npz"}, "TB-REPLAY-018"),
     ],
 )
