@@ -74,7 +74,7 @@ class Labels:
                 "Audit each label by itself, as a table for --predictions with p_0, p_1, ....",
             )
         first = np.cumsum([0, *sizes[:-1]])
-        return np.clip(np.take_along_axis(said, first + outcomes.astype(int), 1), SMALLEST, 1)
+        return np.clip(np.take_along_axis(said, np.asarray(outcomes + first, np.int64), 1), SMALLEST, 1)
 
     def view(self, said: Answers) -> Joint:
         """The model as attackers see it, by its probabilities."""
@@ -129,7 +129,8 @@ def outcomes_of(frames: dict[str, pd.DataFrame], names: Sequence[str], labels: L
     made: dict[str, Array] = {}
     for role, frame in frames.items():
         columns = [
-            frame[name].map({v: i for i, v in enumerate(k)}) for name, k in zip(names, labels.known, strict=True)
+            frame[name].map(pd.Series(range(len(k)), index=list(k)))
+            for name, k in zip(names, labels.known, strict=True)
         ]
         made[role] = np.column_stack(
             [classes(column, len(known)) for column, known in zip(columns, labels.known, strict=True)]
