@@ -133,7 +133,7 @@ FAULTS = {
     "a hospital is killed": ("node1 flower-supernode", "TB-DEPLOY-002: .*flower-supernode of node1"),
     "the SuperLink is killed": ("server flower-superlink", "TB-DEPLOY-002: .*flower-superlink of server"),
     "the supervisor is killed": ("", "TB-DEPLOY-007"),
-    "the link of a hospital is cut": (None, "TB-RUN-014: The server lost client 1"),
+    "the link of a hospital is cut": (None, "TB-RUN-022: The server lost client 1"),
 }
 
 

@@ -78,6 +78,8 @@ def range_of(text: str) -> tuple[float, float]:
     return low, high
 
 
+SEVERAL = "TB-REPLAY-042"
+"""The error of a model that returns several things for a record."""
 MOST_RECORDS = 100_000
 """The most records of one exchange that are asked about. No attack reads so many, and a larger number may be damage."""
 
@@ -144,7 +146,7 @@ def check_records(view: Transcript, shape: tuple[int, ...]) -> None:
         try:
             fits = _classes(view.model, shape) > 0
         except UsageError as why:
-            if why.id == "TB-REPLAY-042":  # not a matter of shapes
+            if why.id == SEVERAL:  # not a matter of shapes
                 raise
             fits = False
     else:
@@ -196,7 +198,7 @@ def _classes(spec: ModelSpec | None, shape: Sequence[int]) -> int:
         if isinstance(made, torch.Tensor) and made.ndim >= 1:
             return int(made.shape[-1]) if made.ndim >= 2 else 1
         raise UsageError(
-            "TB-REPLAY-042",
+            SEVERAL,
             f"The model returns a {type(made).__name__} for a record, and not a tensor (records, values).",
             "The attacker computes the loss that clients minimise from one tensor of outputs and the classes.",
             "Name a factory that wraps the model and returns that tensor alone. A loss of your own is named by --loss "

@@ -304,7 +304,7 @@ def lost(clients: Sequence[int]) -> RunError:
     """The error for clients that the server no longer reaches, by their numbers, if these are known."""
     who = f"client {', '.join(map(str, clients))}" if clients else "a client"
     return RunError(
-        "TB-RUN-014",
+        "TB-RUN-022",
         f"The server lost {who}: no sign of life came, and no answer.",
         "Its process hangs, its machine is off, or the connection is cut. The round has no result.",
         "Check its machine and the network, then start again; or declare that the scenario tolerates dropout.",

@@ -34,7 +34,7 @@ def check(values: pd.DataFrame, labels: Any, role: str, least: int, name_them: s
     found = sum(_in_series(values[column], classes) for column in values.columns)
     if found >= least:
         raise InputError(
-            "TB-SUBJECT-070",
+            "TB-SUBJECT-076",
             f"Several rows of the {role} seem to belong to one person: rows that follow each other are alike.",
             "No column says whose they are. An attacker would recognise a person by other rows of the same person, "
             "and that would look like a leak of the model.",

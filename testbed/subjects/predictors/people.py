@@ -38,7 +38,7 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
     if names and not answered and not absent:
         lacks = sorted({f"p_{i}" for i in range(int(names[-1][2:]) + 1)} - set(names), key=lambda c: int(c[2:]))[:5]
         raise InputError(
-            "TB-SUBJECT-071",
+            "TB-SUBJECT-077",
             f"The columns of the probabilities are {', '.join(names)}, without {', '.join(lacks) or 'a second class'}.",
             "Each class has a column, numbered from 0 in the order of the model's outputs: p_0, p_1, ...",
             "Number them from 0 without a gap. If the model has one output p, p_0 is 1 - p and p_1 is p.",
@@ -109,7 +109,7 @@ def _check_written(cells: pd.DataFrame, values: Array) -> None:
     if worded.any():
         count = int(worded.any(1).sum())
         raise InputError(
-            "TB-SUBJECT-072",
+            "TB-SUBJECT-078",
             f"In {count} row{'s' * (count != 1)} a prediction is written as text, and not as a plain number.",
             "A sign or a unit beside it, such as % or <, leaves open which number is meant.",
             "Write numbers alone, and probabilities from 0 to 1. Divide percentages by 100. Don't leave the rows out.",

@@ -64,7 +64,7 @@ def run(
 def test_a_client_that_is_gone_between_two_rounds_ends_the_run_and_is_named(
     monkeypatch: pytest.MonkeyPatch, evaluates: bool
 ) -> None:
-    with pytest.raises(RunError, match=r"TB-RUN-014: The server lost client 2: .*network"):
+    with pytest.raises(RunError, match=r"TB-RUN-022: The server lost client 2: .*network"):
         run(monkeypatch, Vanishing, tolerate=False, evaluates=evaluates)
 
 
@@ -83,7 +83,7 @@ def test_a_connection_that_is_cut_is_told_as_such_and_not_as_a_mistake_of_the_cl
     monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     monkeypatch.setattr(Silent, "code", code)
-    with pytest.raises(RunError, match=r"TB-RUN-014: The server lost client 2") as caught:
+    with pytest.raises(RunError, match=r"TB-RUN-022: The server lost client 2") as caught:
         run(monkeypatch, Silent, tolerate=False)
     assert "4711" not in str(caught.value)
 
@@ -99,5 +99,5 @@ def test_where_dropout_is_tolerated_a_cut_connection_is_a_dropped_message(
 
 def test_every_client_gone_ends_the_run_even_where_dropout_is_tolerated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Vanishing, "get_node_ids", lambda self: list(self._contexts) if self._sent < ASKED else [])
-    with pytest.raises(RunError, match="TB-RUN-014: The server lost client 0, 1, 2"):
+    with pytest.raises(RunError, match="TB-RUN-022: The server lost client 0, 1, 2"):
         run(monkeypatch, Vanishing, tolerate=True)

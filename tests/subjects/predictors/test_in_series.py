@@ -27,7 +27,7 @@ def table(own_ids: bool, seed: int = 0) -> pd.DataFrame:
 
 
 def test_windows_with_ids_of_their_own_are_refused_and_those_of_named_people_are_read() -> None:
-    with pytest.raises(InputError, match="TB-SUBJECT-070"):
+    with pytest.raises(InputError, match="TB-SUBJECT-076"):
         predictions(table(True))
     predictions(table(False))
     predictions(table(True).sample(frac=1, random_state=0))
@@ -65,8 +65,8 @@ def test_tables_of_one_row_a_person_are_in_no_series_as_they_come(name: str) -> 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        ({"p_1": ["85 %"] * 800}, "TB-SUBJECT-072"),
-        ({"p_0": ["<0.01"] * 800}, "TB-SUBJECT-072"),
+        ({"p_1": ["85 %"] * 800}, "TB-SUBJECT-078"),
+        ({"p_0": ["<0.01"] * 800}, "TB-SUBJECT-078"),
         ({"p_0": [np.nan] * 800}, "TB-SUBJECT-003"),
     ],
 )
@@ -78,5 +78,5 @@ def test_predictions_that_are_no_plain_numbers_are_named_as_such(change: dict[st
 @pytest.mark.parametrize(("names", "lacks"), [(["p_1", "p_2"], "p_0"), (["p_0", "p_2"], "p_1"), (["p_0"], "second")])
 def test_columns_that_are_not_numbered_from_nought_are_named(names: list[str], lacks: str) -> None:
     frame = table(False).rename(columns=dict(zip(["p_0", "p_1"], names, strict=False)))
-    with pytest.raises(InputError, match=f"TB-SUBJECT-071.*without {lacks}" if lacks != "second" else "a second class"):
+    with pytest.raises(InputError, match=f"TB-SUBJECT-077.*without {lacks}" if lacks != "second" else "a second class"):
         predictions(frame if len(names) > 1 else frame.drop(columns="p_1"))
