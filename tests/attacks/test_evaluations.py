@@ -106,7 +106,7 @@ def test_a_foreign_recording_of_evaluations_alone_is_judged_with_its_owners_reco
     assert isinstance(found.control, Estimate)
     assert found.measure.value >= 7 / 8
     assert found.control.value <= 0.1
-    with pytest.raises(UsageError, match="TB-REPLAY-013"):  # no client trained, so no update can be asked about
+    with pytest.raises(UsageError, match="TB-REPLAY-041"):  # no client trained, so no update can be asked about
         replay(tmp_path / "t.transcript", "update_product", owned=owned, foreign=foreign)
 
 

@@ -202,7 +202,7 @@ def test_local_steps_are_counted_as_the_client_counts_them() -> None:
     assert steps(Protocol("fedavg", 4, local_epochs=3, local_steps=5), 10) == 5
     assert steps(Protocol("fedavg", None, local_epochs=2), 10) == 2
     assert steps(Protocol("fedavg", 4, local_steps=3), None) == 3
-    assert [len(e) for e in _plan(Protocol("fedavg", 4, local_epochs=3, local_steps=5), 10)] == [2, 2, 1]
+    assert [len(e) for e in _plan(Protocol("fedavg", 4, local_epochs=3), 10, 5)] == [2, 2, 1]
 
 
 def test_copies_of_a_record_in_several_epochs_are_matched_within_their_class() -> None:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flwr.app import Message
-from flwr.serverapp import Grid
 
 from testbed.core import Array
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
+
+if TYPE_CHECKING:  # a recording is judged without Flower
+    from flwr.app import Message
+    from flwr.serverapp import Grid
 
 
 class Turn(IntEnum):
@@ -109,7 +111,8 @@ def unreliable(grid: Grid, turns: Array, partition_of: Mapping[int, int]) -> Gen
 
     The grid stays the same object. A strategy sees of it what a real network would show: fewer answers, and old ones.
     """
-    own, held = grid.send_and_receive, list[Message]()
+    own = grid.send_and_receive
+    held: list[Message] = []
     grid.send_and_receive = partial(_exchanged, own, turns, partition_of, held)  # type: ignore[method-assign]
     try:
         yield

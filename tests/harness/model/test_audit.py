@@ -270,8 +270,10 @@ def test_where_a_prediction_stood_in_the_file_tells_nothing() -> None:
 
 
 def test_predictions_without_the_named_columns_are_refused() -> None:
-    with pytest.raises(InputError, match="other columns"):
+    with pytest.raises(InputError, match="without a second class"):
         subjects.predictions(table().drop(columns="p_1"))
+    with pytest.raises(InputError, match="other columns"):
+        subjects.predictions(table().drop(columns="arm"))
 
 
 def test_members_as_controls_and_files_that_are_no_model_are_refused(

@@ -11,7 +11,8 @@ from flwr.app import Error, Message
 from testbed.core import Transcript
 from testbed.core.errors import RunError
 from testbed.subjects.federation import apps, compat
-from testbed.subjects.federation.apps import LOST, Ordered, client_app, server_app, strategy_for
+from testbed.subjects.federation.algorithms import strategy_for
+from testbed.subjects.federation.apps import LOST, Ordered, client_app, server_app
 from testbed.subjects.federation.tap import record
 from tests.subjects.federation.test_engine import SPEC, parts, protocol
 

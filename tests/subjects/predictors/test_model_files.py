@@ -13,7 +13,6 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.multioutput import MultiOutputClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
 from sklearn.svm import SVC
@@ -183,10 +182,8 @@ def test_a_refusal_names_the_format_and_a_way_out(write: Any, named: str, tmp_pa
 
 
 def test_models_that_are_no_classifier_are_named_with_what_to_do(tmp_path: Path) -> None:
-    several = MultiOutputClassifier(RandomForestClassifier(2)).fit(X, np.column_stack([Y, 1 - Y]))
     for made, wanted in (
         (make_pipeline(StandardScaler(), SVC()).fit(X, Y), "CalibratedClassifierCV"),
-        (several, "several labels"),
         ({"a": 1}, "joblib.dump"),
     ):
         joblib.dump(made, tmp_path / "m.joblib")
