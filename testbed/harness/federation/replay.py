@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from testbed import models
 from testbed.attacks.inversion.controls import control_gradients
 from testbed.attacks.registry import Attack, find
 from testbed.core import (
-    Cohort,
     Groups,
     Guesses,
     Reconstruction,
@@ -42,7 +41,7 @@ from testbed.harness.federation.explained import explained
 from testbed.harness.federation.foreign import NATIVE, Foreign, question, shape_and_classes
 from testbed.harness.federation.owned import Owned, reads_evaluations
 from testbed.harness.federation.pictures import sheets
-from testbed.harness.federation.recorded import Key, Recorded
+from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import spool
 from testbed.subjects.federation import transcript as transcripts
@@ -273,7 +272,7 @@ def _judged_by_owner(
 
     recorded = owners.recorded(view, attack, plan, owned, classes, seed)
     assessed = assess(recorded, (plan,))
-    if attack.claim is Reconstruction and explained(recorded.views["true"], *_beside(recorded), seed) is False:
+    if attack.claim is Reconstruction and _unexplained(recorded, seed):
         flagged = [measures.flagged(f, UNEXPLAINED) for f in assessed.findings]
         assessed = replace(assessed, findings=flagged)
     threat, (low, high) = recorded.truth.threat, recorded.truth.within
@@ -297,9 +296,10 @@ def _judged_by_owner(
     return _Told(_recorded(size_band(people)), described, Outcome(assessed.findings, assessed.evidence, files))
 
 
-def _beside(recorded: Recorded) -> tuple[Mapping[Key, Cohort], Cohort]:
-    """The records behind each answer, and people on whom nobody trained."""
-    return recorded.truth.batches["true"], recorded.truth.decoys
+def _unexplained(recorded: Recorded, seed: int) -> bool:
+    """Whether the records explain the answers no better than people do on whom nobody trained."""
+    held, others = recorded.truth.batches["true"], recorded.truth.decoys
+    return others is not None and explained(recorded.views["true"], held, others, seed) is False
 
 
 def _recorded(size: str) -> Subject:

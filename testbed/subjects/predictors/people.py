@@ -103,7 +103,7 @@ def near_one(values: Array) -> bool:
     return bool((np.abs(values.sum(1) - 1) <= max(ROUNDED, rounding)).all() and (values.sum(1) > 0).all())
 
 
-def _check_written(cells: pd.DataFrame, values: Array) -> None:
+def _check_written(cells: Any, values: Array) -> None:
     """Raises `InputError` where a cell holds something that was not read as a number, such as a sign beside it."""
     worded = np.isnan(values) & cells.notna().to_numpy()
     if worded.any():
@@ -269,7 +269,7 @@ def _inputs(
     if person:
         whose(frame[person], role)
     elif x.ndim == 2:
-        seen = pd.DataFrame(np.asarray(x)) if coding is None else frame[list(coding.names)]
+        seen: Any = pd.DataFrame(np.asarray(x)) if coding is None else frame[list(coding.names)]
         in_series.check(seen, frame[labels[0]], role, 2, "Name the column of persons: --person COLUMN.")
     persons = frame[person].astype(str) if person else pd.Series([f"{role} {i}" for i in range(len(frame))])
     return x, persons.to_numpy()

@@ -129,7 +129,7 @@ def outcomes_of(frames: dict[str, pd.DataFrame], names: Sequence[str], labels: L
     made: dict[str, Array] = {}
     for role, frame in frames.items():
         columns = [
-            frame[name].map(pd.Series(range(len(k)), index=list(k)))
+            frame[name].map({known: i for i, known in enumerate(k)})
             for name, k in zip(names, labels.known, strict=True)
         ]
         made[role] = np.column_stack(
