@@ -128,10 +128,8 @@ def outcomes_of(frames: dict[str, pd.DataFrame], names: Sequence[str], labels: L
     """The numbers (n, labels) of the true classes of each table. Raises `InputError` for a class the model has not."""
     made: dict[str, Array] = {}
     for role, frame in frames.items():
-        columns = [
-            frame[name].map({known: i for i, known in enumerate(k)})
-            for name, k in zip(names, labels.known, strict=True)
-        ]
+        codes: list[Any] = [{known: i for i, known in enumerate(k)} for k in labels.known]
+        columns = [frame[name].map(code) for name, code in zip(names, codes, strict=True)]
         made[role] = np.column_stack(
             [classes(column, len(known)) for column, known in zip(columns, labels.known, strict=True)]
         ).astype(np.float64)
