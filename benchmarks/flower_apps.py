@@ -209,8 +209,7 @@ def records(name: str, part: int) -> tuple[Any, Any]:
         x, y = loader.dataset.tensors
         return x.numpy(), y.numpy()
     one = [loader.dataset[i] for i in range(len(loader.dataset))]
-    picture = "img" if "img" in one[0] else "image"
-    return np.stack([r[picture].numpy() for r in one]), np.array([r["label"] for r in one])
+    return np.stack([r["img"].numpy() for r in one]), np.array([r["label"] for r in one])
 
 
 def save(name: str, to: Path) -> None:

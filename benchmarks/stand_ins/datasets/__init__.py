@@ -64,10 +64,6 @@ class Dataset:
         """Changes the format of this one."""
         self._format = kind
 
-    def to_pandas(self) -> pd.DataFrame:
-        """All records as a data frame."""
-        return pd.DataFrame(self._columns)
-
 
 class DatasetDict(dict[str, Dataset]):
     """Parts of a data set by name."""
@@ -87,14 +83,6 @@ def _photographs(side: int = 32) -> Columns:
     pictures = np.stack(squares)[np.random.default_rng(0).permutation(len(squares))]
     light = pictures.mean((1, 2, 3))
     return {"img": pictures, "label": np.searchsorted(np.quantile(light, np.arange(1, 10) / 10), light)}
-
-
-def _digits() -> Columns:
-    """Handwritten digits, 28 by 28."""
-    from testbed.data import cohorts
-
-    people = cohorts.source("mnist5k").people
-    return {"image": (people.x[:, 0] * 255).round().astype(np.uint8), "label": people.y.astype(np.int64)}
 
 
 def _flowers(names: Sequence[str]) -> Columns:
@@ -126,7 +114,6 @@ def _tumours() -> Columns:
 
 LOCAL: dict[str, Callable[[], Columns]] = {
     "uoft-cs/cifar10": _photographs,
-    "zalando-datasets/fashion_mnist": _digits,
     "hitorilabs/iris": lambda: _flowers(["sepal_length", "sepal_width", "petal_length", "petal_width"]),
     "scikit-learn/iris": lambda: _flowers(["SepalLengthCm", "SepalWidthCm", "PetalLengthCm", "PetalWidthCm"]),
     "scikit-learn/adult-census-income": _patients,

@@ -9,6 +9,3 @@ class IidPartitioner:
     """Takes what Flower's class takes, and does nothing."""
 
     def __init__(self, **_: Any) -> None: ...
-
-
-DirichletPartitioner = IidPartitioner

@@ -1,4 +1,4 @@
-"""Stands in for `torchvision.transforms`; pictures are arrays (rows, columns) or (rows, columns, 3) of bytes."""
+"""Stands in for `torchvision.transforms`; pictures are arrays (rows, columns, 3) of bytes."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ class ToTensor:
     """A tensor (channels, rows, columns) between 0 and 1."""
 
     def __call__(self, picture: Any) -> torch.Tensor:
-        whole = picture[:, :, None] if picture.ndim == 2 else picture
-        return torch.from_numpy(np.ascontiguousarray(whole.transpose(2, 0, 1))).float() / 255
+        return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1))).float() / 255
 
 
 class Normalize:
@@ -37,22 +36,3 @@ class Normalize:
 
     def __call__(self, picture: torch.Tensor) -> torch.Tensor:
         return (picture - self.mean) / self.std
-
-
-class RandomCrop:
-    """A square at a random place of the picture with an edge of zeros."""
-
-    def __init__(self, size: int, padding: int) -> None:
-        self.size, self.padding = size, padding
-
-    def __call__(self, picture: Any) -> Any:
-        wide = np.pad(picture, self.padding)
-        row, column = torch.randint(0, 2 * self.padding + 1, (2,)).tolist()
-        return wide[row : row + self.size, column : column + self.size]
-
-
-class RandomHorizontalFlip:
-    """Turned round in half of the cases."""
-
-    def __call__(self, picture: Any) -> Any:
-        return picture[:, ::-1] if torch.rand(1) < 0.5 else picture

@@ -228,8 +228,8 @@ def _held(answers: Sequence[Exchange], texts: Sequence[str]) -> dict[Key, Cohort
 def _coincidences(asked: Array, known: Array) -> float:
     """How many records (n, d) are expected to equal one of the known (m, d) by chance.
 
-    About a record, values are taken as independent: of its nearest known records, which are not equal to it, the shares
-    that agree in each value are multiplied. Fine values never agree, so that nothing is expected.
+    Its nearest known records, without those that equal it, tell how often each value agrees. These shares are
+    multiplied, as if values were independent. Fine values never agree, so no coincidence is expected of them.
     """
     different = np.unique(known, axis=0)
     near = min(NEAR, len(different) - 1)
