@@ -13,8 +13,8 @@ from testbed.harness.federation.recorded import Key
 from testbed.subjects.federation.local import evaluated, local_update
 
 FLAG = "answers_unexplained"
-DRAWS = 39
-"""Other people that a client's records are compared with, each time as many as there are records."""
+COMPARED = 390
+"""Groups of other people, each as many as there are records, with whom all records are compared together."""
 ANSWERS = 10
 """Answers that are looked at, drawn at random."""
 LEVEL = 0.01
@@ -24,7 +24,7 @@ LEVEL = 0.01
 def explained(view: Transcript, held: Mapping[Key, Cohort], others: Cohort, seed: int) -> bool | None:
     """Do the records explain the answers better than other people's records? None where that cannot be computed.
 
-    `others` are people on whom nobody trained. For an answer, two things are ranked among `DRAWS` groups of them: the
+    `others` are people on whom nobody trained. For an answer, two things are ranked among groups of them: the
     cosine of the step that the client made with the gradient of the records, and the loss of the records under what
     the client returned. Ranks of answers are joined by Fisher's method. Records of another client, another loss, a mask
     or much noise are no better than other people's.
@@ -37,7 +37,7 @@ def explained(view: Transcript, held: Mapping[Key, Cohort], others: Cohort, seed
     ranks: list[float] = []
     for one in chosen:
         own = held[one.key]
-        crowd = [others.take(rng.permutation(len(others))[: len(own)]) for _ in range(DRAWS)]
+        crowd = _groups(others, len(own), COMPARED // len(chosen), rng)
         try:
             found = [_signals(view, one, people) for people in (own, *crowd)]
         except Exception:  # the model is the user's own, and may raise anything
@@ -46,9 +46,16 @@ def explained(view: Transcript, held: Mapping[Key, Cohort], others: Cohort, seed
     return bool(chi2.sf(-2 * np.log(ranks).sum(), 2 * len(ranks)) < LEVEL)
 
 
+def _groups(others: Cohort, size: int, count: int, rng: np.random.Generator) -> list[Cohort]:
+    """Groups of other people, drawn at random; of single people, each is drawn once at most."""
+    if size == 1:
+        return [others.take([i]) for i in rng.permutation(len(others))[:count]]
+    return [others.take(rng.permutation(len(others))[:size]) for _ in range(count)]
+
+
 def _rank(found: Array) -> float:
     """The p-value of the first row of signals (n, k) among the others: the least of its columns', times k."""
-    beaten = (found[1:] >= found[0]).sum(0)
+    beaten = (~(found[0] > found[1:])).sum(0)  # what is no number explains nothing
     return float(min(1.0, found.shape[1] * ((1 + beaten) / len(found)).min()))
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import testbed
 from testbed.core import Array, Cohort, ModelSpec, Parameters, Protocol
-from testbed.harness.federation.explained import FLAG, explained
+from testbed.harness.federation.explained import FLAG, _rank, explained  # pyright: ignore[reportPrivateUsage]
 from testbed.harness.federation.recorded import Key
 from testbed.models import build, get_parameters
 from testbed.subjects.federation import transcript
@@ -75,6 +75,17 @@ def test_what_hides_the_records_is_told_from_what_only_makes_answers_coarse(
 ) -> None:
     held = record(tmp_path / "t", SGD, 1, how)
     assert asked(tmp_path / "t", held) is fits
+
+
+def test_one_answer_is_enough(tmp_path: Path) -> None:
+    held = record(tmp_path / "t", SGD, 1)
+    first = min(held)
+    assert asked(tmp_path / "t", {first: held[first]}) is True
+    assert asked(tmp_path / "t", {first: people(1, 4321)}) is False
+
+
+def test_an_answer_that_is_no_number_is_not_explained() -> None:
+    assert _rank(np.array([[np.nan], [0.1], [0.2]])) == 1.0
 
 
 def test_without_a_model_nothing_is_said(tmp_path: Path) -> None:
