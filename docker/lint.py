@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """The rules of the range's containers, checked in two files: python docker/lint.py [COMPOSE.YML [DOCKERFILE]]
 
+Without arguments it checks docker/compose.yml, and the file that `testbed range compose` makes of it for each exercise.
+
 Each rule is a function that yields what breaks it. Exit code 1 if one is broken.
 """
 
@@ -9,6 +11,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +30,8 @@ OF_VOLUME = {
 """Who may mount a volume that holds secrets. `range` generates the people, so it knows them anyway."""
 WRITERS = {"common": {"init", "range"}, "authority": {"init"}, "certificate": {"init"}, "red": {"init", "range", "red"}}
 """Who may write to a volume that others trust. Red's board only shows."""
+LINK, COORDINATOR, HOSPITAL = "link", "range", "hospital-"
+"""The SuperLink, whoever asks it for runs, and what the names of the hospitals' services begin with."""
 SECRET = re.compile(r"(token|secret|password|passwd|key|credential)", re.IGNORECASE)
 MOST_BYTES, MOST_CPUS, MOST_PIDS = 8 * 2**30, 4.0, 512
 SIZES = {"k": 2**10, "m": 2**20, "g": 2**30}
@@ -43,6 +48,25 @@ def rule(check: Rule) -> Rule:
 
 def services(compose: Compose) -> Iterator[tuple[str, dict[str, Any]]]:
     yield from (compose.get("services") or {}).items()
+
+
+def owners(volume: str) -> set[str] | None:
+    """Who may mount a volume that holds secrets; None if all may."""
+    if volume.startswith("ward-"):
+        hospital, _, kind = volume.removeprefix("ward-").rpartition("-")
+        return {"init" if kind == "keys" else COORDINATOR, HOSPITAL + hospital}
+    of_link = {f"{LINK}-files": {LINK, COORDINATOR}, f"{LINK}-keys": {LINK, "init"}}
+    return of_link.get(volume) or OF_VOLUME.get(volume)
+
+
+def writers(volume: str) -> set[str] | None:
+    """Who may write to a volume that others trust; None if all may that mount it."""
+    return {"init"} if volume.endswith("-keys") else WRITERS.get(volume)
+
+
+def members(compose: Compose, network: str) -> set[str]:
+    """The services on a network."""
+    return {name for name, service in services(compose) if network in names(service.get("networks"))}
 
 
 def names(value: Any) -> set[str]:
@@ -138,7 +162,7 @@ def watched_and_in_order(compose: Compose) -> Iterator[str]:
 def networks_are_closed(compose: Compose) -> Iterator[str]:
     known = compose.get("networks") or {}
     for name, network in known.items():
-        outside = {s for s, service in services(compose) if name in names(service.get("networks"))} - {PUBLISHED}
+        outside = members(compose, name) - {PUBLISHED}
         if (network or {}).get("internal") is not True and (outside or name != "edge"):
             yield f"network {name}: it leads outside (internal: true)"
         if (network or {}).get("external"):
@@ -158,18 +182,36 @@ def teams_meet_the_scorer_alone(compose: Compose) -> Iterator[str]:
         if name not in ("red", "blue"):
             continue
         for network in names(service.get("networks")):
-            others = {o for o, s in services(compose) if network in names(s.get("networks"))} - {name, "scorer"}
-            if others:
+            if others := members(compose, network) - {name, "scorer"}:
                 yield f"{name}: it is on a network with {', '.join(sorted(others))} ({network})"
+
+
+@rule
+def hospitals_are_private(compose: Compose) -> Iterator[str]:
+    """A hospital meets the SuperLink alone, and the SuperLink meets hospitals and the coordinator."""
+    known = dict(services(compose))
+    hospitals = {name for name in known if name.startswith(HOSPITAL)}
+    for name in hospitals:
+        for network in names(known[name].get("networks")):
+            if others := members(compose, network) - {name, LINK}:
+                yield f"{name}: it is on a network with {', '.join(sorted(others))} ({network})"
+    for network in names(known.get(LINK, {}).get("networks")):
+        if others := members(compose, network) - hospitals - {LINK, COORDINATOR}:
+            yield f"{LINK}: it is on a network with {', '.join(sorted(others))} ({network})"
+    if hospitals and LINK not in known:
+        yield f"{LINK}: there are hospitals without a SuperLink"
+    for name in hospitals | ({LINK} & known.keys()):
+        if not any(source.endswith("-keys") for source, _, _ in mounts(known[name])):
+            yield f"{name}: it has no keys of its own, so that it cannot speak TLS"
 
 
 @rule
 def secrets_have_one_place(compose: Compose) -> Iterator[str]:
     for name, service in services(compose):
         for source, _, writes in mounts(service):
-            if name not in OF_VOLUME.get(source, {name}):
+            if name not in (owners(source) or {name}):
                 yield f"{name}: it mounts {source}, which is not its own"
-            if writes and name not in WRITERS.get(source, {name}):
+            if writes and name not in (writers(source) or {name}):
                 yield f"{name}: it may write to {source} (:ro)"
         given = service.get("environment") or {}
         for entry in given if isinstance(given, list) else given.items():
@@ -178,6 +220,10 @@ def secrets_have_one_place(compose: Compose) -> Iterator[str]:
                 yield f"{name}: a secret stands in its environment ({key})"
         if service.get("env_file"):
             yield f"{name}: its secrets come from a file (env_file); they are made at the start"
+    volumes = sorted(compose.get("volumes") or {})
+    for one, other in pairwise(volumes):
+        if other.startswith(one):
+            yield f"volume {one}: {other} begins with its name, so that Podman takes one for the other and keeps it"
     if compose.get("secrets") or compose.get("configs"):
         yield "compose: secrets or configs come from files; they are made at the start, in volumes"
 
@@ -237,10 +283,22 @@ def check(compose: Compose) -> list[str]:
     return [told for one in RULES for told in one(compose)]
 
 
+def generated() -> dict[str, Compose]:
+    """The compose file as it stands, and as it is for each exercise, by their names."""
+    from testbed.range import composed, exercise
+
+    base = composed.read(HERE / "compose.yml")
+    made = {name: composed.compose(base, exercise.load(name)) for name in exercise.shipped()}
+    return {"compose.yml": base, **made}
+
+
 def main(arguments: list[str]) -> int:
-    compose = Path(arguments[0]) if arguments else HERE / "compose.yml"
     images = Path(arguments[1]) if len(arguments) > 1 else HERE / "Dockerfile"
-    found = check(yaml.safe_load(compose.read_text(encoding="utf-8"))) + dockerfile(images.read_text(encoding="utf-8"))
+    found = dockerfile(images.read_text(encoding="utf-8"))
+    if arguments:
+        found += check(yaml.safe_load(Path(arguments[0]).read_text(encoding="utf-8")))
+    else:
+        found += [f"{name}: {told}" for name, compose in generated().items() for told in check(compose)]
     for told in found:
         print(told)
     print(

@@ -3,6 +3,8 @@
 #
 #   docker/rehearse.sh build TARGET                  builds localhost/testbed:TARGET
 #   docker/rehearse.sh run TARGET FOLDER ARGS...     runs it offline and read-only, FOLDER mounted at /work
+#   docker/rehearse.sh build-range                   builds the four images of an exercise, the common parts once
+#   docker/rehearse.sh inside COMMAND ARGS...        runs a command that uses podman, with a network of its own
 #
 # Needs root on Debian. State lies in $REHEARSAL (default /var/tmp/testbed-rehearsal) and is reused.
 set -euo pipefail
@@ -40,10 +42,18 @@ trust=(--volume /etc/ssl/certs:/etc/ssl/certs:ro --volume "$state/pip.conf:/etc/
 export CONTAINERS_CONF=$state/containers.conf CONTAINERS_STORAGE_CONF=$state/storage.conf
 
 # A mount namespace of its own, in which the unified cgroup hierarchy is out of the way.
+# For whole exercises there is also a network of its own, so that neither addresses nor names of others are in the way.
 if [ -z "${INSIDE_NAMESPACE:-}" ]; then
-  exec env INSIDE_NAMESPACE=1 unshare --mount bash "$0" "$@"
+  apart=(--mount --propagation slave)
+  [ "${1:-}" != inside ] || apart+=(--net)
+  exec env INSIDE_NAMESPACE=1 unshare "${apart[@]}" bash "$0" "$@"
 fi
 umount /sys/fs/cgroup/unified 2>/dev/null || true
+if [ "${1:-}" = inside ]; then
+  ip link set lo up
+  shift
+  exec "$@"
+fi
 
 if ! podman image exists "$base"; then
   if [ ! -x "$state/rootfs/usr/bin/python3" ]; then
@@ -52,25 +62,38 @@ if ! podman image exists "$base"; then
   tar -C "$state/rootfs" -c . | podman import --quiet - "$base" >&2
 fi
 
-action=$1 target=$2
-shift 2
-case $action in
-  build)
+build() {
+  local target=$1
+  shift
     if [[ "$target" =~ ^(federated|range|red|blue)$ ]] && ! compgen -G "docker/wheels/torch-*.whl" >/dev/null; then
       # What this host calls torch may be a CPU build, which is gigabytes smaller than the index's default.
       python3 -m pip download --quiet --no-deps --dest docker/wheels "$(grep '^torch==' constraints.txt)" >&2
     fi
-    # Without its cache: podman does not see that a mounted wheelhouse has changed, and would keep the old install.
-    podman build --no-cache --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" "${trust[@]}" \
+    podman build "$@" --quiet --isolation=chroot --network=host --file docker/Dockerfile --target "$target" "${trust[@]}" \
       --build-arg "BASE=$base" ${BUILD_ARGS:-} --tag "localhost/testbed:$target" .
+}
+
+action=$1 target=${2:-range}
+shift $(($# < 2 ? $# : 2))
+case $action in
+  build)
+    # Without its cache: podman does not see that a mounted wheelhouse has changed, and would keep the old install.
+    build "$target" --no-cache
+    ;;
+  build-range)
+    begun=$(date +%s)
+    build range --no-cache
+    for target in red blue scorer; do
+      build "$target" --cache-ttl "$(($(date +%s) - begun))s"
+    done
     ;;
   run)
     folder=$1
-    shift
+  shift
     podman run --rm --network none --read-only --tmpfs /tmp --volume "$folder:/work" "localhost/testbed:$target" "$@"
     ;;
   *)
-    echo "usage: $0 build TARGET | run TARGET FOLDER ARGS..." >&2
+    echo "usage: $0 build TARGET | build-range | run TARGET FOLDER ARGS... | inside COMMAND ARGS..." >&2
     exit 2
     ;;
 esac

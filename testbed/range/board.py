@@ -200,7 +200,7 @@ class Board:
     def _ran(self, command: str, options: list[str], *words: str) -> Message:
         """Runs a command of testbed range on this instance, as a process of its own, one at a time."""
         home = {HOME: str(self.instance.folder.resolve().parent), "NO_COLOR": "1", "TERM": "dumb", "COLUMNS": "400"}
-        line = [sys.executable, "-m", "testbed.cli", "range", command, *options, "--", self.instance.name, *words]
+        line = [sys.executable, "-m", "testbed", "range", command, *options, "--", self.instance.name, *words]
         with self._one:
             done = subprocess.run(
                 line,

@@ -3,6 +3,7 @@
     python -m testbed.range.container prepare EXERCISE    makes people, secrets, certificates and the first model
     python -m testbed.range.container attend SIDE         keeps a desk open, for those who come in by `exec`
     python -m testbed.range.container healthy [URL]       0 if the scorer, or the server at URL, answers
+    python -m testbed.range.container beating             0 if the SuperLink or the SuperNode of this container is well
 
 One project of the compose file is one instance with one team. Its volumes are mounted under /range/game, and each
 container has those of its own role alone.
@@ -15,6 +16,7 @@ import signal
 import ssl
 import sys
 import threading
+import time
 import urllib.request
 from pathlib import Path
 
@@ -23,11 +25,19 @@ GAME, AUTHORITY, CERTIFICATE = "game", "authority", "certificate"
 NAMES = ("scorer", "localhost")
 """The names for which the scorer's certificate is valid, besides 127.0.0.1."""
 PATIENCE_S = 4.0
+LINK = "link"
+"""The SuperLink's host name."""
+KEYS = "keys"
+"""The folder of the stations' keys under TESTBED_RANGE: for `init` one of each station, for a station its own."""
+BEAT, BEAT_S = Path("/tmp/station/beat"), 15.0
+"""The file that a station touches while all is well, and the age in seconds at which it is not well any more."""
 
 
 def prepare(source: str, root: Path) -> None:
     """Everything that must be there before the scorer starts. A project that is started again stays as it was."""
+    from testbed.range import exercise as exercises
     from testbed.range import instance as instances
+    from testbed.range.desk import STATIONS
     from testbed.range.play import populate
     from testbed.subjects.federation import certificates
 
@@ -35,8 +45,28 @@ def prepare(source: str, root: Path) -> None:
     if (folder / "instance.json").is_file():
         return
     certificates.server(root / AUTHORITY, root / CERTIFICATE, NAMES)
+    if os.environ.get(STATIONS):
+        _stations(root, len(exercises.federated(exercises.load(source)).hospitals))
     made = instances.create(folder, source, 1, finished=lambda made: populate(made, print))
     print(f"{made.exercise.title}: ready")
+
+
+def _stations(root: Path, hospitals: int) -> None:
+    """The keys of the SuperLink and of each hospital's SuperNode."""
+    from testbed.subjects.federation import certificates
+
+    trusted = root / AUTHORITY / "federation"
+    trusted.mkdir(exist_ok=True)
+    nodes = [root / KEYS / f"node{number}" for number in range(hospitals)]
+    certificates.stations(trusted, root / KEYS / "server", nodes, LINK)
+
+
+def beating(file: Path = BEAT) -> bool:
+    """Did the station of this container say lately that all is well?"""
+    try:
+        return time.time() - file.stat().st_mtime < BEAT_S
+    except OSError:
+        return False
 
 
 def attend(side: str, root: Path) -> None:
@@ -86,6 +116,8 @@ def main(arguments: list[str]) -> int:
             attend(side, root)
         case ["healthy", *url] if len(url) < 2:
             return 0 if healthy(url[0] if url else os.environ.get("TESTBED_SCORER", "")) else 1
+        case ["beating"]:
+            return 0 if beating() else 1
         case _:
             print(__doc__, file=sys.stderr)
             return 2

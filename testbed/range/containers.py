@@ -1,7 +1,7 @@
 # pyright: strict
-"""The container runtime: docker/compose.yml driven by Docker or Podman, one project for each instance.
+"""The container runtime: a compose file driven by Docker or Podman, one project for each instance.
 
-What this machine keeps of such an instance is one file in its folder. All else is in the project's volumes, and the
+What this machine keeps of such an instance are two files in its folder. All else is in the project's volumes, and the
 commands of testbed range run inside the container of the role that they are for.
 """
 
@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.core.errors import RunError, UsageError
+from testbed.range import composed
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range.container import GAME
 
-RECORD = "containers.json"
+RECORD, FILE = "containers.json", "compose.yml"
+"""What this machine keeps of an instance: how it was started, and its compose file."""
 COMPOSE = Path(os.environ.get("TESTBED_COMPOSE") or Path(__file__).parents[2] / "docker" / "compose.yml")
 """The compose file. TESTBED_COMPOSE names another one, for a host that cannot do all that ours asks for."""
 PORT, EXERCISE = "TESTBED_BOARD_PORT", "TESTBED_EXERCISE"
@@ -48,9 +50,10 @@ class Project:
     def run(self, *arguments: str, heard: bool = False) -> subprocess.CompletedProcess[str]:
         """A command of compose on this project. Its output goes to this terminal, or with `heard` is returned."""
         words = [self.engine] if self.engine == "podman-compose" else [self.engine, "compose"]
+        own = instances.home() / self.name / FILE
         environment = {**os.environ, PORT: str(self.port), EXERCISE: self.exercise}
         return subprocess.run(
-            [*words, "-f", str(COMPOSE), "-p", self.name, *arguments],
+            [*words, "-f", str(own if own.is_file() else COMPOSE), "-p", self.name, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=heard,
@@ -131,14 +134,9 @@ def up(source: str, name: str | None, teams: int | None, port: int) -> Project:
                 "Give another --name, of small letters, digits, - and _.",
             )
     project = known or Project(called, source, engine(), port)
-    if not COMPOSE.is_file():
-        raise UsageError(
-            "TB-RANGE-062",
-            "The compose file is not here.",
-            "It lies in docker/ of the repository, and the package was installed without it.",
-            "Clone the repository and install with pip install -e .",
-        )
+    made = composed.compose(composed.read(base()), exercises.load(project.exercise))
     (instances.home() / called).mkdir(mode=0o700, parents=True, exist_ok=True)
+    (instances.home() / called / FILE).write_text(composed.text(made), encoding="utf-8")
     told = {"exercise": project.exercise, "engine": project.engine, "port": project.port}
     (instances.home() / called / RECORD).write_text(json.dumps(told), encoding="utf-8")
     wait = [] if project.engine == "podman-compose" else ["--wait"]
@@ -150,6 +148,18 @@ def up(source: str, name: str | None, teams: int | None, port: int) -> Project:
             f"Build the images (docker/README.md); see testbed range status {called}; or testbed range down {called}.",
         )
     return project
+
+
+def base() -> Path:
+    """The compose file from which that of an exercise is made. Raises `UsageError` if it is not here."""
+    if not COMPOSE.is_file():
+        raise UsageError(
+            "TB-RANGE-062",
+            "The compose file is not here.",
+            "It lies in docker/ of the repository, and the package was installed without it.",
+            "Clone the repository and install with pip install -e .",
+        )
+    return COMPOSE
 
 
 def status(project: Project) -> list[str]:

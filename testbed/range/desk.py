@@ -18,6 +18,8 @@ from testbed.range.instance import OF_DESK, Instance, Side
 from testbed.range.processes import door
 
 PATIENCE_S = 30.0
+STATIONS = "TESTBED_STATIONS"
+"""The environment variable that is set where the hospitals are containers of their own."""
 ADDRESS, AUTHORITY = "TESTBED_SCORER", "TESTBED_SCORER_CA"
 """The environment variables that name the scorer's address and the certificate of its authority, where the scorer is no
 process of this machine."""

@@ -26,6 +26,7 @@ from testbed.range.exercise import FederatedExercise, Round
 from testbed.range.patients import CLASSES, SHAPE
 from testbed.range.population import Population, first
 from testbed.range.truth import true_positives
+from testbed.subjects.federation import deployment
 from testbed.subjects.federation.apps import batches
 from testbed.subjects.federation.federation import Federation, ruled
 from testbed.subjects.federation.local import local_update
@@ -96,7 +97,7 @@ def play(
     act = _act(act_name, public, spec, seed)
     guards = tuple(find_guard(name)() for name in switches.guards)
     federation = Federation(spec, protocol, seed, defences, start=_start(start, act, seed), guards=guards)
-    with _alarms(present) as alarms:
+    with _alarms(present) as alarms, deployment.at([exercise.hospitals.index(h) for h in present]):
         seen = federation.run(parties, engine, act, act_name)
     answered = {e.client for e in seen.exchanges if e.status == "ok"}
     used = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ from testbed.defences import named
 from testbed.range import exercise as exercises
 from testbed.range import instance as instances
 from testbed.range import processes
-from testbed.range.desk import Desk, address, closed
+from testbed.range.desk import STATIONS, Desk, address, closed
 from testbed.range.events import Fact
 from testbed.range.exercise import ReleaseExercise, TreeExercise, federated
 from testbed.range.instance import Instance, write_secret
@@ -135,9 +136,10 @@ def inject(
     value: str | None,
     team: int | None,
     progress: Progress,
-    engine: str = IN_PROCESS,
+    engine: str | None = None,
 ) -> list[str]:
-    """What the instructor puts into the exercise, for one team or for all; rounds are played on this engine.
+    """What the instructor puts into the exercise, for one team or for all; rounds are played on this engine. By default
+    it is one process; where the hospitals are containers of their own, they play.
 
     Returns what happened."""
     if what not in INJECTS:
@@ -149,7 +151,9 @@ def inject(
         )
     teams = [team] if team is not None else list(range(1, instance.teams + 1))
     _possible(instance, what, value, teams)
-    if engine != IN_PROCESS:
+    if engine is None:
+        engine = DEPLOYED if os.environ.get(STATIONS) else IN_PROCESS
+    elif engine != IN_PROCESS:
         check_engine(instance, engine)
     white = Desk(instance, "white")
     done: list[str] = []

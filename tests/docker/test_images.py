@@ -55,7 +55,7 @@ def test_a_release_is_evaluated_in_the_container_as_it_is_outside(rehearsal: Pat
     inside = call(rehearsal, "run", "release", str(tmp_path), *command, "--out", "/work/inside")
     assert inside.returncode in (0, 3), inside.stderr[-2000:]
     outside = subprocess.run(
-        [sys.executable, "-m", "testbed.cli", *command, "--out", "outside"],
+        [sys.executable, "-m", "testbed", *command, "--out", "outside"],
         cwd=tmp_path,
         capture_output=True,
         check=False,

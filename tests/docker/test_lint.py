@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import json
 from collections.abc import Callable
@@ -11,7 +10,8 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
+
+from testbed.range import composed, exercise
 
 ROOT = Path(__file__).parents[2]
 COMPOSE, DOCKERFILE = ROOT / "docker" / "compose.yml", ROOT / "docker" / "Dockerfile"
@@ -27,7 +27,10 @@ def loaded() -> ModuleType:
 
 
 LINT = loaded()
-AS_IT_IS: dict[str, Any] = yaml.safe_load(COMPOSE.read_text("utf-8"))
+HEIST = exercise.federated(exercise.load("gradient-heist"))
+AS_IT_IS: dict[str, Any] = composed.compose(composed.read(COMPOSE), HEIST)
+"""The file of the exercise that has the most services."""
+TEXT = json.dumps(AS_IT_IS)
 SERVICES = sorted(AS_IT_IS["services"])
 
 
@@ -114,15 +117,13 @@ BREAKS: dict[str, tuple[Callable[[dict[str, Any], str], None], str]] = {
 
 
 def broken(change: Callable[[dict[str, Any]], None]) -> list[str]:
-    compose = copy.deepcopy(AS_IT_IS)
-    # the anchors share their values; each service gets its own
-    compose["services"] = {name: json.loads(json.dumps(one)) for name, one in compose["services"].items()}
+    compose = json.loads(TEXT)
     change(compose)
     return LINT.check(compose)
 
 
 def test_the_range_breaks_no_rule(capsys: pytest.CaptureFixture[str]) -> None:
-    assert LINT.check(AS_IT_IS) == []
+    assert all(LINT.check(made) == [] for made in LINT.generated().values())
     assert LINT.dockerfile(DOCKERFILE.read_text("utf-8")) == []
     assert LINT.main([]) == 0
     assert "no rule broken" in capsys.readouterr().out
@@ -167,6 +168,31 @@ def test_who_is_put_on_the_open_network_is_caught(service: str) -> None:
     assert [f for f in broken(lambda c: added("networks", "edge")(c, service)) if "network edge" in f]
 
 
+HOSPITALS = [s for s in SERVICES if s.startswith("hospital-")]
+
+
+@pytest.mark.parametrize("hospital", HOSPITALS)
+@pytest.mark.parametrize("service", [s for s in SERVICES if s not in ("link", "init")])
+def test_who_is_put_on_a_hospitals_network_is_caught(hospital: str, service: str) -> None:
+    ward = f"ward-{hospital.removeprefix('hospital-')}"
+    if service != hospital:
+        found = broken(lambda c: added("networks", ward)(c, service))
+        assert [f for f in found if f.startswith(f"{hospital}: it is on a network with {service}")]
+
+
+@pytest.mark.parametrize("service", [s for s in SERVICES if s not in ("link", "init", "range")])
+def test_who_is_put_on_the_coordinators_network_is_caught(service: str) -> None:
+    found = broken(lambda c: added("networks", "coordination")(c, service))
+    assert [f for f in found if f.startswith(("link: it is on a network with", f"{service}: it is on a network"))]
+
+
+def test_hospitals_without_a_superlink_or_without_keys_are_caught() -> None:
+    assert [f for f in broken(lambda c: c["services"].pop("link")) if "without a SuperLink" in f]
+    for service in (*HOSPITALS, "link"):
+        found = broken(lambda c, s=service: c["services"][s].update(volumes=c["services"][s]["volumes"][:1]))
+        assert f"{service}: it has no keys of its own, so that it cannot speak TLS" in found
+
+
 @pytest.mark.parametrize("side", ["red", "blue"])
 @pytest.mark.parametrize("other", ["judge-white", "judge-red", "judge-blue", "judge-board"])
 def test_a_team_on_a_network_of_others_is_caught(side: str, other: str) -> None:
@@ -178,16 +204,25 @@ def test_a_team_on_a_network_of_others_is_caught(side: str, other: str) -> None:
 
 
 def test_a_volume_of_another_service_is_caught() -> None:
-    for volume, owners in LINT.OF_VOLUME.items():
+    secret = {volume: LINT.owners(volume) for volume in AS_IT_IS["volumes"] if LINT.owners(volume)}
+    assert len(secret) == 13
+    for volume, owners in secret.items():
         for service in set(SERVICES) - owners:
             found = broken(lambda c, s=service, v=volume: added("volumes", f"{v}:/x:ro")(c, s))
             assert f"{service}: it mounts {volume}, which is not its own" in found
-    for volume, writers in LINT.WRITERS.items():
+    trusted = {volume: LINT.writers(volume) for volume in AS_IT_IS["volumes"] if LINT.writers(volume)}
+    assert len(trusted) == 8
+    for volume, writers in trusted.items():
         for service in set(SERVICES) - writers:
             found = broken(lambda c, s=service, v=volume: added("volumes", f"{v}:/x")(c, s))
             assert f"{service}: it may write to {volume} (:ro)" in found
     for foreign in ({"external": True}, {"driver_opts": {"type": "none", "device": "/", "o": "bind"}}):
         assert broken(lambda c, f=foreign: c["volumes"].update(red=f))
+    for first, second in (("link", "link-files"), ("ward-north-fi", "ward-north-files"), ("truth-2", "truth")):
+        found = broken(lambda c, f=first: c["volumes"].update({f: {}}))
+        assert [f for f in found if "Podman takes one for the other" in f and first in f and second in f]
+    odd = composed.compose(composed.read(COMPOSE), HEIST.model_copy(update={"hospitals": ["north", "north-east", "n"]}))
+    assert LINT.check(odd) == []
     for key in ("secrets", "configs"):
         assert broken(lambda c, k=key: c.update({k: {"token": {"file": "./token"}}}))
 

@@ -86,6 +86,20 @@ def test_an_exercise_in_containers_is_one_project_whose_commands_run_inside(call
     assert list(instance.home().iterdir()) == []
 
 
+def test_the_file_that_is_started_is_that_of_the_exercise_and_compose_prints_it(calls: Path) -> None:
+    assert run("up", "trees", "--runtime", "containers", "--name", "grove").exit_code == 0
+    assert run("up", "gradient-heist", "--runtime", "containers", "--name", "heist").exit_code == 0
+    made = {n: yaml.safe_load((instance.home() / n / containers.FILE).read_text("utf-8")) for n in ("grove", "heist")}
+    assert set(made["heist"]["services"]) - set(made["grove"]["services"]) == {
+        "link",
+        *(f"hospital-{h}" for h in ("north", "harbour", "forest")),
+    }
+    assert f"-f {instance.home() / 'heist' / containers.FILE} -p heist up" in calls.read_text("utf-8")
+    printed = run("compose", "gradient-heist")
+    assert yaml.safe_load(printed.output) == made["heist"]
+    assert Path(made["heist"]["services"]["red"]["build"]["context"], "pyproject.toml").is_file()
+
+
 def test_a_command_that_fails_inside_fails_outside(calls: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("up", "gradient-heist", "--runtime", "containers").exit_code == 0
     monkeypatch.setenv("FAILS", "exec -T")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -46,6 +47,28 @@ def server(authority_folder: Path, folder: Path, names: tuple[str, ...]) -> None
     (authority_folder / AUTHORITY).write_bytes(authority.public_bytes(Encoding.PEM))
     (folder / CERTIFICATE).write_bytes(certificate.public_bytes(Encoding.PEM))
     _private(folder / KEY, theirs.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+
+
+def stations(trusted: Path, link: Path, nodes: Sequence[Path], name: str) -> None:
+    """Writes what the stations of a federation need, each into a folder of its own: a certificate, its key, the secret
+    of its task starters, and that of the authority, which `trusted` is given too. A node has its private key; the
+    SuperLink, which is known by `name`, has all public ones."""
+    ours = ec.generate_private_key(ec.SECP256R1())
+    authority = _signed("testbed federation", ours.public_key(), ours, None)
+    for folder, known in ((link, name), *((node, HOST) for node in nodes)):
+        own = ec.generate_private_key(ec.SECP256R1())
+        made = _signed(
+            known, own.public_key(), ours, authority, (name, "localhost") if folder == link else ("localhost",)
+        )
+        (folder / CERTIFICATE).write_bytes(made.public_bytes(Encoding.PEM))
+        _private(folder / KEY, own.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        _private(folder / SECRET, secrets.token_hex(32).encode())
+    for folder in (trusted, link, *nodes):
+        (folder / AUTHORITY).write_bytes(authority.public_bytes(Encoding.PEM))
+    for number, node in enumerate(nodes):
+        node_key(node / f"node{number}")
+        public = (node / f"node{number}").with_suffix(".pub")
+        (link / public.name).write_bytes(public.read_bytes())
 
 
 def node_key(path: Path) -> None:

@@ -22,7 +22,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from testbed.core import user_code
 from testbed.core.errors import RunError, TestbedError
-from testbed.subjects.federation import transcript
+from testbed.subjects.federation import compat, transcript
 
 FOLDER = "TESTBED_DEPLOYMENT"
 """The environment variable that names the folder of this process's own files."""
@@ -33,6 +33,40 @@ SERVER, CLIENT, SEEN, FAILED = "server.pickle", "client.pickle", "seen.transcrip
 ALARMS = "alarms.jsonl"
 GUARDS = logging.getLogger("testbed.guards")
 """What guards write to, whichever process they are in."""
+PLACE = "client.place"
+"""The file of a run that says which client of the federation this node is, if its own settings do not."""
+MANIFEST = f"""[project]
+name = "testbed-federation"
+version = "1.0.0"
+description = "A federation of the leakage testbed"
+license = {{ file = "LICENSE" }}
+dependencies = ["flwr>={compat.VERSION}"]
+
+[tool.flwr.app]
+publisher = "testbed"
+fab-format-version = 1
+flwr-version-target = "{compat.VERSION}"
+
+[tool.flwr.app.components]
+serverapp = "deployment.server:app"
+clientapp = "deployment.client:app"
+
+[tool.flwr.app.config]
+{NUMBER} = 0
+"""
+
+
+def write_app(folder: Path) -> Path:
+    """The folder of the app that Flower bundles: a manifest, and two modules that name the apps."""
+    inner = folder / "deployment"
+    inner.mkdir(mode=0o700, parents=True)
+    (folder / "pyproject.toml").write_text(MANIFEST, encoding="utf-8")
+    (folder / "LICENSE").write_text("The license of the leakage testbed.\n", encoding="utf-8")
+    (inner / "__init__.py").touch()
+    for side in ("server", "client"):
+        source = f"from testbed.subjects.federation import deployed\n\napp = deployed.{side}()\n"
+        (inner / f"{side}.py").write_text(source, encoding="utf-8")
+    return folder
 
 
 def place(number: int) -> Path:
@@ -66,6 +100,8 @@ class Deployed(ClientApp):
 
     def __call__(self, message: Message, context: Context) -> Message:
         folder = place(int(str(context.run_config[NUMBER])))
+        if (placed := folder / PLACE).is_file():
+            context.node_config[compat.PARTITION] = int(placed.read_text(encoding="utf-8"))
         inner: ClientApp = cloudpickle.loads((folder / CLIENT).read_bytes())
         with alarms_into(folder / ALARMS):
             return inner(message, context)

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from flwr.serverapp import ServerApp
 from testbed.core import Transcript, user_code
 from testbed.core.errors import RunError, UsageError
 from testbed.subjects.federation import certificates, deployed, transcript
+from testbed.subjects.federation.parties import for_client
 
 SETTINGS = {
     "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
@@ -36,6 +37,11 @@ SETTINGS = {
 PROXIES = ("http_proxy", "https_proxy", "all_proxy")
 MOST_NODES = 30
 SUPERVISOR = "testbed.subjects.federation.supervisor"
+CONSOLE = "testbed.subjects.federation.stations"
+STATIONS = "TESTBED_STATIONS"
+"""The environment variable that names the folder of the stations, where the hospitals are containers of their own."""
+AWAY = "away"
+"""The file in a station's folder that sends its SuperNode away."""
 GRACE_S = 20.0
 """Seconds that the supervisor has to end all processes, before they are killed as one group."""
 
@@ -58,17 +64,17 @@ class Deployment:
                 f"Each client is two processes of this machine; it runs at most {MOST_NODES} clients.",
                 "Use fewer clients, or --engine simulation.",
             )
-        self.nodes = nodes
-        self.folder = Path(tempfile.mkdtemp(prefix="testbed-deployment-"))
+        self.nodes, self.places = nodes, list(range(nodes))
+        self.scratch = Path(tempfile.mkdtemp(prefix="testbed-deployment-"))
+        self.folder = self.scratch
         self._runs = 0
         self._process: subprocess.Popen[str] | None = None
         try:
-            for name in (deployed.KEYS, "tmp"):
-                (self.folder / name).mkdir(mode=0o700)
-            certificates.write(self.folder / deployed.KEYS, nodes)
-            with (self.folder / "log").open("w") as log:
+            (self.scratch / "tmp").mkdir(mode=0o700)
+            self._prepare()
+            with (self.scratch / "log").open("w") as log:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", SUPERVISOR, str(self.folder), str(nodes)],
+                    [sys.executable, "-m", self._supervisor(), str(self.folder), str(nodes)],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -81,26 +87,35 @@ class Deployment:
             self.stop()
             raise
 
+    def _prepare(self) -> None:
+        """What must be there before the supervisor starts."""
+        (self.folder / deployed.KEYS).mkdir(mode=0o700)
+        certificates.write(self.folder / deployed.KEYS, self.nodes)
+
+    def _supervisor(self) -> str:
+        return SUPERVISOR
+
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if k.lower() not in PROXIES}
         path = os.pathsep.join(p or str(Path.cwd()) for p in sys.path)
-        return {**kept, **SETTINGS, "TMPDIR": str(self.folder / "tmp"), "PYTHONPATH": path}
+        return {**kept, **SETTINGS, "TMPDIR": str(self.scratch / "tmp"), "PYTHONPATH": path}
 
     def run(self, server: ServerApp, client: ClientApp, seen: Callable[[], Transcript]) -> Transcript:
         """Runs the apps on all nodes. Raises `UsageError` for apps that cannot be sent, `RunError` for a failure."""
         self._runs += 1
         own = self._place("server", deployed.SERVER)
         own.write_bytes(pickled((server, seen)))
-        given = pickled(client)
-        for node in range(self.nodes):
-            self._place(f"node{node}", deployed.CLIENT).write_bytes(given)
+        for number, node in enumerate(self.places):
+            with for_client(number):
+                self._place(f"node{node}", deployed.CLIENT).write_bytes(pickled(client))
+            self._place(f"node{node}", deployed.PLACE).write_text(str(number), encoding="utf-8")
         assert self._process is not None
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{self._runs}\n")
             self._process.stdin.flush()
         self._expect(str(self._runs))
-        for part in ("server", *(f"node{node}" for node in range(self.nodes))):
+        for part in ("server", *(f"node{node}" for node in self.places)):
             deployed.repeat_alarms(self._place(part, deployed.ALARMS))
         return transcript.read(own.with_name(deployed.SEEN))
 
@@ -118,7 +133,7 @@ class Deployment:
             return
         if os.environ.get("TESTBED_DEBUG"):
             self._show_logs()
-        if (failed := self.folder / deployed.FAILED).is_file():
+        if (failed := self.scratch / deployed.FAILED).is_file():
             raise deployed.read_error(failed)
         raise RunError(
             "TB-DEPLOY-007",
@@ -128,8 +143,8 @@ class Deployment:
         )
 
     def _show_logs(self) -> None:
-        for log in sorted(self.folder.rglob("log")):
-            sys.stderr.write(f"== {log.relative_to(self.folder)}\n{log.read_text(errors='replace')}\n")
+        for log in sorted(self.scratch.rglob("log")):
+            sys.stderr.write(f"== {log.relative_to(self.scratch)}\n{log.read_text(errors='replace')}\n")
 
     def stop(self) -> None:
         """Ends all processes and deletes the folder."""
@@ -138,7 +153,35 @@ class Deployment:
                 _ended(self._process)
         finally:
             self._process = None
-            shutil.rmtree(self.folder, ignore_errors=True)
+            shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+class Stationed(Deployment):
+    """The stations of a federation in containers (stations.py), of which those in `places` take part."""
+
+    def __init__(self, nodes: int) -> None:
+        self._chosen = _places.get() or list(range(nodes))
+        super().__init__(nodes)
+
+    def _prepare(self) -> None:
+        self.folder, self.places = Path(os.environ[STATIONS]), self._chosen
+        before = [int(p.name) for p in (self.folder / "server").iterdir() if p.name.isdigit()]
+        self._runs = max(before, default=0)
+        for place in sorted(self.folder.glob("node*")):
+            self._clear(place)
+            if int(place.name.removeprefix("node")) in self.places:
+                (place / AWAY).unlink(missing_ok=True)
+            elif any(place.iterdir()):  # the folder of a hospital that this exercise has
+                (place / AWAY).touch(mode=0o600)
+        self._clear(self.folder / "server", keep=self._runs)
+
+    def _clear(self, place: Path, keep: int = 0) -> None:
+        """Deletes the files of earlier runs."""
+        for old in (p for p in place.iterdir() if p.name.isdigit() and int(p.name) != keep):
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _supervisor(self) -> str:
+        return CONSOLE
 
 
 def _ended(process: subprocess.Popen[str]) -> None:
@@ -181,6 +224,17 @@ def _by_value() -> Generator[None]:
 
 
 _standing: ContextVar[dict[int, Deployment] | None] = ContextVar("standing", default=None)
+_places: ContextVar[list[int] | None] = ContextVar("places", default=None)
+
+
+@contextlib.contextmanager
+def at(places: Sequence[int]) -> Generator[None]:
+    """A context in which client 0, 1, ... of a federation runs at the station of this number, if there are stations."""
+    before = _places.set(list(places))
+    try:
+        yield
+    finally:
+        _places.reset(before)
 
 
 @contextlib.contextmanager
@@ -204,7 +258,7 @@ def run(server: ServerApp, client: ClientApp, nodes: int, seen: Callable[[], Tra
         with standing():
             return run(server, client, nodes, seen)
     if nodes not in kept:
-        kept[nodes] = Deployment(nodes)
+        kept[nodes] = Stationed(nodes) if os.environ.get(STATIONS) else Deployment(nodes)
     try:
         return kept[nodes].run(server, client, seen)
     except BaseException:

@@ -28,6 +28,7 @@ from testbed.subjects.federation.combinations import check
 from testbed.subjects.federation.engines import ENGINES
 from testbed.subjects.federation.guarding import Watching, guarded
 from testbed.subjects.federation.local import Rule
+from testbed.subjects.federation.parties import Parties
 from testbed.subjects.federation.secure import SecureAggregation
 from testbed.subjects.federation.tap import record
 
@@ -118,6 +119,7 @@ class Federation:
                 "All that are invited drop out, or would answer after the last round.",
                 "Use more rounds, more clients, fewer dropouts, or another seed.",
             )
+        partitions = Parties(partitions)
         protocol = replace(self.protocol, clients=len(partitions))
         model = act.model if act and act.model else self.model
         exposure = self.exposure(min(map(len, partitions)))

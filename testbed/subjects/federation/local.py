@@ -83,14 +83,14 @@ def local_update(
 
 
 def evaluated(spec: ModelSpec, parameters: Parameters, data: Cohort) -> dict[str, float]:
-    """What a client says of a model on all of its records: the mean loss, and the share of right classes."""
+    """What a client says of a model on all of its records: the mean loss and, of classes, the share of right ones."""
     with one_thread(), torch.no_grad():
         model = models.build(spec)
         model.load_state_dict(models.to_tensors(parameters, model), strict=False)
         x, y = torch.tensor(data.x), torch.tensor(data.y)
         outputs = model(x)
         told = {"loss": float(models.record_losses(model, outputs, x, y).mean())}
-        if outputs.ndim == 2:
+        if outputs.ndim == 2 and outputs.shape[1] > 1:
             told["accuracy"] = float((outputs.argmax(1) == y).double().mean())
         return told
 

@@ -41,26 +41,6 @@ PROCESSES = "processes"
 SERVER_APP = "flwr-serverapp"
 LOGS = "TESTBED_DEBUG=1 shows the logs of all its processes (do not share them: they may quote data)."
 
-MANIFEST = f"""[project]
-name = "testbed-federation"
-version = "1.0.0"
-description = "A federation of the leakage testbed"
-license = {{ file = "LICENSE" }}
-dependencies = ["flwr>={compat.VERSION}"]
-
-[tool.flwr.app]
-publisher = "testbed"
-fab-format-version = 1
-flwr-version-target = "{compat.VERSION}"
-
-[tool.flwr.app.components]
-serverapp = "deployment.server:app"
-clientapp = "deployment.client:app"
-
-[tool.flwr.app.config]
-{deployed.NUMBER} = 0
-"""
-
 
 class Stopped(BaseException):
     """The supervisor was told to end."""
@@ -76,10 +56,14 @@ class Ended(NamedTuple):
 
 
 class Supervisor:
-    """The processes of one deployment, by process id, and what it takes to start them."""
+    """The processes of one deployment, by process id, and what it takes to start them.
 
-    def __init__(self, folder: Path, nodes: int) -> None:
-        self.folder, self.nodes = folder, nodes
+    `folder` holds the files of each part's runs. Logs and Flower's own files are in `scratch`, by default the same.
+    """
+
+    def __init__(self, folder: Path, nodes: int, scratch: Path | None = None) -> None:
+        self.folder, self.nodes, self.scratch = folder, nodes, scratch or folder
+        self.keys = folder / deployed.KEYS
         self.running: dict[int, tuple[str, str]] = {}
         self.ended: list[Ended] = []
         self.asked: list[int] = []
@@ -89,7 +73,7 @@ class Supervisor:
         self._told = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
         self.link = f"{HOST}:{free_ports(1)[0]}"
-        self.commands = compat.deployed(compat.bundle_of(write_app(folder / "app")), self._launch)
+        self.commands = compat.deployed(compat.bundle_of(deployed.write_app(self.scratch / "app")), self._launch)
 
     def reached(self, node: int) -> str:
         """The address at which a node reaches the SuperLink."""
@@ -105,7 +89,7 @@ class Supervisor:
         if child == 0:
             self._become(part, command, out)
         self.running[child] = (part, command[0])
-        with (self.folder / PROCESSES).open("a") as listed:
+        with (self.scratch / PROCESSES).open("a") as listed:
             listed.write(f"{child} {part} {command[0]}\n")
         return child
 
@@ -116,12 +100,16 @@ class Supervisor:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
             self._told.close()
-            home = self.folder / part
+            home = self.scratch / part
             log = os.open(home / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(log if out is None else os.open(out, os.O_WRONLY | os.O_CREAT, 0o600), 1)
             os.dup2(log, 2)
-            os.environ |= {"FLWR_HOME": str(home / "flwr"), deployed.FOLDER: str(home), "TESTBED_PART": part}
+            os.environ |= {
+                "FLWR_HOME": str(home / "flwr"),
+                deployed.FOLDER: str(self.folder / part),
+                "TESTBED_PART": part,
+            }
             sys.argv = list(command)
             self.commands[command[0]]()
             code = 0
@@ -136,44 +124,72 @@ class Supervisor:
 
     def up(self) -> None:
         """Starts the SuperLink, registers the nodes' keys, and starts the SuperNodes. Raises `RunError`."""
-        for part in ["server", *(f"node{n}" for n in range(self.nodes))]:
-            (self.folder / part / "flwr").mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys = self.folder / deployed.KEYS
-        tls = ["--root-certificates", str(keys / certificates.AUTHORITY)]
-        secret = ["--superexec-auth-secret-file", str(keys / certificates.SECRET), "--isolation", "process"]
-        (self.folder / "server" / "flwr" / "config.toml").write_text(
-            f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\naddress = "{self.link}"\n'
-            f'root-certificates = "{keys / certificates.AUTHORITY}"\n',
-            encoding="utf-8",
-        )
-        served = [
-            *("--ssl-ca-certfile", str(keys / certificates.AUTHORITY)),
-            *("--ssl-certfile", str(keys / certificates.CERTIFICATE)),
-            *("--ssl-keyfile", str(keys / certificates.KEY)),
-        ]
-        port = self.link.rpartition(":")[2]
-        address = ["--host", HOST, "--port", port, "--disable-runtime-dependency-installation"]
-        self.start("server", "flower-superlink", *address, *served, *secret, "--enable-supernode-auth")
-        self._until(lambda: answers(self.link), "the SuperLink")
-        self.start("server", "flower-superexec", "--runtime-api-address", self.link, *tls, *secret[:2])
+        self.prepare("server", *(f"node{n}" for n in range(self.nodes)))
+        self.start_link(HOST)
+        self.register()
         ports = free_ports(self.nodes)
         for node in range(self.nodes):
-            self.flwr("supernode", "register", str(keys / f"node{node}.pub"), LINK)
+            self.start_node(node, self.reached(node), ports[node])
         for node in range(self.nodes):
-            part, own = f"node{node}", f"{HOST}:{ports[node]}"
-            self.start(
-                *(part, "flower-supernode", "--superlink", self.reached(node), *tls, *served, *secret),
-                *("--auth-supernode-private-key", str(keys / part), "--host", HOST, "--port", str(ports[node])),
-                *("--node-config", f"{compat.PARTITION}={node} {compat.PARTITIONS}={self.nodes}"),
-            )
+            self.serve_node(node, ports[node])
+
+    def prepare(self, *parts: str) -> None:
+        """Makes the places of these parts, and tells Flower's commands where the SuperLink is."""
+        for part in {"server", *parts}:
+            (self.scratch / part / "flwr").mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.scratch / "server" / "flwr" / "config.toml").write_text(
+            f'[superlink]\ndefault = "{LINK}"\n\n[superlink.{LINK}]\naddress = "{self.link}"\n'
+            f'root-certificates = "{self.keys / certificates.AUTHORITY}"\n',
+            encoding="utf-8",
+        )
+
+    @property
+    def _trusted(self) -> list[str]:
+        return ["--root-certificates", str(self.keys / certificates.AUTHORITY)]
+
+    @property
+    def _secret(self) -> list[str]:
+        return ["--superexec-auth-secret-file", str(self.keys / certificates.SECRET)]
+
+    @property
+    def _served(self) -> list[str]:
+        return [
+            *("--ssl-ca-certfile", str(self.keys / certificates.AUTHORITY)),
+            *("--ssl-certfile", str(self.keys / certificates.CERTIFICATE)),
+            *("--ssl-keyfile", str(self.keys / certificates.KEY)),
+        ]
+
+    def start_link(self, host: str) -> None:
+        """Starts the SuperLink, which listens on `host`, and what starts the ServerApp."""
+        address = ["--host", host, "--port", self.link.rpartition(":")[2], "--disable-runtime-dependency-installation"]
+        own = ["--isolation", "process", "--enable-supernode-auth"]
+        self.start("server", "flower-superlink", *address, *self._served, *self._secret, *own)
+        self._until(lambda: answers(self.link), "the SuperLink")
+        self.start("server", "flower-superexec", "--runtime-api-address", self.link, *self._trusted, *self._secret)
+
+    def register(self) -> None:
+        """Tells the SuperLink the nodes' keys."""
         for node in range(self.nodes):
-            own = f"{HOST}:{ports[node]}"
-            self._until(lambda own=own: answers(own), f"SuperNode {node}")
-            self.start(f"node{node}", "flower-superexec", "--runtime-api-address", own, *tls, *secret[:2])
+            self.flwr("supernode", "register", str(self.keys / f"node{node}.pub"), LINK)
+
+    def start_node(self, node: int, link: str, port: int) -> None:
+        """Starts a SuperNode whose own door is on loopback."""
+        part, settings = f"node{node}", f"{compat.PARTITION}={node} {compat.PARTITIONS}={self.nodes}"
+        self.start(
+            *(part, "flower-supernode", "--superlink", link, *self._trusted, *self._served, *self._secret),
+            *("--isolation", "process", "--auth-supernode-private-key", str(self.keys / part)),
+            *("--host", HOST, "--port", str(port), "--node-config", settings),
+        )
+
+    def serve_node(self, node: int, port: int) -> None:
+        """Starts what starts the ClientApps of a SuperNode, as soon as it answers."""
+        own = f"{HOST}:{port}"
+        self._until(lambda: answers(own), f"SuperNode {node}")
+        self.start(f"node{node}", "flower-superexec", "--runtime-api-address", own, *self._trusted, *self._secret)
 
     def flwr(self, *command: str) -> Any:
         """What one of Flower's own commands prints as JSON. Raises `RunError` if it fails."""
-        out = self.folder / "server" / "answer"
+        out = self.scratch / "server" / "answer"
         child = self.start("server", "flwr", *command, "--format", "json", out=out)
         self._until(lambda: child not in self.running, f"flwr {command[0]}")
         try:
@@ -196,12 +212,18 @@ class Supervisor:
         for file in (folder / deployed.SERVER, self.folder / "node0" / str(number) / deployed.CLIENT):
             cloudpickle.loads(file.read_bytes())  # what the apps import is then imported in all forks
         self.ended.clear()
-        begun = self.flwr("run", str(self.folder / "app"), LINK, "--run-config", f"{deployed.NUMBER}={number}")
+        begun = self.flwr("run", str(self.scratch / "app"), LINK, "--run-config", f"{deployed.NUMBER}={number}")
         self._until(lambda: self._over(folder), "the run", patience=None)
         if (folder / deployed.FAILED).is_file():
             raise deployed.read_error(folder / deployed.FAILED)
         self._until(lambda: not any(is_app(command) for _, command in self.running.values()), "the end of the apps")
-        status = [r["status"] for r in self.flwr("list", LINK, "--run-id", begun["run-id"])["runs"]]
+        self.conclude(begun["run-id"], folder)
+
+    def conclude(self, run: str, folder: Path) -> None:
+        """Raises the error that ended the run, or `RunError` if it ended without a transcript."""
+        if (folder / deployed.FAILED).is_file():
+            raise deployed.read_error(folder / deployed.FAILED)
+        status = [r["status"] for r in self.flwr("list", LINK, "--run-id", run)["runs"]]
         if not (folder / deployed.SEEN).is_file() or status != ["finished:completed"]:
             raise RunError(
                 "TB-DEPLOY-004",
@@ -285,7 +307,7 @@ class Supervisor:
         """Tells the error, and keeps the logs until the input ends."""
         traceback.print_exception(error)
         known = error if isinstance(error, TestbedError) else _unexpected(error)
-        deployed.write_error(self.folder / deployed.FAILED, known)
+        deployed.write_error(self.scratch / deployed.FAILED, known)
         self.say("failed")
         while True:
             self._hear()
@@ -307,19 +329,6 @@ class Supervisor:
                 self.running.pop(child, ("", ""))
                 if child == 0:
                     time.sleep(TICK_S)
-
-
-def write_app(folder: Path) -> Path:
-    """The folder of the app that Flower bundles: a manifest, and two modules that name the apps."""
-    inner = folder / "deployment"
-    inner.mkdir(mode=0o700, parents=True)
-    (folder / "pyproject.toml").write_text(MANIFEST, encoding="utf-8")
-    (folder / "LICENSE").write_text("The license of the leakage testbed.\n", encoding="utf-8")
-    (inner / "__init__.py").touch()
-    for side in ("server", "client"):
-        source = f"from testbed.subjects.federation import deployed\n\napp = deployed.{side}()\n"
-        (inner / f"{side}.py").write_text(source, encoding="utf-8")
-    return folder
 
 
 def is_app(command: str) -> bool:
@@ -358,15 +367,13 @@ def _unexpected(error: Exception) -> RunError:
     )
 
 
-def main(kind: type[Supervisor] = Supervisor) -> None:
-    folder, nodes = Path(sys.argv[1]), int(sys.argv[2])
-
+def main(kind: Callable[[Path, int], Supervisor] = Supervisor) -> None:
     def stop(*_: Any) -> None:
         raise Stopped
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    supervisor = kind(folder, nodes)
+    supervisor = kind(Path(sys.argv[1]), int(sys.argv[2]))
     try:
         try:
             supervisor.serve()
@@ -378,7 +385,7 @@ def main(kind: type[Supervisor] = Supervisor) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, signal.SIG_IGN)
         supervisor.down()
-        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(supervisor.scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -24,10 +24,11 @@ from testbed.core.errors import RunError, UsageError
 from testbed.harness.run import run
 from testbed.harness.scenario import find
 from testbed.subjects.federation import certificates, deployed, deployment
+from testbed.subjects.federation.deployed import write_app
 from testbed.subjects.federation.deployment import Deployment, standing
 from testbed.subjects.federation.federation import Federation
 from testbed.subjects.federation.secure import SecureAggregation
-from testbed.subjects.federation.supervisor import PROCESSES, free_ports, write_app
+from testbed.subjects.federation.supervisor import PROCESSES, free_ports
 from tests.subjects.federation.test_engine import SPEC, parts, protocol
 
 slow = pytest.mark.slow

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from testbed.subjects.federation import compat
-from testbed.subjects.federation.supervisor import free_ports, write_app
+from testbed.subjects.federation.deployed import write_app
+from testbed.subjects.federation.supervisor import free_ports
 
 
 def test_the_app_of_every_deployment_is_the_same_to_the_byte_and_a_changed_one_is_not(tmp_path: Path) -> None:
