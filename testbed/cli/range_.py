@@ -15,7 +15,7 @@ from testbed.core.errors import UsageError, perhaps
 from testbed.core.shown import shown
 
 RUNTIMES = ("processes", "containers")
-OF_THIS_MACHINE = frozenset({"up", "status", "down", "reset"})
+OF_THIS_MACHINE = frozenset({"up", "status", "down", "reset", "compose", "bundle"})
 """The commands that are not run inside a container: they start and stop them."""
 
 
@@ -172,8 +172,12 @@ def inject(
     value: Annotated[str | None, typer.Argument(help="The attack of swap-model, or the hospital to drop.")] = None,
     team: Annotated[int | None, typer.Option(min=1, show_default="all", help="The team's number.")] = None,
     engine: Annotated[
-        str, typer.Option(help="in-process; or deployment: each hospital is a SuperNode, over real messages.")
-    ] = "in-process",
+        str | None,
+        typer.Option(
+            show_default="in-process, or with hospitals in containers: deployment",
+            help="in-process; or deployment: each hospital is a SuperNode, over real messages.",
+        ),
+    ] = None,
 ) -> None:
     """White: play the next round, let the coordinator change the model in it, drop a hospital, or give a hint."""
     from testbed.range import instance, play
@@ -221,6 +225,51 @@ def down(name: Name, remove: Annotated[bool, typer.Option(help="Delete the insta
         say("stopped" if containers.down(project, remove) else "the engine could not stop it")
         return
     say("stopped" if play.down(instance.find(name), remove) else "nothing ran")
+
+
+@range_app.command("compose")
+def compose(exercise: Annotated[str, typer.Argument(help="An exercise such as gradient-heist.")]) -> None:
+    """Print the compose file of an exercise: what --runtime containers starts."""
+    from testbed.range import composed, containers
+    from testbed.range import exercise as exercises
+
+    say(composed.text(composed.compose(composed.read(containers.base()), exercises.load(exercise))), end="")
+
+
+bundle_app = typer.Typer(
+    help="An exercise in containers as one file, for a host without a network.", no_args_is_help=True
+)
+range_app.add_typer(bundle_app, name="bundle")
+
+
+@bundle_app.command("save")
+def bundle_save(
+    file: Annotated[Path, typer.Argument(help="The new file, such as heist.tar.")],
+    exercise: Annotated[str, typer.Option(help="The exercise.")] = "gradient-heist",
+) -> None:
+    """Write images, compose files and pages into one file, with a checksum for each."""
+    from testbed.range import bundles
+
+    made = bundles.save(file, exercise)
+    say(shown(f"{made.place}: {made.exercise}, {made.place.stat().st_size >> 20} MiB"))
+    say(f"fingerprint {made.fingerprint}")
+
+
+@bundle_app.command("load")
+def bundle_load(
+    file: Annotated[Path, typer.Argument(help="The file of bundle save.")],
+    to: Annotated[Path, typer.Option(help="The new folder for compose files and pages.")],
+    fingerprint: Annotated[
+        str | None, typer.Option(show_default="not compared", help="What bundle save printed.")
+    ] = None,
+) -> None:
+    """Check each checksum, give the images to Docker or Podman, and say how to start."""
+    from testbed.range import bundles
+
+    made = bundles.load(file, to, fingerprint)
+    say(f"fingerprint {made.fingerprint}")
+    for line in bundles.commands(made):
+        say(shown(line))
 
 
 @range_app.command("export")

@@ -209,6 +209,7 @@ TYPOS: dict[str, tuple[list[str], str]] = {
     "reset, name": (["reset", "onne"], "TB-RANGE-005.*one"),
     "down": (["down", "onne", "--remove"], "TB-RANGE-005.*one"),
     "export": (["export", "one", "--to", "ctdf"], "TB-RANGE-051.*ctfd"),
+    "compose": (["compose", "gradient-hiest"], "TB-RANGE-002.*gradient-heist"),
     "report": (["report", "onne"], "TB-RANGE-005.*one"),
 }
 
