@@ -12,12 +12,16 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from testbed.findings.comparison.schema import SCHEMA as COMPARISON
+from testbed.findings.comparison.schema import Comparison, ComparisonProof
 from testbed.findings.schema import Input, Proof, Result
 
 EXEMPT = ("id", "created", "duration_s", "environment")
 """The fields of `run` that differ between equal runs."""
 ID_LENGTH = 32
 """Hexadecimal digits of a run's id that is a digest. Ids of earlier versions are shorter and random."""
+PARTS, OF_COMPARISONS = ("findings", "decision"), ("settings", "decision")
+"""The fields of a result, and of a comparison, that have a digest of their own."""
 REMOVED = "its digests were removed"
 
 
@@ -37,15 +41,29 @@ def sealed(
         decision="",
         content="",
     )
-    made = _dumped(result.model_copy(update={"proof": blank}))
+    made = _dumped(result.model_copy(update={"proof": blank}).dump())
     proof = blank.model_copy(update=_parts(made))
     made["proof"] = proof.model_dump(mode="json", exclude_none=True)
     run = result.run.model_copy(update={"id": _id(made)})
     return result.model_copy(update={"proof": proof, "run": run})
 
 
+def sealed_comparison(made: Comparison) -> Comparison:
+    """The comparison with its digests. Sealing twice changes nothing."""
+    blank = ComparisonProof(settings="", decision="", content="")
+    dumped = _dumped(made.model_copy(update={"proof": blank}).dump())
+    found = blank.model_copy(update=_parts(dumped, OF_COMPARISONS))
+    dumped["proof"] = found.model_dump(mode="json")
+    run = made.run.model_copy(update={"id": _id(dumped)})
+    return made.model_copy(update={"proof": found, "run": run})
+
+
 def altered(content: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """What was altered in a result as its JSON file holds it; empty if nothing, None if it has no digests at all."""
+    """What was altered in a result, or a comparison, as its JSON file holds it; empty if nothing.
+
+    None if it has no digests at all.
+    """
+    names = OF_COMPARISONS if content.get("schema") == COMPARISON else PARTS
     found = _fields(content.get("proof"))
     run = _fields(content.get("run"))
     if found is None:
@@ -53,10 +71,10 @@ def altered(content: Mapping[str, Any]) -> tuple[str, ...] | None:
     if run is None:
         return ("its structure",)
     try:
-        parts = _parts(content)
-        wrong = [f"the {name}" for name in ("findings", "decision") if found.get(name) != parts[name]]
+        parts = _parts(content, names)
+        wrong = [f"the {name}" for name in names if found.get(name) != parts[name]]
         if not wrong and found.get("content") != parts["content"]:
-            wrong = ["a field outside findings and decision"]
+            wrong = [f"a field outside {' and '.join(names)}"]
         if not wrong and run.get("id") != _id(content):
             wrong = [f"one of run.{', run.'.join(EXEMPT)}"]
     except (KeyError, ValueError, TypeError):
@@ -72,18 +90,17 @@ def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
-def _dumped(result: Result) -> dict[str, Any]:
-    """The result as JSON gives it back."""
-    return cast("dict[str, Any]", json.loads(json.dumps(result.dump())))
+def _dumped(made: dict[str, Any]) -> dict[str, Any]:
+    """A result as JSON gives it back."""
+    return cast("dict[str, Any]", json.loads(json.dumps(made)))
 
 
-def _parts(content: Mapping[str, Any]) -> dict[str, str]:
-    """The digests of findings, of the decision, and of all that does not differ between equal runs."""
+def _parts(content: Mapping[str, Any], names: Sequence[str] = PARTS) -> dict[str, str]:
+    """The digests of the parts that have one of their own, and of all that does not differ between equal runs."""
     run = {name: value for name, value in content["run"].items() if name not in EXEMPT}
-    own = {n: v for n, v in content["proof"].items() if n not in ("findings", "decision", "content")}
+    own = {n: v for n, v in content["proof"].items() if n not in (*names, "content")}
     return {
-        "findings": _digest(content["findings"]),
-        "decision": _digest(content["decision"]),
+        **{name: _digest(content[name]) for name in names},
         "content": _digest({**content, "run": run, "proof": own}),
     }
 

@@ -18,23 +18,31 @@ from testbed.report import folder, signature
 
 CHECKSUMS, SIGNATURE = "checksums.txt", "checksums.txt.sig"
 """The list of a bundle's files with their SHA-256, as `sha256sum -c` reads it, and its signature."""
+COMPARED = ("comparison.json", "comparison.html", "comparison.csv")
+"""The files of a comparison."""
 LARGEST, MOST_FILES = 200 << 20, 100
 """A bundle with more bytes, all files together, or with more files is not read."""
 
 
 def files_of(run: Path) -> dict[str, bytes]:
-    """The files of a run's share/. Raises `UsageError` if the testbed did not write one of them, or there is none."""
+    """The files of share/ of a run or a comparison.
+
+    Raises `UsageError` if the testbed did not write one of them, or there is none.
+    """
     share = run / "share"
-    if not (share / "result.json").is_file():
+    known = folder.KNOWN["share"]
+    if (share / COMPARED[0]).is_file() and not (share / "result.json").is_file():
+        known = "|".join(map(re.escape, COMPARED))
+    elif not (share / "result.json").is_file():
         raise UsageError(
             "TB-BUNDLE-001",
-            "This is not the folder of a run.",
-            "It has no share/result.json.",
+            "This is not the folder of a run or a comparison.",
+            f"It has neither share/result.json nor share/{COMPARED[0]}.",
             "Name the folder that a command wrote with --out.",
         )
     entries = [p for p in sorted(share.iterdir()) if p.name not in folder.LITTER]
     for path in entries:
-        if path.is_symlink() or not path.is_file() or not re.fullmatch(folder.KNOWN["share"], path.name):
+        if path.is_symlink() or not path.is_file() or not re.fullmatch(known, path.name):
             raise UsageError(
                 "TB-BUNDLE-002",
                 f"share/ holds {path.name}, which the testbed did not write.",

@@ -21,6 +21,7 @@ from testbed.findings.comparison.compare import compare
 from testbed.findings.comparison.schema import SCHEMA, Comparison, LeftOut
 from testbed.findings.numbers import interval, short
 from testbed.findings.policy import Policy
+from testbed.findings.proof import sealed_comparison
 from testbed.findings.schema import Estimate, Result
 from testbed.harness.sweep import folder as folders
 from testbed.harness.sweep.folder import Kept
@@ -156,7 +157,7 @@ def compared(places: Sequence[Path], policy: Policy | None = None, accept_stale:
             people += of
         else:
             batches.append(_of_run(place))
-    made = compare(_distinguished(batches), left_out, policy, started)
+    made = sealed_comparison(compare(_distinguished(batches), left_out, policy, started))
     tables = [table for one in people for table in one.tables]
     return Compared(made, People(tables, people[0].person) if tables else None)
 
@@ -267,6 +268,7 @@ def _exempt(made: Comparison) -> tuple[list[str], set[float]]:
     strings += [f"{k} {v}" for k, v in run.environment.packages.items()]
     strings += [text for s in made.subjects for text in (s.licence, s.size_band)]
     policy = made.decision.policy
+    strings += list(made.proof.model_dump().values()) if made.proof else []
     strings += [policy.id, policy.sha256] if hasattr(policy, "sha256") else []  # type: ignore[union-attr]
     measures: list[Any] = [m for e in made.matrix for m in (e.measure, e.excess)]
     measures += [k.control for s in made.settings for k in s.leaks] + [

@@ -123,6 +123,8 @@ def _sweep(folder: Path, path: str) -> Entry:
     if told is None or told.state == "unreadable":
         scenarios = ", ".join(sorted({cell.inputs.scenario for cell in cells}))
         return Entry(path, "sweep", scenarios, "none", _changed(folder / sweeps.CELLS), "", state, note)
+    if told.state == "altered":
+        return Entry(path, "sweep", told.subject, told.verdict, told.created, told.policy, "altered", told.note)
     if state == "resumable" and file.stat().st_mtime_ns >= max((cell.written for cell in cells), default=0):
         state = "complete"
     return Entry(path, "sweep", told.subject, told.verdict, told.created, told.policy, state, note)
@@ -134,7 +136,9 @@ def _comparison(file: Path, path: str) -> Entry:
         return _unreadable(file.parent.parent, path, "share/comparison.json is not a comparison of this version")
     told: object = _fields(content.get("run")).get("scenarios")
     subject = ", ".join(map(str, cast("list[object]", told))) if isinstance(told, list) else ""
-    return Entry(path, "compare", subject, *_decided(content), "complete")
+    changed = proof.altered(content)
+    note = "without proof" if changed is None else ", ".join(changed)
+    return Entry(path, "compare", subject, *_decided(content), "altered" if changed else "complete", note)
 
 
 def _interrupted(store: Path, run: Path, top: Path) -> Entry:

@@ -37,7 +37,7 @@ def seal_of(entry: Entry) -> str:
     """Whether an entry's digests fit its content: `sealed`, `altered`, `without proof`, or `-` if it is no result."""
     if entry.state == "altered":
         return "altered"
-    if entry.kind in (*WITHOUT_RESULT, "unknown") or entry.state not in ("complete", "partial"):
+    if entry.kind in ("sweep", "unknown") or entry.state not in ("complete", "partial"):
         return "-"
     return entry.note or "sealed"
 

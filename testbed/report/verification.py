@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,6 +14,7 @@ from testbed.core.errors import DisclosureError, InputError, UsageError
 from testbed.data import fingerprints
 from testbed.data.tables import spreadsheets
 from testbed.findings import policy as policies
+from testbed.findings import proof
 from testbed.findings.assemble import decided, version
 from testbed.findings.comparison.schema import SCHEMA as COMPARISON
 from testbed.findings.comparison.schema import Comparison
@@ -22,7 +24,9 @@ from testbed.report import bundle, comparison_page, exports, gate, html, inputs,
 RESULT, PAGE = "result.json", "report.html"
 WORDS = {True: "holds", False: "DOES NOT HOLD", None: "not known"}
 """What a check says."""
-COMPARED = ("comparison.json", "comparison.html", "comparison.csv")
+WITHOUT = "without proof: the {} holds none, so nothing shows that it is unchanged"
+UNALTERED = "{} {}; nothing was altered since the digests were computed"
+COMPARED = bundle.COMPARED
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,7 @@ class Held:
 
 
 def verify(place: Path, held: Held | None = None) -> list[Check]:
-    """All checks of a result.json, of a run's folder, or of a bundle.
+    """All checks of a result.json or comparison.json, of the folder of a run or comparison, or of a bundle.
 
     Raises `UsageError` if there is no such file, and `InputError` for a bundle that cannot be read.
     """
@@ -53,7 +57,13 @@ def verify(place: Path, held: Held | None = None) -> list[Check]:
     checks = _outside(files, held.signer) if bundled else []
     if held.signer is not None and not bundled:
         checks.append(Check("signature", False, "only a bundle is signed; this is none"))
+    if RESULT not in files and COMPARED[0] in files:
+        return checks + of_comparison(files) + [_input_of_none(role) for role in held.inputs or {}]
     return checks + of_files(files, held)
+
+
+def _input_of_none(role: str) -> Check:
+    return Check(f"input {role}", None, "a comparison names no inputs; verify the runs that it compares")
 
 
 def of_files(files: Mapping[str, bytes], held: Held | None = None) -> list[Check]:
@@ -75,15 +85,16 @@ def of_files(files: Mapping[str, bytes], held: Held | None = None) -> list[Check
 
 
 def of_comparison(files: Mapping[str, bytes]) -> list[Check]:
-    """The checks of a comparison by its files. It holds no digests: only its parts can be compared with each other."""
+    """The checks of a comparison by its files: comparison.json, and the page and the table that were made from it."""
     name, page, table = COMPARED
     try:
         made = Comparison.model_validate_json(files[name])
+        changed = proof.altered(json.loads(files[name], object_pairs_hook=proof.once))
     except KeyError:
         return [Check("schema", False, f"there is no {name}")]
     except ValueError:
         return [Check("schema", False, f"{name} does not follow the schema {COMPARISON}")]
-    checks = [Check("schema", True, COMPARISON), Check("digests", None, "a comparison holds none")]
+    checks = [Check("schema", True, COMPARISON), _sealed(made, changed)]
     written = {page: comparison_page.render, table: comparison_page.to_csv}
     for file, write in written.items():
         if file not in files:
@@ -101,6 +112,14 @@ def of_comparison(files: Mapping[str, bytes]) -> list[Check]:
     return [*checks, Check("gate", True, "no active or external content")]
 
 
+def _sealed(made: Comparison, changed: tuple[str, ...] | None) -> Check:
+    if changed is None:
+        return Check("digests", None, WITHOUT.format("comparison"))
+    if changed:
+        return Check("digests", False, f"{COMPARED[0]} was altered: {', '.join(changed)}")
+    return Check("digests", True, UNALTERED.format("comparison", made.run.id))
+
+
 def _files(place: Path) -> tuple[dict[str, bytes], bool]:
     """The files by name, and whether they come from a bundle."""
     if place.is_dir():
@@ -111,7 +130,9 @@ def _files(place: Path) -> tuple[dict[str, bytes], bool]:
         )
     if place.suffix.lower() == ".zip":
         return bundle.unpacked(place), True
-    return {RESULT: place.read_bytes()}, False
+    content = place.read_bytes()
+    compared = f'"schema": "{COMPARISON}"'.encode() in content[:200]
+    return {COMPARED[0] if compared else RESULT: content}, False
 
 
 def _outside(files: Mapping[str, bytes], signer: Path | None) -> list[Check]:
@@ -134,8 +155,8 @@ def _outside(files: Mapping[str, bytes], signer: Path | None) -> list[Check]:
 
 def _digests(result: Result) -> Check:
     if result.proof is None:
-        return Check("digests", None, "without proof: the result holds none, so nothing shows that it is unchanged")
-    return Check("digests", True, f"report {result.run.id}; nothing was altered since the digests were computed")
+        return Check("digests", None, WITHOUT.format("result"))
+    return Check("digests", True, UNALTERED.format("report", result.run.id))
 
 
 def _page(files: Mapping[str, bytes], result: Result) -> list[Check]:

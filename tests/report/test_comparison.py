@@ -11,15 +11,18 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import testbed as tb
 from testbed.core import executor
 from testbed.core.errors import DisclosureError, UsageError
+from testbed.findings.proof import REMOVED, altered
 from testbed.harness.sweep import folder as folders
-from testbed.report import comparison_page, gate
+from testbed.report import comparison_page, gate, listing
 from testbed.report.comparison import Compared, compared
 from tests.findings.comparison.test_comparison import batch, made
 from tests.harness.sweep.test_sweep import TINY, waited
@@ -220,3 +223,42 @@ def test_ray_gives_the_same_comparison_as_local_processes(place: Path) -> None:
         with executor.swept():
             cluster.shutdown()
     assert told(place / "ray") == told(place / "out")
+
+
+def test_a_comparison_that_was_altered_is_noticed_and_an_unaltered_one_is_passed_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = place / "out"
+    tb.compare(out, policy=str(place / "policy.yaml")).write(out)
+    assert invoke(monkeypatch, "verify", str(out)) == 0
+    assert invoke(monkeypatch, "verify", str(out / "share" / "comparison.json")) == 0
+    assert invoke(monkeypatch, "bundle", str(out), "--out", "share.zip") == 0
+    assert invoke(monkeypatch, "verify", "share.zip") == 0
+    file = out / "share" / "comparison.json"
+    whole = json.loads(file.read_text())
+    for path in _leaves(whole):
+        changed = json.loads(file.read_text())
+        holder = changed
+        for key in path[:-1]:
+            holder = holder[key]
+        old = holder[path[-1]]
+        holder[path[-1]] = (not old) if isinstance(old, bool) else old + 1 if isinstance(old, int | float) else "x"
+        assert altered(changed), path
+    whole["settings"][0]["runs"] += 1
+    file.write_text(json.dumps(whole, indent=2))
+    capsys.readouterr()
+    assert invoke(monkeypatch, "verify", str(out)) == 4
+    assert "comparison.json was altered: the settings" in capsys.readouterr().out
+    assert invoke(monkeypatch, "bundle", str(out), "--out", "share.zip") == 4
+    assert [e.state for e in listing.entries(place) if e.path == "out"] == ["altered"]
+    del whole["proof"]
+    assert altered(whole) == (REMOVED,)
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The places of all values that are no object and no list, but for the schema's name."""
+    if isinstance(value, dict | list):
+        for key, inner in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(inner, (*path, key))
+    elif path != ("schema",):
+        yield path

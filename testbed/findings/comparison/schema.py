@@ -149,6 +149,17 @@ class Recommendation(Model):
     cautions: list[str] = Field(default_factory=list[str])
 
 
+class ComparisonProof(Model):
+    """Digests (SHA-256) of the settings, the decision, and all that does not differ between equal comparisons.
+
+    `run.id` is a digest that includes what differs, too.
+    """
+
+    settings: str
+    decision: str
+    content: str
+
+
 class Comparison(Model):
     schema_: Literal["testbed.comparison/1"] = Field(SCHEMA, alias="schema")
     run: ComparisonRun
@@ -163,6 +174,7 @@ class Comparison(Model):
     decision: Decision
     recommendation: Recommendation
     disclosure: Disclosure
+    proof: ComparisonProof | None = None
 
     def dump(self) -> dict[str, Any]:
         """The comparison as it is written to JSON: absent optional fields left out."""
