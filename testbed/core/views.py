@@ -139,6 +139,26 @@ class Predictor:
 
 
 @dataclass(frozen=True, slots=True)
+class Opened(Predictor):
+    """A released network of which the weights are released, too: `signals` maps n records to what shows inside it.
+
+    (n, signals) float64, see `testbed.models.inside`: a white-box attacker sees it, and nobody with less access.
+    """
+
+    signals: Callable[[Cohort], Array]
+    ANSWERS: ClassVar[tuple[str, ...]] = ("ask", "signals")
+
+    def closed(self) -> Predictor:
+        """The model as it looks to somebody who may only ask it."""
+        return Predictor(self.ask, self.classes)
+
+    def within(self, budget: int) -> Opened:
+        """The model with a limit: `budget` records in all, in whichever form it is asked."""
+        limited = _spending(budget)
+        return replace(self, ask=limited(self.ask), signals=limited(self.signals))
+
+
+@dataclass(frozen=True, slots=True)
 class Regressor(Predictor):
     """A released model that predicts a number. The true number is the last value of each record.
 

@@ -22,6 +22,7 @@ from testbed.core import (
     Feature,
     Guesses,
     Known,
+    Opened,
     Predictor,
     Queries,
     Records,
@@ -57,6 +58,16 @@ def _numbers() -> tuple[Cohort, Array]:
     people, used = _people()
     truth = keyed_rng(5, "numbers").normal(size=(len(people), 1)).astype(np.float32)
     return Cohort(np.concatenate([people.x, truth], 1), np.ones(len(people), np.int64), people.persons), used
+
+
+def _opened(leak: float, people: Cohort, seed: int) -> Predictor:
+    """The forest's answers, and inside a signal that is small for people who were learnt by heart."""
+    model = _trained(leak, people, seed)
+
+    def signals(asked: Cohort) -> Array:
+        return np.log(1.01 - np.take_along_axis(np.asarray(model.ask(asked)), asked.y[:, None], 1))
+
+    return Opened(model.ask, model.classes, signals)
 
 
 def _trained_on_numbers(leak: float, people: Cohort, seed: int) -> Predictor:
@@ -98,8 +109,10 @@ def released(attack: Attack) -> World:
         people, used, trained = *_numbers(), _trained_on_numbers
     if attack.traits.get("times_only"):
         people, used, trained = *_followed(), _trained_on_times
+    if attack.traits.get("opened_only"):
+        trained = _opened
     knows = EVERYTHING | {"recipe", "some_memberships"}
-    threat = Threat("recipient", knows=knows, access="score")
+    threat = Threat("recipient", knows=knows, access="white" if attack.traits.get("opened_only") else "score")
     rng = keyed_rng(6, "others")
     others = Cohort(
         rng.normal(size=(200, people.x.shape[1])).astype(np.float32),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from testbed.attacks.registry import Attack, fitting
-from testbed.core import Predictor, Regressor, Scores, Survivor
+from testbed.core import Opened, Predictor, Regressor, Scores, Survivor
 from testbed.findings.plan import UNAWARE, Plan, derived
 from testbed.harness.cells import planned
 from testbed.harness.model.model_audit import ModelAudit
@@ -26,6 +26,7 @@ def chosen(audit: ModelAudit) -> list[Attack]:
 ONLY: dict[str, Callable[[Predictor], bool]] = {
     "classes_only": lambda model: not model.held,
     "numbers_only": lambda model: isinstance(model, Regressor),
+    "opened_only": lambda model: isinstance(model, Opened),
     "times_only": lambda model: isinstance(model, Survivor),
 }
 """The models that attacks with these traits read."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, Predictor, Regressor, Unavailable, user_code
+from testbed.core import Act, Array, Cohort, Opened, Predictor, Regressor, Unavailable, user_code
 from testbed.core.errors import InputError, UsageError
 from testbed.subjects.predictors import torch_weights
 from testbed.subjects.predictors.outputs import Outputs, as_probabilities, check_outputs, kind_of
@@ -85,7 +85,38 @@ def torch_predictor(
     said = torch_outputs(build, weights)
     kind = kind_of(said(members), outputs)
     first = as_probabilities(said(members), kind)
-    return Predictor(lambda people: as_probabilities(said(people.x), kind), first.shape[1]), kind
+    inside = Inside(_made(build, weights), kind)
+    return Opened(lambda people: as_probabilities(said(people.x), kind), first.shape[1], inside), kind
+
+
+class Inside:
+    """What shows inside a network about people (n, signals); of each record it is computed once.
+
+    Raises `Unavailable` if the network stops, or if a signal is not finite.
+    """
+
+    def __init__(self, network: Any, kind: Outputs, state: Any = None) -> None:
+        self._network, self._state = network, state
+        self._kind: Outputs = kind
+        self._known: dict[bytes, Array] = {}
+
+    def __call__(self, people: Cohort) -> Array:
+        keys = [row.tobytes() + bytes(str(c), "ascii") for row, c in zip(people.x, people.y, strict=True)]
+        if new := {key: place for place, key in enumerate(keys) if key not in self._known}:
+            made = self._computed(people.take(np.array(list(new.values()))))
+            self._known |= dict(zip(new, made, strict=True))
+        return np.stack([self._known[key] for key in keys])
+
+    def _computed(self, people: Cohort) -> Array:
+        from testbed.models import inside
+
+        try:
+            made = inside.signals(self._network, people.x, people.y, self._kind, self._state, _tensor)
+        except Exception:  # a user's module may raise anything
+            raise Unavailable("not_differentiable", "a module that answers one record after the other") from None
+        if not np.isfinite(made).all():
+            raise Unavailable("not_differentiable", "a module whose gradients are finite")
+        return made
 
 
 def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[Array], Array]:
@@ -95,10 +126,7 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
     """
     import torch
 
-    network = build()
-    if weights is not None:
-        torch_weights.put(network, weights)
-    network.eval()
+    network = _made(build, weights)
     kind = next((p.dtype for p in network.parameters() if p.is_floating_point()), torch.float32)
 
     def said(x: Array) -> Array:
@@ -118,6 +146,14 @@ def torch_outputs(build: Callable[[], Any], weights: Path | None) -> Callable[[A
         return out.reshape(len(x), -1)
 
     return said
+
+
+def _made(build: Callable[[], Any], weights: Path | None) -> Any:
+    """The module with these weights, in evaluation mode."""
+    network = build()
+    if weights is not None:
+        torch_weights.put(network, weights)
+    return network.eval()
 
 
 def _tensor(out: Any) -> Any:
@@ -206,7 +242,10 @@ class TorchRecipe:
 
         if self.scale is not None:
             return [Regressor(partial(ask, i), self.classes, partial(errors, i)) for i in range(len(included))]
-        return [Predictor(partial(ask, i), self.classes) for i in range(len(included))]
+        return [
+            Opened(partial(ask, i), self.classes, Inside(made.network, self.outputs, made.state(i)))
+            for i in range(len(included))
+        ]
 
 
 def eta(progress: Callable[[str], None]) -> Callable[[int, int], None]:
