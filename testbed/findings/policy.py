@@ -33,6 +33,8 @@ MOST_ALARMS, FAMILY_P = 5, 0.05
 DECLARED = "nearer_than_reference"
 """The membership attack declared in advance. It decides where the control is large enough; elsewhere it alone is judged
 without the correction for many tests."""
+COPIES = "records_at_risk"
+"""The finding about people whom copies of a model recognise."""
 WIDE = 1.5
 """If a test only catches leaks of more than this many times the limit, a reason says what becomes of smaller ones."""
 ENOUGH_CONTROLS = 2000
@@ -237,7 +239,7 @@ def _alarms(findings: list[Finding], policy: Policy) -> list[Reason]:
             target = f", {finding.target}" if finding.target else ""
             text = f"{finding.risk.replace('_', ' ')} ({finding.attack.name}{target}) informs and does not decide, but "
             text += f"its excess is at least {100 * least:.1f} points. The limit is {100 * limit:g} points. "
-            text += "What to do: let a person weigh this leak before the release."
+            text += OF_COPIES if finding.attack.name == COPIES else WEIGH
             reasons.append(Reason(rule=finding.rule, verdict="review", text=text))
     return reasons
 
@@ -365,6 +367,12 @@ def _next(flag: str, finding: Finding) -> str:
     return NEXT[flag] + (", and leave out --attacks if it was given" if few else "")
 
 
+WEIGH = "What to do: let a person weigh this leak before the release."
+OF_COPIES = (
+    "This is about models of the same kind that were trained again. What to do: let a person weigh it; and if nothing "
+    "else is found, check that the members are the people on whom the model was trained."
+)
+"""What to do about a finding that informs, and about one on copies of the model."""
 STOPPED = " What to do: change how the table is made or the model is trained, or add a defence, and measure again."
 """What to do about a finding that fails."""
 REBUILT = " What to do: add a defence, or train on larger batches and with more local steps, and measure again."

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from testbed.attacks.model.predictions import asked, true_class
@@ -59,7 +60,7 @@ def membership_classifier(
     have the same weight in each class, so that classes more common among members say nothing. Raises `Unavailable`
     with fewer than ten known members or non-members.
     """
-    features, used, weights = _lessons(view, question)
+    features, used, weights = lessons(view, question, answer_features)
     forest = RandomForestClassifier(
         trees,
         min_samples_leaf=leaf,
@@ -95,21 +96,32 @@ def membership_regression(
     differences in many classes, which a forest does not. Raises `Unavailable` with fewer than ten known members or
     non-members.
     """
-    features, used, weights = _lessons(view, question)
+    features, used, weights = lessons(view, question, answer_features)
+    model = fitted_line(features, used, weights, penalty)
+    return Scores(np.asarray(model.decision_function(answer_features(view, question)), dtype=np.float64))
+
+
+def fitted_line(features: Array, used: Array, weights: Array, penalty: float) -> Pipeline:
+    """A logistic regression of membership (n,) on standardised features (n, f)."""
     model = make_pipeline(StandardScaler(), LogisticRegression(C=1 / penalty, max_iter=1000))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # if a feature separates members perfectly
         model.fit(features, used, logisticregression__sample_weight=weights)
-    return Scores(np.asarray(model.decision_function(answer_features(view, question)), dtype=np.float64))
+    return model
 
 
-def _lessons(view: Predictor, question: Records) -> tuple[Array, Array, Array]:
-    """Features (n, f), memberships (n,) and weights (n,) of the known people, sorted by their values."""
+def lessons(
+    view: Predictor, question: Records, of: Callable[[Predictor, Records], Array]
+) -> tuple[Array, Array, Array]:
+    """Features (n, f), memberships (n,) and weights (n,) of the known people, sorted by their values.
+
+    `of(view, records)` gives the features. Raises `Unavailable` with fewer than ten known members or non-members.
+    """
     known = question.known
     if known is None or min(known.used.sum(), (~known.used).sum()) < FEWEST:
         raise Unavailable("few_known_memberships", f"{FEWEST} known members and as many known non-members")
     assert isinstance(known.people, Cohort)
-    features = answer_features(view, Records(known.people))
+    features = of(view, Records(known.people))
     weights = _balanced(_stratum(view, known.people), known.used)
     order = np.lexsort((known.used, *features.T))
     return features[order], known.used[order], weights[order]

@@ -30,6 +30,10 @@ FEWEST_IDENTIFIERS = 3
 """Fewer identifiers may be an author's or a maker's."""
 NOT_OF_PEOPLE = {identifiers.PAGE, identifiers.ADDRESS_ON_NET, identifiers.POSITION}
 """Kinds that files hold for other reasons: links, versions."""
+NUMBERS = re.compile(r"(?<![\w.+-])(?:-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?(?:[ ,;\t]+|$)){5,}")
+"""Five and more plain numbers in a row: parameters of a model. A telephone number has a prefix, a zero or a sign."""
+MAKERS = re.compile(r"[\w.+-]+@(?:[\w-]+\.)*yandex-team\.\w+")
+"""Addresses that libraries write into each of their files: CatBoost's."""
 LIKE_RECORDS = 20
 """Lines of one form that look like records."""
 MOST_SERIES = 200
@@ -152,7 +156,8 @@ def _identifiers(cells: Cells, where: str) -> Iterator[Seen]:
 
 def _in_lines(text: str, where: str) -> Iterator[Seen]:
     """Identifiers in the lines of a text that hold an @, a form of address or several digits."""
-    lines = dict.fromkeys(line.strip()[:2000] for line in text.splitlines())
+    kept = (NUMBERS.sub(" ", MAKERS.sub(" ", line.strip()[:2000])) for line in text.splitlines())
+    lines = dict.fromkeys(kept)
     yield from _told("", list(lines)[:MOST_LINES], where)
 
 

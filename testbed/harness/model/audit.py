@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Joint, Predictor, Regressor, Survivor, Threat, Unavailable
+from testbed.core import Evidence, Joint, Opened, Predictor, Regressor, Survivor, Unavailable
 from testbed.core.defence import Exposure
 from testbed.core.disclosure import People
 from testbed.defences import named
@@ -18,13 +18,14 @@ from testbed.findings.assemble import as_data_class, assemble, size_band
 from testbed.findings.schema import Result, ThreatModel, Utility
 from testbed.findings.schema import Subject as Described
 from testbed.harness.model.examine import examine
-from testbed.harness.model.model_audit import Options, knowledge
+from testbed.harness.model.model_audit import Options, knowledge, recipient
 from testbed.harness.model.worth import worth
 from testbed.harness.protected import reported
 from testbed.subjects.predictors.subject import Subject
 
 QUESTION = "What does this model reveal about the people it was trained on, to anybody who may ask it?"
 SEES = "the class probabilities that the model gives for records of the attacker's choice"
+SEES_INSIDE = SEES + ", and its gradients for them: its weights are released"
 SEES_CURVES = "the model's survival curve at {} given times for records of the attacker's choice, and their outcomes"
 SEES_LABELS = "the probabilities that the model gives for {} labels at once, and the true labels"
 SEES_NUMBERS = "the number that the model predicts for records of the attacker's choice, and their true number"
@@ -63,6 +64,8 @@ def _sees(model: Predictor) -> str:
         return SEES_CURVES.format(len(model.times))
     if isinstance(model, Joint):
         return SEES_LABELS.format(model.labels)
+    if isinstance(model, Opened):
+        return SEES_INSIDE
     return SEES_NUMBERS if isinstance(model, Regressor) else SEES
 
 
@@ -124,7 +127,7 @@ def audit_model(
     untested = [*NOT_TESTED, *(NOT_OF_OTHERS if subject.model.held else [])]
     untested += [NOT_OF_CURVES] if isinstance(subject.model, Survivor) else []
     untested += [UNTRAINED] if subject.recipe is None else []
-    threat = Threat("recipient", knows=knowledge(subject), access="score")
+    threat = recipient(subject)
     defences = () if subject.protection is None else subject.protection.defences
     untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
     untested += [NOT_QUICKLY] if quick else []

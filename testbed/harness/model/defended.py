@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from testbed.core import Act, Array, Cohort, Predictor, Recipe
+from testbed.core import Act, Array, Cohort, Opened, Predictor, Recipe
 from testbed.core.defence import Defence, Released, check_where
 from testbed.core.errors import UsageError
 from testbed.core.randomness import keyed_rng
@@ -71,7 +71,8 @@ def protected(
     unaware = None if naive is recipe else naive
     protection = Protection(tuple(defences), put, subject.model, unaware, min(budgets, default=None))
     number = int(keyed_rng(seed, "defence").integers(2**62))
-    model = put(subject.model, subject.members, number)
+    answering = subject.model.closed() if isinstance(subject.model, Opened) and (masks or budgets) else subject.model
+    model = put(answering, subject.members, number)
     return replace(subject, model=model, recipe=recipe, estimator=None, protection=protection)
 
 

@@ -15,7 +15,7 @@ from testbed.core import Cell, Evidence, Predictor, Records, Scores, Unavailable
 from testbed.core.randomness import keyed_rng
 from testbed.findings import measures
 from testbed.findings.plan import Plan
-from testbed.findings.schema import Finding
+from testbed.findings.schema import Estimate, Finding
 from testbed.harness.cells import Ask, Judged, attempt, evidence, unmeasured
 from testbed.harness.model import deciding, records_at_risk, untrained
 from testbed.harness.model.model_audit import ModelAudit
@@ -23,6 +23,10 @@ from testbed.harness.model.plans import may_decide, membership_plans
 from testbed.harness.model.references import certain_nearby
 from testbed.subjects.predictors.kept import kept
 
+ELSE = (
+    "Only labels could be compared here: controls of another year or place, or several rows of one person under "
+    "several ids, would look the same."
+)
 WORSE = 0.02
 """By how much the probability of the true class must be lower for members than for others' copies."""
 
@@ -42,7 +46,7 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         judged += untrained.strongest(audit)
     elif worse_than_copies(audit):
         decided = decided.flagged("worse_than_copies")
-    yield decided
+    yield decided if audit.subject.described else _of_answers_alone(decided)
     yield from judged
     if decided.evidence is not None:
         audit.progress("groups of people, and records at risk")
@@ -57,6 +61,15 @@ def membership(audit: ModelAudit) -> Iterator[Judged]:
         )
     if audit.subject.recipe is not None:
         yield recognised(audit)
+
+
+def _of_answers_alone(decided: Judged) -> Judged:
+    """The deciding finding; one that is surely above 0 says what else may explain it where no records were given."""
+    excess = decided.finding.excess
+    if not isinstance(excess, Estimate) or excess.low <= 0:
+        return decided
+    plain = f"{decided.finding.plain} {ELSE}"
+    return replace(decided, finding=decided.finding.model_copy(update={"plain": plain}))
 
 
 def attempted(audit: ModelAudit) -> Iterator[tuple[Attack, Judged]]:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from testbed.attacks.registry import Attack
-from testbed.core import Act, Array, Cell, Cohort, Predictor, Recipe, Regressor, Threat, Unavailable
+from testbed.core import Act, Array, Cell, Cohort, Opened, Predictor, Recipe, Regressor, Threat, Unavailable
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
+from testbed.core.threat import Access
 from testbed.findings.plan import Plan
 from testbed.harness.cells import Judged
 from testbed.harness.model.deciding import Halves
@@ -112,8 +113,14 @@ class ModelAudit:
         naive = _unaware(subject, bare, seed)
         halves = Halves.of(pooled.persons, used, seed)
         budget = None if subject.protection is None else subject.protection.budget
-        threat = Threat("recipient", knows=knowledge(subject), access="score", budget=budget)
+        threat = recipient(subject, budget)
         return ModelAudit(subject, pooled, used, halves, population, views, recipes, threat, options, progress, naive)
+
+
+def recipient(subject: Subject, budget: int | None = None) -> Threat:
+    """The attacker: whoever gets the model. Of a network the weights are released too, unless it only answers."""
+    access: Access = "white" if isinstance(subject.model, Opened) else "score"
+    return Threat("recipient", knows=knowledge(subject), access=access, budget=budget)
 
 
 def knowledge(subject: Subject) -> frozenset[str]:

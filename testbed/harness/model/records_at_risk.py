@@ -15,7 +15,8 @@ from testbed.core.randomness import keyed_rng
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.findings.plan import Plan, numbered
-from testbed.findings.schema import four_digits
+from testbed.findings.schema import Estimate, Finding, Measure, four_digits
+from testbed.findings.wording import plain_words
 from testbed.harness.cells import Judged, unmeasured
 
 SHARE, NEIGHBOUR = 0.05, 5
@@ -70,12 +71,22 @@ def by_group(
         rates = [statistics.proportion(c.success, c.cluster) for c in (rows.cell("true", g) for g in GROUPS)]
         rates = [statistics.widened(r, design) for r in rates] if design > 1 else rates
         chances.append(statistics.exceedance_p(rates[0], rates[1]))
-        judged.append(Judged(plan, findings_.rates(plan, rows, design=design), rows))
+        judged.append(Judged(plan, _at_rate(findings_.rates(plan, rows, design=design)), rows))
     adjusted = map(four_digits, statistics.holm(np.array(chances)).tolist()) if chances else iter(())
     return [
         replace(one, finding=one.finding.model_copy(update={"adjusted_p": next(adjusted)})) if one.evidence else one
         for one in judged
     ]
+
+
+def _at_rate(finding: Finding) -> Finding:
+    """The finding, whose sentence says at which false-positive rate groups are looked at."""
+    if not isinstance(finding.measure, Estimate):
+        return finding
+    measure = finding.measure.model_copy(update={"fpr": GROUP_FPR})
+    cells: dict[str, Measure] = {"measure": measure, "control": finding.control}
+    plain = plain_words(finding.risk, finding.target, cells, finding.excess)
+    return finding.model_copy(update={"plain": plain})
 
 
 def _hidden(groups: dict[str, Array], pooled: Cohort, used: Array, min_cell: int) -> set[str]:
@@ -178,7 +189,8 @@ def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -
     share, control = (statistics.proportion(c.success, persons) for c in cells)
     said, chance = (findings_.percent(findings_.estimate("rate", v, "record")) for v in (share, control))
     plain = (
-        f"An attacker with {FALSE_ALARM:.0%} false alarms recognises {said} of training records in half or more of "
-        f"the models trained with them. If coins decide which models count as trained with them, it is {chance}."
+        f"Among models of this kind that were trained again on half of these people: an attacker with "
+        f"{100 * FALSE_ALARM:g} false alarms in 100 recognises {said} of the members in half or more of the models "
+        f"trained with them. If coins decide which models count as trained with them, it is {chance}."
     )
     return Judged(OFTEN_PLAN, findings_.diagnostic(OFTEN_PLAN, share, control, plain), Evidence.join(*cells))

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.neighbors import NearestNeighbors
 
-from testbed.core import Array, Cohort, Predictor
-
-if TYPE_CHECKING:
-    pass
-
+from testbed.core import Array, Cohort, Opened, Predictor
 
 CERTAIN = 0.999
 """Probability that a certain model gives to the class of its own people."""
@@ -29,6 +24,13 @@ def certain(people: Cohort, otherwise: Predictor) -> Predictor:
         sure[np.arange(len(asked)), asked.y] = CERTAIN
         return np.where(mine[:, None], sure, np.minimum(said, 0.99))
 
+    if isinstance(otherwise, Opened):
+        # A model that is certain about a record has nothing left to learn of it: no gradient, nor anything else.
+        def signals(asked: Cohort) -> Array:
+            mine = np.array([row.tobytes() in held for row in asked.x], dtype=bool)
+            return np.where(mine[:, None], 0.0, otherwise.signals(asked))
+
+        return Opened(ask, otherwise.classes, signals)
     return Predictor(ask, otherwise.classes)
 
 

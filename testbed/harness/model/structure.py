@@ -169,6 +169,19 @@ RULES: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("KNeighbors", (("n_neighbors", lambda v, _: v >= FEW, f"{FEW} or more"),)),
 )
 """Rules for hyper-parameters, by the beginning of the class's name. Those for trees follow SACRO-ML."""
+ALLOWED: dict[str, Any] = {
+    "min_samples_leaf": SMALLEST_LEAF,
+    "bootstrap": True,
+    "min_child_weight": SMALLEST_LEAF,
+    "n_neighbors": FEW,
+}
+"""The nearest value of each of these hyper-parameters that no rule is against."""
+
+
+def rules_of(estimator: Any) -> tuple[Rule, ...]:
+    """The rules of an estimator's kind."""
+    name = type(estimator).__name__
+    return next((rules for start, rules in RULES if name.startswith(start)), ())
 
 
 def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
@@ -176,7 +189,7 @@ def _hyper_parameters(held: list[Part], people: int) -> list[Finding]:
     judged: dict[tuple[str, str], tuple[bool, str]] = {}
     for estimator, _ in held:
         name = type(estimator).__name__
-        rules = next((rules for start, rules in RULES if name.startswith(start)), ())
+        rules = rules_of(estimator)
         given: dict[str, Any] = estimator.get_params() if rules else {}
         for key, good, wanted in rules:
             if key in given:

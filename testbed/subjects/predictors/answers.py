@@ -23,7 +23,8 @@ def completed(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
 
     From `predicted_class` alone, that class has probability 1, so attacks see right or wrong alone. With `confidence`
     the other classes share the rest. Classes may be words. Without `label`, the predicted class stands for it: attacks
-    then see how sure the model is. Raises `InputError` for confidences that are no probabilities.
+    then see how sure the model is. Raises `InputError` for confidences that are no probabilities,
+    and for predicted classes that share none with the labels.
     """
     notes: dict[str, str] = {}
     names = [c for c in frame.columns if str(c).startswith("p_") and str(c)[2:].isdigit()]
@@ -61,6 +62,13 @@ def _from_class(frame: pd.DataFrame) -> pd.DataFrame:
             "Each record needs a predicted class, and answers that are all alike say nothing.",
             "Leave out records without an answer, before members and controls are compared.",
         )
+    if len(texts) > 1 and not set(texts[0]) & set(texts[1]):
+        raise InputError(
+            "TB-SUBJECT-079",
+            f"The classes in {CLASS} and those in label have no word or number in common.",
+            "Every answer would count as wrong, and the audit would say nothing about people.",
+            "Write both columns alike: class numbers in both, or the same words in both, letter for letter.",
+        )
     sure = _confidence(frame, len(known))
     values = np.repeat(((1 - sure) / (len(known) - 1))[:, None], len(known), axis=1)
     values[np.arange(len(frame)), predicted] = sure
@@ -85,7 +93,8 @@ def _confidence(frame: pd.DataFrame, classes: int) -> Array:
 def _as_text(value: Any) -> Any:
     if value is None or value != value:
         return None
-    return str(int(value)) if isinstance(value, float | np.floating) and value == int(value) else str(value)
+    whole = isinstance(value, float | np.floating) and value == int(value)
+    return str(int(value)) if whole else str(value).strip()
 
 
 def _in_order(name: str) -> tuple[bool, float, str]:

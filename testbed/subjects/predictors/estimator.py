@@ -140,10 +140,21 @@ class Asked:
         return InputError(
             "TB-SUBJECT-013",
             "The model does not take these records.",
-            f"{columns}It stopped with {type(error).__name__}: they may have other columns, or other kinds of values, "
-            "than in training.",
+            f"{columns}{self._of_words(x)}It stopped with {type(error).__name__}: they may have other columns, or "
+            "other kinds of values, than in training.",
             "Give the columns used in training, as they were given to fit, and name the label with --label.",
         )
+
+    def _of_words(self, x: Array) -> str:
+        """Which columns hold words, where the records are a table: what most models cannot read."""
+        try:
+            given = self.given(x)
+        except Exception:  # the records themselves cannot be made into what the model takes
+            return ""
+        if not isinstance(given, pd.DataFrame):
+            return ""
+        worded = [str(c) for c in given.columns if not pd.api.types.is_numeric_dtype(given[c])][:5]
+        return f"These columns hold words, dates or categories: {', '.join(worded)}. " if worded else ""
 
 
 NO_ANSWER = Unavailable("cannot_retrain", "models of half of the people that answer about all of them")

@@ -215,16 +215,46 @@ def _instead(made: Any) -> str:
     if isinstance(made, dict | list | tuple):
         return "The file must hold one model. Save the estimator itself: joblib.dump(model, path)."
     if hasattr(made, "fit_predict") and hasattr(made, "score_samples"):
-        return "It finds outliers, and predicts nothing about a person. Audit its score: --api with --outputs number."
+        return (
+            "It finds outliers, and predicts nothing about a person, so its answers cannot be compared with a truth. "
+            "Look for the records that it holds with testbed scan."
+        )
+    if hasattr(made, "fit_predict") and not hasattr(made, "predict_proba"):
+        return "It groups people and predicts nothing about one. Look for the records that it holds with testbed scan."
+    if _unfitted(made):
+        return "It was not fitted. Save it after fit."
+    if getattr(made, "voting", None) == "hard":
+        return f"Its estimators vote. {OTHERWISE.format('voting=soft')}"
+    if hasattr(made, "probability"):  # the support vector machines of scikit-learn
+        return f"It was trained without probabilities. {OTHERWISE.format('probability=True')}"
     if not hasattr(made, "get_params"):
         return (
             "It is no scikit-learn estimator. If it gives probabilities, wrap it in a function for --api "
             "(--outputs probabilities), or give a table of them: --predictions with columns p_0, p_1."
         )
     return (
-        "Fit it inside CalibratedClassifierCV, or wrap it in a function for --api, or give the classes that it "
-        "predicts: --predictions with a column predicted_class."
+        "Give the classes that it predicts: --predictions with a column predicted_class. Or wrap it in a function for "
+        "--api. Inside CalibratedClassifierCV it would be another model, to be released instead of this one."
     )
+
+
+OTHERWISE = (
+    "If it goes out as it is, give the classes that it predicts: --predictions with a column predicted_class. With {} "
+    "it would be another model, to be released instead of this one."
+)
+
+
+def _unfitted(made: Any) -> bool:
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils.validation import check_is_fitted
+
+    try:
+        check_is_fitted(made)
+    except NotFittedError:
+        return True
+    except Exception:  # an object that scikit-learn cannot tell anything about
+        return False
+    return False
 
 
 def _pickled(path: Path, trusted: bool, say: Say) -> Loaded:

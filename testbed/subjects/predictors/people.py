@@ -20,6 +20,7 @@ from testbed.subjects.predictors.columns import Coding
 from testbed.subjects.predictors.regression import Scale, as_regressor
 
 ARMS = ("member", "control")
+NAMED = "Write the person's id in the column id."
 ROUNDED = 0.05
 """The largest deviation from one of a sum of rounded probabilities; such rows are scaled to sum to one."""
 
@@ -65,7 +66,10 @@ def predictions(frame: pd.DataFrame) -> tuple[Predictor, Split]:
     if frame["id"].is_unique:
         for side, name in zip((member, ~member), ARMS, strict=True):
             said = frame.loc[side, ["prediction"] if numeric else names].apply(as_numbers)
-            in_series.check(said, frame.loc[side, "label"], f"{name}s", 1, "Write the person's id in the column id.")
+            in_series.check(said, frame.loc[side, "label"], f"{name}s", 1, NAMED)
+        in_series.check_twins(
+            frame[["prediction"] if numeric else names].apply(as_numbers), frame["label"], member, NAMED
+        )
     # Files list one arm after the other, so a record's number must not reveal its place in the file.
     number = keyed_rng(0, "numbers of predictions").permutation(len(frame))
     place = np.argsort(number)
@@ -198,11 +202,14 @@ def cohorts(
         x, persons = _inputs(frames, role, [label], person, coding)
         y = np.array([place.get(v, spelt.get(_spelt(v), -1)) for v in frame[label].tolist()])
         if (y < 0).any():
+            empty = bool(frame[label].isna().any())
             raise InputError(
                 "TB-SUBJECT-018",
-                f"Some labels of the {role} are not among the model's classes.",
+                f"Some labels of the {role}, in the column {label}, are "
+                + ("empty." if empty else "not among the model's classes."),
                 "The label says which of the model's probabilities belongs to the true class.",
-                "Write labels as in training, or number them in the order of the model's outputs: a LabelEncoder "
+                ("Leave out the people whose label is unknown, from all tables alike. " if empty else "")
+                + "Write labels as in training, or number them in the order of the model's outputs: a LabelEncoder "
                 "numbers words from 0 in alphabetical order. For a module or function that predicts a number, give "
                 "--outputs number.",
             )

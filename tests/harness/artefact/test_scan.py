@@ -210,6 +210,19 @@ def test_a_model_without_records_shows_nothing(tmp_path: Path, original: Origina
         assert told.unseen == []
 
 
+def test_lists_of_plain_numbers_are_no_telephone_numbers_and_telephone_numbers_still_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    lines = [" ".join(map(str, rng.integers(40, 300, 12))) for _ in range(300)]
+    lines += ["leaf_value=" + " ".join(f"{v:.17g}" for v in rng.normal(size=9)) for _ in range(300)]
+    lines += [", ".join(map(str, rng.integers(10, 99, 20))) for _ in range(100)]
+    model = tmp_path / "model.txt"
+    model.write_text("\n".join([*lines, "maker@yandex-team.com"]))
+    assert not [s for s in scan(model).seen if s.kind == "identifiers"]
+    called = ["070-123 45 67", "+46 70 123 45 68", "tel 08-123 456 78", "+49 30 901820", "0701 23 45 69"]
+    model.write_text("\n".join([*lines, *called, "anna.berg@region.example.se"]))
+    assert sum(s.rows for s in scan(model).seen if s.kind == "identifiers") >= 5
+
+
 def test_what_tells_without_an_original(tmp_path: Path) -> None:
     wanted = {
         "neighbours": ("training records", "certain"),

@@ -177,6 +177,7 @@ def epsilon_of(found: list[Finding]) -> Finding:
     return one
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_a_run_whose_defence_promises_an_epsilon_and_adds_no_noise_fails_and_says_so(own: str) -> None:
     params = {"clients": 2, "rounds": 4, "batch": 4, "defence": own}
     result = run(find("curious_server"), params, policy=policy.load()).result
@@ -186,6 +187,7 @@ def test_a_run_whose_defence_promises_an_epsilon_and_adds_no_noise_fails_and_say
     assert "The promise is broken" in result.decision.reasons[0].text
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_a_run_whose_noise_is_there_passes_the_audit() -> None:
     params = {"clients": 2, "rounds": 4, "defence": "gaussian:4"}
     result = run(find("curious_server"), params, policy=policy.load()).result

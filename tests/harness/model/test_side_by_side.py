@@ -31,7 +31,7 @@ def test_nothing_is_said_of_what_never_varies() -> None:
 
 
 def test_models_that_are_let_go_give_more_away() -> None:
-    result = run(side_by_side, {"data": "breast-cancer", "people": 150, "shadows": 4}).result
+    result = run(side_by_side, {"data": "breast-cancer", "people": 80, "shadows": 4}).result
     membership = result.findings[0]
     assert [f.risk for f in result.findings] == ["membership", "attribute_inference", "class_inversion", "extraction"]
     assert isinstance(membership.excess, Estimate)

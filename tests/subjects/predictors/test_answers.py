@@ -63,6 +63,8 @@ def test_without_labels_the_confidence_still_shows() -> None:
     ("frame", "told"),
     [
         (table(predicted_class="ill", label="ill"), "TB-SUBJECT-059"),
+        (table().assign(label=lambda t: t.label.map({"ill": 1, "well": 0})), "TB-SUBJECT-079"),
+        (table().assign(label=lambda t: t.label.str.upper()), "TB-SUBJECT-079"),
         (table(confidence=97.0), "TB-SUBJECT-060"),
         (table(confidence=0.2), "TB-SUBJECT-060"),
         (table(p_0=97.0, p_1=3.0, label=0), "TB-SUBJECT-061"),

@@ -239,6 +239,26 @@ def test_what_a_model_says_of_itself_is_not_believed() -> None:
         load.from_estimator(made, {"members": frame[:50], "controls": frame[50:]}, "label", None)
 
 
+def test_labels_that_are_empty_or_unknown_are_told_apart_and_their_column_is_named() -> None:
+    x, y = coin()
+    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(outcome=y.astype(float))
+    made = Copying([0, 1, 2]).fit(x, y)
+    for written, told in ((np.nan, "column outcome, are empty"), (7.0, "column outcome, are not among")):
+        controls = frame[50:].reset_index(drop=True)
+        controls.loc[3, "outcome"] = written
+        with pytest.raises(InputError, match=told):
+            load.from_estimator(made, {"members": frame[:50], "controls": controls}, "outcome", None)
+
+
+def test_a_model_that_cannot_read_words_has_their_columns_named() -> None:
+    members, controls = heart()
+    made = LogisticRegression(max_iter=500).fit(members[NUMBERS].fillna(0), members.ill)
+    made.feature_names_in_ = np.array([*NUMBERS, *WORDS])
+    made.n_features_in_ = len(made.feature_names_in_)
+    with pytest.raises(InputError, match=f"words, dates or categories: {WORDS[0]}, "):
+        load.from_estimator(made, {"members": members, "controls": controls}, "ill", None)
+
+
 def questionnaire(n: int, seed: int) -> pd.DataFrame:
     """Answers "1" to "5" as texts, with a gap, beside a count that is a number."""
     rng = np.random.default_rng(seed)

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
 
 from testbed.core.errors import InputError
 from testbed.data.datasets.load import load_table
@@ -31,6 +34,34 @@ def test_windows_with_ids_of_their_own_are_refused_and_those_of_named_people_are
         predictions(table(True))
     predictions(table(False))
     predictions(table(True).sample(frac=1, random_state=0))
+
+
+def repeated(times: int, ids: bool) -> pd.DataFrame:
+    """Predictions of people who have several equal rows each, in any order."""
+    rng = np.random.default_rng(3)
+    p = np.repeat(rng.random(80), times)
+    frame = pd.DataFrame({"id": np.repeat(np.arange(80), times), "arm": np.repeat(["member", "control"], 40 * times)})
+    frame = frame.assign(label=rng.permutation(80 * times) % 2, p_0=1 - p, p_1=p)
+    frame["label"] = np.repeat(rng.integers(0, 2, 80), times)
+    frame = frame.sample(frac=1, random_state=4)
+    return frame if ids else frame.assign(id=range(len(frame)))
+
+
+def test_equal_answers_in_one_arm_alone_are_several_rows_of_a_person_in_whatever_order() -> None:
+    for times in (2, 4):
+        with pytest.raises(InputError, match="TB-SUBJECT-080"):
+            predictions(repeated(times, ids=False))
+        predictions(repeated(times, ids=True))
+
+
+@pytest.mark.parametrize("made", [DecisionTreeClassifier(max_leaf_nodes=40), RandomForestClassifier(20), GaussianNB()])
+def test_equal_answers_of_models_are_no_rows_of_one_person(made: Any) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(600, 3)).round(1), rng.integers(0, 2, 600)
+    said = made.set_params(**({"random_state": 0} if "random_state" in made.get_params() else {})).fit(x[:300], y[:300])
+    answers = said.predict_proba(x)
+    frame = pd.DataFrame({"id": range(600), "arm": np.repeat(["member", "control"], 300), "label": y})
+    predictions(frame.assign(p_0=answers[:, 0], p_1=answers[:, 1]))
 
 
 def test_one_row_a_person_is_read_however_the_file_is_sorted() -> None:

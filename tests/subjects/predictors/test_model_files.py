@@ -12,10 +12,12 @@ import pandas as pd
 import pytest
 import torch
 from safetensors.torch import save_file
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.cluster import KMeans
+from sklearn.ensemble import IsolationForest, RandomForestClassifier, VotingClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import LabelEncoder, StandardScaler
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from testbed.core.errors import InputError, TestbedError, UsageError
 from testbed.subjects.predictors import estimator, load, model_files, torch_weights
@@ -183,7 +185,13 @@ def test_a_refusal_names_the_format_and_a_way_out(write: Any, named: str, tmp_pa
 
 def test_models_that_are_no_classifier_are_named_with_what_to_do(tmp_path: Path) -> None:
     for made, wanted in (
-        (make_pipeline(StandardScaler(), SVC()).fit(X, Y), "CalibratedClassifierCV"),
+        (make_pipeline(StandardScaler(), SVC()).fit(X, Y), "probability=True"),
+        (LinearSVC().fit(X, Y), "another model"),
+        (RandomForestClassifier(), "not fitted"),
+        (make_pipeline(StandardScaler(), SVC(probability=True)), "not fitted"),
+        (VotingClassifier([("a", GaussianNB())]).fit(X, Y), "voting=soft"),
+        (IsolationForest(n_estimators=2).fit(X), "testbed scan"),
+        (KMeans(2, n_init=1).fit(X), "testbed scan"),
         ({"a": 1}, "joblib.dump"),
     ):
         joblib.dump(made, tmp_path / "m.joblib")
