@@ -9,12 +9,16 @@
 >>> tb.compare("runs/noise", policy="example-open-release")  # which level meets the policy, at what cost?
 >>> tap = tb.record(strategy, path="t.transcript")  # anybody's Flower federation
 >>> writer = tb.transcript.Writer("t.transcript")  # any other platform's
+>>> guarded = tb.safe(forest).fit(X, y)  # an estimator under the rules against storing people
 >>> done.result.decision.verdict, done.to_frame(), done.write("runs/mine")
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,6 +30,7 @@ if TYPE_CHECKING:
     from testbed.report.functions import replay as replay
     from testbed.report.functions import run as run
     from testbed.report.functions import sweep as sweep
+    from testbed.report.safe import safe as safe
     from testbed.subjects.federation import transcript as transcript
     from testbed.subjects.federation.tap import record as record
 
@@ -38,6 +43,7 @@ __all__ = [
     "record",
     "replay",
     "run",
+    "safe",
     "sweep",
     "transcript",
 ]
@@ -51,6 +57,7 @@ _LAZY = {
     "record": ("testbed.subjects.federation.tap", "record"),
     "replay": ("testbed.report.functions", "replay"),
     "run": ("testbed.report.functions", "run"),
+    "safe": ("testbed.report.safe", "safe"),
     "sweep": ("testbed.report.functions", "sweep"),
     "transcript": ("testbed.subjects.federation", "transcript"),
 }
@@ -63,6 +70,24 @@ def __getattr__(name: str) -> Any:
     module, function = _LAZY[name]
     found = importlib.import_module(module)
     return getattr(found, function, None) or importlib.import_module(f"{module}.{function}")  # or a module in it
+
+
+class _Public:
+    """Finds `testbed.transcript`, the public name of a module that lies deeper: that module itself, and no copy."""
+
+    name = "testbed.transcript"
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
+        return ModuleSpec(name, self) if name == self.name else None  # type: ignore[arg-type]
+
+    def create_module(self, spec: ModuleSpec) -> None:
+        return None
+
+    def exec_module(self, module: ModuleType) -> None:
+        sys.modules[self.name] = __getattr__("transcript")
+
+
+sys.meta_path.append(_Public())  # type: ignore[arg-type]
 
 
 def __dir__() -> list[str]:

@@ -31,6 +31,7 @@ OFFERED = {
     "record",
     "replay",
     "run",
+    "safe",
     "sweep",
     "transcript",
 }
