@@ -16,6 +16,7 @@ from testbed.core import (
     Guesses,
     Labels,
     Links,
+    Opened,
     Origins,
     Position,
     Predicates,
@@ -43,6 +44,7 @@ TRAITS = {
     "decides": "it may decide on membership, where the best of several attacks does",
     "classes_only": "it reads class probabilities, which a model that predicts something else has none of",
     "numbers_only": "it reads the errors of a predicted number, which say nothing new about a model with classes",
+    "opened_only": "it reads what shows inside a network, of which the weights must be released",
     "times_only": "it reads survival curves, which only a model of the time to an event gives",
     "asks": "copies: about noisy copies of the records; rough: about people who are roughly known; everybody: about "
     "one binary secret of all people at once",
@@ -50,7 +52,8 @@ TRAITS = {
     "margin": "singling out is also run with half-lines that begin this far towards the next released value",
     "sums": "it reads what secure aggregation shows: sums, or what its act makes of them",
     "suits": "the model that a scenario trains for it: linear, convolutional, table, text or trees; or what it reads "
-    "instead of a model: sums, statistics, evaluations, the cut of a split network, or the released model alone",
+    "instead of a model: sums, statistics, evaluations, queries, the cut of a split network, or the released model "
+    "alone",
     "width": "the width of the first layer that it reads best",
     "offline": "an audit also runs it offline, without shadow models that hold the records in doubt",
     "meets": "defences without bounds that it meets nevertheless: it is told of them, or they hide nothing from it",
@@ -183,6 +186,8 @@ class Attack:
         if not isinstance(view, Predictor):
             return view
         narrowed = view.labels_alone() if self.access == "label" else view
+        if self.access == "score" and isinstance(view, Opened):
+            narrowed = view.closed()
         return narrowed if threat.budget is None else narrowed.within(threat.budget)
 
 

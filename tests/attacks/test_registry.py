@@ -134,7 +134,8 @@ def test_a_claim_of_too_few_scores_is_told_as_the_attacks_mistake() -> None:
 
 
 def run_by_commands() -> set[str]:
-    """The attacks that `evaluate`, `audit-model` or a scenario run, as these choose them."""
+    """The attacks that `evaluate`, `audit-model` or a scenario run, as these choose them; and of an app's own queries,
+    which recordings of other people's apps alone hold, those that `replay` runs."""
     from scenarios import (
         curious_client,
         curious_server,
@@ -157,7 +158,8 @@ def run_by_commands() -> set[str]:
     scenarios = (Path(__file__).parents[2] / "scenarios").glob("*.py")
     words = [ast.walk(ast.parse(p.read_text(encoding="utf-8"))) for p in scenarios]
     named = {n.value for nodes in words for n in nodes if isinstance(n, ast.Constant) and isinstance(n.value, str)}
-    return audited | evaluated | {*attacking()} | federated | (named & {a.name for a in ALL})
+    replayed = {a.name for a in ALL if a.traits.get("suits") == "queries"}
+    return audited | evaluated | {*attacking()} | federated | replayed | (named & {a.name for a in ALL})
 
 
 def test_no_attack_is_run_by_no_command() -> None:

@@ -52,7 +52,7 @@ def fresh(attack: Attack) -> World:
         return trees(attack)
     if attack.traits.get("suits") == "statistics":
         return statistics(attack)
-    if attack.traits.get("suits") == "evaluations":
+    if attack.traits.get("suits") in ("evaluations", "queries"):
         return evaluations(attack)
     if attack.traits.get("suits") == "released":
         return sites(attack)

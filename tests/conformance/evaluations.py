@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -54,7 +55,11 @@ def evaluations(attack: Attack) -> World:
 
     @cache
     def view(leak: float) -> Transcript:
-        return trial(leak).record(ENGINE, cells=("true",)).views["true"]
+        seen = trial(leak).record(ENGINE, cells=("true",)).views["true"]
+        if attack.traits.get("suits") != "queries":
+            return seen
+        # A query with the model is answered by the same numbers; under another message type.
+        return replace(seen, asked=tuple(replace(e, kind="query.loss") for e in seen.asked))
 
     @cache
     def pooled() -> Any:

@@ -6,7 +6,7 @@ No update is read, so hiding the updates (as secure aggregation does) hides noth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ import torch
 from testbed import models
 from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Asked, Cohort, ModelSpec, Parameters, Records, Scores, Transcript, Unavailable
+from testbed.core.errors import InputError
 
 FEWEST_LEFT = 0.05
 """A client's records besides the one in question, at least: the likelihood of a client of one record stays finite."""
@@ -63,6 +64,29 @@ class _Losses:
             self._known[key] = made
         return self._known[key]
 
+    def told(self, answers: Sequence[Asked]) -> dict[int, list[tuple[Asked, list[float], Array]]]:
+        """By client, its answers that count: the metrics told, and each record's own values (n, metrics).
+
+        Raises `InputError` if the models that were sent do not fit, or hold values that are not finite.
+        """
+        found: dict[int, list[tuple[Asked, list[float], Array]]] = {}
+        wrong: list[InputError] = []
+        fitted = False
+        for answer in answers:
+            try:
+                own = self.under(answer.sent or {})
+            except InputError as why:
+                wrong.append(why)
+                continue
+            fitted = True
+            named = {k: v for k, v in reported(answer.metrics).items() if k in own and np.isfinite(own[k]).all()}
+            if named:
+                each = np.stack([own[name] for name in named], 1)
+                found.setdefault(answer.client, []).append((answer, list(named.values()), each))
+        if wrong and not fitted:
+            raise wrong[0]
+        return found
+
 
 def likelihood(told: Array, each: Array, others: Array, size: float | None, ridge: float) -> Array:
     """How much likelier (n,) are a client's metrics (m,) if a record is among its records, as a log-likelihood ratio.
@@ -88,44 +112,40 @@ def likelihood(told: Array, each: Array, others: Array, size: float | None, ridg
     return (size * (moved**2).sum() - within) / 2
 
 
-def scored(view: Transcript, question: Records, auxiliary: Cohort | None, ridge: float) -> Scores:
-    """The scores of the people asked about, by the evaluations of the suspected clients."""
+def scored(
+    view: Transcript, question: Records, auxiliary: Cohort | None, ridge: float, answers: Sequence[Asked], lacking: str
+) -> Scores:
+    """The scores of the people asked about, by these answers of the suspected clients.
+
+    An answer counts if its metrics are a loss or an accuracy that the model has, and if the model that was sent fits.
+    Raises `Unavailable` with the code `lacking` if none counts, and `InputError` if no model that was sent fits.
+    """
     people = question.people
     assert isinstance(people, Cohort)
+    answers = [e for e in answers if e.sent is not None and reported(e.metrics)]
+    if not answers:
+        raise Unavailable(lacking, "clients' answers with a loss or an accuracy, and the model that each is about")
     if view.model is None:
         raise Unavailable("no_model", "the model's factory (--model module:factory)")
-    answers = [e for e in view.asked if e.kind == "evaluate" and e.sent is not None and reported(e.metrics)]
-    if not answers:
-        raise Unavailable(
-            "no_evaluations", "clients' answers to evaluations: their loss or accuracy under a model that is recorded"
-        )
     reference = people if auxiliary is None or not len(auxiliary) else auxiliary
     losses = _Losses(view.model, people, reference)
-    by_client: dict[int, list[Asked]] = {}
-    for answer in answers:
-        by_client.setdefault(answer.client, []).append(answer)
     total, seen = np.zeros(len(people)), False
-    for client, theirs in by_client.items():
-        told: list[float] = []
-        each: list[Array] = []
-        for answer in theirs:
-            own = losses.under(answer.sent or {})
-            for name, value in reported(answer.metrics).items():
-                if name in own and np.isfinite(own[name]).all():
-                    told.append(value)
-                    each.append(own[name])
-        if not told:
-            continue
-        seen = True
-        columns = np.stack(each, 1)
-        sizes = {_size(a.metrics) for a in theirs}
+    for client, theirs in losses.told(answers).items():
+        told = np.array([value for _, values, _ in theirs for value in values])
+        columns = np.concatenate([each for _, _, each in theirs], 1)
+        sizes = {_size(a.metrics) for a, _, _ in theirs}
         size = sizes.pop() if len(sizes) == 1 else None
-        made = likelihood(np.array(told), columns[: len(people)], columns[len(people) :], size, ridge)
+        seen = True
+        made = likelihood(told, columns[: len(people)], columns[len(people) :], size, ridge)
         mine = np.ones(len(people), bool) if question.suspected is None else question.suspected == client
         total += np.where(mine, made, 0.0)
     if not seen:
-        raise Unavailable("no_evaluations", "a loss or an accuracy that the model itself has")
+        raise Unavailable(lacking, "a loss or an accuracy that the model itself has")
     return Scores(total)
+
+
+def _evaluated(view: Transcript) -> list[Asked]:
+    return [e for e in view.asked if e.kind == "evaluate"]
 
 
 @attack(
@@ -150,7 +170,7 @@ def evaluation_metrics(
     The score is a log-likelihood ratio over all rounds. Limit: many records, few rounds. Raises `Unavailable` without
     evaluations.
     """
-    return scored(view, question, auxiliary, ridge)
+    return scored(view, question, auxiliary, ridge, _evaluated(view), "no_evaluations")
 
 
 def _random_models(
@@ -187,4 +207,4 @@ def random_evaluations(
     global ones. The answers to different random models are nearly independent sums of the client's records, so each
     round tells something new (Dwork et al. 2015). Raises `Unavailable` without evaluations.
     """
-    return scored(view, question, auxiliary, ridge)
+    return scored(view, question, auxiliary, ridge, _evaluated(view), "no_evaluations")

@@ -31,7 +31,7 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding, Validity
 from testbed.harness import cells
 from testbed.harness.cells import Ask, Judged
-from testbed.harness.federation import alarms, naive, repeated
+from testbed.harness.federation import alarms, few_records, naive, repeated
 from testbed.harness.federation.chosen import decide
 from testbed.harness.federation.recorded import ABOUT_RECORDS, Key, Progress, Recorded, Truth
 from testbed.harness.federation.series import by_parts, likeness_of_pictures, quality, shape_of
@@ -223,6 +223,8 @@ def _rebuilt(recorded: Recorded, plan: Plan, asked: Asker) -> tuple[Evidence, Fi
             parts.append(judged(cell, held, "used", choice.of(held)))
             parts.append(judged(cell, control, "unused", choice.of(control)))
     known, told, succeeds = _positive(recorded, lambda who: judged("positive", who, "used", choice.of(who)), parts[1])
+    if plan.metric == "line_up_top1":
+        told = few_records.words(parts[0], parts[1], held, claims["true"], line_up.size) + told
     if known is not None:
         parts.append(known)
     elif "positive" not in truth.batches:  # the federation itself is known to leak

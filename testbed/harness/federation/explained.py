@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy.stats import chi2
 
-from testbed.core import Array, Cohort, Exchange, Parameters, Protocol, Transcript
+from testbed.attacks.membership.evaluations import reported
+from testbed.core import Array, Asked, Cohort, Exchange, Parameters, Protocol, Transcript
 from testbed.core.randomness import keyed_rng
+from testbed.harness.federation.asked import computed
 from testbed.harness.federation.recorded import Key
 from testbed.subjects.federation.local import evaluated, local_update
 
@@ -21,15 +23,23 @@ LEVEL = 0.01
 """Level of the test that the records explain the answers better than other people's do."""
 
 
-def explained(view: Transcript, held: Mapping[Key, Cohort], others: Cohort, seed: int) -> bool | None:
+def explained(
+    view: Transcript,
+    held: Mapping[Key, Cohort],
+    others: Cohort,
+    seed: int,
+    answers: Sequence[Exchange] | None = None,
+) -> bool | None:
     """Do the records explain the answers better than other people's records? None where that cannot be computed.
 
-    `others` are people on whom nobody trained. For an answer, two things are ranked among groups of them: the
-    cosine of the step that the client made with the gradient of the records, and the loss of the records under what
-    the client returned. Ranks of answers are joined by Fisher's method. Records of another client, another loss, a mask
-    or much noise are no better than other people's.
+    `others` are people on whom nobody trained. `answers` are those to training, or the ones given. For an answer, two
+    things are ranked among groups of other people: the cosine of the step that the client made with the gradient of the
+    records, and the loss of the records under what the client returned. An answer to an evaluation or a query is ranked
+    by how near the loss and the accuracy of the records come to what the client told. Ranks of answers are joined by
+    Fisher's method. Records of another client, another loss, a mask or much noise are no better than other people's.
     """
-    asked = [e for e in view.exchanges if e.key in held and e.sent and e.returned]
+    read = view.exchanges if answers is None else answers
+    asked = [e for e in read if e.key in held and e.sent and (e.returned or isinstance(e, Asked))]
     rng = keyed_rng(seed, "records beside others")
     chosen = [asked[i] for i in rng.permutation(len(asked))[:ANSWERS]]
     if view.model is None or not chosen:
@@ -62,6 +72,9 @@ def _rank(found: Array) -> float:
 def _signals(view: Transcript, one: Exchange, people: Cohort) -> list[float]:
     """How well these people explain an answer: by the direction of its step, and, of new weights, by their loss."""
     assert view.model is not None
+    if isinstance(one, Asked):
+        told, own = reported(one.metrics), computed(view, one, people)
+        return [-abs(told[name] - own.get(name, np.nan)) for name in told]
     sent, returned = one.sent or {}, one.returned or {}
     whole = Protocol("fedsgd", len(people))
     wanted = local_update(view.model, sent, people, whole, [np.arange(len(people))])

@@ -126,7 +126,11 @@ def shape_and_classes(view: Transcript, foreign: Foreign) -> tuple[tuple[int, ..
     if not known_model and sent and not foreign.shape:
         _check_first(sent[0])
     if not layers and not (foreign.shape and known_model):
-        raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")
+        raise Unavailable(
+            "no_linear_input_layer",
+            "the network (--model file.py:function) and the shape of its records (--shape): no fully connected layer "
+            "arrives that shows it",
+        )
     taken = foreign.shape or (int(layers[0][1]),)
     if foreign.loss in SINGLE:
         _classes(view.model, taken)

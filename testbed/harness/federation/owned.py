@@ -37,6 +37,7 @@ from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.core.randomness import keyed_rng
 from testbed.data import own_records
 from testbed.findings.plan import Plan
+from testbed.harness.federation.asked import answers, leaky
 from testbed.harness.federation.foreign import check_records, used
 from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth, as_members
 from testbed.subjects.federation.local import local_update
@@ -110,8 +111,7 @@ def recorded(
     """
     controls = own_records.read(owned.controls, "controls")
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
-    answers = _answers(view, attack)
-    held = _held(answers, owned.records)
+    held = _held(answers(view, attack), owned.records)
     check_alike(held, controls, others)
     check_records(view, controls.x.shape[1:])
     controls = controls.take(keyed_rng(seed, "controls").permutation(len(controls)))
@@ -141,7 +141,10 @@ def recorded(
     if attack.claim in (Groups, Values):
         return Recorded({"true": view}, replace(truth, batches=_beside(held, controls)))
     if attack.claim is not Reconstruction:
-        return Recorded({"true": view}, replace(truth, pooled={"true": _pool(held, controls, seed)}))
+        known = leaky(view, attack, plan.params, held, controls, seed)
+        pooled = {"true": _pool(held, controls, seed), **({} if known is None else {"positive": known[1]})}
+        views: dict[Cell, Transcript] = {"true": view, **({} if known is None else {"positive": known[0]})}
+        return Recorded(views, replace(truth, pooled=pooled, batches={"true": held}))
     return _rebuilding(view, held, controls, truth)
 
 
@@ -184,16 +187,6 @@ def _check_classes(number: int, groups: Sequence[Cohort]) -> None:
             "The cross-entropy of a class needs a value for each class, numbered from 0.",
             "Say what the app minimises: --loss bce (one probability), bce_with_logits or mse. Or renumber y.",
         )
-
-
-def reads_evaluations(attack: Attack) -> bool:
-    """Whether an attack looks at clients' answers to evaluations, and at no update."""
-    return attack.traits.get("suits") == "evaluations"
-
-
-def _answers(view: Transcript, attack: Attack) -> Sequence[Exchange]:
-    """The exchanges that an attack reads: those that train, or the evaluations."""
-    return [e for e in view.asked if e.kind == "evaluate"] if reads_evaluations(attack) else view.exchanges
 
 
 def _held(answers: Sequence[Exchange], texts: Sequence[str]) -> dict[Key, Cohort]:
@@ -341,11 +334,14 @@ def _shown(view: Transcript, people: Cohort) -> Transcript | None:
     rules = Protocol(kind, 1, local_epochs=1, learning_rate=STEP, rounds=1, clients=len(people))
     metrics = {"num-examples": 1.0}
     try:
-        start = {name: first[name] for name in models.trained_by(view.model)}
+        network = models.build(view.model)
+        own, trained = models.get_parameters(network), models.trained(network)
+        # What clients keep to themselves is drawn, and frozen layers are the app's if it sends them.
+        start = {name: first.get(name, values) for name, values in own.items() if name in trained or name in first}
         seen: list[Exchange] = []
         for client in range(len(people)):
             answer = local_update(view.model, start, people.take([client]), rules, [np.array([0])])
-            seen.append(Exchange(1, client, start, {k: frozen(v) for k, v in answer.items()}, metrics))
+            seen.append(Exchange(1, client, start, {k: frozen(answer[k]) for k in start}, metrics))
     except Exception:  # the model is the user's own, and may raise anything
         return None
     means = {name: np.mean([(e.returned or {})[name] for e in seen], 0) for name in seen[0].returned or {}}

@@ -21,6 +21,7 @@ from testbed.findings.plan import UNAWARE, Plan
 from testbed.findings.schema import Metric, Unit
 from testbed.harness.cells import planned
 from testbed.harness.federation import alarms, disguises, truth_file
+from testbed.harness.federation.asked import kind_read
 from testbed.harness.federation.assess import assess, at_hand, best_of
 from testbed.harness.federation.facts import completed
 from testbed.harness.federation.naive import meets, told
@@ -54,10 +55,10 @@ def readers(position: str, knows: frozenset[str], claim: type[Claim], acting: bo
     """The attacks from this position that make this claim and are granted what they need, in the order of their rules.
 
     With `acting` they are the attacks that act in the federation, and else those that only read. Attacks on evaluations
-    are left out: few federations report any, and they have a scenario of their own.
+    and queries are left out: few federations have any, and evaluations have a scenario of their own.
     """
     fitting = (a for a in attacks("transcript") if a.claim is claim and a.position == position)
-    fitting = (a for a in fitting if a.traits.get("suits") != EVALUATIONS)
+    fitting = (a for a in fitting if kind_read(a) is None)
     granted = (a for a in fitting if a.needs <= knows and (a.act is not None) == acting)
     return sorted(granted, key=lambda a: a.rule)
 

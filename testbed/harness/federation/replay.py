@@ -35,19 +35,29 @@ from testbed.harness.cells import planned
 from testbed.harness.federation import owned as owners
 from testbed.harness.federation import truth_file as truths
 from testbed.harness.federation.answered import read_as
+from testbed.harness.federation.asked import answers, kind_read, of_kind, read_by
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.explained import FLAG as UNEXPLAINED
 from testbed.harness.federation.explained import explained
 from testbed.harness.federation.foreign import NATIVE, Foreign, question, shape_and_classes
-from testbed.harness.federation.owned import Owned, reads_evaluations
+from testbed.harness.federation.owned import Owned
 from testbed.harness.federation.pictures import sheets
 from testbed.harness.federation.recorded import Recorded
 from testbed.harness.outcome import Done, Outcome
 from testbed.subjects.federation import spool
 from testbed.subjects.federation import transcript as transcripts
 
-EVALUATION = "evaluate"
+READERS = {
+    "evaluate": ("evaluations", "Evaluations are read", "evaluation_metrics"),
+    "query": ("queries", "Losses and accuracies in answers to queries are read", "query_metrics"),
+}
+"""Kinds of messages that train nothing: their name, what an attack reads of them, and the attack."""
 QUESTION = "What does this recorded federation reveal?"
+NO_MODEL = [
+    "whether records enter the first layer that arrives, or what earlier layers make of them: no --model was given"
+]
+OUTSIDE = 0.01
+"""By which share of the range a claimed value must lie outside it to be told: exact attacks do not clip."""
 NO_TRUTH = Unmeasured(
     unmeasured="no_truth",
     needs="the records behind the transcript (--truth truth.npz, or --records and --controls for your own app)",
@@ -147,20 +157,24 @@ def _readable(attack: Attack) -> None:
 
 def _holds(view: Transcript, attack: Attack) -> None:
     """Raises `UsageError` where the recording holds nothing that this attack reads, as that of an app of queries."""
-    evaluations = sum(e.kind == EVALUATION for e in view.asked)
-    if evaluations if reads_evaluations(attack) else view.exchanges:
+    if answers(view, attack):
         return
+    evaluations, queries = (len(of_kind(view, kind)) for kind in READERS)
     if evaluations:
         then = "Name --attack evaluation_metrics, which reads evaluations."
     elif view.exchanges:
         then = "Record rounds of evaluation, or name an attack that reads updates: testbed list attacks."
+    elif queries:
+        then = (
+            "Name --attack query_metrics, which reads losses and accuracies that clients answer to queries. What "
+            "statistics of hospitals tell: testbed run federated_analytics."
+        )
     else:
-        then = "Record an app that trains. What statistics of hospitals tell: testbed run federated_analytics."
+        then = "Record an app that trains."
     raise UsageError(
         "TB-REPLAY-041",
         f"The recording holds nothing that {attack.name} reads.",
-        f"It holds {len(view.exchanges)} answers to training, {evaluations} to evaluations and "
-        f"{len(view.asked) - evaluations} to queries.",
+        f"It holds {len(view.exchanges)} answers to training, {evaluations} to evaluations and {queries} to queries.",
         then,
     )
 
@@ -170,17 +184,12 @@ def _remarks(view: Transcript, attack: Attack) -> list[str]:
     remarks: list[str] = []
     if view.cut_after is not None:
         remarks.append(f"The recording ends at round {view.cut_after}: the run was killed. Later rounds are not in it.")
-    evaluations = sum(e.kind == EVALUATION for e in view.asked)
-    counts = {"evaluations": evaluations, "queries": len(view.asked) - evaluations}
-    if reads_evaluations(attack):
-        counts.pop("evaluations")
-    if held := [f"{count} {name}" for name, count in counts.items() if count]:
+    unread = [kind for kind in READERS if kind != kind_read(attack) and of_kind(view, kind)]
+    if held := [f"{len(of_kind(view, kind))} {READERS[kind][0]}" for kind in unread]:
         remarks.append(
             f"The recording also holds clients' answers to {' and '.join(held)}. {attack.name} does not read them."
         )
-    if evaluations and not reads_evaluations(attack):
-        remarks.append("Evaluations are read by --attack evaluation_metrics.")
-    return remarks
+    return remarks + [f"{READERS[kind][1]} by --attack {READERS[kind][2]}." for kind in unread]
 
 
 def _missing(view: Transcript, attack: Attack) -> list[str]:
@@ -188,10 +197,12 @@ def _missing(view: Transcript, attack: Attack) -> list[str]:
     missing: list[str] = []
     if view.cut_after is not None:
         missing.append(f"the rounds after round {view.cut_after}: the run was killed, and its recording ends there")
-    if any(e.kind == EVALUATION for e in view.asked) and not reads_evaluations(attack):
+    if kind_read(attack) != "evaluate" and of_kind(view, "evaluate"):
         missing.append("what clients answered when a model was evaluated, such as its loss on their records")
-    if any(e.kind != EVALUATION for e in view.asked):
+    if kind_read(attack) != "query" and of_kind(view, "query"):
         missing.append("what clients answered to queries of the app")
+    elif any(np.size(v) > 1 for e in of_kind(view, "query") for v in (e.returned or {}).values()):
+        missing.append("arrays of several numbers in the answers to queries, such as histograms or records' losses")
     if unread := _unread(view, attack):
         missing.append(f"arrays that are no part of the model, such as {', '.join(map(shown, unread[:3]))}")
     return missing
@@ -272,7 +283,7 @@ def _judged_by_owner(
 
     recorded = owners.recorded(view, attack, plan, owned, classes, seed)
     assessed = assess(recorded, (plan,))
-    if attack.claim is Reconstruction and _unexplained(recorded, seed):
+    if _unexplained(recorded, attack, seed):
         flagged = [measures.flagged(f, UNEXPLAINED) for f in assessed.findings]
         assessed = replace(assessed, findings=flagged)
     threat, (low, high) = recorded.truth.threat, recorded.truth.within
@@ -291,15 +302,22 @@ def _judged_by_owner(
         ],
     )
     files = {f"{key}.claim.npz": _claim(claim) for key, claim in assessed.claims.items()}
-    people = len(recorded.truth.pooled["true"]) if recorded.truth.pooled else 0
-    people += sum(map(len, recorded.truth.batches.get("true", {}).values()))
+    pooled = recorded.truth.pooled.get("true")
+    people = sum(map(len, recorded.truth.batches["true"].values())) if pooled is None else len(pooled)
     return _Told(_recorded(size_band(people)), described, Outcome(assessed.findings, assessed.evidence, files))
 
 
-def _unexplained(recorded: Recorded, seed: int) -> bool:
+def _unexplained(recorded: Recorded, attack: Attack, seed: int) -> bool:
     """Whether the records explain the answers no better than people do on whom nobody trained."""
-    held, others = recorded.truth.batches["true"], recorded.truth.decoys
-    return others is not None and explained(recorded.views["true"], held, others, seed) is False
+    truth, view = recorded.truth, recorded.views["true"]
+    held = truth.batches.get("true", {})
+    if kind_read(attack) is not None:
+        pooled = truth.pooled["true"]
+        others = pooled.people.take(np.flatnonzero(~pooled.used))
+        return explained(view, held, others, seed, read_by(view, attack, truth.plans[0].params)) is False
+    if attack.claim is not Reconstruction:
+        return False
+    return truth.decoys is not None and explained(view, held, truth.decoys, seed) is False
 
 
 def _recorded(size: str) -> Subject:
@@ -321,22 +339,41 @@ def _unjudged(view: Transcript, attack: Attack, params: dict[str, Any], foreign:
     plan = planned(attack.name, metric=metric, primary=True, params=params)
     threat = Threat(attack.position, attack.malicious, attack.needs, attack.access)
     files: dict[str, bytes] = {}
-    why = NO_TRUTH
+    why, ranged = NO_TRUTH, list[str]()
     try:
-        claim = attack.run(view, question(view, foreign), None, seed, threat, params)
+        asked = question(view, foreign)
+        claim = attack.run(view, asked, None, seed, threat, params)
         files["claim.npz"] = _claim(claim)
+        ranged = _ranged(claim, asked.low, asked.high, assumed=foreign.within is None and view.model is not None)
     except Unavailable as reason:
         why = Unmeasured(unmeasured=reason.code, needs=reason.needs)
     found = measures.unmeasured(plan, why, len(view.exchanges), len(files))
+    no_model = view.model is None and attack.claim is Reconstruction
     described = ThreatModel(
         position=view.position,
         malicious=attack.malicious,
         knows=sorted(attack.needs),
         access=attack.access,
         sees="the contents of the transcript",
-        not_tested=["whether the reconstructed records are correct: the truth was not given"],
+        not_tested=["whether the reconstructed records are correct: the truth was not given"]
+        + NO_MODEL * no_model
+        + ranged,
     )
     return _Told(_recorded("not stated"), described, Outcome([found], {}, files))
+
+
+def _ranged(claim: Reconstruction | Groups | Values, low: float, high: float, assumed: bool) -> list[str]:
+    """What claimed records say of the range in which they are expected; `assumed` says that nobody named it."""
+    if not isinstance(claim, Reconstruction) or not claim.batches:
+        return []
+    values = np.concatenate([np.ravel(b) for b in claim.batches.values()])
+    slack = OUTSIDE * (high - low)
+    outside = float(((values < low - slack) | (values > high + slack)).mean())
+    if outside:
+        return [
+            f"whether records lie between {low:g} and {high:g}: {outside:.0%} of the claimed values do not (--range)"
+        ]
+    return [f"records with values outside {low:g} to {high:g}, which is assumed: no --range was given"] * assumed
 
 
 def _claim(claim: Reconstruction | Groups | Values) -> bytes:

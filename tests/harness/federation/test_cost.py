@@ -39,6 +39,7 @@ def test_an_update_is_new_weights_minus_old_ones_and_numbers_that_are_all_there_
     assert traffic(full, False, named.configured("sign_only")) == (40, (10 * 2 + 32) / 8)
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_a_run_with_a_defence_says_bytes_and_seconds_and_equal_runs_differ_in_seconds_alone() -> None:
     params: dict[str, Any] = {"clients": 2, "rounds": 2, "defence": "topk:0.1"}
     one, other = (run(find("curious_server"), params).result for _ in range(2))

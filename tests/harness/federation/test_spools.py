@@ -46,7 +46,7 @@ def test_a_whole_transcript_says_nothing_of_the_kind(left: Path) -> None:
     said: list[str] = []
     done = replay(left.with_name("t"), "analytic_linear", progress=said.append)
     assert said == []
-    assert len(done.result.threat.not_tested) == 1
+    assert "the rounds after round" not in " ".join(done.result.threat.not_tested)
 
 
 def test_a_transcript_that_is_missing_is_pointed_to_its_spool(left: Path) -> None:
