@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from testbed.core import Array, ModelSpec, Parameters
 from testbed.core.errors import InputError, UsageError
-from testbed.core.shown import shown
-from testbed.models import generative, networks, text, vision
+from testbed.models import fits, generative, networks, text, vision
 from testbed.models.losses import Loss
 
 FACTORIES: dict[str, Callable[..., nn.Module]] = {
@@ -115,15 +114,15 @@ def last_layers(model: nn.Module, layers: int) -> list[str]:
     return [name for names in list(of.values())[len(of) - layers :] for name in names]
 
 
+def known(spec: ModelSpec | None) -> nn.Module | None:
+    """The network of a transcript's model; None if the model is unknown."""
+    return build(spec) if spec is not None and spec.factory in FACTORIES else None
+
+
 def trained_by(spec: ModelSpec | None) -> list[str]:
     """Names of the trained parameters of a transcript's model; empty if the model is unknown."""
-    return trained(build(spec)) if spec is not None and spec.factory in FACTORIES else []
-
-
-def _some(names: Iterable[str]) -> str:
-    """The first of these names, for a message."""
-    known = list(names)
-    return ", ".join(map(shown, known[:6])) + (f" and {len(known) - 6} more" if len(known) > 6 else "") or "nothing"
+    network = known(spec)
+    return [] if network is None else trained(network)
 
 
 def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
@@ -136,17 +135,8 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
     """
     state = like.state_dict(keep_vars=True)
     names = trained(like)
-    missing = [name for name in names if name not in parameters]
-    parameters = {k: v for k, v in parameters.items() if not _beside(k, v, state)}
-    wrong = [k for k, v in parameters.items() if k not in state or np.shape(v) != tuple(state[k].shape)]
-    if missing or wrong:
-        raise InputError(
-            "TB-MODEL-003",
-            f"Parameters do not fit the model; the first that differs is {min(missing + wrong)!r}.",
-            f"The model trains {_some(names)}. The recording holds {_some(parameters)}.",
-            "Name a factory whose parameters have these names and shapes (--model module:factory). What an app does "
-            "not send, such as frozen layers, must not need a gradient there.",
-        )
+    fits.check(parameters, like)
+    parameters = {k: v for k, v in parameters.items() if not fits.beside(k, v, state)}
     if not all(np.isfinite(v).all() for v in parameters.values()):
         raise InputError(
             "TB-MODEL-004",
@@ -158,13 +148,6 @@ def to_tensors(parameters: Parameters, like: nn.Module) -> dict[str, Tensor]:
         for name in parameters.keys() - set(names):
             state[name].copy_(torch.from_numpy(np.array(parameters[name])))
     return {name: torch.from_numpy(np.array(parameters[name], dtype=np.float32)) for name in names}
-
-
-def _beside(name: str, values: Array, state: Mapping[str, Tensor]) -> bool:
-    """Whether this is an array beside the model: one of its names under a prefix, in the same shape."""
-    parts = name.split(".")
-    rest = (".".join(parts[i:]) for i in range(1, len(parts)))
-    return name not in state and any(k in state and tuple(state[k].shape) == np.shape(values) for k in rest)
 
 
 def changed(parameters: Parameters, moved: Mapping[str, Tensor]) -> dict[str, Array]:

@@ -94,15 +94,16 @@ class Ensemble:
                 parts.append(self._answers(part).cpu())
         return torch.cat(parts, 1).numpy()
 
+    def state(self, number: int) -> dict[str, Tensor]:
+        """The parameters and buffers of one network."""
+        return {k: v[number] for k, v in (self.parameters | self.buffers).items()}
+
     def _answers(self, x: Tensor) -> Tensor:
         if self.path == "matrix":
             return matrix(self.network, self.parameters, x.flatten(1).expand(len(self), -1, -1))
         if self.path == "vmap":
             return torch.func.vmap(partial(called, self.network), in_dims=(0, None))(self.parameters, x)
-        singly = [
-            called(self.network, {k: v[i] for k, v in (self.parameters | self.buffers).items()}, x)
-            for i in range(len(self))
-        ]
+        singly = [called(self.network, self.state(i), x) for i in range(len(self))]
         return torch.stack(singly)
 
 

@@ -231,7 +231,7 @@ def test_training_again_finds_more_than_one_gradient_would() -> None:
     held = made.truth.batches["true"]
     question = Batch(tuple(held), (1, 8, 8), 10, tuple(len(p) for p in held.values()))
     for name in ("cosine_tv", "fedavg_unrolling"):
-        claim = find(name).run(made.views["true"], question, groups[2], 0, SERVER, {"iterations": 150})
+        claim = find(name).run(made.views["true"], question, groups[2], 0, SERVER, {"iterations": 80})
         quality[name] = [
             float(np.mean([image_quality.psnr(g, x) for x, g in judge.pairs(claim.batches[k], p)]))
             for k, p in held.items()

@@ -87,6 +87,7 @@ def test_a_batch_of_one_comes_back_with_an_error_below_a_ten_thousandth() -> Non
         assert np.abs(claim.batches[1, 0] - people.x).max() < 1e-4
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_noise_instead_of_the_update_gives_nothing() -> None:
     params = {"clients": 2, "rounds": 20, "defence": "random_update"}
     found = run(find_scenario("curious_server"), params, seed=8).result.findings[0]

@@ -118,7 +118,7 @@ def test_the_mean_of_answers_is_that_of_one_record_with_a_tenth_of_the_noise() -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exact_bias", [False, True], ids=["singular vector", "as published"])
-@pytest.mark.parametrize("noise", [0.005, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize("noise", [0.005, 0.01, 0.02, 0.05, 0.1])
 @pytest.mark.parametrize("data", ["digits", "heart", "breast-cancer", "mnist5k"])
 def test_the_judge_finds_whom_the_best_simple_matcher_finds(data: str, noise: float, exact_bias: bool) -> None:
     finding, best = judged(recorded(data, noise, exact_bias))

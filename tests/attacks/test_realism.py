@@ -24,7 +24,7 @@ def people(n: int = 8) -> Cohort:
 
 def test_a_trained_model_and_large_batches_give_less_than_the_setting_commonly_shown() -> None:
     chosen = "as commonly shown; sixteen records; after training"
-    found = run(realism_sweep, {"only": chosen, "batches": 8, "iterations": 60, "training_epochs": 30}).result.findings
+    found = run(realism_sweep, {"only": chosen, "batches": 4, "iterations": 60, "training_epochs": 30}).result.findings
     assert [str(f.target).split(", ")[1] for f in found] == chosen.split("; ")
     shown, many, trained = (f.measure for f in found)
     assert isinstance(shown, Estimate)

@@ -345,7 +345,7 @@ def test_rows_searched_in_parts_give_the_same_answers(workers: int) -> None:
 @pytest.mark.slow
 def test_a_release_is_evaluated_alike_over_ray(hospital: Thirds, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    command = [sys.executable, "-m", "testbed.cli", "evaluate", "--attacks", "100"]
+    command = [sys.executable, "-m", "testbed", "evaluate", "--attacks", "100"]
     for role, frame in vars(hospital).items():
         frame.to_csv(tmp_path / f"{role}.csv", index=False)
     for role, file in (("original", "original"), ("synthetic", "fresh"), ("control", "control")):

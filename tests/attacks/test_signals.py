@@ -205,7 +205,7 @@ def same_as_first(one: Exchange, other: Exchange) -> None:
 
 @pytest.mark.parametrize("view", ["updates", "sum"])
 def test_every_position_in_one_report(view: str) -> None:
-    params = {"data": "heart", "members": 200, "controls": 200, "rounds": 4, "runs": 3, "view": view}
+    params = {"data": "heart", "members": 200, "controls": 200, "rounds": 4, "runs": 2, "view": view}
     found = {f.rule: f for f in run(federated_membership, params).result.findings}
     primary = [f for f in found.values() if f.primary]
     assert [f.rule for f in primary] == [DECIDES]
@@ -218,7 +218,7 @@ def test_every_position_in_one_report(view: str) -> None:
         if isinstance(finding.excess, Estimate):
             assert isinstance(finding.measure, Estimate)
             assert finding.excess.unit == "run"
-            assert finding.excess.n == 3
+            assert finding.excess.n == 2
     lacking = {f.attack.name for f in beside if isinstance(f.measure, Unmeasured)}
     assert ("fedmia" in lacking) == (view == "sum")
     source = next(f for f in found.values() if f.attack.name == "source_inference")

@@ -64,9 +64,9 @@ def test_columns_are_as_wide_as_their_features(name: str) -> None:
     assert sum(w for _, w in known.columns) == known.shape[0]
 
 
-@pytest.mark.parametrize("epochs", [0, 2])
-def test_hospitals_rows_come_back_beyond_marginal_guessing(epochs: int) -> None:
-    params = {"batch": 2, "rounds": 3, "restarts": 2, "iterations": 150, "epochs": epochs}
+@pytest.mark.parametrize(("epochs", "restarts", "iterations"), [(0, 1, 100), (2, 2, 150)], ids=["0", "2"])
+def test_hospitals_rows_come_back_beyond_marginal_guessing(epochs: int, restarts: int, iterations: int) -> None:
+    params = {"batch": 2, "rounds": 3, "restarts": restarts, "iterations": iterations, "epochs": epochs}
     found = run(find("hospital_tables"), params, seed=1).result.findings[0]
     assert isinstance(found.measure, Estimate)
     assert isinstance(found.baseline, Estimate)
@@ -82,6 +82,7 @@ def test_a_batch_of_one_comes_back_whole() -> None:
     assert found.measure.value == 1.0
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_rows_whose_cells_a_defence_moved_are_still_picked_out_of_a_line_up() -> None:
     params = {"batch": 1, "rounds": 5, "attack": "analytic_linear", "noise": 0.02}
     cells, whose, promise = run(find("hospital_tables"), params).result.findings

@@ -118,14 +118,16 @@ def test_words_count_at_their_places_and_padding_does_not() -> None:
     assert nothing.performed == 0
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_the_scenario_rebuilds_news_and_not_under_noise() -> None:
-    plain = run(language_model, {"rounds": 2, "width": 96}).result.findings[0]
+    small = {"rounds": 1, "length": 8, "width": 64}
+    plain = run(language_model, small).result.findings[0]
     assert isinstance(plain.measure, Estimate)
     assert plain.measure.metric == "token_recall"
     assert plain.measure.value > 0.99
     assert isinstance(plain.baseline, Estimate)
     assert plain.baseline.value < 0.2
-    noisy = run(language_model, {"rounds": 2, "width": 96, "noise": 0.01}).result.findings[0]
+    noisy = run(language_model, {**small, "noise": 0.01}).result.findings[0]
     assert isinstance(noisy.measure, Estimate)
     assert noisy.measure.value < 0.1
 

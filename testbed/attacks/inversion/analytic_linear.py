@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from testbed import models
 from testbed.attacks.inversion.updates import bounds, first_linear, gradients
 from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript, Unavailable
@@ -117,10 +118,10 @@ def analytic_linear(
     larger batch gives a mixture of its records. If the attacker knows the defences, the record must only fit the bounds
     that they leave (`consistent`). Limits: float precision, and at least one active neuron.
     """
-    width = math.prod(question.shape)
+    width, network = math.prod(question.shape), models.known(view.model)
     rebuilt: dict[tuple[int, int], Array] = {}
     for key, exchange, gradient in gradients(view, question):
-        layer = first_linear(gradient, width)
+        layer = first_linear(gradient, width, network)
         known = bounds(exchange, view.protocol, question, gradient)
         if known is not None and not exact_bias:
             low, high = (np.column_stack(first_linear(part, width)) for part in known)

@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.decomposition import FastICA
 from sklearn.exceptions import ConvergenceWarning
 
+from testbed import models
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
@@ -44,12 +45,12 @@ def cocktail_party(
     every record; it gives each record's scale and sign. The result is not exact: errors grow with the similarity of the
     records. Limits are the layer's width and the number of inputs.
     """
-    width = math.prod(question.shape)
+    width, network = math.prod(question.shape), models.known(view.model)
     sizes = dict(zip(question.keys, question.sizes, strict=True)) if question.sizes is not None else {}
     rebuilt: dict[tuple[int, int], Array] = {}
     seed = int(rng.integers(2**31))
     for key, _, gradient in gradients(view, question):
-        weight, bias = first_linear(gradient, width)
+        weight, bias = first_linear(gradient, width, network)
         found = unmixed(weight, bias, question.shape, sizes.get(key), seed, iterations)
         rebuilt[key] = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
     return Reconstruction(rebuilt)

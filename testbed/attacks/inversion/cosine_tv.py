@@ -22,7 +22,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
     position="server",
     reference="https://arxiv.org/abs/2003.14053",
     uses={"auxiliary", "defence"},
-    quick={"iterations": 60},
+    quick={"iterations": 30},
 )
 def cosine_tv(
     view: Transcript,

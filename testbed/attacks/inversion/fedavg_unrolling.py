@@ -26,7 +26,7 @@ from testbed.core import Array, Batch, Cohort, Protocol, Reconstruction, Transcr
     position="server",
     reference="https://arxiv.org/abs/2206.12395",
     uses={"auxiliary", "defence"},
-    quick={"iterations": 40},
+    quick={"iterations": 25},
 )
 def fedavg_unrolling(
     view: Transcript,

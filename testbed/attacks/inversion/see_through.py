@@ -28,7 +28,7 @@ NORMALISING = (nn.BatchNorm1d, nn.BatchNorm2d, nn.GroupNorm)
     position="server",
     reference="https://arxiv.org/abs/2104.07586",
     uses={"defence"},
-    quick={"iterations": 60, "seeds": 2},
+    quick={"iterations": 30, "seeds": 2},
 )
 def see_through(
     view: Transcript,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from testbed import models
 from testbed.attacks.inversion.updates import first_linear, gradients
 from testbed.attacks.registry import attack
 from testbed.core import Array, Batch, Cohort, Parameters, Reconstruction, Transcript, Unavailable
@@ -57,14 +58,15 @@ def spear(
     rebuilt: dict[tuple[int, int], Array] = {}
     certificate: dict[tuple[int, int], float] = {}
     width, seed = math.prod(question.shape), int(rng.integers(2**31))
+    network = models.known(view.model)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
     for key, exchange, gradient in gradients(view, question):
-        weight, bias = first_linear(gradient, width)
+        weight, bias = first_linear(gradient, width, network)
         assert exchange.sent is not None
         layer = _layer_of(exchange.sent, width)
         found = unmix(weight, bias, layer, keyed_rng(seed, *key), attempts, sizes.get(key))
         if found is not None:
-            rebuilt[key] = np.clip(found[0], question.low, question.high).reshape(-1, *question.shape)
+            rebuilt[key] = found[0].reshape(-1, *question.shape)  # exact, so not clipped to an assumed range
             certificate[key] = found[1]
     if not rebuilt:
         raise Unavailable(

@@ -25,7 +25,7 @@ from testbed.core import Array, Batch, Cohort, Reconstruction, Transcript
     reference="https://arxiv.org/abs/2210.01785",
     uses={"auxiliary", "defence"},
     suits="table",
-    quick={"iterations": 150, "restarts": 1},
+    quick={"iterations": 60, "restarts": 1},
 )
 def tabular_inversion(
     view: Transcript,

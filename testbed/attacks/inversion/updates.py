@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import numpy as np
+from torch import nn
 
 from testbed import models
 from testbed.attacks.inversion.controls import control_gradients, names_of
 from testbed.core import Array, Batch, Exchange, Parameters, Protocol, Transcript, Unavailable
 from testbed.core.defence import before
+from testbed.models import fits
 
 
 def gradients(
@@ -20,17 +22,21 @@ def gradients(
     FedSGD returns the gradient. For FedAvg it is (sent - returned weights) / (learning rate x local steps), the mean
     gradient of the local steps. FedProx's pull and the steps that a straggler left out are allowed for. Of SCAFFOLD it
     is the client's control variate. Only the parameters in `names` are read, or all trained ones if none are named.
-    Raises `Unavailable`, with the reason, if no exchange can be used.
+    Raises `Unavailable`, with the reason, if no exchange can be used, and `InputError` if what was sent are not
+    parameters of the view's model.
     """
     asked = set(question.keys)
     sizes = {} if question.sizes is None else dict(zip(question.keys, question.sizes, strict=True))
-    trained, used = models.trained_by(view.model), 0
+    network, used = models.known(view.model), 0
+    trained = [] if network is None else models.trained(network)
     # Known defences changed the update; what they did to a control variate is not known.
     controls = {} if question.defences else control_gradients(view, trained)
     for exchange in view.exchanges:
         sent, returned = exchange.sent, exchange.returned
         if exchange.key not in asked or returned is None or sent is None:
             continue
+        if network is not None:
+            fits.check(sent, network, whole=False)
         read = [k for k in answered(sent, returned, trained) if names is None or k in names]
         if not read:
             continue
@@ -111,19 +117,38 @@ def moved_by(protocol: Protocol, exchange: Exchange, records: int | None) -> flo
     return rate * sum(kept**k for k in range(made)) if kept != 1.0 else rate * made
 
 
-def first_linear(parameters: Parameters, width: int) -> tuple[Array, Array]:
+def first_linear(parameters: Parameters, width: int, network: nn.Module | None = None) -> tuple[Array, Array]:
     """Weight (k, width) and bias (k,), or their gradients, of the first fully connected layer that reads a record.
 
-    Raises `Unavailable` if the model has no such layer with a bias.
+    `network` is the model whose parameters these are, if it is known. Raises `Unavailable`, saying what arrives, if
+    there is no such layer with a bias, or if the network's own first layer does not arrive: a later one reads what
+    the layers before it make of a record.
     """
-    names = first_linear_names(parameters, width)
+    names = first_linear_names(parameters, width, network)
     return parameters[names[0]], parameters[names[1]]
 
 
-def first_linear_names(parameters: Parameters, width: int) -> tuple[str, str]:
+def first_linear_names(parameters: Parameters, width: int, network: nn.Module | None = None) -> tuple[str, str]:
     """The names of that layer's weight and bias. Raises `Unavailable` as `first_linear` does."""
-    for name, weight in parameters.items():
+    layers = [] if network is None else [name for name, p in network.named_parameters() if p.ndim > 1]
+    for name, weight in parameters.items() if not layers or layers[0] in parameters else ():
         bias = name.removesuffix("weight") + "bias"
         if name.endswith("weight") and weight.ndim == 2 and weight.shape[1] == width and bias in parameters:
             return name, bias
-    raise Unavailable("no_linear_input_layer", "a model whose first layer is fully connected and has a bias")
+    raise Unavailable("no_linear_input_layer", _needed(parameters, width, network))
+
+
+def _needed(parameters: Parameters, width: int, network: nn.Module | None) -> str:
+    """What an attack on the first layer needs, beside what it sees."""
+    arrives = fits.some([f"{name} ({' x '.join(map(str, np.shape(v)))})" for name, v in parameters.items()], 4)
+    needed = f"a first layer that is fully connected, reads the {width} values of a record and has a bias"
+    if network is None:
+        return f"{needed}; what arrives is {arrives} (of a part of a network, --model names the whole one)"
+    held = fits.some([name for name, _ in network.named_parameters()], 4)
+    needed = f"{needed}; what arrives is {arrives}, and the model has {held}"
+    if all(name in parameters for name, _ in network.named_parameters()):
+        return needed
+    return (
+        f"{needed} (a head or adapters are read by deep_leakage and cosine_tv, with a --model that has "
+        "requires_grad_(False) on what is not sent)"
+    )

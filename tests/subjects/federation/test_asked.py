@@ -162,6 +162,7 @@ def test_a_replay_says_that_they_are_there(path: Path) -> None:
     assert said == [
         "The recording also holds clients' answers to 6 evaluations and 6 queries. analytic_linear does not read them.",
         "Evaluations are read by --attack evaluation_metrics.",
+        "Losses and accuracies in answers to queries are read by --attack query_metrics.",
     ]
     told = " ".join(done.result.threat.not_tested)
     assert "when a model was evaluated" in told

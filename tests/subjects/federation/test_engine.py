@@ -172,7 +172,7 @@ def test_parameters_that_do_not_fit_or_are_not_finite_are_refused() -> None:
     model = models.build(SPEC)
     good = models.get_parameters(model)
     name = next(iter(good))
-    with pytest.raises(InputError, match="TB-MODEL-003"):
+    with pytest.raises(InputError, match="TB-MODEL-011"):
         models.to_tensors({k: v for k, v in good.items() if k != name}, model)
     with pytest.raises(InputError, match="TB-MODEL-004"):
         models.to_tensors({**good, name: np.full_like(good[name], np.nan)}, model)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+from collections import Counter
 from pathlib import Path
 
 import jsonschema
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 
 from testbed.core import Exchange, Protocol, Transcript
-from testbed.core.errors import InputError, UsageError
+from testbed.core.errors import InputError, TestbedError, UsageError
+from testbed.harness.federation.replay import replay
 from testbed.subjects.federation import header, transcript
 from testbed.subjects.federation.federation import Federation
 from tests.conftest import ROOT
@@ -102,6 +104,22 @@ def test_a_thousand_damaged_files_are_read_or_refused_in_words(whole: bytes, tmp
     destroying = {cut, overwritten, nested, renamed, missing, of_another_type}
     assert all(was for number, was in enumerate(outcomes) if KINDS[number % len(KINDS)] in destroying)
     assert sum(outcomes) > 600
+
+
+@pytest.mark.parametrize("files", [30, pytest.param(1_000, marks=pytest.mark.slow)])
+def test_replays_of_damaged_files_end_in_words_too(whole: bytes, tmp_path: Path, files: int) -> None:
+    """Damage that leaves a file readable may still be a model or a protocol that no attack can use."""
+    ended: Counter[str] = Counter()
+    for number in range(files):
+        (tmp_path / "t").write_bytes(damaged(whole, number))
+        for attack, params in (("analytic_linear", []), ("cosine_tv", ["iterations=1"])):
+            try:
+                replay(tmp_path / "t", attack, pairs=params)
+                ended["replayed"] += 1
+            except TestbedError as error:  # anything else is a defect of the testbed
+                ended[error.id] += 1
+    assert ended["replayed"] > files / 5
+    assert ended["TB-TRANSCRIPT-001"] > files / 2
 
 
 def refused(whole: bytes, number: int, folder: Path) -> bool:

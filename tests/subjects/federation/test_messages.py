@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flwr.app import Array
 
-from testbed.subjects.federation.messages import values_of
+from testbed.subjects.federation.messages import to_record, values_of
 
 ARRAYS: list[Any] = [
     np.arange(6, dtype=np.float32).reshape(2, 3),
@@ -30,6 +30,12 @@ def test_values_are_those_that_flower_reads(values: Any) -> None:
     np.testing.assert_array_equal(read, expected)
     assert not read.flags.writeable
     assert read.size == 0 or read.ndim == 0 or not read.flags.owndata
+
+
+@pytest.mark.parametrize("values", [*ARRAYS, np.arange(6)[::2]], ids=lambda a: f"{a.dtype}{a.shape}")
+def test_arrays_are_written_to_the_byte_as_flower_writes_them(values: Any) -> None:
+    ours, theirs = to_record({"w": values})["w"], Array(np.ascontiguousarray(values))
+    assert (ours.dtype, ours.shape, ours.stype, ours.data) == (theirs.dtype, theirs.shape, theirs.stype, theirs.data)
 
 
 @pytest.mark.parametrize("damage", ["stype", "cut", "head", "object", "empty"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import subprocess
 import sys
@@ -89,6 +90,34 @@ def test_a_loop_that_stops_midway_leaves_what_it_recorded(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert [e.status for e in transcript.read(tmp_path / "t").exchanges] == ["dropped"]
+
+
+IMPORTED = """
+import sys
+{line}
+from testbed.subjects.federation import transcript as deeper
+assert {name} is deeper and {name}.Writer is deeper.Writer, "another copy"
+assert not {{"torch", "pandas", "scipy", "sklearn"}} & set(sys.modules), "heavy"
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("import testbed.transcript", "testbed.transcript"),
+        ("from testbed import transcript", "transcript"),
+        ("from testbed.transcript import Writer; import testbed", "testbed.transcript"),
+        ("import testbed", "testbed.transcript"),
+    ],
+)
+def test_it_is_imported_as_users_write_it_and_loads_nothing_heavy(tmp_path: Path, line: str, name: str) -> None:
+    done = alone(IMPORTED.format(line=line, name=name), tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_other_name_is_found() -> None:
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("testbed.transcripts")
 
 
 def test_what_a_transcript_cannot_hold_is_refused_when_it_is_recorded(tmp_path: Path) -> None:
