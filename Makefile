@@ -9,6 +9,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3; do \
 STAMP := $(VENV)/.complete
 export FLWR_TELEMETRY_ENABLED := 0
 export OMP_WAIT_POLICY ?= passive
+# The tests start many processes, each of which would compile the package and the tests anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help venv demo test check slow bench clean
 
@@ -28,7 +30,7 @@ demo: $(STAMP) ## two real answers, each as a report
 	$(BIN)/python -m testbed.cli.demo
 
 test: $(STAMP) ## the tests, within ten minutes on two cores
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(STAMP) ## format, lint, types, containers
 	$(BIN)/ruff format --check .

@@ -55,14 +55,6 @@ def pytest_sessionstart() -> None:
     gc.disable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those that share a cached world stay together: an attack's, or a file's."""
-    for item in items:
-        asked = getattr(item, "callspec", None)
-        of = getattr(asked.params.get("a"), "name", "") if asked else ""
-        item.add_marker(pytest.mark.xdist_group(of or item.path.name))
-
-
 def pytest_collection_finish() -> None:
     """What is loaded by now stays until the end, so that it is no longer looked through for garbage."""
     gc.collect()
@@ -113,6 +105,12 @@ def thirds(people: int, seed: int = 0) -> Thirds:
     everybody = population(3 * people, seed)
     parts = (everybody.iloc[i * people : (i + 1) * people].reset_index(drop=True) for i in range(3))
     return Thirds(*parts)
+
+
+@pytest.fixture
+def few_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The positive control under a defence is a mean of 10 answers, not of 100: for tests that claim nothing of it."""
+    monkeypatch.setattr("testbed.harness.federation.repeated.REPEATS", 10)
 
 
 @pytest.fixture(scope="session")

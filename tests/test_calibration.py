@@ -5,13 +5,27 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from scenarios.federated_analytics import BY_CLIENT, DECIDES
 from testbed import judge
-from testbed.core import Act, Cohort, Evidence, Group, Protocol, Reconstruction, Release, Split, Table, Threat
+from testbed.attacks.registry import find
+from testbed.core import (
+    Act,
+    Cohort,
+    Evidence,
+    Group,
+    ModelSpec,
+    Protocol,
+    Reconstruction,
+    Release,
+    Split,
+    Table,
+    Threat,
+)
 from testbed.core.randomness import keyed_rng
 from testbed.data import load_table
 from testbed.data.cohorts import source
@@ -23,9 +37,11 @@ from testbed.findings.plan import Plan
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness import cells
 from testbed.harness.cells import planned
+from testbed.harness.federation import owned as owners
 from testbed.harness.federation.analytics_trial import AnalyticsTrial
 from testbed.harness.federation.assess import assess
 from testbed.harness.federation.hospital_trial import Hospitals
+from testbed.harness.federation.owned import Owned
 from testbed.harness.federation.people import groups
 from testbed.harness.federation.prepare import mlp
 from testbed.harness.federation.similarities import choose
@@ -119,6 +135,7 @@ def of_others(seed: int) -> list[Finding]:
     """Membership asked of people of whom none was used: the federation trained on somebody else."""
     known = source("breast-cancer")
     people = groups(known, 150, 150, 150, seed)
+    assert people.auxiliary is not None
     asked = Split(people.members, people.controls, people.auxiliary, np.arange(150) % 2)
     used = Split(people.auxiliary, people.controls, people.members, np.arange(150) % 2)
     protocol = Protocol("fedavg", 8, local_epochs=2, learning_rate=0.1, rounds=2, clients=2)
@@ -149,6 +166,7 @@ def evaluations_of_others(seed: int) -> list[Finding]:
     """Losses and accuracies of other people than those asked about, under the federation's models or random ones."""
     known = source("breast-cancer")
     people = groups(known, 150, 150, 150, seed)
+    assert people.auxiliary is not None
     asked = Split(people.members, people.controls, people.auxiliary, np.arange(150) % 15)
     used = Split(people.auxiliary, people.controls, people.members, np.arange(150) % 15)
     protocol = Protocol("fedavg", 8, local_epochs=1, learning_rate=0.1, rounds=4, clients=15)
@@ -287,3 +305,40 @@ def labels_of_others(seed: int) -> list[Finding]:
 @pytest.mark.slow
 def test_labels_are_as_often_right_of_either_group_if_the_gradients_are_other_peoples() -> None:
     check(tally(labels_of_others))
+
+
+PLAIN = ModelSpec("mlp", {"shape": [6], "classes": 2, "hidden": [8]})
+"""The network of apps whose owner judges them."""
+OF_OWNERS = ("analytic_linear", "loss_threshold", "update_product", "evaluation_metrics", "query_metrics")
+
+
+def strangers(count: int, seed: int, group: int) -> Cohort:
+    rng = np.random.default_rng([seed, group])
+    x = rng.normal(size=(count, 6)).astype(np.float32)
+    return Cohort(x, rng.integers(0, 2, count), np.array([f"{group} {i}" for i in range(count)]))
+
+
+def judged_by_an_owner_of_others(seed: int, attack: str, folder: Path) -> list[Finding]:
+    """A recording judged with files of people on whom its clients neither trained nor evaluated."""
+    exact = attack == "analytic_linear"
+    clients, each, rounds = (20, 1, 1) if exact else (10, 15, 4)
+    rules = Protocol(
+        "fedsgd" if exact else "fedavg", 1 if exact else 5, learning_rate=0.3, rounds=rounds, clients=clients
+    )
+    parts = [strangers(each, seed, client) for client in range(clients)]
+    view = Federation(PLAIN, rules, seed, evaluates=not exact).run(parts)
+    if attack == "query_metrics":
+        view = replace(view, asked=tuple(replace(e, kind="query") for e in view.asked))
+    files = {str(client): strangers(each, seed, 100 + client) for client in range(clients)}
+    for name, people in {**files, "controls": strangers(250, seed, 200)}.items():
+        np.savez(folder / f"{name}.npz", x=people.x, y=people.y)
+    owned = Owned([f"{client}={folder}/{client}.npz" for client in range(clients)], folder / "controls.npz")
+    plan = planned(attack, primary=True)
+    made = owners.recorded(view, find(attack), plan, owned, lambda _: 2, seed)
+    return assess(replace(made, views={"true": made.views["true"]}), (plan,)).findings
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("attack", OF_OWNERS)
+def test_recordings_judged_with_the_records_of_other_people(attack: str, tmp_path: Path) -> None:
+    check(tally(lambda seed: judged_by_an_owner_of_others(seed, attack, tmp_path)))

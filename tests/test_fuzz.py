@@ -114,8 +114,9 @@ def answer(case: dict[str, Any]) -> str:
     """The report, or the error in words."""
     try:
         done = evaluate(*case["tables"], **case["options"])
-        said = html.render(done.result) + store.to_json(done.result)
-        gate.check({"report.html": html.render(done.result).encode()}, done.result, done.people)
+        page = html.render(done.result)
+        said = page + store.to_json(done.result)
+        gate.check({"report.html": page.encode()}, done.result, done.people)
     except TestbedError as error:
         return f"{error.what} {error.why} {error.fix}"
     return said

@@ -31,14 +31,24 @@ def invoke(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(left.value.code or 0)
 
 
+def written(people: Thirds, folder: Path) -> Path:
+    people.original.assign(note="x").to_csv(folder / "o.csv", index=False)
+    people.control.assign(note="x").to_csv(folder / "c.csv", index=False)
+    people.fresh.assign(note="x").to_csv(folder / "s.csv", index=False)
+    people.leaky(0.5).assign(note="x").to_parquet(folder / "leak.parquet", index=False)
+    return folder
+
+
 @pytest.fixture(scope="module")
 def files(hospital: Thirds, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tables")
-    hospital.original.assign(note="x").to_csv(folder / "o.csv", index=False)
-    hospital.control.assign(note="x").to_csv(folder / "c.csv", index=False)
-    hospital.fresh.assign(note="x").to_csv(folder / "s.csv", index=False)
-    hospital.leaky(0.5).assign(note="x").to_parquet(folder / "leak.parquet", index=False)
-    return folder
+    return written(hospital, tmp_path_factory.mktemp("tables"))
+
+
+@pytest.fixture(scope="module")
+def few(hospital: Thirds, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same of few people, for tests that claim nothing of what is found."""
+    first = Thirds(*(table.head(150) for table in (hospital.original, hospital.control, hospital.fresh)))
+    return written(first, tmp_path_factory.mktemp("few"))
 
 
 def evaluate(files: Path, synthetic: str, out: Path, *more: str, control: bool = True) -> list[str]:
@@ -71,18 +81,18 @@ def test_evaluate_fails_a_leak_and_writes_its_folder(
 
 
 def test_json_goes_to_standard_output_and_progress_to_standard_error(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert invoke(monkeypatch, *evaluate(files, "s.csv", tmp_path / "run", "--json", control=False)) == 3
+    assert invoke(monkeypatch, *evaluate(few, "s.csv", tmp_path / "run", "--json", control=False)) == 3
     printed = capsys.readouterr()
     assert json.loads(printed.out)["decision"]["verdict"] == "review"
     assert "linkability" in printed.err
 
 
-def test_equal_runs_differ_in_four_fields_only(files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equal_runs_differ_in_four_fields_only(few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = []
     for name in ("a", "b"):
-        invoke(monkeypatch, *evaluate(files, "s.csv", tmp_path / name, "--seed", "5"))
+        invoke(monkeypatch, *evaluate(few, "s.csv", tmp_path / name, "--seed", "5"))
         result = json.loads((tmp_path / name / "share" / "result.json").read_text())
         for field in ("id", "created", "duration_s", "environment"):
             del result["run"][field]
@@ -187,12 +197,12 @@ def test_a_defect_is_told_without_its_text(
 
 
 def test_canaries_reach_no_artefact_no_log_and_no_error(
-    files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    frame = pd.read_csv(files / "o.csv")
+    frame = pd.read_csv(few / "o.csv")
     frame.loc[7, "note"] = CANARY
     frame.loc[8, "creatinine"] = 987.654
-    for path in files.iterdir():
+    for path in few.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     frame.to_csv(tmp_path / "o.csv", index=False)
     invoke(monkeypatch, *evaluate(tmp_path, "s.csv", tmp_path / "run"))
@@ -283,6 +293,7 @@ def test_a_defence_that_would_do_nothing_is_refused(pair: tuple[str, str]) -> No
 def test_schema_and_doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert invoke(monkeypatch, "schema") == 0
     assert json.loads(capsys.readouterr().out)["additionalProperties"] is False
+    monkeypatch.setattr("testbed.cli.doctor.PEOPLE", 3000)
     assert invoke(monkeypatch, "doctor") == 0
     assert "this machine is fit" in capsys.readouterr().out
 

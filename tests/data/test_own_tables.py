@@ -136,6 +136,7 @@ def test_public_tables_and_registered_sets_are_protected_from_nobody(mine: Path)
     assert without_folders("heart,/a/b/mine.csv") == "heart,mine.csv"
 
 
+@pytest.mark.usefixtures("few_answers")
 def test_the_noise_on_real_peoples_updates_does_not_follow_from_the_seed_in_the_report(mine: Path) -> None:
     given = {"rounds": 1, "clients": 2, "noise": 0.1}
 

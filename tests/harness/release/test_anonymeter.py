@@ -119,7 +119,8 @@ def test_it_is_shown_beside_ours_and_decides_nothing() -> None:
 
 def test_what_it_cannot_evaluate_is_unmeasured_and_ours_goes_on() -> None:
     one = [pd.DataFrame({"x": np.random.default_rng(i).normal(size=60)}) for i in range(3)]
-    result = evaluate(*one, attacks=50, instrument="anonymeter").result
+    # One column has two most extreme rows: asked for more predicates, the peer would try a million.
+    result = evaluate(*one, attacks=2, instrument="anonymeter").result
     assert any(hasattr(f.measure, "unmeasured") for f in result.findings if f.attack.name.startswith("anonymeter"))
 
 

@@ -11,7 +11,11 @@ from testbed.findings import statistics
 from testbed.findings.schema import Finding
 from testbed.harness.release.control import overlap_p
 from testbed.harness.release.copies import copies
+from testbed.harness.release.copy_rule import copied_rows
 from testbed.harness.release.evaluate import evaluate
+from testbed.harness.release.identifier_rule import direct_identifiers
+from testbed.harness.release.singling_out import singling_out
+from tests.harness.release.searched import searched
 
 Frame = pd.DataFrame
 
@@ -33,8 +37,12 @@ def tables() -> tuple[Frame, Frame, Frame]:
     return people(1), people(2), people(3)
 
 
-def finding(made: tuple[Frame, Frame, Frame | None], rule: str, **more: str) -> Finding | None:
-    found = evaluate(*made, attacks=50, **more).result.findings  # type: ignore[arg-type]
+def finding(made: tuple[Frame, Frame, Frame | None], rule: str, person: str | None = None) -> Finding | None:
+    setting = searched(*made, person=person)
+    if "SINGLING_OUT" in rule:
+        found = [judged.finding for judged in singling_out(setting)]
+    else:
+        found = [copied_rows(setting), *direct_identifiers(setting)]
     return next((f for f in found if f.rule == rule), None)
 
 

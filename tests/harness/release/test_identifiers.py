@@ -20,6 +20,7 @@ from testbed.harness.release.identifier_rule import direct_identifiers
 from testbed.harness.release.identifiers import emails, personnummer, phones, scan
 from testbed.harness.release.setting import Setting
 from tests.harness.release.made_identifiers import MADE, Made
+from tests.harness.release.searched import searched
 
 ROOT = Path(__file__).parents[3]
 RNG = np.random.default_rng(4)
@@ -184,8 +185,7 @@ def test_codes_that_people_share_are_nobodys_identifiers() -> None:
         original, control, release = (people(300, i).drop(columns="contact") for i in (1, 2, 3))
         for frame in (original, control, release):
             frame["code"] = rng.choice(codes, 300)
-        result = evaluate(original, release, control, attacks=50).result
-        assert not [f for f in result.findings if f.attack.name == "direct_identifiers"]
+        assert not direct_identifiers(searched(original, release, control))
 
 
 def test_the_persons_column_and_dropped_ones_are_searched_though_not_evaluated() -> None:
@@ -201,8 +201,7 @@ def test_the_persons_column_and_dropped_ones_are_searched_though_not_evaluated()
     for pid, mail in ((original["pid"], release["mail"]), (release["pid"], original["mail"]), (None, None)):
         out = release.drop(columns=["pid", "mail"])
         out = out if pid is None else out.assign(pid=pid.to_numpy(), mail=mail.to_numpy())
-        made = evaluate(original, out, control, attacks=50, person="pid", kinds=kinds).result
-        own = [f for f in made.findings if f.attack.name == "direct_identifiers"]
+        own = direct_identifiers(searched(original, out, control, person="pid", kinds=kinds))
         rules.append(own[0].validity.flags if own else [])
     assert rules == [["copied", "identifiers_present"], ["copied", "identifiers_present"], []]
 
@@ -265,10 +264,8 @@ def test_record_numbers_are_seen_by_the_columns_name_and_running_numbers_are_nob
     for kind, expected in (("random", ["identifiers_present"]), ("running", [])):
         for table in tables:
             table["mrn"] = rng.choice(10**7, 300, replace=False) + 10**6 if kind == "random" else range(10001, 10301)
-        made = evaluate(tables[0], tables[2], tables[1], attacks=50).result
-        assert [f.validity.flags for f in made.findings if f.attack.name == "direct_identifiers"] == (
-            [expected] if expected else []
-        )
+        found = direct_identifiers(searched(tables[0], tables[2], tables[1]))
+        assert [f.validity.flags for f in found] == ([expected] if expected else [])
 
 
 @pytest.mark.parametrize("made", MADE, ids=lambda made: made.kind)

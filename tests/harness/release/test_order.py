@@ -18,14 +18,16 @@ from testbed.findings.schema import Estimate, Finding
 from testbed.harness.release.control import overlap_p
 from testbed.harness.release.evaluate import evaluate, membership_decides
 from testbed.harness.release.examine import examine
+from testbed.harness.release.identifier_rule import direct_identifiers
 from testbed.harness.release.membership import decides, membership
 from testbed.harness.release.setting import Options, Setting, Targets
 from testbed.harness.release.singling_out import singling_out
 from tests.conftest import Thirds, thirds
+from tests.harness.release.searched import searched
 
 
-def excess(findings: list[Finding], rule: str) -> float:
-    found = next(f.excess for f in findings if f.rule == rule)
+def excess(findings: list[Finding]) -> float:
+    found = findings[0].excess
     assert isinstance(found, Estimate)
     return found.value
 
@@ -49,13 +51,13 @@ def test_rows_that_agree_in_what_is_known_are_no_matter_of_the_files_order(asked
     decoys = original.assign(dx=np.random.default_rng(3).permutation(original["dx"].to_numpy()))
     both = pd.concat([decoys, original], ignore_index=True)
     orders = (both, both.iloc[::-1], both.sort_values("dx"), both.sample(frac=1, random_state=5))
-    rule = "TB-ATTRIBUTE_INFERENCE-001" if "secrets" in asked else "TB-LINKABILITY-001"
+    attack = "attribute_inference" if "secrets" in asked else "linkability"
     values: list[float] = []
     for release in orders:
         frames = encode(original, release.reset_index(drop=True), control)
         split = Split(frames.original, frames.control, None)
-        found = examine(split, Release(frames.synthetic), Options(attacks=400, **asked)).findings  # type: ignore[arg-type]
-        values.append(excess(found, rule))
+        options = Options(attacks=400, attack=attack, **asked)  # type: ignore[arg-type]
+        values.append(excess(examine(split, Release(frames.synthetic), options).findings))
     assert len(set(values)) == 1
 
 
@@ -131,8 +133,8 @@ def test_a_sorted_control_reconstructs_no_more_than_a_shuffled_one() -> None:
     for made in (control, control.sort_values("age"), control.sort_values("sex", ascending=False)):
         frames = encode(people.original, thirds(400, 7).fresh, made.reset_index(drop=True))
         split = Split(frames.original, frames.control, None)
-        found = examine(split, Release(frames.synthetic), Options(attacks=300)).findings
-        told = next(f for f in found if f.attack.name == "linear_reconstruction")
+        options = Options(attacks=300, attack="linear_reconstruction")
+        (told,) = examine(split, Release(frames.synthetic), options).findings
         assert isinstance(told.excess, Estimate)
         assert told.excess.low < 0.05
 
@@ -174,10 +176,8 @@ def test_categories_that_say_one_thing_alone_are_read(hospital: Thirds) -> None:
 
 
 def test_runs_are_joined_by_what_they_ask(hospital: Thirds) -> None:
-    runs = [
-        evaluate(hospital.original, hospital.fresh, hospital.control, attacks=100, seed=seed).result.findings
-        for seed in range(5)
-    ]
+    people = [t.head(200) for t in (hospital.original, hospital.fresh, hospital.control)]
+    runs = [evaluate(*people, attacks=100, seed=seed).result.findings for seed in range(5)]
     runs[2] = [f for f in runs[2] if f.target != "age"]
     joined = over_runs([list(r) for r in runs])
     of_age = [f for f in joined if f.target == "age"]
@@ -206,8 +206,7 @@ def named(n: int, seed: int) -> pd.DataFrame:
 
 def test_names_that_made_up_people_share_by_chance_fail_nobody() -> None:
     for size in (1000, 100):
-        made = evaluate(named(300, 1), named(300, 2), named(size, 3), attacks=50).result
-        own = next(f for f in made.findings if f.attack.name == "direct_identifiers")
+        (own,) = direct_identifiers(searched(named(300, 1), named(300, 2), named(size, 3)))
         assert "identifiers_present" in own.validity.flags
         assert "copied" not in own.validity.flags
 
@@ -217,6 +216,5 @@ def test_names_by_chance_hide_no_address_that_nobody_makes_up() -> None:
     original, release, control = tables
     for leaked in (0, 1):
         release.loc[7, "mail"] = original["mail"][0] if leaked else release["mail"][7]
-        found = evaluate(original, release, control, attacks=50).result.findings
-        own = next(f for f in found if f.attack.name == "direct_identifiers")
+        (own,) = direct_identifiers(searched(original, release, control))
         assert ("copied" in own.validity.flags) == bool(leaked)
