@@ -170,6 +170,14 @@ def test_local_steps_leave_records_in_their_windows() -> None:
     assert np.sum(np.array(found) > 35) >= 10
 
 
+def test_values_beyond_the_assumed_range_are_kept_as_they_were_read() -> None:
+    view, (people,) = imprinted(1, 8, Protocol("fedsgd", 8, learning_rate=0.1, rounds=1))
+    asked = Batch(((1, 0),), (1, 8, 8), 10, low=0.0, high=float(people.x.max()) - 0.03)
+    claim = find("loki").run(view, asked, None, 0, FISHER).batches[1, 0]
+    assert claim.max() > asked.high
+    assert exact(claim, people) > 0.7
+
+
 def test_of_a_batch_of_64_those_left_to_make_the_gradient_are_read_and_nobody_else() -> None:
     images, spec = load_images("mnist5k"), deep(200)
     asked, read, left, claimed = Batch(((1, 0),), (1, 28, 28), 10), 0, 0, 0

@@ -133,12 +133,11 @@ def fishing(
         assert exchange.sent is not None
         fished = np.asarray(view.memory.get(f"class.{key[0]}", np.zeros(1)), np.int64)
         try:
-            weight, bias = first_linear(gradient, math.prod(question.shape))
+            weight, bias = first_linear(gradient, math.prod(question.shape), network)
             found = agreeing(weight, bias, tolerance)
             slack = tolerance * (question.high - question.low)
             inside = (found >= question.low - slack).all(1) & (found <= question.high + slack).all(1)
-            found = apart(found[inside], tolerance)
-            made = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
+            made = apart(found[inside], tolerance).reshape(-1, *question.shape)
         except Unavailable:
             at = models.to_tensors(exchange.sent, network)
             search = Search(iterations, learning_rate, tv)

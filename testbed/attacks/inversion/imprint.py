@@ -80,4 +80,4 @@ def read_bins(weight: Array, bias: Array, question: Batch, threshold: float) -> 
     records = (above - weight[found]) / biases[found, None]
     slack = 0.05 * (question.high - question.low)
     within = (records > question.low - slack).all(1) & (records < question.high + slack).all(1)
-    return np.clip(records[within], question.low, question.high).reshape(-1, *question.shape)
+    return records[within].reshape(-1, *question.shape)

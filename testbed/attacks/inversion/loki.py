@@ -124,5 +124,5 @@ def loki(
         records = weight[heard] / bias[heard, None]
         slack = 0.05 * (question.high - question.low)
         within = (records > question.low - slack).all(1) & (records < question.high + slack).all(1)
-        rebuilt[key] = np.clip(records[within], question.low, question.high).reshape(-1, *question.shape)
+        rebuilt[key] = records[within].reshape(-1, *question.shape)
     return Reconstruction(rebuilt)

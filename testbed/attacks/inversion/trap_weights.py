@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from testbed import models
 from testbed.attacks.inversion.updates import first_linear, first_linear_names, gradients
 from testbed.attacks.registry import attack
 from testbed.core import Act, Array, Batch, Cohort, ModelSpec, Parameters, Reconstruction, Transcript
@@ -66,10 +67,11 @@ def trap_weights(
     (relative difference below `tolerance`). Limit: records for which two neurons of this layer are active alone.
     """
     rebuilt: dict[tuple[int, int], Array] = {}
+    network = models.known(view.model)
     for key, _, gradient in gradients(view, question):
-        weight, bias = first_linear(gradient, math.prod(question.shape))
+        weight, bias = first_linear(gradient, math.prod(question.shape), network)
         found = agreeing(weight, bias, tolerance)
-        rebuilt[key] = np.clip(found, question.low, question.high).reshape(-1, *question.shape)
+        rebuilt[key] = found.reshape(-1, *question.shape)
     return Reconstruction(rebuilt)
 
 
