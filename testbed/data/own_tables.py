@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from testbed.core import settings
 from testbed.core.disclosure import People
 from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.data.datasets import load, registry
@@ -118,9 +118,9 @@ def _meta(path: Path) -> Mapping[str, Any]:
         return UsageError("TB-DATA-080", f"The meta file {file.name} cannot be used.", why, fix)
 
     try:
-        told: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        raise bad("It is not YAML in UTF-8.") from None
+        told: Any = settings.load(file)
+    except settings.SettingsError as error:
+        raise bad(str(error)) from None
     if not isinstance(told, dict):
         raise bad("It is not a list of names with values.")
     if unknown := sorted(map(str, set(told) - set(allowed))):

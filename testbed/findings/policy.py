@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import yaml
-
+from testbed.core import settings
 from testbed.core.errors import Exit, UsageError
 from testbed.findings import schema, statistics, waivers
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
@@ -69,26 +68,32 @@ def load(name: str | Path = BUILT_IN) -> Policy:
         if not path.is_file():
             raise _bad(f"The policy file {path.name} does not exist.", "No verdict can be reached without it.")
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8") if path.stat().st_size <= 4 * settings.LARGEST else ""
         except (OSError, UnicodeDecodeError):
             raise _bad("The policy file cannot be read.", "It is not a text file in UTF-8.") from None
+        if not text.strip():
+            raise _bad("The policy file is empty, or larger than a policy can be.", "No limit can be read from it.")
     else:
         try:
             text = resources.files("testbed.findings").joinpath("policies", f"{name}.yaml").read_text(encoding="utf-8")
         except FileNotFoundError:
             raise _bad(f"There is no built-in policy {name}.", f"Built in: {', '.join(built_in())}.") from None
     try:
-        given: object = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise _bad("The policy file is not valid YAML.", "No limit can be read from it.") from None
+        given: object = settings.parse(text)
+    except settings.SettingsError as error:
+        raise _bad("No limit can be read from the policy file.", str(error)) from None
     if not isinstance(given, dict):
         raise _bad("The policy file is not a list of names with values.", "It needs at least id and limits.")
     fields = cast(dict[str, Any], given)
-    if unknown := sorted(set(fields) - {"id", "basis", "limits", "min_cell", "waivers"}):
+    if unknown := sorted(map(str, set(fields) - {"id", "basis", "limits", "min_cell", "waivers"})):
         raise _bad(f"The policy has unknown fields: {', '.join(unknown)}.", "A misspelt limit would not be applied.")
     limits = _limits(fields.get("limits") or {})
     if not fields.get("id"):
         raise _bad("The policy has no id.", "A result names the policy that decided it.")
+    if worded := [name for name in ("id", "basis") if not isinstance(fields.get(name, ""), str | None)]:
+        raise _bad(
+            f"The policy's {worded[0]} is no text.", "It would be printed otherwise than written. Put it in quotes."
+        )
     if not _is_number(fields.get("min_cell", 10)):
         raise _bad("The policy's min_cell is no number.", "It counts people.")
     if not SMALLEST_CELL <= float(fields.get("min_cell", 10)) < 1e6:

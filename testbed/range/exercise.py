@@ -9,9 +9,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from testbed.core import settings
 from testbed.core.errors import UsageError, perhaps
 
 FILE = "exercise.yaml"
@@ -346,13 +346,12 @@ def parsed(text: str) -> Known:
     that was meant."""
     kind: type[Known] = FederatedExercise
     try:
-        told: Any = yaml.safe_load(text)
+        told: Any = settings.parse(text)
         kind = _kind(told)
         return kind.model_validate(told)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"Line {mark.line + 1} cannot be read." if mark is not None else "It cannot be read."
-        raise _mistaken("It is not YAML.", where) from None
+    except settings.SettingsError as error:
+        where = f" Line {error.line} cannot be read." if error.line else ""
+        raise _mistaken("It cannot be used.", f"{error}{where}") from None
     except ValidationError as error:
         # a misspelt entry is also missed under its true name
         first = min(error.errors(), key=lambda e: e["type"] != "extra_forbidden")

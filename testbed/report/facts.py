@@ -10,13 +10,9 @@ from typing import Annotated, Any, Literal, cast
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
+from testbed.core import settings
 from testbed.core.errors import UsageError
 from testbed.core.shown import shown
-
-PARSER: Any = yaml
-"""The parts of PyYAML that have no types."""
-LARGEST = 100_000
-"""A form of more bytes is not read."""
 
 
 def _as_text(value: object) -> object:
@@ -100,8 +96,7 @@ LABELS = {
 def read(path: Path) -> Facts:
     """The form in a YAML file. Raises `UsageError` if it cannot be read or says anything else."""
     try:
-        content = path.read_bytes()
-        text = content[:LARGEST].decode("utf-8") if len(content) <= LARGEST else ""
+        text = path.read_text(encoding="utf-8") if path.stat().st_size <= 4 * settings.LARGEST else ""
     except (OSError, UnicodeDecodeError):
         text = ""
     if not text.strip():
@@ -111,20 +106,12 @@ def read(path: Path) -> Facts:
 
 def parse(text: str) -> Facts:
     """The form that is this YAML text. Raises `UsageError` as `read` does."""
-    if len(text) > LARGEST:
-        raise _bad("It is larger than a form can be.")
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in PARSER.parse(text, yaml.SafeLoader)):
-            raise _bad("It refers from one place to another, which a form does not need.")
-        tree: Any = PARSER.compose(text, yaml.SafeLoader)
-        keys: list[str] = [key.value for key, _ in tree.value] if isinstance(tree, yaml.MappingNode) else []
-        given: Any = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise _bad("It is not YAML.") from None
-    if not keys or not isinstance(given, dict):
+        given: Any = settings.parse(text)
+    except settings.SettingsError as error:
+        raise _bad(str(error)) from None
+    if not given or not isinstance(given, dict):
         raise _bad("It is not a list of names with answers.")
-    if len(set(keys)) < len(keys):
-        raise _bad("A name stands twice.")
     try:
         answers = cast("dict[str, Any]", given)
         return Facts.model_validate({name: answer for name, answer in answers.items() if answer is not None})

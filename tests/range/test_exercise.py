@@ -94,7 +94,7 @@ def test_the_attacks_of_the_instructors_page_exist() -> None:
         (("flag: harbour", "flag: harbor"), "harbour"),
         (("batch: 1, flag: harbour", "batch: none, flag: harbour"), r"rounds\.1\.batch"),
         (("each: 101", "each: 90"), "named"),
-        (("minutes: 90", "minutes: [90"), "not YAML"),
+        (("minutes: 90", "minutes: [90"), "cannot be used"),
         (("data_class: synthetic", "data_class: real"), "data_class"),
         (("wrong_claim: -3", "wrong_claim: 3"), "wrong_claim"),
         (("minutes: 90", "subject: relaese"), r"'subject'.*release"),

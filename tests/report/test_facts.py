@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.core import settings
 from testbed.core.errors import UsageError
 from testbed.report import facts
 
@@ -45,11 +46,11 @@ def test_every_answer_has_a_label_and_every_label_an_answer() -> None:
         ("sources: [", "not YAML"),
         ("- a", "list of names"),
         ("1: x", "1"),
-        ("? [a]\n: b", "not YAML"),
+        ("? [a]\n: b", "a list or a mapping"),
         ("period: 2019-13-45", "not YAML"),
         ("parameters: " + "9" * 5000, "not YAML"),
         ("", "empty"),
-        ("a" * (facts.LARGEST + 1), "larger"),
+        ("a" * (settings.LARGEST + 1), "larger"),
     ],
 )
 def test_a_form_that_says_anything_else_is_refused(tmp_path: Path, text: str, why: str) -> None:
@@ -61,7 +62,7 @@ def test_a_form_that_says_anything_else_is_refused(tmp_path: Path, text: str, wh
 
 def test_a_text_too_long_is_not_parsed() -> None:
     with pytest.raises(UsageError, match="TB-FACTS-001"):
-        facts.parse("[" * (facts.LARGEST + 1))
+        facts.parse("[" * (settings.LARGEST + 1))
 
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:

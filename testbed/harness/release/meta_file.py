@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from testbed.core import settings
 from testbed.core.errors import UsageError
 
 
@@ -41,9 +40,9 @@ class MetaFile:
             "See docs/evaluate.md for an example.",
         )
         try:
-            given: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, yaml.YAMLError, UnicodeDecodeError):
-            raise bad from None
+            given: Any = settings.load(path)
+        except settings.SettingsError as error:
+            raise UsageError(bad.id, bad.what, f"{error} {bad.why}", bad.fix) from None
         if not isinstance(given, dict) or set(given) - set(MetaFile.__dataclass_fields__):
             raise bad
         for key in ("secrets", "link"):
