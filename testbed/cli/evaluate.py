@@ -101,6 +101,8 @@ def evaluate(
     mistakes.of_paths(paths, progress)
     read = _read(paths, told, person or told.person)
     mistakes.of_tables(read["frames"], person or told.person, progress)
+    if (data_class or told.data_class or "real") == "real":
+        _typed(read, told, chosen, person or told.person)
     named = _named(read, secrets or told.secrets, link or told.link)
     for note in read["notes"]:
         progress(note)
@@ -132,6 +134,20 @@ def evaluate(
     result = proven(done.result, given, done.people, command_line())
     results.write(folder, result, done.evidence, done.people, checked=True)
     conclude(result, folder, json_)
+
+
+def _typed(read: dict[str, Any], told: MetaFile, policy: Any, person: str | None) -> None:
+    """Raises `DisclosureError` before the work if a text that goes into the report tells of a person."""
+    from testbed.core.disclosure import People
+    from testbed.report import gate
+
+    frames = [f for role, f in read["frames"].items() if role != "synthetic"] + list(read["raw"])
+    texts = {"name in the meta file": told.name, "licence in the meta file": told.licence, "policy's id": policy.id}
+    texts |= {
+        "policy's basis": policy.basis,
+        "policy's waivers": "\n".join(f"{w.name}\n{w.reason}" for w in policy.waivers),
+    }
+    gate.typed({k: v for k, v in texts.items() if v}, People(frames, person), policy.min_cell)
 
 
 def _own_control(control: Path | None) -> Path | None:
