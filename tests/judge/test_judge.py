@@ -106,6 +106,13 @@ def test_predicates_are_judged_at_the_size_of_the_smaller_group() -> None:
     assert (evidence.requested, evidence.performed) == (10, 2)
 
 
+def test_a_predicate_that_fits_three_of_four_fits_one_of_two_in_half_of_the_samples() -> None:
+    members = table([0.0, 0.0, 0.0, 1.0])
+    claim = Predicates(((Condition(0, "eq", 0.0),),))
+    evidence = judge.predicates(claim, Index.of(members), None, "true", requested=1, sample=2)
+    assert evidence.success.tolist() == pytest.approx([0.5])
+
+
 def test_predicates_about_the_same_person_count_as_fewer() -> None:
     rng = np.random.default_rng(0)
     apart = [Index.of(table(rng.permutation(400)[:200].astype(float).tolist())) for _ in range(2)]

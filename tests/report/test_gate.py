@@ -215,6 +215,8 @@ def test_people_are_counted_over_all_tables() -> None:
     gate.typed({"name": "Q01.9"}, People([nine, nine]))  # eighteen people share it
     with pytest.raises(DisclosureError):
         gate.typed({"name": "Q01.9"}, People([nine]))
+    ten = pd.DataFrame({"code": ["Q01.9"] * 10 + ["A"] * 30})
+    gate.typed({"name": "Q01.9"}, People([ten]))
     visits = pd.DataFrame({"id": range(9), "code": ["Q01.9"] * 9})
     with pytest.raises(DisclosureError):  # the same nine people in two tables that belong together
         gate.typed({"name": "Q01.9"}, People([visits, visits], "id"))
