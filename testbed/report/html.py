@@ -10,9 +10,11 @@ from markupsafe import Markup
 
 from testbed.core.errors import UsageError
 from testbed.findings.numbers import interval, range_, short, units, what
+from testbed.findings.policy import RULED
 from testbed.findings.remedies import Parts, parts
 from testbed.findings.schema import Estimate, Finding, Result, Unmeasured
 from testbed.findings.validity import FLAGS, NEXT
+from testbed.findings.waivers import SEVERITY
 from testbed.harness.release.evaluations import MANY
 from testbed.report import charts, columns, languages, templates
 
@@ -67,6 +69,8 @@ def render(result: Result, lang: str = languages.ENGLISH) -> str:
         buckets=_buckets(result),
         charts=_charts(result, primary),
         columns=columns.rows(result),
+        risks=_worst_by_risk(primary),
+        ruled=RULED,
         unmeasured=_unmeasured(result),
         looped=(result.disclosure.evaluations or 0) >= MANY,
         steps=NEXT,
@@ -120,6 +124,19 @@ def _buckets(result: Result) -> list[tuple[str, list[Parts]]]:
         for verdict, title in TITLES.items()
     ]
     return [(title, texts) for title, texts in buckets if texts]
+
+
+def _worst_by_risk(primary: list[Finding]) -> list[Finding]:
+    """The finding of each risk that weighs most, the gravest first."""
+
+    def weight(finding: Finding) -> tuple[int, float]:
+        worst = finding.excess.high if isinstance(finding.excess, Estimate) else 2.0
+        return SEVERITY[finding.verdict], worst
+
+    worst: dict[str, Finding] = {}
+    for finding in sorted(primary, key=weight, reverse=True):
+        worst.setdefault(finding.risk, finding)
+    return list(worst.values())
 
 
 def _charts(result: Result, primary: list[Finding]) -> list[charts.Chart]:
