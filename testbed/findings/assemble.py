@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
-from testbed.findings import small_cells
 from testbed.findings.policy import Policy, decide
 from testbed.findings.proof import sealed
 from testbed.findings.remedies import advised
@@ -103,8 +102,6 @@ def assemble(
     Its parameters are the parts of a result, each named once, where all commands meet.
     """
     now = datetime.now(UTC)
-    if subject.data_class == "real":
-        findings = small_cells.without(findings, policy.min_cell if policy else MIN_CELL)
     judged, decision = decided(findings, policy, subject, now.date())
     timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
     result = Result(
