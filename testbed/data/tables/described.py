@@ -18,7 +18,8 @@ CODED = re.compile(r"([a-z]{1,4})\d[\w.\-]*$")
 """A code that begins with letters, such as I21.9 or C09AA05."""
 NUMBERED = re.compile(r"([a-z]{1,4})[-_ ]?\d+$|([a-z])\d\d\.\d{1,2}$|\d{1,4}[-_ ]?([a-z])$")
 """A code of letters and a number, such as W12 for a ward, I21.9 for a diagnosis or 12A for a room."""
-WORD = re.compile(r"[^\W\d_]{2,}")
+WORD, OF_REMARK = re.compile(r"[^\W\d_]{2,}"), re.compile(r"[^\W\d_]{2,}(?:/[^\W\d_]+)*")
+"""A word, and one of a remark, where mg/dl is one."""
 DAYS = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 FURTHER = ["mär", "mai", "okt", "dez", "maj", "fév", "avr", "jui", "aoû", "déc", "ene", "abr", "ago", "dic"]
@@ -32,6 +33,9 @@ this share of the values."""
 CURRENCIES = frozenset(["eur", "usd", "gbp", "chf", "sek", "dkk", "nok", "kr", "pln", "czk"])
 RECURS = 2
 """The smallest number of cells a code stands in, on average; measurements recur less often."""
+REMARK, REMARKED = 2, 12
+"""Words from which on a cell with a number holds a remark; and if others do, the number of different quantities that
+are more than a code has."""
 PREFIXES, SENTENCE = 3, 4
 """Codes begin with at least so many different prefixes; values with more words than the second are free text."""
 
@@ -75,7 +79,7 @@ def described(
     missing = [(v == -1) if column.kind == "categorical" else np.isnan(v) for v in encoded.values()]
     gaps = float(np.concatenate(missing).mean())
     known = sum(int((~m).sum()) for m in missing)
-    doubtful = kind == "category" and not declared and looks_like_quantities(_texts(cells), known)
+    doubtful = kind == "category" and not declared and _doubtful(_texts(cells), known)
     raised = set(flags) | ({"kind_in_doubt"} if doubtful else set())
     if kind != "category" and apart.hardly_meet(encoded):
         raised.add("numbers_apart")
@@ -93,17 +97,26 @@ def without_values(name: str, suppressed: bool = False) -> Described:
     return Described(name, "empty", False, "", 1.0, False, False, (SUPPRESSED,) if suppressed else ())
 
 
-def _texts(cells: Mapping[str, Any]) -> list[str]:
-    """The distinct values of the columns of text, over all tables, as sorted text."""
-    texts: set[str] = set()
+def _doubtful(texts: Mapping[str, int], cells: int) -> bool:
+    """Whether the texts, or those without a remark if they are most cells, look like quantities.
+
+    Remarks are all different (`84 (fasting, sample late)`): among the different texts they hide the numbers.
+    """
+    if looks_like_quantities(sorted(texts), cells):
+        return True
+    plain = {t: n for t, n in texts.items() if DIGITS.search(t) and len(OF_REMARK.findall(t)) < REMARK}
+    short = sum(plain.values())
+    return short > MOST * cells and len(plain) < len(texts) and looks_like_quantities(sorted(plain), short, REMARKED)
+
+
+def _texts(cells: Mapping[str, Any]) -> Counter[str]:
+    """The distinct values of the columns of text, over all tables, and how many cells each stands in."""
+    texts: Counter[str] = Counter()
     for values in cells.values():
         if values.dtype == object or str(values.dtype) in ("string", "str"):
-            try:
-                different = values.dropna().unique()
-            except TypeError:  # structures such as lists, which have no hash
-                different = values.dropna().map(str).unique()
-            texts |= {v if isinstance(v, str) else str(v) for v in different}
-    return sorted(texts)
+            for text, count in values.dropna().map(str).value_counts().items():
+                texts[str(text)] += int(count)
+    return texts
 
 
 def looks_like_quantities(texts: list[str], cells: int, many: int | None = None) -> bool:
