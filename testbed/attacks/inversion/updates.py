@@ -14,6 +14,17 @@ from testbed.core.defence import before
 from testbed.models import fits
 
 
+def no_update(view: Transcript) -> Unavailable:
+    """The reason why no update of a transcript can be computed."""
+    needs = "an exchange whose update the position sees, whole and finite"
+    if view.exchanges and all(e.sent is None for e in view.exchanges):
+        needs += (
+            "; what was sent was not recorded: run the loop that sends it within `with strategy.watching(grid):`, with "
+            "the strategy that testbed.record returned"
+        )
+    return Unavailable("no_update", needs)
+
+
 def gradients(
     view: Transcript, question: Batch, names: Collection[str] | None = None
 ) -> Iterator[tuple[tuple[int, int], Exchange, dict[str, Array]]]:
@@ -54,7 +65,7 @@ def gradients(
         used += 1
         yield exchange.key, exchange, gradient
     if not used:
-        raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+        raise no_update(view)
 
 
 def bounds(

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from testbed import models
 from testbed.attacks.heads import Heads
 from testbed.attacks.inversion.controls import control_gradients
-from testbed.attacks.inversion.updates import answered, moved_by
+from testbed.attacks.inversion.updates import answered, moved_by, no_update
 from testbed.attacks.own_gradient import ZERO, gradient, says_nothing
 from testbed.core import Array, Cohort, Exchange, Parameters, Records, Transcript, Unavailable
 from testbed.core.randomness import keyed_rng
@@ -89,7 +89,7 @@ class Signals:
                 at = self.rounds.index(e.round), self.clients.index(e.client)
                 self.seen.append((*at, e.sent, e.returned, update))
         if not self.seen:
-            raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+            raise no_update(view)
         self._has_gradient()
 
     def _has_gradient(self) -> None:

@@ -13,7 +13,7 @@ from sklearn.preprocessing import StandardScaler
 
 from testbed import models
 from testbed.attacks.inversion.aggregate_difference import left_over
-from testbed.attacks.inversion.updates import answered
+from testbed.attacks.inversion.updates import answered, no_update
 from testbed.attacks.membership.signals import update_of
 from testbed.attacks.registry import attack
 from testbed.core import Array, Cohort, Parameters, Property, Protocol, Scores, Transcript, Unavailable
@@ -50,7 +50,7 @@ def property_inference(
         if e.client == question.client and e.sent is not None and (u := update_of(view, e, trained)) is not None
     ]
     if not seen:
-        raise Unavailable("no_update", "an exchange whose update the position sees, whole and finite")
+        raise no_update(view)
     return _inferred(view, question, auxiliary, rng, shadows, seen, [question.client])
 
 

@@ -70,7 +70,9 @@ class Tap(Strategy):
         self._recorder = recorder
         self._pending: dict[int, list[Sent]] = {}
         self._unanswered: dict[int, tuple[int, int | None, Sent]] = {}
+        self._loose: list[Message] = []
         self._before = self._round = 0
+        self._loosely: str | None = None
         self._watching = False
 
     def __getattr__(self, name: str) -> Any:
@@ -97,19 +99,20 @@ class Tap(Strategy):
 
     @contextlib.contextmanager
     def watching(self, grid: Grid) -> Generator[None]:
-        """A context in which queries by this grid are recorded; at its end the transcript's file is written.
+        """A context in which what this grid sends is recorded; at its end the transcript's file is written.
 
-        `start` is one. Use it for queries that your app sends itself.
+        `start` is one. Use it for queries and for training that your app sends itself, in a loop of its own.
         """
         if self._watching:
             yield
             return
         self._watching = True
         try:
-            with watched(grid, self._query):
+            with watched(grid, self._query, lambda sent: attempted(lambda: self._sending(sent)), self._came):
                 yield
         finally:
             self._watching = False
+            attempted(self._tie_up)
             self._recorder.finish(self.partition_of)
 
     def _started(self, *args: Any, **kwargs: Any) -> Any:
@@ -142,6 +145,7 @@ class Tap(Strategy):
     def _configure_train(
         self, steps: _Steps, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
+        attempted(self._tie_up)
         self._round = server_round + self._before
         messages = list(steps.configure_train(server_round, arrays, config, grid))
         self._pending = self._all_sent(messages)
@@ -152,6 +156,7 @@ class Tap(Strategy):
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
         answered = list(replies)
         round_ = server_round + self._before
+        self._loosely, self._loose = None, []
         self._all_answered(round_, self._pending, answered, None)
         self._pending = {}
         arrays, metrics = steps.aggregate_train(server_round, answered)
@@ -169,6 +174,7 @@ class Tap(Strategy):
     def _aggregate_evaluate(self, steps: _Steps, server_round: int, replies: Iterable[Message]) -> MetricRecord | None:
         answered = list(replies)
         round_ = server_round + self._before
+        self._loosely, self._loose = None, []
         if answered or self._pending:
             self._all_answered(round_, self._pending, answered, "evaluate")
             self._recorder.whole(round_, self.partition_of, None)
@@ -182,6 +188,33 @@ class Tap(Strategy):
             pending = self._all_sent([m for m in messages if m.metadata.message_type == kind])
             theirs = [m for m in answered if kinds.get(m.metadata.src_node_id) == kind]
             self._all_answered(self._round, pending, theirs, kind)
+
+    def _sending(self, messages: list[Message]) -> None:
+        """Notes messages of an own loop before they go out; those of a strategy's steps are noted there."""
+        for kind in sorted({m.metadata.message_type.partition(".")[0] for m in messages}):
+            several = [m for m in messages if m.metadata.message_type.partition(".")[0] == kind]
+            if self._loosely is None and self._pending:
+                return
+            asked = {m.metadata.dst_node_id for m in several}
+            if self._loosely not in (None, kind) or asked & {m.metadata.src_node_id for m in self._loose}:
+                self._tie_up()
+            self._loosely = kind
+            for node, sent in self._all_sent(several).items():
+                self._pending.setdefault(node, []).extend(sent)
+
+    def _came(self, answers: list[Message]) -> None:
+        if self._loosely is not None:
+            self._loose += answers
+
+    def _tie_up(self) -> None:
+        """Records messages of an own loop whose answers no step of the strategy was given."""
+        if self._loosely is None:
+            return
+        kind = None if self._loosely == "train" else self._loosely
+        self._round = self._recorder.latest + (kind is None)
+        self._all_answered(self._round, self._pending, self._loose, kind)
+        self._recorder.whole(self._round, self.partition_of, None)
+        self._loosely, self._loose, self._pending = None, [], {}
 
     def _all_sent(self, messages: Iterable[Message]) -> dict[int, list[Sent]]:
         """What was sent, by node, as it stands in the spool."""

@@ -1,4 +1,4 @@
-"""A grid whose queries are shown to a recorder: they pass through no strategy."""
+"""A grid whose messages are shown to a recorder: queries, and what passes through no step of a strategy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,17 @@ QUERY = "query"
 FUNCTIONS = ("push_messages", "pull_messages", "send_and_receive")
 Seen: TypeAlias = Callable[[list[Message], list[Message]], None]
 """`(queries, answers)`, called when the answers have come."""
+Shown: TypeAlias = Callable[[list[Message]], object]
+"""`(messages)` that are no queries: called before they are sent, or when they are answers."""
 
 
 @contextmanager
-def watched(grid: Grid, seen: Seen) -> Generator[None]:
-    """A context in which the grid's queries are shown to `seen`. The grid stays the same object, of the same type."""
-    watch = _Watch(seen)
+def watched(grid: Grid, seen: Seen, sending: Shown, answered: Shown) -> Generator[None]:
+    """A context in which the grid's queries are shown to `seen`, and other messages to `sending` and `answered`.
+
+    The grid stays the same object, of the same type.
+    """
+    watch = _Watch(seen, sending, answered)
     before = {name: vars(grid)[name] for name in FUNCTIONS if name in vars(grid)}
     try:
         for name in FUNCTIONS:
@@ -39,13 +44,15 @@ def watched(grid: Grid, seen: Seen) -> Generator[None]:
 class _Watch:
     """The functions of a grid, which call the grid's own and show what passed. Each takes the grid's own first."""
 
-    def __init__(self, seen: Seen) -> None:
-        self.seen = seen
+    def __init__(self, seen: Seen, sending: Shown, answered: Shown) -> None:
+        self.seen, self.sending, self.answered = seen, sending, answered
         self.waiting: dict[str, Message] = {}
         self.inside = False
 
     def push_messages(self, own: Callable[..., Iterable[str]], messages: Iterable[Message]) -> Iterable[str]:
         sent = list(messages)
+        if not self.inside:
+            self.sending([m for m in sent if not asks(m)])
         keys = list(own(sent))
         if not self.inside:
             self.waiting |= {key: m for key, m in zip(keys, sent, strict=False) if asks(m)}
@@ -56,6 +63,8 @@ class _Watch:
         pairs = [(self.waiting.pop(m.metadata.reply_to_message_id, None), m) for m in answers]
         if answered := [(q, m) for q, m in pairs if q is not None]:
             self.seen([q for q, _ in answered], [m for _, m in answered])
+        if not self.inside:
+            self.answered([m for q, m in pairs if q is None])
         return answers
 
     def send_and_receive(
@@ -63,15 +72,16 @@ class _Watch:
     ) -> Iterable[Message]:
         sent = list(messages)
         asked = [m for m in sent if asks(m)]
-        if not asked:
-            return own(sent, **more)
+        self.sending([m for m in sent if not asks(m)])
         self.inside = True  # a grid may use its other functions for this one
         try:
             answers = list(own(sent, **more))
         finally:
             self.inside = False
         nodes = {m.metadata.dst_node_id for m in asked}
-        self.seen(asked, [m for m in answers if m.metadata.src_node_id in nodes])
+        if asked:
+            self.seen(asked, [m for m in answers if m.metadata.src_node_id in nodes])
+        self.answered([m for m in answers if m.metadata.src_node_id not in nodes])
         return answers
 
 

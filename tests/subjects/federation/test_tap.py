@@ -143,6 +143,57 @@ def test_a_strategys_own_start_runs_and_is_recorded() -> None:
     assert "configure_train" not in vars(inner)  # as it was
 
 
+class Straight(FedAvg):
+    """A strategy that sends messages of its own, all at once or one by one, and may add up by itself."""
+
+    ones, pushed, aggregates = False, False, True
+
+    def start(self, grid: Grid, initial_arrays: ArrayRecord, num_rounds: int = 3, **more: Any) -> Result:
+        result = Result()
+        for number in range(1, num_rounds + 1):
+            content = {"arrays": initial_arrays, "config": ConfigRecord({"server-round": number})}
+            out = [Message(RecordDict(content), node, "train") for node in grid.get_node_ids()]
+            replies: list[Message] = []
+            for part in [[m] for m in out] if self.ones else [out]:
+                if not self.pushed:
+                    replies += grid.send_and_receive(part)
+                    continue
+                wanted = list(grid.push_messages(part))
+                while len(replies) < len(wanted):
+                    replies += grid.pull_messages(wanted)
+            if self.aggregates:
+                result.arrays, _ = self.aggregate_train(number, replies)
+        return result
+
+
+class OneByOne(Straight):
+    ones = True
+
+
+class Pushed(Straight):
+    pushed = True
+
+
+class AddsUp(Straight):
+    aggregates = False
+
+
+class AddsUpOneByOne(AddsUp):
+    ones = True
+
+
+@pytest.mark.parametrize("kind", [Straight, OneByOne, Pushed, AddsUp, AddsUpOneByOne])
+def test_what_an_own_loop_sends_is_recorded_with_what_came_back(kind: type[Straight]) -> None:
+    seen = recorded(kind=kind, rounds=2)
+    assert sorted(e.key for e in seen.exchanges) == [(r, c) for r in (1, 2) for c in range(CLIENTS)]
+    for exchange in seen.exchanges:
+        assert exchange.sent is not None
+        assert exchange.returned is not None
+        np.testing.assert_array_equal(exchange.sent["0.weight"], SENT["0.weight"])
+        np.testing.assert_array_equal(exchange.returned["0.weight"], moved(exchange.client)["0.weight"])
+        assert exchange.config == {"server-round": exchange.round}
+
+
 def test_attributes_are_the_strategys() -> None:
     inner = fedavg(Own)
     strategy = testbed.record(inner)
