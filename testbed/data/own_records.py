@@ -77,7 +77,7 @@ def _table(path: Path, role: str) -> Cohort:
 
 def _cohort(x: Array, y: Array, persons: Array | None, path: Path, role: str) -> Cohort:
     names = np.array([f"{role} {path.stem} {i}" for i in range(len(x))]) if persons is None else persons.astype(str)
-    y, names = _one_each(y, role, "classes"), _one_each(names, role, "names of persons")
+    y, names = _one_each(y, role, "values of y"), _one_each(names, role, "names of persons")
     if not np.isfinite(y).all():
         raise _unread(role, "y holds values that are no numbers, so that some records have no class.")
     if not len(x) == len(y) == len(names) or len(x) == 0:
@@ -91,7 +91,10 @@ def _one_each(values: Array, role: str, what: str) -> Array:
     """The values as (n,); a column (n, 1) is one too. Raises `InputError` for several values a record."""
     if values.size != len(values):
         raise _unread(
-            role, f"It has several {what} a record. Where each class has a column, give the class as a number."
+            role,
+            f"It has several {what} a record, and can have one. Where each class has a column, give the class as a "
+            "number. What else a network predicts (further heads, or the record itself) a --model can compute whose "
+            "outputs are the differences, with --loss mse.",
         )
     return values.reshape(-1)
 

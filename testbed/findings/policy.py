@@ -368,6 +368,10 @@ def _next(flag: str, finding: Finding) -> str:
     """What to do about a flag. `--attacks` is named only if fewer guesses were asked for than by default."""
     if flag == "few_formed" and finding.risk == "reconstruction":
         return "record more rounds or more clients; an answer that many records made allows few guesses"
+    if flag == "positive_control_weak" and finding.risk == "singling_out":
+        return f"{NEXT[flag]}, and a control of at least a tenth of the original's size"
+    if flag == "positive_control_missing" and finding.risk == "reconstruction":
+        return f"{NEXT[flag]} (a replay does, given --model and 20 further controls)"
     few = flag in ("few_guesses", "few_formed") and finding.attack.requested < MANY_GUESSES and finding.risk in GUESSED
     return NEXT[flag] + (", and leave out --attacks if it was given" if few else "")
 

@@ -72,11 +72,10 @@ NEXT = {
     "few_formed": "use a table with more rows, or let a person judge how many people share each row",
     "no_control": "hold people out before synthesis or training (testbed split), and give them as the control",
     "positive_control_failed": "use more people or another attack; until then this number is no evidence either way",
-    "positive_control_weak": "use more people; for singling out, a control of at least a tenth of the original's size",
+    "positive_control_weak": "use more people",
     "claim_exceeded": "check what adds the noise, and how its epsilon is computed: one of the two is wrong",
     "small_control": f"hold out {FEW_GUESSES} people or more; if there are too few for that, a person decides",
-    "positive_control_missing": "run the attack also on a subject known to leak; a replay does, given --model and 20 "
-    "further controls",
+    "positive_control_missing": "run the attack also on a subject known to leak; until then, a pass is no evidence",
     "strongest_unmeasured": "see what the finding of that attack says it needs",
     "naive_attacker": "run an attack that knows the defence, or let the defence tell its bounds (docs/extending.md)",
     "answers_unexplained": "check which client each file belongs to, and --loss; what a defence of the app hides is "

@@ -27,7 +27,7 @@ def test_classes_in_a_column_are_one_number_a_record(tmp_path: Path, y: Any) -> 
     ("arrays", "why"),
     [
         ({"y": np.eye(4)}, "give the class as a number"),
-        ({"y": np.zeros((4, 2))}, "several classes a record"),
+        ({"y": np.zeros((4, 2))}, "several values of y a record"),
         ({"y": np.zeros(4), "persons": np.array([["a", "b"]] * 4)}, "several names of persons"),
         ({"y": np.array([0, np.nan, 1, 0])}, "have no class"),
         ({"y": np.zeros(3)}, "3 classes"),

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import poisson
 from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import StandardScaler
 
 from testbed import models
 from testbed.attacks.registry import Attack
@@ -32,6 +33,7 @@ from testbed.core import (
     Unavailable,
     Values,
     frozen,
+    user_code,
 )
 from testbed.core.errors import InputError, UsageError, perhaps
 from testbed.core.randomness import keyed_rng
@@ -39,7 +41,7 @@ from testbed.data import own_records
 from testbed.findings.plan import Plan
 from testbed.harness.federation.asked import answers, leaky
 from testbed.harness.federation.foreign import check_records, used
-from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth, as_members
+from testbed.harness.federation.recorded import LARGEST_LINE_UP, Key, Pooled, Recorded, Truth
 from testbed.subjects.federation.local import local_update
 
 LOOK_ALIKES = 99
@@ -51,6 +53,8 @@ STEP = 0.1
 SHARED = 0.01
 """Share of the controls that may equal a client's record, beside twice the clients' own share of repeated records and
 what chance explains."""
+LIKE, COMPARED = 20, 20_000
+"""Nearest members of a control of whose holders one is drawn, and members that are compared at most."""
 NEAR, ASKED, RARE = 10, 500, 0.001
 """Near records that tell how often values agree, controls that are asked, and how rare more coincidences are."""
 GRANTED = frozenset({"architecture", "batch_size", "hyper_parameters", "target_records"})
@@ -104,10 +108,11 @@ def recorded(
     owned: Owned,
     classes: Callable[[tuple[int, ...]], int],
     seed: int,
+    loss: str | None = None,
 ) -> Recorded:
     """The transcript with its truth. `classes` gives the number of classes for records of a shape, by the model.
 
-    Raises `UsageError` and `InputError` for records that cannot judge the attack.
+    `loss` names what clients minimise (cross-entropy if None). Raises `UsageError` and `InputError` for records that cannot judge the attack.
     """
     controls = own_records.read(owned.controls, "controls")
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
@@ -135,8 +140,10 @@ def recorded(
     high = high if high > low else low + 1.0
     empty = controls.take(np.arange(0))
     number = _number(classes, controls)
-    if view.model is not None:
-        _check_classes(number, [*held.values(), controls, *([] if others is None else [others])])
+    if loss is not None and (loss == "mse" or user_code.named(loss)):  # y need not be a class
+        number = max(number, int(controls.y.max()) + 1)
+    elif view.model is not None:
+        _check_classes(number, loss, [*held.values(), controls, *([] if others is None else [others])])
     truth = Truth((plan,), threat, others if others is not None else empty, seed, number, within=(low, high))
     if attack.claim in (Groups, Values):
         return Recorded({"true": view}, replace(truth, batches=_beside(held, controls)))
@@ -177,15 +184,17 @@ def _number(classes: Callable[[tuple[int, ...]], int], controls: Cohort) -> int:
         return int(controls.y.max()) + 1
 
 
-def _check_classes(number: int, groups: Sequence[Cohort]) -> None:
+def _check_classes(number: int, loss: str | None, groups: Sequence[Cohort]) -> None:
     """Raises `InputError` for classes that the model has no value for."""
-    largest = max(int(people.y.max()) for people in groups)
-    if largest >= number and all(people.y.dtype.kind == "i" for people in groups):
+    smallest, largest = (int(f([f(people.y) for people in groups])) for f in (np.min, np.max))
+    if not 0 <= smallest <= largest < number and all(people.y.dtype.kind == "i" for people in groups):
         raise InputError(
             "TB-REPLAY-022",
-            f"The records' classes go up to {largest}, and the model gives {number} value{'s' * (number != 1)}.",
-            "The cross-entropy of a class needs a value for each class, numbered from 0.",
-            "Say what the app minimises: --loss bce (one probability), bce_with_logits or mse. Or renumber y.",
+            f"The records' classes go from {smallest} to {largest}, and the model gives {number} "
+            f"value{'s' * (number != 1)}.",
+            f"The loss {loss or 'cross_entropy'} needs a value for each class, numbered from 0.",
+            "Say what the app minimises: --loss bce (one probability), bce_with_logits, mse, or file.py:function of "
+            "(outputs, y). Or renumber y.",
         )
 
 
@@ -349,8 +358,32 @@ def _shown(view: Transcript, people: Cohort) -> Transcript | None:
     return Transcript(tuple(seen), view.model, rules, final={k: frozen(v) for k, v in final.items()})
 
 
+def _suspected(holder: Array, members: Cohort, controls: Cohort, seed: int) -> Array:
+    """A client for each control: the holder of one of its nearest members of the same class (of all, where y is a
+    measurement), drawn at random.
+
+    Clients differ in whom they hold. Were a control asked of any client, an attack that only tells whose kind of people
+    a client holds would seem to recognise members: the control must be a person whom that client could have held.
+    """
+    rng = keyed_rng(seed, "suspected")
+    kept = np.sort(rng.permutation(len(members))[:COMPARED])
+    of, whole = holder[kept], controls.y.dtype.kind == "i"
+    known, asked = (np.column_stack([p.x.reshape(len(p), -1), p.y]) for p in (members.take(kept), controls))
+    scaler = StandardScaler().fit(known)
+    labels, wanted = (p[:, -1] if whole else np.zeros(len(p)) for p in (known, asked))
+    known, asked = scaler.transform(known), scaler.transform(asked)
+    made = np.zeros(len(controls), np.int64)
+    for label in np.unique(wanted):
+        theirs = np.flatnonzero(wanted == label)
+        mine = np.flatnonzero(labels == label) if (labels == label).any() else np.arange(len(kept))
+        near = min(LIKE, len(mine))
+        found = NearestNeighbors(n_neighbors=near).fit(known[mine]).kneighbors(asked[theirs], return_distance=False)
+        made[theirs] = of[mine[found[np.arange(len(theirs)), rng.integers(near, size=len(theirs))]]]
+    return made
+
+
 def _pool(held: Mapping[Key, Cohort], controls: Cohort, seed: int) -> Pooled:
-    """All clients' people, each once, and all controls, in random order; a control is asked of some client."""
+    """All clients' people, each once, and all controls, in random order; a control is asked of a client like it."""
     parts: dict[int, list[Cohort]] = {}
     for (_, client), people in held.items():
         seen = np.concatenate([p.persons for p in parts.get(client, [])]) if client in parts else np.array([], str)
@@ -361,6 +394,6 @@ def _pool(held: Mapping[Key, Cohort], controls: Cohort, seed: int) -> Pooled:
     holder = np.concatenate([np.full(len(p), client) for client, own in parts.items() for p in own])
     pooled = Cohort(*(np.concatenate([getattr(p, f) for p in (*members, controls)]) for f in ("x", "y", "persons")))
     used = np.arange(len(pooled)) < len(holder)
-    suspected = np.concatenate([holder, as_members(holder, pooled.y[used], controls.y)])
+    suspected = np.concatenate([holder, _suspected(holder, pooled.take(np.flatnonzero(used)), controls, seed)])
     order = keyed_rng(seed, "pool").permutation(len(pooled))
     return Pooled(pooled.take(order), used[order], suspected[order])

@@ -281,7 +281,7 @@ def _judged_by_owner(
         shaped = replace(foreign, shape=foreign.shape or shape) if foreign.model else foreign
         return shape_and_classes(view, shaped)[1]
 
-    recorded = owners.recorded(view, attack, plan, owned, classes, seed)
+    recorded = owners.recorded(view, attack, plan, owned, classes, seed, foreign.loss)
     assessed = assess(recorded, (plan,))
     if _unexplained(recorded, attack, seed):
         flagged = [measures.flagged(f, UNEXPLAINED) for f in assessed.findings]

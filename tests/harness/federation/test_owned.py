@@ -16,12 +16,14 @@ from flwr.serverapp.strategy import FedAvg
 from sklearn.datasets import load_iris
 
 import testbed
+from testbed import models
 from testbed.core import Array, Cohort, Exchange, ModelSpec, Protocol, Transcript
 from testbed.core.errors import InputError, UsageError
 from testbed.findings.schema import Estimate, Finding, Unmeasured
 from testbed.harness.federation.foreign import check_records, used
-from testbed.harness.federation.owned import check_alike
+from testbed.harness.federation.owned import _pool, check_alike  # pyright: ignore[reportPrivateUsage]
 from testbed.subjects.federation import compat, transcript
+from testbed.subjects.federation.local import local_update
 
 COLUMNS = 16
 HERE = "tests.harness.federation.test_owned"
@@ -303,3 +305,81 @@ def test_the_shape_of_records_is_taken_from_them_if_the_first_layer_does_not_sho
         controls=tmp_path / "others.npz",
     )
     assert isinstance(done.result.findings[0].measure, Estimate)
+
+
+def of_hospital(number: int, count: int, rng: np.random.Generator) -> Cohort:
+    """People of a hospital with a case mix of its own: one measurement is raised, and one diagnosis is the rule."""
+    x = rng.random((count, 8)).astype(np.float32)
+    x[:, number] += 1.5
+    return Cohort(
+        x, np.full(count, number % 2), np.array([f"{number} {i} {rng.integers(2**60)}" for i in range(count)])
+    )
+
+
+def together(groups: list[Cohort]) -> Cohort:
+    return Cohort(*(np.concatenate([getattr(g, f) for g in groups]) for f in ("x", "y", "persons")))
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_control_is_asked_of_a_client_that_could_have_held_it(measured: bool) -> None:
+    rng = np.random.default_rng(3)
+
+    def drawn(number: int, count: int) -> Cohort:
+        people = of_hospital(number, count, rng)
+        return Cohort(people.x, people.x[:, 7].copy(), people.persons) if measured else people
+
+    pooled = _pool({(1, n): drawn(n, 50) for n in range(4)}, together([drawn(n, 80) for n in range(4)]), 0)
+    true = pooled.people.x[:, :4].argmax(1)
+    controls = ~pooled.used
+    assert (pooled.suspected[controls] == true[controls]).mean() > 0.8
+
+
+@pytest.mark.parametrize("attack", ["update_cosine", "client_loss"])
+def test_the_case_mix_of_hospitals_is_no_membership(tmp_path: Path, attack: str) -> None:
+    """The records named are of people of the same hospitals on whom nobody trained: there is nothing to recognise."""
+    rng, spec = np.random.default_rng(1), ModelSpec("mlp", {"shape": [8], "classes": 2, "hidden": [16]})
+    rules = Protocol("fedavg", 150, learning_rate=0.1, local_steps=1)
+    first = models.get_parameters(models.build(spec, 0))
+    seen: list[Exchange] = []
+    for number in range(6):
+        people = of_hospital(number, 150, rng)
+        made = local_update(spec, first, people, rules, [np.arange(150)])
+        noisy = {k: v + rng.normal(scale=0.02, size=v.shape).astype(np.float32) for k, v in made.items()}
+        seen.append(Exchange(1, number, first, noisy))
+        np.savez(tmp_path / f"client{number}.npz", **saved(of_hospital(number, 150, rng)))
+    np.savez(tmp_path / "controls.npz", **saved(together([of_hospital(n, 400, rng) for n in range(6)])))
+    np.savez(tmp_path / "others.npz", **saved(together([of_hospital(n, 40, rng) for n in range(6)])))
+    transcript.write(tmp_path / "t.transcript", Transcript(tuple(seen), spec, rules))
+    asked = {"records": own(tmp_path, 6), "controls": tmp_path / "controls.npz", "auxiliary": tmp_path / "others.npz"}
+    (found,) = testbed.replay(tmp_path / "t.transcript", attack, **asked).result.findings  # type: ignore[arg-type]
+    assert isinstance(found.excess, Estimate)
+    assert found.excess.value < 0.02
+
+
+def saved(people: Cohort) -> dict[str, Array]:
+    return {"x": people.x, "y": people.y, "persons": people.persons}
+
+
+def hinge(outputs: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    return torch.relu(1 - outputs[:, 0] * (2 * y.float() - 1))
+
+
+def make_line() -> torch.nn.Module:
+    return torch.nn.Linear(COLUMNS, 1)
+
+
+@pytest.mark.parametrize(("loss", "values"), [(f"{HERE}:hinge", (0, 1)), ("mse", (40, 90))])
+def test_what_y_means_is_left_to_the_loss_that_is_named(tmp_path: Path, loss: str, values: tuple[int, int]) -> None:
+    x, _ = people(1, 0)
+    first = {"weight": np.zeros((1, COLUMNS), np.float32), "bias": np.zeros(1, np.float32)}
+    stepped = {"weight": first["weight"] + 0.1 * x, "bias": first["bias"] + 0.1}
+    seen = Transcript((Exchange(1, 0, first, stepped),), None, Protocol("fedavg", 1, learning_rate=0.1, local_steps=1))
+    transcript.write(tmp_path / "t.transcript", seen)
+    np.savez(tmp_path / "client0.npz", x=x, y=np.array([values[1]]))
+    others = people(150, 5)[0]
+    np.savez(tmp_path / "controls.npz", x=others, y=np.resize(values, 150))
+    found = judged(
+        tmp_path, "analytic_linear", records={0: tmp_path / "client0.npz"}, model=f"{HERE}:make_line", loss=loss
+    )
+    assert isinstance(found.measure, Estimate)
+    assert found.measure.value == 1.0
