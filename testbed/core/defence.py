@@ -247,24 +247,28 @@ def guarantees(defences: tuple[Defence, ...], exposure: Exposure) -> list[Guaran
 
     What works later on an update alone cannot weaken a guarantee. A later training rule that mixes records voids a
     bound per record: one record then enters several bounded parts, or the original decides which rows of a private
-    table go out. A second rule of the server voids the noise of a
-    first one: that noise is scaled for a mean, and a median or a single chosen update moves further.
+    table go out. A second rule of the server voids the noise of a first one: that noise is scaled for a mean, and a
+    median or a single chosen update moves further.
     """
-    found: list[Guarantee | None] = []
-    for place, one in enumerate(defences):
-        guarantee = one.guarantee(exposure)
-        mixed = any(later.mixes for later in defences[place + 1 :])
-        if (
-            guarantee is not None
-            and guarantee.unit == "record"
-            and one.where in ("training", "pipeline", "generator")
-            and mixed
-        ):
-            guarantee = None
-        if one.where == "server" and sum(other.where == "server" for other in defences) > 1:
-            guarantee = None
-        found.append(guarantee)
-    return found
+    return [
+        None if voided_by(defences, place, exposure) else one.guarantee(exposure) for place, one in enumerate(defences)
+    ]
+
+
+BOUNDS_RECORDS: tuple[Where, ...] = ("training", "pipeline", "generator")
+"""Where a guarantee rests on a bound per record that a later rule can undo."""
+
+
+def voided_by(defences: tuple[Defence, ...], place: int, exposure: Exposure) -> str:
+    """The defence that takes the guarantee of the one at this place (epsilon is infinite then); empty if none does."""
+    one = defences[place]
+    guarantee = one.guarantee(exposure)
+    if guarantee is None:
+        return ""
+    if guarantee.unit == "record" and one.where in BOUNDS_RECORDS:
+        return next((later.name for later in defences[place + 1 :] if later.mixes), "")
+    others = [*defences[:place], *defences[place + 1 :]]
+    return next((other.name for other in others if one.where == other.where == "server"), "")
 
 
 def before(defences: tuple[Defence, ...], update: Mapping[str, Array]) -> Bounds | None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from testbed.core.defence import Defence, Exposure, guarantees
 from testbed.core.errors import UsageError
 from testbed.defences import named
+from testbed.findings.schema import Unmeasured
 from testbed.harness.federation.prepare import defended
+from testbed.harness.protected import reported
 
 OWN = """
 from testbed.defences.registry import defence
@@ -97,6 +100,23 @@ def test_a_rule_that_mixes_records_after_a_bound_per_record_voids_it() -> None:
     assert epsilons("dpsgd:8+mixup", exposure) == [None, None]
     whole = epsilons("gaussian:4+mixup", exposure)
     assert whole[0] is not None  # a bound on the whole update holds whatever happens before it
+
+
+@pytest.mark.parametrize(
+    ("text", "position", "why"),
+    [
+        ("dpsgd:8+mixup", "server", "mixup before dpsgd, or left out: epsilon is infinite"),
+        ("dpsgd:8+selena", "recipient", "selena before dpsgd, or left out: epsilon is infinite"),
+        ("private_synthesis:1+near_copy_filter", "recipient", "epsilon is infinite"),
+        ("central_dp:4+krum", "client", "an aggregation without krum: epsilon is infinite"),
+        ("central_dp:4", "server", "does not hold against this attacker"),
+        ("clip:1+mixup", "server", "this one is a heuristic"),
+    ],
+)
+def test_a_report_says_why_a_defence_has_no_guarantee_here(text: str, position: Any, why: str) -> None:
+    first = reported(named.configured(text), Exposure(rounds=3, uses=2, clients=4, position=position), False)[0]
+    assert isinstance(first.epsilon, Unmeasured)
+    assert why in first.epsilon.needs
 
 
 def test_noise_of_the_server_protects_nobody_from_the_server() -> None:
