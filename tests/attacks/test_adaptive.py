@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
+from testbed import models
 from testbed.attacks.inversion.analytic_linear import consistent, solve
-from testbed.core import Array
+from testbed.core import Array, ModelSpec
 from testbed.core.defence import before
 from testbed.core.randomness import keyed_rng
+from testbed.data.cohorts import source
 from testbed.defences import named
 from testbed.findings.schema import Estimate, Finding
 from testbed.harness.run import Done, run
 from testbed.harness.scenario import find
+from testbed.judge import image_quality
+from testbed.subjects.federation.local import gradient
 from tests.conformance.defences import sends, update_of
 
 
@@ -37,6 +42,24 @@ def test_a_record_is_exact_within_the_bounds_that_a_filter_leaves(text: str) -> 
         naive = solve(seen[:, :-1], seen[:, -1])
         assert naive is not None
         assert np.square(found - x).mean() <= np.square(naive - x).mean() + 1e-9
+
+
+def test_a_batch_of_one_is_exact_under_the_percentile_filter_and_blurred_for_who_does_not_know_it() -> None:
+    """On digits and 128 neurons, as `benchmarks/percentile.py` measures it for 40 people."""
+    people = source("digits").people.take(np.arange(6))
+    model = models.build(ModelSpec("mlp", {"shape": [1, 8, 8], "classes": 10, "hidden": [128]}), 0)
+    defence = named.configured("percentile")
+    for n in range(6):
+        moved = gradient(model, torch.tensor(people.x[n : n + 1]), torch.tensor(people.y[n : n + 1]))
+        update = update_of(sends(defence[0], {k: -g.numpy() for k, g in moved.items()}))
+        bounds = before(defence, update)
+        assert bounds is not None
+        sent, low, high = (np.column_stack(list(part.values())[:2]).astype(float) for part in (update, *bounds))
+        found, naive = consistent(sent, low, high), solve(sent[:, :-1], sent[:, -1])
+        assert found is not None
+        assert naive is not None
+        assert image_quality.psnr(found, people.x[n].ravel()) > 80
+        assert image_quality.psnr(naive, people.x[n].ravel()) < 25
 
 
 def test_without_exact_numbers_the_reader_is_the_one_that_knows_nothing() -> None:
