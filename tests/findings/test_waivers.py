@@ -82,7 +82,12 @@ def test_an_incomplete_waiver_is_refused(tmp_path: Path, wrong: dict[str, object
 
     assert load(whole).waivers == (Waiver("membership", "A", "b", date(2027, 1, 1)),)
     assert load({**whole, "expires": date(2027, 1, 1)}).waivers[0].expires == date(2027, 1, 1)
-    for given in ([{**whole, **wrong}], [whole, dict(whole)], [{k: v for k, v in whole.items() if k != "reason"}], ["x"]):
+    for given in (
+        [{**whole, **wrong}],
+        [whole, dict(whole)],
+        [{k: v for k, v in whole.items() if k != "reason"}],
+        ["x"],
+    ):
         with pytest.raises(UsageError, match="TB-POLICY-002"):
             load(*given)
 

@@ -112,7 +112,8 @@ def recorded(
 ) -> Recorded:
     """The transcript with its truth. `classes` gives the number of classes for records of a shape, by the model.
 
-    `loss` names what clients minimise (cross-entropy if None). Raises `UsageError` and `InputError` for records that cannot judge the attack.
+    `loss` names what clients minimise (cross-entropy if None). Raises `UsageError` and `InputError` for records that
+    cannot judge the attack.
     """
     controls = own_records.read(owned.controls, "controls")
     others = None if owned.auxiliary is None else own_records.read(owned.auxiliary, "auxiliary records")
