@@ -19,6 +19,8 @@ from testbed.core.errors import UsageError
 scipy_stats, optimize = cast(Any, _scipy_stats), cast(Any, _optimize)  # SciPy ships no types
 DELTA = 1e-5
 """The delta for which a report states the epsilon of a client's noise."""
+MOST_DELTA = 0.01
+"""The largest delta of a guarantee: whoever publishes one record in a hundred as it is keeps this delta too."""
 FIXED = "no amplification by sampling"
 """What every guarantee here assumes about sampling."""
 
@@ -38,6 +40,17 @@ def gaussian_mechanism(exposure: Exposure, *, noise: float, clip: float = 1.0) -
 def told(delta: float) -> str:
     """What stands in a guarantee's method beside the mechanism."""
     return f"delta {delta:g}, {FIXED}"
+
+
+def check(delta: float) -> None:
+    """Raises `UsageError` for a delta with which a guarantee says nothing."""
+    if not 0 < delta <= MOST_DELTA:
+        raise UsageError(
+            "TB-DEFENCE-046",
+            f"The delta of a guarantee must be above 0 and at most {MOST_DELTA:g}.",
+            "Whoever publishes every n-th person's record as it is keeps a delta of 1 / n, whatever epsilon is.",
+            f"Choose a delta well below 1 / (number of people), such as {DELTA:g}.",
+        )
 
 
 def gaussian_epsilon(distance: float, delta: float) -> float:
@@ -65,8 +78,9 @@ def gaussian_epsilon(distance: float, delta: float) -> float:
 def gaussian_distance(epsilon: float, delta: float) -> float:
     """The largest distance between two unit Gaussians that are (epsilon, delta) indistinguishable.
 
-    Raises `UsageError` for an epsilon that is not above 0 and finite.
+    Raises `UsageError` for an epsilon that is not above 0 and finite, and for a delta that says nothing (`check`).
     """
+    check(delta)
     if not (math.isfinite(epsilon) and epsilon > 0):
         raise UsageError(
             "TB-DEFENCE-008",

@@ -11,13 +11,17 @@ from torch import Tensor, nn
 from testbed import models
 from testbed.core.defence import Exposure, Guarantee
 from testbed.core.errors import UsageError
-from testbed.defences.accounting import DELTA, gaussian_distance, told
+from testbed.defences.accounting import DELTA, check, gaussian_distance, told
 from testbed.defences.registry import defence
 from testbed.subjects.federation.local import Gradient, LocalRule, gradient
 
 
 def proven(exposure: Exposure, *, epsilon: float, clip: float = 1.0, delta: float = DELTA) -> Guarantee:
-    """`epsilon`, as the noise is chosen for it: a record enters at most `uses` batches over all rounds."""
+    """`epsilon`, as the noise is chosen for it: a record enters at most `uses` batches over all rounds.
+
+    Raises `UsageError` for a delta that says nothing.
+    """
+    check(delta)
     method = f"Gaussian mechanism, uses of a record: {exposure.uses}, rounds: {exposure.rounds}, {told(delta)}"
     return Guarantee(epsilon, delta, "record", method)
 

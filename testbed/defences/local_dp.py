@@ -9,7 +9,7 @@ import numpy as np
 
 from testbed.core import Array
 from testbed.core.defence import Exposure, Guarantee
-from testbed.defences.accounting import DELTA, gaussian_epsilon, told
+from testbed.defences.accounting import DELTA, check, gaussian_epsilon, told
 from testbed.defences.registry import defence
 from testbed.defences.updates import on_update, within
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:  # Flower, which reading a transcript does not need
 
 
 def deviation(epsilon: float, delta: float, sensitivity: float) -> float:
-    """The standard deviation of the classical Gaussian mechanism (Dwork and Roth 2014, theorem A.1)."""
+    """The standard deviation of the classical Gaussian mechanism (Dwork and Roth 2014, theorem A.1).
+
+    Raises `UsageError` for a delta that says nothing.
+    """
+    check(delta)
     return sensitivity * math.sqrt(2 * math.log(1.25 / delta)) / epsilon
 
 

@@ -13,6 +13,7 @@ from testbed.defences import named
 from testbed.findings.schema import Unmeasured
 from testbed.harness.federation.prepare import defended
 from testbed.harness.protected import reported
+from testbed.harness.scenario import find
 
 OWN = """
 from testbed.defences.registry import defence
@@ -100,6 +101,12 @@ def test_a_rule_that_mixes_records_after_a_bound_per_record_voids_it() -> None:
     assert epsilons("dpsgd:8+mixup", exposure) == [None, None]
     whole = epsilons("gaussian:4+mixup", exposure)
     assert whole[0] is not None  # a bound on the whole update holds whatever happens before it
+
+
+@pytest.mark.parametrize("text", ["dpsgd:8,1,1", "dpsgd:8,delta=0.5", "local_dp:1,delta=1", "local_dp:1,delta=0.02"])
+def test_a_delta_that_promises_nothing_is_refused_before_anything_runs(text: str) -> None:
+    with pytest.raises(UsageError, match="TB-DEFENCE-046"):
+        find("curious_server")(defence=text)
 
 
 @pytest.mark.parametrize(
