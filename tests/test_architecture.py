@@ -391,20 +391,3 @@ def test_an_error_id_means_one_mistake() -> None:
     errors = Counter(i for i in ids if not re.match(r"TB-(MEMBERSHIP|ATTRIBUTE|COPYING|EPSILON|LINKABILITY)", i))
     rules = {i for i in errors if re.match(r"TB-(RECONSTRUCTION|PROPERTY|EXTRACTION|STRUCTURE|SINGLING|CLASS)", i)}
     assert {i for i, n in errors.items() if n > 1} - rules == ONE_MISTAKE_IN_SEVERAL_PLACES
-
-
-PROGRAM = re.compile(r'"-m",\s*"(testbed[\w.]*)"')
-
-
-def no_program(name: str) -> bool:
-    """Can Python not run this module as a program: is it missing, or a package without a __main__?"""
-    path = ROOT / name.replace(".", "/")
-    return not (path.with_suffix(".py").is_file() or (path / "__main__.py").is_file())
-
-
-def test_what_is_started_as_a_program_is_one() -> None:
-    files = [p for folder in ("testbed", "tests", "benchmarks") for p in (ROOT / folder).rglob("*.py")]
-    named = {name for path in files for name in PROGRAM.findall(path.read_text(encoding="utf-8"))}
-    assert named
-    assert not [name for name in sorted(named) if no_program(name)]
-    assert no_program("testbed.cli")  # a package, as the board once named it

@@ -218,7 +218,7 @@ def _joins(gap: str, text: str, before: str, match: re.Match[str]) -> bool:
 def layers(text: str, markup: bool) -> Iterator[str]:
     """The texts of an artefact, one by one, and each text found inside its encoded parts.
 
-    Of markup these are the texts between tags, and the attributes.
+    In markup, the texts between tags and the values of attributes are looked at.
     """
     nodes = _nodes(text) if markup else [text]
     for node in nodes:

@@ -50,9 +50,12 @@ def server(authority_folder: Path, folder: Path, names: tuple[str, ...]) -> None
 
 
 def stations(trusted: Path, link: Path, nodes: Sequence[Path], name: str) -> None:
-    """Writes what the stations of a federation need, each into a folder of its own: a certificate, its key, the secret
-    of its task starters, and that of the authority, which `trusted` is given too. A node has its private key; the
-    SuperLink, which is known by `name`, has all public ones."""
+    """Writes what the stations of a federation need, each into a folder of its own.
+
+    A station gets a certificate, its key, a secret for the processes that start its tasks, and the authority's
+    certificate, which also goes to `trusted`. A node gets its private key, and the SuperLink, which is known by `name`,
+    all public ones.
+    """
     ours = ec.generate_private_key(ec.SECP256R1())
     authority = _signed("testbed federation", ours.public_key(), ours, None)
     for folder, known in ((link, name), *((node, HOST) for node in nodes)):

@@ -1,4 +1,4 @@
-"""Numbers with remarks in some cells: taken for a category, they are flagged, so that nothing passes in silence."""
+"""A column of numbers with remarks in some cells is flagged if it was read as a category."""
 
 from __future__ import annotations
 
