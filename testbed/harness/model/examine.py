@@ -27,6 +27,9 @@ from testbed.harness.model.stored_times import stored_times
 from testbed.subjects.predictors.regression import inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
 
+SEVERAL = 1.05
+"""Rows for each person from which on an audit says that it judges rows and not people."""
+
 
 def examine(
     subject: Subject, options: Options | None = None, progress: Callable[[str], None] = lambda _: None
@@ -52,6 +55,11 @@ def examine(
     return measured.findings, measured.evidence
 
 
+def _several_rows(subject: Subject) -> bool:
+    """Whether many people of the members or the controls have several rows."""
+    return any(len(people) > SEVERAL * len(np.unique(people.persons)) for people in (subject.members, subject.controls))
+
+
 def _attacks(subject: Subject, options: Options) -> list[Listed]:
     """All attacks that this examination may run; `untrained` also names those that it lacks a recipe for."""
     if options.attack is not None:
@@ -66,6 +74,8 @@ def _examined(
     judged = list(_checks(replace(ModelAudit.of(subject, options, progress), kept=kept)))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
+    if _several_rows(subject):
+        judged = [one.flagged("rows_judged_alone") if one.plan.risk == "membership" else one for one in judged]
     if subject.removed is not None and options.attack is None:
         progress("people who were removed")
         removed = forgotten(subject, options, progress)

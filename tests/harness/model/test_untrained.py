@@ -170,3 +170,15 @@ def test_a_model_that_ranks_its_own_members_no_better_than_chance_is_flagged() -
     result = audited(guessed)
     assert "model_knows_nothing" in primary(result).validity.flags
     assert result.decision.verdict == "review"
+
+
+@pytest.mark.parametrize(("arm", "several", "flagged"), [("first", 3, True), ("other", 3, True), ("first", 1, False)])
+def test_an_audit_of_rows_says_so_where_people_have_several_and_passes_nothing(
+    arm: str, several: int, flagged: bool
+) -> None:
+    frame = exchangeable(np.random.default_rng(0), 1_200)
+    theirs = (frame["arm"] == frame["arm"].iloc[0]).to_numpy() == (arm == "first")
+    frame["id"] = [f"{t} {i // several if t else i}" for i, t in enumerate(theirs)]
+    found = primary(audited(frame))
+    assert ("rows_judged_alone" in found.validity.flags) == flagged
+    assert not (flagged and found.verdict == "pass")
