@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from testbed.core import parameters
-from testbed.core.defence import Bounds, Defence, Guarantee, Where
+from testbed.core.defence import Bounds, Defence, Exposure, Guarantee, Where
 from testbed.core.errors import UsageError
 from testbed.core.registry import Registry
 
@@ -58,7 +58,7 @@ class Registered:
         for key, value in params.items():
             default = self.defaults[key]
             parameters.check(key, value, 0.0 if default is REQUIRED else default, "TB-DEFENCE-004")
-        return Defence(
+        made = Defence(
             self.name,
             chosen,
             self.make,
@@ -69,6 +69,8 @@ class Registered:
             bits=self.bits,
             exposed=self.exposed,
         )
+        made.guarantee(Exposure())  # a guarantee that promises nothing is refused here, before anything runs
+        return made
 
 
 def defence(

@@ -106,6 +106,8 @@ def test_a_rule_that_mixes_records_after_a_bound_per_record_voids_it() -> None:
 @pytest.mark.parametrize("text", ["dpsgd:8,1,1", "dpsgd:8,delta=0.5", "local_dp:1,delta=1", "local_dp:1,delta=0.02"])
 def test_a_delta_that_promises_nothing_is_refused_before_anything_runs(text: str) -> None:
     with pytest.raises(UsageError, match="TB-DEFENCE-046"):
+        named.configured(text)
+    with pytest.raises(UsageError, match="TB-DEFENCE-046"):
         find("curious_server")(defence=text)
 
 

@@ -36,7 +36,7 @@ def silent(_: str) -> None:
         ("dpsgd:10,clip=0.1", "dpsgd:10,clip=0.1"),
         ("dpsgd:3", "dpsgd:3"),
         ("dpsgd:11", "dpsgd:10"),
-        ("dpsgd:10,delta=0.1", "dpsgd:10"),
+        ("dpsgd:10,delta=0.001", "dpsgd:10"),
         ("topk:0.1", "dpsgd:10"),
         ("dpsgd:10+topk:0.1", "dpsgd:10+topk:0.1"),
         ("central_dp:0.1", "dpsgd:10"),
