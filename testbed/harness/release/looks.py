@@ -6,15 +6,32 @@ from collections.abc import Mapping
 
 from testbed.core.shown import shown
 from testbed.findings.schema import Finding, Validity
-from testbed.harness.release import near_copies, own_scale, parts, turned_round, whole_people, within_rows
+from testbed.harness.release import (
+    agreements,
+    near_copies,
+    own_scale,
+    parts,
+    turned_round,
+    whole_people,
+    within_rows,
+)
 from testbed.harness.release.setting import Setting
 
 SCALED = " This shows once the released numbers are brought back to the scale of the original by their ranks."
 TURNED = " This shows once columns that the release writes the other way round, such as 5 for 1, are turned back."
 PEOPLE = " This shows once a person's rows are taken together: their means, least and greatest numbers, and counts."
 PART = (
-    " But in the columns {} released rows come near to single people, whatever stands in the others: of the {} people "
-    "who are closest there, {} are people of the original. Chance would give about {:.0f}."
+    " But in the columns {columns} released rows come near to single people, whatever stands in the others: of the "
+    "{asked} people who are closest there, {members} are people of the original. Chance would give about {chance:.0f}."
+)
+GAPS = (
+    " But released rows lack values in the same columns as single people, among them {columns}: of the {asked} people "
+    "whose gaps fit best, {members} are people of the original. Chance would give about {chance:.0f}."
+)
+AGREED = (
+    " But most columns of released rows agree with those of single people once numbers may differ a little, above all "
+    "{columns}: of the {asked} people who fit best, {members} are people of the original. Chance would give about "
+    "{chance:.0f}. The release holds rows of single people of the original, slightly changed."
 )
 
 
@@ -23,7 +40,8 @@ def near_copied(setting: Setting) -> Finding:
 
     It looks at the cells, at numbers brought back to the real scale where they have moved, at scales turned round, at
     differences within rows, and at a person's rows together, where columns and rows allow it. Each look is an exact
-    test at the rule's own levels. If none fails the release, parts of the columns are looked at.
+    test at the rule's own levels. If none fails the release, it is asked whether rows agree with people in most columns
+    within a tolerance, and then parts of the columns are looked at.
     """
     scaled = own_scale.on_the_real_scale(setting)
     looks = {} if scaled is None else {SCALED: scaled}
@@ -43,16 +61,35 @@ def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
     """The finding with a flag if in one of the looks released rows are single people in a part of the columns."""
     if "near_copies" in finding.validity.flags:
         return finding
+    parted: Finding | None = None
     for told, look in looks.items():
+        if look.controls is None:
+            continue
+        tables = look.release.table, look.members, look.controls, look.seed
+        agreed = agreements.agreement(*tables)
+        if agreed is not None and agreed.whole:
+            return _flagged(finding, "near_copies", agreed, AGREED + told)
+        if parted is None and agreed is not None:
+            parted = _flagged(finding, "part_copied", agreed, (GAPS if agreed.gaps else PART) + told)
+    for told, look in looks.items() if parted is None else ():
         if look.controls is None:
             continue
         part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
         if part is not None:
-            validity = Validity(ok=False, flags=[*finding.validity.flags, "part_copied"])
-            chance = part.test.share * part.test.asked
-            plain = PART.format(", ".join(map(shown, part.columns)), part.test.asked, part.test.members, chance) + told
-            return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{plain}"})
-    return finding
+            return _flagged(finding, "part_copied", part, PART + told)
+    return parted or finding
+
+
+def _flagged(finding: Finding, flag: str, found: parts.Copied | agreements.Agreement, plain: str) -> Finding:
+    flags = [f for f in finding.validity.flags if f != f"{flag}_suspected"]
+    told = plain.format(
+        columns=", ".join(map(shown, found.columns)),
+        asked=found.asked,
+        members=found.members,
+        chance=found.share * found.asked,
+    )
+    validity = Validity(ok=False, flags=[*flags, flag])
+    return finding.model_copy(update={"validity": validity, "plain": f"{finding.plain}{told}"})
 
 
 def _severity(finding: Finding) -> tuple[bool, int]:

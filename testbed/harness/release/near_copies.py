@@ -110,12 +110,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     further = None if promising is None else nearer(promising, pool, person, scale, seed)
     if further is not None:
         np.maximum.at(best, further.whose, further.score)
-    best[best <= 0] = -np.inf
-    tie = np.zeros(len(used), np.uint64)
-    np.maximum.at(tie, person, row_keys(pool, seed))
-    order = np.lexsort((tie, -best))
-    order = order[np.isfinite(best[order])]
-    top, inside, p, least = _tops(used[order], int(used.sum()), len(used))
+    order, (top, inside, p, least) = highest(best, used, pool, person, seed)
     # Real people's rows, compared with other people, show how near one fresh person is to another.
     rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, max(1, ORDINARY_PAIRS // len(pool)))]
     fresh = pool.take(rows)
@@ -168,6 +163,20 @@ def nearer(asked: Table, pool: Table, person: Array, scale: Scale, seed: int, ap
     second = np.where(np.isfinite(second), second, np.where(known, distance, 0.0).max(1))
     first = np.where(known[:, 0], distance[:, 0], second)
     return Search(found[:, 0], who[:, 0], np.log(second + SAME) - np.log(first + SAME))
+
+
+def highest(
+    score: Array, used: Array, pool: Table, person: Array, seed: int
+) -> tuple[Array, tuple[int, int, float, float]]:
+    """The people with a positive score, highest first, and the test on them (see `_tops`).
+
+    `used` says who is a member; `person` is the person of each row of the pool. Ties are settled by the rows' values.
+    """
+    tie = np.zeros(len(used), np.uint64)
+    np.maximum.at(tie, person, row_keys(pool, seed))
+    order = np.lexsort((tie, -score))
+    order = order[score[order] > 0]
+    return order, _tops(used[order], int(used.sum()), len(used))
 
 
 def tested_sizes(scored: int, members: int, people: int) -> list[int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
 from testbed.findings import statistics
 from testbed.harness.release.grids import alike
-from testbed.harness.release.near_copies import NEAR_P, SAME, SIZES, NearCopies, near_copies, together
+from testbed.harness.release.near_copies import NEAR_P, SAME, SIZES, near_copies, together
 
 ROWS, POOL, FEWEST, CELLS = 400, 4000, 300, 24_000_000
 """The number of released and of real rows by which parts are compared; the most and the fewest people who are searched;
@@ -43,10 +44,16 @@ Part = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """Names of columns in which released rows are single people of the original, and the test that shows it."""
+    """Names of columns in which released rows are single people of the original, and the test that shows it.
+
+    `members` of the `asked` people tested are members; `share` is their share of all people.
+    """
 
     columns: tuple[str, ...]
-    test: NearCopies
+    asked: int
+    members: int
+    share: float
+    p_value: float
 
 
 def copied_part(release: Table, members: Table, controls: Table, seed: int) -> Copied | None:
@@ -62,11 +69,11 @@ def copied_part(release: Table, members: Table, controls: Table, seed: int) -> C
         names = tuple(release.columns[i].name for i in part)
         tables = release.select(names), members.select(names), controls.select(names)
         test = near_copies(*tables, seed)
-        if TESTED * test.p_value < NEAR_P and not _as_often(
-            test, near_copies(_shuffled(tables[0], seed), *tables[1:], seed)
+        if TESTED * test.p_value < NEAR_P and not as_often(
+            test, near_copies(shuffled(tables[0], seed), *tables[1:], seed)
         ):
-            found.append(Copied(names, test))
-    return min(found, key=lambda c: c.test.p_value, default=None)  # of equal ones the most promising
+            found.append(Copied(names, test.asked, test.members, test.share, test.p_value))
+    return min(found, key=lambda c: c.p_value, default=None)  # of equal ones the most promising
 
 
 def promising_parts(release: Table, members: Table, controls: Table, seed: int) -> list[Part]:
@@ -169,14 +176,23 @@ def _more(hits: Array, usual: Array) -> float:
     return float((hits.mean() - usual.mean()) / deviation)
 
 
-def _shuffled(table: Table, seed: int) -> Table:
+def shuffled(table: Table, seed: int) -> Table:
     """The table with each column shuffled by itself."""
     rng = keyed_rng(seed, "columns shuffled")
     return Table(table.columns, tuple(v[rng.permutation(len(v))] for v in table.values), table.persons)
 
 
-def _as_often(test: NearCopies, shuffled: NearCopies) -> bool:
-    """Are members found in the shuffled table about as often as in the part as it was released?"""
+class _Test(Protocol):
+    """A test of people with the highest scores: so many of those asked are members."""
+
+    @property
+    def asked(self) -> int: ...
+    @property
+    def members(self) -> int: ...
+
+
+def as_often(test: _Test, shuffled: _Test) -> bool:
+    """Are members found in the shuffled table about as often as in what was released?"""
     if not shuffled.asked:
         return False
     return (
