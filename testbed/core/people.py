@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -27,12 +27,17 @@ def frozen(values: npt.ArrayLike) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column. `levels` are the categories that occur in the release, in the order of their codes."""
+    """One column. `levels` are the categories that occur in the release, in the order of their codes.
+
+    `numbers` are the first numbers in the text of each category, by code, if most texts hold one; NaN where there is
+    none. They are those of all tables.
+    """
 
     name: str
     kind: Kind
     levels: tuple[str, ...] = ()
     date: bool = False
+    numbers: tuple[tuple[float, ...], ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

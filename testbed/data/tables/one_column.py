@@ -17,6 +17,7 @@ from testbed.core import Array, Column
 from testbed.data.tables import codings, columns, compact_dates, dates, spellings
 from testbed.data.tables.cells import Reading, Series, factored, texts_of
 from testbed.data.tables.missing import without_codes
+from testbed.data.tables.numbers_in_texts import numbers_in
 from testbed.data.tables.refusals import refuse
 
 CODE = re.compile(r"\s*[-+]?\d{17,}\s*$")
@@ -279,9 +280,11 @@ def categories(name: str, series: dict[str, Series], compared: bool = True) -> E
             "Use the same coding in all tables, or map the values in the meta file (map).",
         )
     codes = {own: i for i, own in enumerate([*released, *sorted(others, key=lambda own: others[own])])}
+    numbers = numbers_in([(released | others)[own] for own in codes])
     encoded: dict[str, Array] = {}
     for role, (index, different) in texts.items():
         translate = np.array([codes.get(key(role, v), -1) for v in different] + [-1], dtype=np.int32)
         encoded[role] = translate[index]  # a missing value has index -1, the last entry
     notes = [told] if told else []
-    return Encoded(Column(name, "categorical", tuple(released.values())), encoded, notes=tuple(notes))
+    column = Column(name, "categorical", tuple(released.values()), numbers=numbers)
+    return Encoded(column, encoded, notes=tuple(notes))

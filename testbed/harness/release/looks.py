@@ -9,6 +9,7 @@ from testbed.findings.schema import Finding, Validity
 from testbed.harness.release import (
     agreements,
     near_copies,
+    numbers_in_words,
     own_scale,
     parts,
     turned_round,
@@ -20,6 +21,7 @@ from testbed.harness.release.setting import Setting
 SCALED = " This shows once the released numbers are brought back to the scale of the original by their ranks."
 TURNED = " This shows once columns that the release writes the other way round, such as 5 for 1, are turned back."
 PEOPLE = " This shows once a person's rows are taken together: their means, least and greatest numbers, and counts."
+IN_WORDS = " This shows once the numbers in columns of words are read."
 PART = (
     " But in the columns {columns} released rows come near to single people, whatever stands in the others: of the "
     "{asked} people who are closest there, {members} are people of the original. Chance would give about {chance:.0f}."
@@ -38,14 +40,16 @@ AGREED = (
 def near_copied(setting: Setting) -> Finding:
     """The near-copy rule's finding: the most severe one of its looks.
 
-    It looks at the cells, at numbers brought back to the real scale where they have moved, at scales turned round, at
-    differences within rows, and at a person's rows together, where columns and rows allow it. Each look is an exact
-    test at the rule's own levels. If none fails the release, it is asked whether rows agree with people in most columns
-    within a tolerance, and then parts of the columns are looked at.
+    It looks at the cells, at numbers brought back to the real scale where they have moved, at numbers in words, at
+    scales turned round, at differences within rows, and at a person's rows together, where columns and rows allow it.
+    Each look is an exact test at the rule's own levels. If none fails the release, it is asked whether rows agree with
+    people in most columns within a tolerance, and then parts of the columns are looked at.
     """
     scaled = own_scale.on_the_real_scale(setting)
     looks = {} if scaled is None else {SCALED: scaled}
     looks |= {within_rows.TOLD[name]: look for name, look in within_rows.looks(setting).items()}
+    read = numbers_in_words.look(setting)
+    looks |= {} if read is None else {IN_WORDS: read}
     people = whole_people.look(setting)
     looks |= {} if people is None else {PEOPLE: people}
     finding = near_copies.near_copied(setting)
