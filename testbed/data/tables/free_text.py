@@ -21,6 +21,10 @@ FEWEST_WORDS, FEWEST_OF_LETTERS, DIFFERENT = 5, 3, 0.5
 large a share of the cells is different. Times and dates have few words of letters."""
 WORD = r"[^\W_]+"
 """A word: letters and digits. What stands between words is not compared."""
+LETTERS = 4
+"""The letters of a run. A slip of the pen changes so many runs of a text, and leaves the others."""
+WRITTEN_OVER = str.maketrans({"ø": "o", "æ": "a", "å": "a", "œ": "o", "ł": "l", "đ": "d", "ı": "i"})
+"""Letters that no decomposition of Unicode brings to a letter without an accent."""
 STEP = np.uint64(1_099_511_628_211)
 """The factor between the words of a run, an odd number, so that their order counts."""
 
@@ -47,8 +51,8 @@ class Bags:
 class FreeText:
     """One column of free text: the runs of the original, of the release and of the control, if there is one.
 
-    `bags` has the words without their order, by table ("original", "synthetic", "control"). It is empty if a text of
-    this column has few words of letters.
+    `bags` has the words without their order, by table ("original", "synthetic", "control"), and `letters` the runs of
+    letters, whatever words they stand in. Both are empty if a text of this column has few words of letters.
     """
 
     name: str
@@ -56,6 +60,7 @@ class FreeText:
     synthetic: Runs
     control: Runs | None
     bags: Mapping[str, Bags] = field(default_factory=dict[str, Bags])
+    letters: Mapping[str, Bags] = field(default_factory=dict[str, Bags])
 
 
 def free_text(
@@ -72,9 +77,10 @@ def free_text(
             continue
         long, worded = _is_text(original[name])
         if long or worded:
-            runs, bags = _read({role: (frame[name], persons[role]) for role, frame in frames.items()})
+            cells = {role: (frame[name], persons[role]) for role, frame in frames.items()}
+            runs, bags = _read(cells)
             roles = runs["original"], runs["synthetic"], runs.get("control")
-            found.append(FreeText(str(name), *roles, bags if worded else {}))
+            found.append(FreeText(str(name), *roles, *((bags, _letters(cells)) if worded else ())))
     return found
 
 
@@ -118,6 +124,42 @@ def _bags(words: Array, lengths: Array, persons: Array) -> Bags:
     size = 1 + int(words.max(initial=0))
     pairs = np.unique(np.repeat(np.arange(len(lengths)), lengths) * size + words)
     return Bags(pairs % size, pairs // size, np.unique(persons, return_inverse=True)[1])
+
+
+def _letters(columns: Mapping[str, tuple[Any, Array]]) -> dict[str, Bags]:
+    """The distinct runs of `LETTERS` letters and digits of the cells of every table, numbered alike in all tables."""
+    codes: dict[str, Array] = {}
+    cells: dict[str, Array] = {}
+    for role, (values, _) in columns.items():
+        texts = [_folded(text) for text in values.astype(object).where(values.notna(), "")]
+        held = np.frombuffer("".join(texts).encode("utf-32-le"), np.uint32).astype(np.uint64)
+        cell = np.repeat(np.arange(len(texts)), [len(t) for t in texts])
+        several = max(0, len(held) - LETTERS + 1)
+        run = np.zeros(several, np.uint64)
+        with np.errstate(over="ignore"):
+            for i in range(LETTERS):
+                run = run * STEP + held[i : several + i]
+        within = cell[:several] == cell[LETTERS - 1 :]  # no run goes from one cell into the next
+        codes[role], cells[role] = run[within], cell[:several][within]
+    ids = np.unique(np.concatenate([*codes.values()]), return_inverse=True)[1]
+    size = 1 + int(ids.max(initial=0))
+    made: dict[str, Bags] = {}
+    start = 0
+    for role, (_, persons) in columns.items():
+        stop = start + len(codes[role])
+        pairs = np.unique(cells[role] * size + ids[start:stop])
+        made[role] = Bags(pairs % size, pairs // size, np.unique(persons, return_inverse=True)[1])
+        start = stop
+    return made
+
+
+def _folded(text: Any) -> str:
+    """Letters and digits alone, without accents; ä and ae, ø and oe are one, as texts are often written over."""
+    apart = unicodedata.normalize("NFKD", str(text).casefold().translate(WRITTEN_OVER))
+    letters = "".join(c for c in apart if c.isalnum())
+    for two, one in (("ae", "a"), ("oe", "o"), ("ue", "u"), ("aa", "a")):
+        letters = letters.replace(two, one)
+    return letters
 
 
 def _plain(text: Any) -> str:

@@ -1,19 +1,23 @@
 """The text rule: does the release hold texts of single people, more of members' than of controls'?
 
-It looks twice, and the looks share the level. The first is for sequences of words: a note with a word in eighteen
+It looks three times, and the looks share the level. The first is for sequences of words: a note with a word in eighteen
 changed shares most runs of five words with the note it was made from, and no exact comparison sees it. The second is
-for words in any order (`text_order`): a note with its sentences or clauses moved shares most words.
+for words in any order (`text_order`): a note with its sentences or clauses moved shares most words. The third is for
+letters in any order: a note with a slip in most words, or with umlauts written over, shares most runs of four letters.
 
-Both tests are exact. A run, or a released text, counts for one person of original and control pooled. So if the
+All tests are exact. A run, or a released text, counts for one person of original and control pooled. So if the
 generator remembers nobody, the people whose texts are released are as often members as chance draws.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Literal
+
 import numpy as np
 
 from testbed.core import Array
-from testbed.data.tables.free_text import RUNS, FreeText
+from testbed.data.tables.free_text import RUNS, Bags, FreeText
 from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.findings.plan import Plan
@@ -25,8 +29,8 @@ from testbed.harness.release.text_order import moved
 TRIED = ((5, 1), (5, 3), (5, 10), (12, 1), (12, 3))
 """Words of a run, and the own runs from which a person counts as reproduced. All are tried, and the p-value is
 multiplied by their number."""
-LOOKS = 2
-"""The looks that share the level, so each p-value is multiplied by their number."""
+How = Literal["runs", "words", "letters"]
+"""The looks: at runs of words, at words in any order, and at runs of letters in any order."""
 SUSPECT_P = 0.01
 """Below this level a person must look at the texts."""
 
@@ -50,12 +54,12 @@ def _finding(text: FreeText, members: int, controls: int, columns: int) -> Findi
         primary=True,
         target=text.name,
     )
-    p, (used, unused), in_order = both_looks(text, members, controls)
+    p, (used, unused), how = all_looks(text, members, controls)
     p *= columns  # Bonferroni: each column may be copied
     measure = statistics.wilson(used, members)
     beside = statistics.wilson(unused, controls) if controls else None
     flags = [] if not controls else ["copied"] if p < COPY_P else ["copies_suspected"] if p < SUSPECT_P else []
-    finding = findings_.diagnostic(plan, measure, beside, _told(text.name, flags, used, controls, in_order))
+    finding = findings_.diagnostic(plan, measure, beside, _told(text.name, flags, used, controls, how))
     return finding.model_copy(
         update={
             "attack": finding.attack.model_copy(update={"requested": members, "performed": members}),
@@ -65,18 +69,20 @@ def _finding(text: FreeText, members: int, controls: int, columns: int) -> Findi
     )
 
 
-def both_looks(text: FreeText, members: int, controls: int) -> tuple[float, tuple[int, int], bool]:
-    """The p-value, the members and controls counted, and whether the more certain look is the one at word sequences."""
+def all_looks(text: FreeText, members: int, controls: int) -> tuple[float, tuple[int, int], How]:
+    """The p-value, the members and controls counted, and which look is the most certain one."""
     counts = own_runs(text, members, controls)
     p, (words, least) = least_probable(counts, controls > 0)
     used, unused = (int((c >= least).sum()) for c in counts[words])
-    if not controls or not text.bags:
-        return p, (used, unused), True
-    bags = text.bags
-    found = moved(bags["original"], bags["synthetic"], bags["control"], members, controls)
-    if found.p_value < p:
-        return min(1.0, LOOKS * found.p_value), (found.members, found.controls), False
-    return min(1.0, LOOKS * p), (used, unused), True
+    found: list[tuple[float, tuple[int, int], How]] = [(p, (used, unused), "runs")]
+    if controls:
+        looks: tuple[tuple[Mapping[str, Bags], How], ...] = (text.bags, "words"), (text.letters, "letters")
+        for bags, how in looks:
+            if bags:
+                one = moved(bags["original"], bags["synthetic"], bags["control"], members, controls)
+                found.append((one.p_value, (one.members, one.controls), how))
+    p, people, how = min(found, key=lambda one: one[0])
+    return min(1.0, len(found) * p), people, how
 
 
 def own_runs(text: FreeText, members: int, controls: int) -> dict[int, tuple[Array, Array]]:
@@ -104,12 +110,12 @@ def least_probable(counts: dict[int, tuple[Array, Array]], controlled: bool) -> 
     return min(1.0, p * len(TRIED)), chosen
 
 
-def _told(name: str, flags: list[str], used: int, controls: int, in_order: bool) -> str:
+def _told(name: str, flags: list[str], used: int, controls: int, look: How) -> str:
     what = f"sequences of words in {name!r} that stand in one person's text alone"
-    if not in_order:
-        what = f"texts in {name!r} that have, in any order, the words of one person's text rather than anybody else's"
+    if look != "runs":
+        what = f"texts in {name!r} that have, in any order, the {look} of one person's text rather than anybody else's"
     if "copied" in flags:
-        how = "small changes" if in_order else "their parts moved"
+        how = {"runs": "small changes", "words": "their parts moved", "letters": "another spelling"}[look]
         return (
             f"The release holds {what}. It holds more of the original's people than of the control's, beyond chance. "
             f"Texts were copied with {how}."
@@ -124,5 +130,5 @@ def _told(name: str, flags: list[str], used: int, controls: int, in_order: bool)
         return f"The release repeats {whose} long sequences of words in {name!r}. Without a control this may be chance."
     return (
         f"The release holds no more sequences of words in {name!r} of single people of the original than chance "
-        "explains, and no more texts made of their words in another order."
+        "explains, and no more texts made of their words in another order or spelling."
     )

@@ -13,7 +13,7 @@ from testbed.data.tables.encode import Meta, encode
 from testbed.data.tables.free_text import free_text
 from testbed.findings import statistics
 from testbed.harness.release import text_order
-from testbed.harness.release.text_rule import COPY_P, SUSPECT_P, both_looks
+from testbed.harness.release.text_rule import COPY_P, SUSPECT_P, all_looks
 
 SYLLABLES = ("ba", "ket", "lum", "nor", "psi", "tra", "vel", "zu", "gon", "hir")
 WORDS = [a + b + c for a in SYLLABLES for b in SYLLABLES for c in SYLLABLES]
@@ -68,12 +68,12 @@ def moved_parts(text: str, rng: np.random.Generator, dropped: float = 0.0, repla
     return " / ".join(rng.permutation(words)).upper()
 
 
-def p_of(original: list[str], release: list[str], control: list[str]) -> tuple[float, bool]:
-    """The p-value of both looks together, and whether the look at sequences is the more certain one."""
+def p_of(original: list[str], release: list[str], control: list[str]) -> tuple[float, str]:
+    """The p-value of all looks together, and the look that is the most certain one."""
     tables = [pd.DataFrame({"age": np.arange(len(t)) % 70, "note": t}) for t in (original, release, control)]
     [text] = free_text(*tables, Meta(), encode(*tables))
-    p, _, in_order = both_looks(text, len(original), len(control))
-    return p, in_order
+    p, _, look = all_looks(text, len(original), len(control))
+    return p, look
 
 
 @pytest.mark.parametrize(
@@ -91,9 +91,52 @@ def test_texts_with_their_parts_moved_are_found(form: Draw, copied: int, dropped
     rng = np.random.default_rng(5)
     original, release, control = (form(600, rng) for _ in range(3))
     release[:copied] = [moved_parts(t, rng, dropped, replaced) for t in original[:copied]]
-    p, in_order = p_of(original, release, control)
+    p, look = p_of(original, release, control)
     assert p < COPY_P
-    assert not in_order
+    assert look != "runs"
+
+
+def slips(text: str, rng: np.random.Generator) -> str:
+    """A letter left out, doubled or replaced in most words; umlauts and ß written over."""
+    for one, other in (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss")):
+        text = text.replace(one, other)
+    words = text.split()
+    for i, word in enumerate(words):
+        at = int(rng.integers(0, len(word)))
+        if rng.random() < 0.8 and word[at].isalpha():
+            by = (word[:at] + word[at + 1 :], word[:at] + word[at] + word[at:], word[:at] + "x" + word[at + 1 :])
+            words[i] = by[int(rng.integers(0, 3))]
+    return " ".join(words)
+
+
+def without_accents(text: str, _: np.random.Generator) -> str:
+    """As an old system writes them, in capitals."""
+    return text.replace("ä", "a").replace("ß", "ss").upper()
+
+
+def run_together(text: str, rng: np.random.Generator) -> str:
+    """Blanks where words do not end."""
+    letters_ = list(text.replace(" ", ""))
+    return "".join(c + " " * (rng.random() < 0.2) for c in letters_)
+
+
+@pytest.mark.parametrize("form", [referral, letters, bilingual, sentences])
+@pytest.mark.parametrize("change", [slips, run_together])
+def test_texts_in_another_spelling_are_found(form: Draw, change: Callable[[str, np.random.Generator], str]) -> None:
+    rng = np.random.default_rng(5)
+    original, release, control = (form(600, rng) for _ in range(3))
+    release[:30] = [change(t, rng) for t in original[:30]]
+    p, look = p_of(original, release, control)
+    assert p < COPY_P
+    assert look != "runs"
+
+
+def test_umlauts_written_over_are_found() -> None:
+    rng = np.random.default_rng(15)
+    original, release, control = ([" ".join(rng.choice(FOREIGN, 20)) for _ in range(400)] for _ in range(3))
+    for change in (slips, without_accents):
+        changed = [change(t, rng) for t in original[:20]] + release[20:]
+        assert p_of(original, changed, control)[0] < COPY_P
 
 
 def test_clauses_in_another_order_are_found_and_so_are_reordered_lists() -> None:
