@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args
 
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import UsageError
+from testbed.findings import small_cells
 from testbed.findings.policy import Policy, decide
 from testbed.findings.proof import sealed
 from testbed.findings.remedies import advised
@@ -103,6 +104,9 @@ def assemble(
     """
     now = datetime.now(UTC)
     judged, decision = decided(findings, policy, subject, now.date())
+    min_cell = policy.min_cell if policy else MIN_CELL
+    if subject.data_class == "real":
+        utility = small_cells.usefulness(utility, min_cell)
     timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
     result = Result(
         schema="testbed.result/1",
@@ -127,9 +131,7 @@ def assemble(
         traffic=traffic,
         decision=decision,
         summary=list(summary) or None,
-        disclosure=Disclosure(
-            min_cell=policy.min_cell if policy else MIN_CELL, withheld=WITHHELD, pictures=list(pictures)
-        ),
+        disclosure=Disclosure(min_cell=min_cell, withheld=WITHHELD, pictures=list(pictures)),
     )
     return sealed(result)
 
@@ -139,9 +141,14 @@ def decided(
 ) -> tuple[list[Finding], Decision]:
     """The findings with their verdicts, and the decision under the policy's waivers on a day (today, if not given).
 
+    About real people, rates over fewer than `min_cell` are no longer in the findings.
+
     The decision on a synthetic table also names columns to change.
     """
     judged, decision = decide(findings, policy)
+    if subject.data_class == "real":  # after the verdict, so that nothing that was found is lost
+        limits = policy.limits if policy else {}
+        judged, decision = decide(small_cells.without(judged, policy.min_cell if policy else MIN_CELL, limits), policy)
     if subject.type == "synthetic_table":
         decision = advised(decision, judged, subject.table)
     waivers = policy.waivers if policy else ()

@@ -11,7 +11,7 @@ from typing import Any, cast, get_args
 
 from testbed.core import settings
 from testbed.core.errors import Exit, UsageError
-from testbed.findings import schema, statistics, waivers
+from testbed.findings import schema, small_cells, statistics, waivers
 from testbed.findings.schema import Decision, Estimate, Finding, Limit, Reason, Unmeasured, Validity, Verdict
 from testbed.findings.validity import FLAGS, MANY_GUESSES, NEXT
 from testbed.findings.waivers import SEVERITY as _SEVERITY
@@ -189,8 +189,9 @@ def decide(findings: list[Finding], policy: Policy | None) -> tuple[list[Finding
 
 
 def _judge(finding: Finding, policy: Policy) -> Finding:
+    kept = finding.verdict if small_cells.hidden(finding) else "none"  # given while the numbers were known
     if not finding.primary:
-        return finding.model_copy(update={"verdict": "none"})
+        return finding.model_copy(update={"verdict": kept})
     limit: Limit | Unmeasured = Unmeasured(unmeasured="no_limit", needs=f"a limit for {finding.risk} in the policy")
     verdict: Verdict = "review"
     if finding.risk in RULED:
@@ -209,6 +210,8 @@ def _judge(finding: Finding, policy: Policy) -> Finding:
             elif finding.excess.high < limit.excess:
                 flags = sorted({*finding.validity.flags, "positive_control_weak"})
                 finding = finding.model_copy(update={"validity": Validity(ok=False, flags=flags)})
+    if kept == "fail":
+        verdict = "fail"
     return finding.model_copy(update={"limit": limit, "verdict": verdict})
 
 
@@ -237,7 +240,7 @@ def _alarms(findings: list[Finding], policy: Policy) -> list[Reason]:
     ]
     # The attack declared in advance needs no correction; the others are searched for the largest.
     tests = {f.rule: 1 if f.attack.name == DECLARED else len(informing) for f, _, _ in informing}
-    reasons: list[Reason] = []
+    reasons = small_cells.alarms(findings, WEIGH)
     for finding, excess, limit in informing:
         least = _least(finding, excess, tests[finding.rule])
         if least > limit and (finding.adjusted_p or 0.0) <= FAMILY_P:
@@ -321,6 +324,8 @@ def _text(finding: Finding) -> str:
     if finding.verdict == "fail":  # first what to do about the leak
         flags.sort(key=lambda f: f not in BROKEN)
     to_do = f" What to do: {'; '.join(dict.fromkeys(_next(f, finding) for f in flags))}." if flags else ""
+    if small_cells.hidden(finding) and finding.verdict == "fail":
+        return f"{what}: a leak was found. {finding.plain}{to_do or STOPPED}"
     if finding.risk in RULED:
         if finding.verdict == "fail":
             return f"{finding.plain}{to_do or STOPPED}"
