@@ -27,7 +27,7 @@ def describe_table(
     told = MetaFile.read(meta) if meta else MetaFile()
     notes: list[str] = []
     who = person or told.person
-    frame = files.read_file(table, "table", who, encoding=told.encoding, say=notes.append)
+    frame = files.read_file(table, "given", who, encoding=told.encoding, say=notes.append)
     splits.check_person(frame, who)
     encoded = encode.encode(frame, frame, None, encode.Meta(who, told.columns or {}, told.map or {}))
     written = {part: name for name, parts in encoded.parts.items() for part in parts}

@@ -42,6 +42,10 @@ class Frames:
         return [part for name in names for part in self.parts.get(name, (name,))]
 
 
+MOST_COLUMNS = 20_000
+"""Columns of a table that can still be evaluated."""
+
+
 @dataclass(frozen=True, slots=True)
 class Meta:
     """What the user declares: the person column, and kinds of columns by name."""
@@ -55,12 +59,20 @@ class Meta:
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     """The frame with its column names as text.
 
-    Raises `InputError` for two columns of one name, fewer than two rows, no column, or a header that seems a record.
+    Raises `InputError` for two columns of one name, fewer than two rows, no column or too many, or a header that
+    seems a record.
     """
     frame = frame.set_axis(frame.columns.map(str), axis=1)
     unique(frame.columns, role)
     if not len(frame.columns) or not len(frame):
         raise empty(role)
+    if len(frame.columns) > MOST_COLUMNS:
+        raise refuse(
+            90,
+            f"The {role} table has {len(frame.columns):,} columns.",
+            f"Each column is read, compared and predicted from the others; beyond {MOST_COLUMNS:,} this takes days.",
+            "Evaluate some of the columns, drawn at random or chosen by meaning, and say which in the report.",
+        )
     if _headless(frame):
         raise refuse(
             37,

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from testbed.core.errors import TestbedError
-from testbed.data.tables.encode import Meta, encode
+from testbed.core.errors import InputError, TestbedError
+from testbed.data.tables.encode import Meta, checked, encode
 from testbed.data.tables.files import read_file
 
 SECRET = "Canarywood"
@@ -319,3 +319,9 @@ def test_a_column_of_complex_numbers_is_a_category_also_where_one_table_has_none
     assert next(c.kind for c in frames.original.columns if c.name == "z") == "categorical"
     assert frames.control is not None
     assert (frames.control.values[1] == -1).all()
+
+
+def test_a_header_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
+    wide = pd.DataFrame(np.zeros((3, 100_000)))
+    with pytest.raises(InputError, match="TB-DATA-090"):
+        checked(wide, "original")
