@@ -340,7 +340,7 @@ def _text(finding: Finding) -> str:
             meant = FLAGS[flags[0]]
             why += f"{meant[0].upper()}{meant[1:]}.{to_do}" if why else f"{meant}.{to_do}"
         why = why.rstrip() or f"it needs {needs}."
-        return f"{what}: could not be decided ({finding.excess.unmeasured}): {why}"
+        return f"{what}: could not be decided ({finding.excess.unmeasured.replace('_', ' ')}): {why}"
     excess = finding.excess
     text = f"{what}: the excess is {100 * excess.value:.1f} points"
     if finding.verdict == "pass":  # only the upper bound decides that; the lower one may be far below

@@ -111,7 +111,7 @@ def _matrix(compared: Comparison, most: int) -> tuple[list[str], list[tuple[str,
 
 def _cell(measure: Measure) -> str:
     if not isinstance(measure, Estimate):
-        return f"({measure.unmeasured})"
+        return f"({measure.unmeasured.replace('_', ' ')})"
     return "{} ({} to {})".format(
         *(_points(v).removesuffix(" points") for v in (measure.value, measure.low, measure.high))
     )
