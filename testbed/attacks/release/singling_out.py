@@ -132,7 +132,7 @@ def _form(
     margin: float,
 ) -> Any:  # pragma: no cover - compiled
     """Up to `wanted` conjunctions that fit one person, in `most` attempts: columns, operations, bounds, lengths."""
-    p, widest = values.shape[0], sizes.max()
+    p, widest = values.shape[0], sizes[-1]
     columns = np.zeros((wanted, widest), np.int64)
     ops = np.zeros((wanted, widest), np.int64)
     bounds = np.zeros((wanted, widest))
@@ -151,7 +151,11 @@ def _form(
             state = mix(state + np.uint64(0x9E3779B97F4A7C15))
             at = c + np.int64(state % np.uint64(p - c))
             pick[c], pick[at] = pick[at], pick[c]
-        chosen = np.sort(pick[:size])
+        for c in range(1, size):  # in ascending order; np.sort takes a second to compile
+            for at in range(c, 0, -1):
+                if pick[at - 1] > pick[at]:
+                    pick[at - 1], pick[at] = pick[at], pick[at - 1]
+        chosen = pick[:size]
         for c in range(size):
             value = values[chosen[c], row]
             columns[made, c], bounds[made, c] = chosen[c], value
