@@ -105,7 +105,7 @@ def assemble(
     now = datetime.now(UTC)
     judged, decision = decided(findings, policy, subject, now.date())
     min_cell = policy.min_cell if policy else MIN_CELL
-    if subject.data_class == "real":
+    if small_cells.holds(subject):
         utility = small_cells.usefulness(utility, min_cell)
     timed = {k: four_digits(v) for k, v in client_round.items()} if client_round else None
     result = Result(
@@ -146,7 +146,7 @@ def decided(
     The decision on a synthetic table also names columns to change.
     """
     judged, decision = decide(findings, policy)
-    if subject.data_class == "real":  # after the verdict, so that nothing that was found is lost
+    if small_cells.holds(subject):  # after the verdict, so that nothing that was found is lost
         limits = policy.limits if policy else {}
         judged, decision = decide(small_cells.without(judged, policy.min_cell if policy else MIN_CELL, limits), policy)
     if subject.type == "synthetic_table":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from testbed.findings.schema import Estimate, Finding, Measure, Reason, Series, Unmeasured, Utility
+from testbed.findings.schema import Estimate, Finding, Measure, Reason, Series, Subject, Unmeasured, Utility
 
 OF_PEOPLE = ("person", "record", "row")
 """Units that are people, or may be. Guesses, batches, hospitals and runs are no people."""
@@ -13,6 +13,15 @@ NEEDS = "numbers that may be shown, about "
 """How the needs of a hidden number begin."""
 ABOVE = "informs and does not decide. It is above the limit, about too few people for its numbers to be shown."
 FIELDS = ("measure", "control", "baseline", "positive_control", "excess", "residual")
+
+
+def holds(subject: Subject) -> bool:
+    """Whether the rule holds for this subject: for real people of a table or a model.
+
+    What was recorded of a federation is asked about record by record: its rates count guesses that were right, and
+    describe nobody.
+    """
+    return subject.data_class == "real" and subject.type in ("synthetic_table", "model")
 
 
 def without(findings: list[Finding], min_cell: int, limits: Mapping[str, float]) -> list[Finding]:

@@ -68,7 +68,7 @@ def test_between_two_points_of_a_curve_lie_as_many_controls_as_a_cell_has() -> N
     assert made.series[1] == bars
 
 
-SUBJECT = Subject(type="federation", name="a clinic's federation", data_class="real", licence="none", size_band="few")
+SUBJECT = Subject(type="model", name="a clinic's model", data_class="real", licence="none", size_band="few")
 
 
 @pytest.mark.parametrize("primary", [True, False])
