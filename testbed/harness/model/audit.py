@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from testbed.attacks.registry import fitting, not_granted
-from testbed.core import Evidence, Joint, Opened, Predictor, Regressor, Survivor, Unavailable
+from testbed.core import Evidence, Joint, Opened, Predictor, Regressor, Survivor, Threat, Unavailable
 from testbed.core.defence import Exposure
 from testbed.core.disclosure import People
 from testbed.defences import named
@@ -40,6 +40,7 @@ ELSEWHERE = "whether the shadow models, which were trained elsewhere, were train
 NOT_ADAPTIVE = "attackers who train models under the same defence"
 NOT_QUICKLY = "all attacks and checks that only inform, because of --quick"
 MORE_THAN = "attackers who get more of the model's answers than the table holds: {}"
+FINER = "what finer answers show: {}"
 LABELS = "attackers who know the true labels, which the table does not hold"
 OTHERS = "all other attacks, because {} was run alone"
 UNTRAINED = "attackers who train models of this kind themselves (a torch module needs --epochs for this)"
@@ -92,6 +93,20 @@ def accuracies(subject: Subject) -> list[Utility]:
     return made
 
 
+def _untested(subject: Subject, threat: Threat, attack: str | None, quick: bool) -> list[str]:
+    """What this audit leaves out, for the report."""
+    made = [*NOT_TESTED, *(NOT_OF_OTHERS if subject.model.held else [])]
+    made += [NOT_OF_CURVES] if isinstance(subject.model, Survivor) else []
+    made += [UNTRAINED] if subject.recipe is None else []
+    made += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
+    made += [NOT_QUICKLY] if quick else []
+    made += [NOT_ADAPTIVE] if subject.protection is not None and subject.recipe is None else []
+    made += [ELSEWHERE] if hasattr(subject.recipe, "shadows_of") else []
+    made += [MORE_THAN.format(told) for told in [subject.notes.get("answers")] if told]
+    made += [FINER.format(told) for told in [subject.notes.get("precision")] if told]
+    return made + ([LABELS] if "labels" in subject.notes else [])
+
+
 def audit_model(
     subject: Subject,
     frames: Sequence[pd.DataFrame],
@@ -124,18 +139,9 @@ def audit_model(
     if quick:
         progress("--quick leaves out what only informs, and that may turn a PASS of the whole audit into REVIEW")
     found, evidence = examine(subject, options, progress)
-    untested = [*NOT_TESTED, *(NOT_OF_OTHERS if subject.model.held else [])]
-    untested += [NOT_OF_CURVES] if isinstance(subject.model, Survivor) else []
-    untested += [UNTRAINED] if subject.recipe is None else []
     threat = recipient(subject)
     defences = () if subject.protection is None else subject.protection.defences
-    untested += not_granted("model", threat) if attack is None else [OTHERS.format(attack)]
-    untested += [NOT_QUICKLY] if quick else []
     adaptive = subject.recipe is not None
-    untested += [NOT_ADAPTIVE] if subject.protection is not None and not adaptive else []
-    untested += [ELSEWHERE] if hasattr(subject.recipe, "shadows_of") else []
-    untested += [MORE_THAN.format(told) for told in [subject.notes.get("answers")] if told]
-    untested += [LABELS] if "labels" in subject.notes else []
     result = assemble(
         command="audit-model",
         scenario="audit-model",
@@ -164,7 +170,7 @@ def audit_model(
             knows=sorted(threat.knows),
             access=threat.access,
             sees=_sees(subject.model) + KNOWS_HALF,
-            not_tested=untested,
+            not_tested=_untested(subject, threat, attack, quick),
         ),
         findings=found,
         policy=chosen,

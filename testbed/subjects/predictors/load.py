@@ -14,7 +14,16 @@ import pandas as pd
 from testbed.core import Array, Cohort, Predictor, Recipe, Split, Unavailable
 from testbed.core.errors import InputError, UsageError
 from testbed.core.private_files import writable
-from testbed.subjects.predictors import answers, copies, elsewhere, estimator, forms, outcome_tables, torch_weights
+from testbed.subjects.predictors import (
+    answers,
+    copies,
+    elsewhere,
+    estimator,
+    forms,
+    outcome_tables,
+    precision,
+    torch_weights,
+)
 from testbed.subjects.predictors import people as subjects
 from testbed.subjects.predictors.api import Api, api_predictor
 from testbed.subjects.predictors.columns import Coding
@@ -49,12 +58,13 @@ def from_predictions(frame: pd.DataFrame, shadows: pd.DataFrame | None = None) -
 
     `shadows` are the answers of shadow models that were trained elsewhere (`elsewhere.shadow_predictions`).
     """
+    frame, shadows, written = precision.on_one_grid(frame, shadows)
     frame, notes = answers.completed(frame)
     if shadows is not None:
         shadows, _ = answers.completed(shadows)
     model, people = subjects.predictions(frame)
     recipe = None if shadows is None else elsewhere.of_predictions(frame, people, shadows)
-    return Subject(model, people, recipe, described=False, notes=notes)
+    return Subject(model, people, recipe, described=False, notes={**notes, **written})
 
 
 def from_estimator(

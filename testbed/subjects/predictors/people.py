@@ -130,10 +130,12 @@ def probabilities(values: Array) -> None:
             "Give a probability for every class of every record. Leave people for whom the model has none (in R "
             "those with gaps) out of members and controls alike.",
         )
-    if (values >= 0).all() and np.allclose(values.sum(1), 100, atol=100 * ROUNDED):
+    percents = (values >= 0).all(1) & np.isclose(values.sum(1), 100, atol=100 * ROUNDED, rtol=0)
+    if percents.any():
+        where = "each row" if percents.all() else "some rows, such as those of one table, and to one in others"
         raise InputError(
             "TB-SUBJECT-061",
-            "The predictions sum to 100 in each row: they are percentages.",
+            f"The predictions sum to 100 in {where}: they are percentages.",
             "Probabilities sum to one. A softmax of percentages would mean far too much confidence.",
             "Divide them by 100.",
         )
