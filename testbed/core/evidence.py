@@ -77,6 +77,22 @@ class Evidence:
         best = self.where(np.sort(order[first]))
         return replace(best, requested=len(best), performed=int((best.score != 0).sum()))
 
+    def of_clusters(self) -> Evidence:
+        """One row for each cluster: the mean of its scores and of its successes, with the item of its first row.
+
+        The same evidence, bit for bit, if no cluster has several rows.
+        """
+        codes = [np.unique(c, return_inverse=True)[1].astype(np.int64) for c in (self.view, self.group, self.cluster)]
+        keys = (codes[0] * 8 + codes[1]) * (len(self) + 1) + codes[2]
+        _, first, own = np.unique(keys, return_index=True, return_inverse=True)
+        if len(first) == len(self):
+            return self
+        order = np.argsort(first)
+        sizes = np.bincount(own)
+        score, success = (np.bincount(own, values) / sizes for values in (self.score, self.success))
+        made = replace(self.where(first[order]), score=score[order], success=np.clip(success[order], 0, 1))
+        return replace(made, requested=len(made), performed=len(made))
+
     @staticmethod
     def rows(
         view: Cell,

@@ -38,8 +38,8 @@ FLAGS = {
     "it was asked about records in another form than in its training",
     "worse_than_copies": "the model knows its own members less than copies of it know people whom they never saw, so "
     "it is probably another model, or it was asked about records in another form than in its training",
-    "rows_judged_alone": "people have several rows, and each row is judged alone; an attacker who adds up the rows of "
-    "a person may recognise more",
+    "rows_judged_alone": "members have more rows a person than controls, so some of the members' rows were left out; "
+    "an attacker who adds up all rows of a person may recognise more",
     "split_differs": "the attack distinguishes members from controls even without any view of the records used, so the "
     "two groups differ by themselves",
     "explained_by_shuffling": "models of the same people, whose hospitals were shuffled, name them as often, so the "
@@ -84,8 +84,8 @@ NEXT = {
     "measured by testbed run with -s defence=",
     "model_knows_nothing": "check the file, and that columns are scaled, ordered and coded as for the training",
     "worse_than_copies": "check the file, and that columns are scaled, ordered and coded as for the training",
-    "rows_judged_alone": "audit with one row a person (a summary of the visits, or one drawn at random) as well; until "
-    "rows are added up, a person decides",
+    "rows_judged_alone": "give as many rows a person for the controls as for the members: hold out whole people, with "
+    "all their rows (testbed split --person)",
     "split_differs": "draw the control at random from the same people",
     "explained_by_shuffling": "use more shuffles and more people; until then the excess is no sign of a leak",
     "copies_suspected": "look at the rows that stand in both tables; a larger control gives more certainty",

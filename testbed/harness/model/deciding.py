@@ -16,8 +16,11 @@ from testbed.findings import measures as findings_
 from testbed.findings import statistics
 from testbed.findings.plan import Plan
 from testbed.harness.cells import Judged
+from testbed.harness.model.persons import as_many_rows, one_each
 
 RULE = "TB-MEMBERSHIP-300"
+PLAN = Plan(rule=RULE, risk="membership", attack="none", metric="tpr_at_fpr", primary=True)
+"""The plan of a decision, before its attacks are chosen."""
 REHEARSALS = 2
 """Parts of each half on which an attack that knows some memberships rehearses."""
 CROSSED = 1.36
@@ -33,10 +36,14 @@ UNRUN = "strongest_unmeasured"
 
 @dataclass(frozen=True, slots=True)
 class Halves:
-    """Two halves of the people asked about: `first` (n,) bool. `part` (n,) divides each half for rehearsals."""
+    """Two halves of the people asked about: `first` (n,) bool. `part` (n,) divides each half for rehearsals.
+
+    `counted` (n,) bool says which rows count in the mean of a person's scores; None if nobody has several rows.
+    """
 
     first: Array
     part: Array
+    counted: Array | None = None
 
     @staticmethod
     def of(persons: Array, used: Array, seed: int) -> Halves:
@@ -48,7 +55,8 @@ class Halves:
         rng = keyed_rng(seed, "halves of the people in doubt")
         for side in (member, ~member):
             place[rng.permutation(np.flatnonzero(side))] = np.arange(side.sum())
-        return Halves((place % 2 == 0)[person], (place // 2 % REHEARSALS)[person])
+        counted = as_many_rows(persons, used, seed) if len(names) < len(persons) else None
+        return Halves((place % 2 == 0)[person], (place // 2 % REHEARSALS)[person], counted)
 
 
 def taught(
@@ -92,7 +100,7 @@ def rehearsed(
     for half in (halves.first, ~halves.first):
         claim = taught(attack, view, pooled, used, halves.part, seed, threat, params, half)
         rows.append(_of(judge.scores(claim, used, "true", pooled.persons), half))
-    return on_one_scale(Evidence.join(*rows), halves.part + REHEARSALS * halves.first)
+    return on_one_scale(one_each(Evidence.join(*rows), halves.counted), halves.part + REHEARSALS * halves.first)
 
 
 def on_one_scale(evidence: Evidence, part: Array) -> Evidence:
@@ -120,14 +128,13 @@ def decide(
     first: Array,
     possible: Sequence[str],
     params: Mapping[str, Mapping[str, Any]],
-    rule: str = RULE,
-    target: str | None = None,
+    plan: Plan = PLAN,
 ) -> Judged:
     """The deciding finding with its evidence: each half of the people is judged by the attack chosen on the other half.
 
     `candidates` is each attack's evidence in all cells. `rehearsals` is the evidence that chooses an attack which knows
     some memberships. `possible` names all attacks that fit. If one of them did not run, the finding is flagged and
-    never passes, because that attack may be stronger.
+    never passes, because that attack may be stronger. `plan` gives the rule, the unit and perhaps the target.
     """
     controls = next(iter(candidates.values())).cell("true", "unused")
     fpr = findings_.false_positive_rate(len(np.unique(controls.cluster)))
@@ -140,18 +147,9 @@ def decide(
     everybody = int((evidence.view == "true").sum())
     evidence = replace(evidence, requested=everybody, performed=everybody)
     names = list(dict.fromkeys(chosen))
-    target = target or f"chosen among {', '.join(candidates)} on the other half of the people"
+    target = plan.target or f"chosen among {', '.join(candidates)} on the other half of the people"
     params_ = dict(params[names[0]]) if len(names) == 1 else {}
-    plan = Plan(
-        rule=rule,
-        risk="membership",
-        attack=" or ".join(names),
-        metric="tpr_at_fpr",
-        unit="record",
-        primary=True,
-        params=params_,
-        target=target,
-    )
+    plan = replace(plan, attack=" or ".join(names), params=params_, target=target)
     finding = findings_.membership(plan, evidence, design=CROSSED, part=first)
     if set(possible) - set(candidates):
         finding = findings_.flagged(finding, UNRUN)

@@ -23,12 +23,10 @@ from testbed.harness.model.forgotten import as_members, forgotten
 from testbed.harness.model.kept_evidence import KeptEvidence, Measured
 from testbed.harness.model.membership import membership
 from testbed.harness.model.model_audit import ModelAudit, Options, knowledge
+from testbed.harness.model.persons import left_out
 from testbed.harness.model.stored_times import stored_times
 from testbed.subjects.predictors.regression import inputs_and_truth
 from testbed.subjects.predictors.subject import Subject
-
-SEVERAL = 1.05
-"""Rows for each person from which on an audit says that it judges rows and not people."""
 
 
 def examine(
@@ -55,11 +53,6 @@ def examine(
     return measured.findings, measured.evidence
 
 
-def _several_rows(subject: Subject) -> bool:
-    """Whether many people of the members or the controls have several rows."""
-    return any(len(people) > SEVERAL * len(np.unique(people.persons)) for people in (subject.members, subject.controls))
-
-
 def _attacks(subject: Subject, options: Options) -> list[Listed]:
     """All attacks that this examination may run; `untrained` also names those that it lacks a recipe for."""
     if options.attack is not None:
@@ -71,10 +64,11 @@ def _attacks(subject: Subject, options: Options) -> list[Listed]:
 def _examined(
     subject: Subject, options: Options, kept: KeptEvidence | None, progress: Callable[[str], None]
 ) -> tuple[list[Judged], list[Finding]]:
-    judged = list(_checks(replace(ModelAudit.of(subject, options, progress), kept=kept)))
+    audit = replace(ModelAudit.of(subject, options, progress), kept=kept)
+    judged = list(_checks(audit))
     if not comparable(subject, options.seed):
         judged = [one.flagged("split_differs") for one in judged]
-    if _several_rows(subject):
+    if left_out(audit.halves.counted, audit.used):
         judged = [one.flagged("rows_judged_alone") if one.plan.risk == "membership" else one for one in judged]
     if subject.removed is not None and options.attack is None:
         progress("people who were removed")
@@ -182,5 +176,7 @@ def comparable(subject: Subject, seed: int) -> bool:
         forest = RandomForestClassifier(100, min_samples_leaf=5, random_state=0).fit(features[train], used[train])
         said = forest.predict_proba(features[~train])[:, 1]
         scores[~train] = said - said.mean()
-    found = statistics.auc(scores[used], scores[~used], level=0.99)
+    several = len(np.unique(persons)) < len(persons)
+    clusters = (persons[used], persons[~used]) if several else None
+    found = statistics.auc(scores[used], scores[~used], level=0.99, clusters=clusters)
     return found.low <= 0.5

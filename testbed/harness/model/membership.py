@@ -96,7 +96,8 @@ def attacked(attack: Attack, plan: Plan, audit: ModelAudit) -> Judged:
 
 
 def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
-    """Evidence of all cells: the same question is asked to the model of each cell."""
+    """Evidence of all cells: the same question is asked to the model of each cell. One row for each person: the mean
+    of the scores of the person's rows."""
     people, recipes = audit.pooled, audit.naive if plan.unaware else audit.recipes
     views: dict[Cell, Predictor] = {**audit.views}
     if (asks := attack.traits.get("asks")) is not None:
@@ -115,19 +116,20 @@ def _asked(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
     def judged(cell: Cell, claim: Scores) -> Evidence:
         return judge.scores(claim, audit.used, cell, people.persons)
 
-    rows = evidence(plan, asked, judged, audit.seed, audit.threat)
+    rows = audit.by_person(evidence(plan, asked, judged, audit.seed, audit.threat))
     return replace(rows, success=rows.score) if plan.metric == "rate" else rows
 
 
 def _crossed(attack: Attack, plan: Plan, audit: ModelAudit) -> Evidence:
-    """Evidence of an attack that knows some memberships: it scores each half of the people and knows the other half."""
+    """Evidence of an attack that knows some memberships: it scores each half of the people and knows the other half.
+    One row for each person, as by `_asked`."""
     half = audit.halves.first.astype(int)
 
     def scored(view: Predictor) -> Scores:
         return deciding.taught(attack, view, audit.pooled, audit.used, half, audit.seed, audit.threat, plan.params)
 
     rows = [judge.scores(scored(v), audit.used, c, audit.pooled.persons) for c, v in audit.views.items()]
-    return deciding.on_one_scale(Evidence.join(*rows), half)
+    return deciding.on_one_scale(audit.by_person(Evidence.join(*rows)), half)
 
 
 def decision(
@@ -140,18 +142,25 @@ def decision(
     """
     ran = {_candidate(one.plan): one.evidence for _, one in candidates if one.evidence is not None}
     params = {_candidate(one.plan): one.plan.params for _, one in candidates}
+    plan = replace(deciding.PLAN, rule=rule, target=target, unit=audit.unit)
     if not ran:
-        plan = Plan(rule=rule, risk="membership", attack="none", metric="tpr_at_fpr", primary=True, target=target)
         return unmeasured(plan, Unavailable("nothing_ran", "an attack that can be run on this model"))
     view = audit.views["true"]
     rehearsals = {
         attack.name: deciding.rehearsed(
-            attack, view, audit.pooled, audit.used, audit.halves, audit.seed, audit.threat, params[attack.name]
+            attack,
+            view,
+            audit.pooled,
+            audit.used,
+            audit.halves,
+            audit.seed,
+            audit.threat,
+            params[attack.name],
         )
         for attack, one in candidates
         if one.evidence is not None and "some_memberships" in attack.needs
     }
-    return deciding.decide(ran, rehearsals, audit.halves.first, list(params), params, rule, target)
+    return deciding.decide(ran, rehearsals, audit.halves.first, list(params), params, plan)
 
 
 def _candidate(plan: Plan) -> str:
@@ -179,6 +188,9 @@ def worse_than_copies(audit: ModelAudit) -> bool:
     others = np.where(made.included, np.nan, made.shadow)[:, audit.used[made.order]]
     asked = ~np.isnan(others).all(0)
     apart = made.own[audit.used[made.order]][asked] - np.nanmean(others[:, asked], 0)
+    persons = np.unique(audit.pooled.persons[made.order][audit.used[made.order]][asked], return_inverse=True)[1]
+    if len(apart) > len(np.unique(persons)):
+        apart = np.bincount(persons, apart) / np.bincount(persons)
     if len(apart) < 2:
         return False
     return float(apart.mean() + 5 * apart.std(ddof=1) / np.sqrt(len(apart))) < -WORSE

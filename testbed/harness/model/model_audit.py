@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 
 from testbed.attacks.registry import Attack
-from testbed.core import Act, Array, Cell, Cohort, Opened, Predictor, Recipe, Regressor, Threat, Unavailable
+from testbed.core import Act, Array, Cell, Cohort, Evidence, Opened, Predictor, Recipe, Regressor, Threat, Unavailable
 from testbed.core.disclosure import MIN_CELL
 from testbed.core.errors import InputError
 from testbed.core.randomness import keyed_rng
 from testbed.core.threat import Access
 from testbed.findings.plan import Plan
+from testbed.findings.schema import Unit
 from testbed.harness.cells import Judged
 from testbed.harness.model.deciding import Halves
 from testbed.harness.model.defended import check_budget
 from testbed.harness.model.kept_evidence import KeptEvidence
+from testbed.harness.model.persons import one_each
 from testbed.harness.model.references import certain, contrary
 from testbed.harness.recipes import Remembered
 from testbed.subjects.predictors.kept import kept
@@ -70,6 +72,15 @@ class ModelAudit:
 
     kept: KeptEvidence | None = None
     """The evidence about this subject that a folder keeps, if one does."""
+
+    @property
+    def unit(self) -> Unit:
+        """What is judged: people, if some have several rows; then the scores of a person's rows are averaged."""
+        return "record" if self.halves.counted is None else "person"
+
+    def by_person(self, rows: Evidence) -> Evidence:
+        """One row of evidence for each person: the mean over the person's rows that count. Of single rows: as it is."""
+        return one_each(rows, self.halves.counted)
 
     @property
     def seed(self) -> int:

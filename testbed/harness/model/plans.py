@@ -63,10 +63,10 @@ def membership_plans(audit: ModelAudit) -> Iterator[tuple[Attack, Plan]]:
             continue
         params = {"shadows": audit.options.shadows} if "shadows" in attack.defaults else {}
         target = ROUGH if attack.traits.get("asks") == "rough" else None
-        yield attack, planned(attack.name, params=params, target=target)
+        yield attack, planned(attack.name, params=params, target=target, unit=audit.unit)
         if audit.naive and "recipe" in attack.needs and may_decide(attack, audit):
-            unaware = planned(attack.name, params=params, target=UNAWARE, variant="unaware")
+            unaware = planned(attack.name, params=params, target=UNAWARE, variant="unaware", unit=audit.unit)
             yield attack, replace(unaware, unaware=True)
         if attack.traits.get("offline") and not audit.options.deciding_only:
-            offline = planned(attack.name, params={**params, "online": False}, target="offline")
+            offline = planned(attack.name, params={**params, "online": False}, target="offline", unit=audit.unit)
             yield attack, replace(offline, rule=derived(attack.rule, "offline"))

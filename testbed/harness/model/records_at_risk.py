@@ -18,6 +18,7 @@ from testbed.findings.plan import Plan, numbered
 from testbed.findings.schema import Estimate, Finding, Measure, four_digits
 from testbed.findings.wording import plain_words
 from testbed.harness.cells import Judged, unmeasured
+from testbed.harness.model.persons import mostly, several_rows
 
 SHARE, NEIGHBOUR = 0.05, 5
 """Share of people who count as outliers, and the nearest neighbour whose distance decides."""
@@ -55,13 +56,21 @@ def by_group(
     effect of the scores.
     """
     groups = _groups(pooled, used, described)
+    several = several_rows(pooled)
+    groups = {name: mostly(mine, pooled.persons) for name, mine in groups.items()} if several else groups
     hidden = _hidden(groups, pooled, used, min_cell)
     true = evidence.where(evidence.view == "true")
     accused = statistics.accuser(GROUP_FPR, true.score[true.group == "unused"])
     judged: list[Judged] = []
     chances: list[float] = []
     for number, (name, mine) in enumerate(groups.items(), 1):
-        plan = Plan(rule=numbered(OFTEN_PLAN.rule, number), risk="membership", attack=attack, target=name)
+        plan = Plan(
+            rule=numbered(OFTEN_PLAN.rule, number),
+            risk="membership",
+            attack=attack,
+            target=name,
+            unit="person" if several else "record",
+        )
         if name in hidden:
             needs = f"{min_cell} or more members, and as many controls, in this group"
             judged.append(unmeasured(plan, Unavailable("small_group", needs)))
@@ -133,8 +142,10 @@ def _neighbour(pooled: Cohort, used: Array) -> Array:
     return far[:, min(NEIGHBOUR, wanted) - 1]
 
 
-def risk(made: Shadows) -> Array:
+def risk(made: Shadows, persons: Array | None = None) -> Array:
     """The share (n,) of the shadow models trained with a record that recognise it.
+
+    Records of one of the `persons` (n,) are recognised together, by the mean of their scores.
 
     Each shadow model in turn is attacked. The others show how confident a model is with and without the record
     (LiRA's normal likelihoods, with one variance for all records). A model recognises a record if the record's score
@@ -143,12 +154,18 @@ def risk(made: Shadows) -> Array:
     floor = finest(made.shadow)
     said, included = confidence(made.shadow, floor), made.included
     recognised = np.zeros(said.shape)
+    person = None if persons is None else np.unique(persons[made.order], return_inverse=True)[1]
+    first = None if person is None else np.unique(person, return_index=True)[1]
     for k in range(len(said)):
         rest = np.arange(len(said)) != k
         levels = [_level(said[rest], mask[rest]) for mask in (included, ~included)]
         (mean_in, spread_in), (mean_out, spread_out) = levels
         score = -0.5 * ((said[k] - mean_in) / spread_in) ** 2 + 0.5 * ((said[k] - mean_out) / spread_out) ** 2
-        recognised[k] = statistics.accuser(FALSE_ALARM, score[~included[k]])(score)
+        if person is None or first is None:
+            recognised[k] = statistics.accuser(FALSE_ALARM, score[~included[k]])(score)
+            continue
+        score = np.bincount(person, score) / np.bincount(person)
+        recognised[k] = statistics.accuser(FALSE_ALARM, score[~included[k][first]])(score)[person]
     values = np.empty(len(made.order))
     values[made.order] = (recognised * included).sum(0) / included.sum(0)
     return values
@@ -178,19 +195,25 @@ def records_at_risk(made: Shadows, pooled: Cohort, used: Array, seed: int = 0) -
 
     In the control, coins decide which models count as trained with a record. It is the mean over five repetitions.
     """
-    persons = np.unique(pooled.persons[used], return_inverse=True)[1]
-    own = risk(made)[used]
-    tossed = [risk(by_coins(made, pooled.persons, keyed_rng(seed, "coins", i)))[used] for i in range(TOSSES)]
+    whose = pooled.persons if several_rows(pooled) else None
+    persons, place = np.unique(pooled.persons[used], return_inverse=True)[1], slice(None)
+    if whose is not None:  # one row for each person
+        place = np.unique(persons, return_index=True)[1]
+        persons = persons[place]
+    own = risk(made, whose)[used][place]
+    coins = [by_coins(made, pooled.persons, keyed_rng(seed, "coins", i)) for i in range(TOSSES)]
+    tossed = [risk(each, whose)[used][place] for each in coins]
     often = [(own >= OFTEN).astype(float), np.mean([t >= OFTEN for t in tossed], axis=0)]
     cells = [
         Evidence.rows("true", group, score=score, success=success, cluster=persons)
         for group, score, success in zip(("used", "unused"), (own, np.mean(tossed, axis=0)), often, strict=True)
     ]
     share, control = (statistics.proportion(c.success, persons) for c in cells)
-    said, chance = (findings_.percent(findings_.estimate("rate", v, "record")) for v in (share, control))
+    plan = OFTEN_PLAN if whose is None else replace(OFTEN_PLAN, unit="person")
+    said, chance = (findings_.percent(findings_.estimate("rate", v, plan.unit)) for v in (share, control))
     plain = (
         f"Among models of this kind that were trained again on half of these people: an attacker with "
         f"{100 * FALSE_ALARM:g} false alarms in 100 recognises {said} of the members in half or more of the models "
         f"trained with them. If coins decide which models count as trained with them, it is {chance}."
     )
-    return Judged(OFTEN_PLAN, findings_.diagnostic(OFTEN_PLAN, share, control, plain), Evidence.join(*cells))
+    return Judged(plan, findings_.diagnostic(plan, share, control, plain), Evidence.join(*cells))

@@ -36,6 +36,7 @@ from testbed.findings.schema import Finding, Series
 from testbed.findings.statistics import Interval
 from testbed.harness.cells import Ask, Judged, planned, run, unmeasured
 from testbed.harness.model.model_audit import ModelAudit
+from testbed.harness.model.persons import one_each
 from testbed.harness.model.plans import chosen
 from testbed.harness.model.references import certain, ignorant, nearest_mean
 from testbed.subjects.predictors.columns import MISSING
@@ -63,7 +64,7 @@ def further(audit: ModelAudit) -> Iterator[Judged]:
     for attack in (a for a in chosen(audit) if a.claim is not Scores):
         if attack.claim is Guesses:
             for place, column in enumerate(chosen_secrets(audit.subject, audit.options.secrets)):
-                plan = planned(attack.name, target=audit.subject.features[column])
+                plan = planned(attack.name, target=audit.subject.features[column], unit=audit.unit)
                 audit.progress(f"attribute inference: {plan.target}")
                 plan = replace(plan, rule=numbered(plan.rule, place))
                 yield audit.remembered(attack, plan, lambda p=plan, c=column: _attribute(p, audit, views, c))
@@ -119,7 +120,8 @@ def _attribute(plan: Plan, audit: ModelAudit, views: Mapping[Cell, Predictor], c
     asks: dict[Cell, Ask] = {cell: Ask(views[cell], question, audit.population) for cell in cells}
 
     def judged(cell: Cell, claim: Guesses) -> Evidence:
-        return judge.feature(claim, truth, audit.used, cell, pooled.persons)
+        rows = judge.feature(claim, truth, audit.used, cell, pooled.persons)
+        return rows if audit.unit == "record" else one_each(rows, np.ones(len(pooled), bool))
 
     return run(plan, asks, judged, audit.seed, audit.threat)
 
