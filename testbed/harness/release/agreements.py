@@ -20,9 +20,20 @@ import numpy as np
 
 from testbed.core import Array, Column, Table
 from testbed.core.tables.rows import row_keys
-from testbed.harness.release import parts
+from testbed.findings import statistics
+from testbed.findings.statistics.intervals import scipy_stats
 from testbed.harness.release.grids import alike
-from testbed.harness.release.near_copies import NEAR_P, SIZES, highest, together
+from testbed.harness.release.near_copies import (
+    EXTREME_P,
+    FEWEST_LONE,
+    NEAR_P,
+    REACHED,
+    SIZES,
+    as_often,
+    highest,
+    shuffled,
+    together,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +61,20 @@ TOLERANCES = (
 """Tolerances that are tried. With the look at gaps, the p-value is multiplied by their number plus one."""
 COMMON = 0.5
 """Share of people from which an agreement of values is passed over: it hardly tells about whom. Of gaps none is."""
+ORDINARY = 2000
+"""Rows of real people that are compared with other real people."""
 WORK = 50_000_000
 """Most agreements that are added up for one tolerance (four people count as one). Released rows are drawn to fit."""
-REACHED = 3
-"""Rows of the shuffled release that may have a higher score than the limit."""
 MOST = 0.5
 """Share of the columns, and of a row's information, from which a whole row was copied, and not a part of it."""
 NAMED = 0.5
 """Share of the tested people who agree in a column, from which it is named."""
+
+TAIL, SLOWER, MOST_BEYOND = 0.95, 2.0, 50
+"""The quantile of real people's scores from which on their fall is continued, and by which factor it is slowed down;
+and the most people with high scores that are looked at."""
+APART_P = 0.05
+"""Level at which members must be more often among the people who agree more than real people do."""
 
 Ranges = tuple[Array, Array, Array, Array]
 """Of one column: the order of the people by value (n,), and for each row the first and the last place that agrees, and
@@ -69,7 +86,7 @@ class Agreement:
     """The columns in which people of the original are found, and the test: `members` of the `asked` people are members.
 
     `whole` says that people agree in most columns, with most of a row's information, and `gaps` that the agreements are
-    about missing values.
+    about missing values. If it is only `suspected`, `asked` are those who agree more than real people do.
     """
 
     columns: tuple[str, ...]
@@ -79,6 +96,7 @@ class Agreement:
     p_value: float
     whole: bool
     gaps: bool
+    suspected: bool
 
 
 def agreement(release: Table, members: Table, controls: Table, seed: int) -> Agreement | None:
@@ -86,6 +104,9 @@ def agreement(release: Table, members: Table, controls: Table, seed: int) -> Agr
 
     Columns that are members' one by one, as in a sample of each, are no such agreement: the same must not be found once
     each released column is shuffled by itself, or only with less information.
+
+    If no test is sure, it is asked whether a few members agree with released rows more than real people agree with
+    each other. Then `suspected` is set.
     """
     if len(release.columns) < 3 or len(members) + len(controls) < SIZES[0]:
         return None  # too few columns, or too few people for the test
@@ -95,16 +116,50 @@ def agreement(release: Table, members: Table, controls: Table, seed: int) -> Agr
     used[person[: len(members)]] = True
     looks: list[Tolerance | None] = [*TOLERANCES, None]
     found: list[Agreement] = []
+    doubted: list[Agreement] = []
     for tolerance in looks:
         searched = _Searched(release, pool, person, used, seed, tolerance)
-        one = searched.tested()
+        scored = searched.scored()
+        one = searched.tested(scored)
         if len(looks) * one.p_value < NEAR_P:
-            shuffled = replace(searched, release=parts.shuffled(release, seed))
-            if parts.as_often(one, shuffled.tested()):
-                one = searched.tested(above=shuffled.reached())
+            mixed = replace(searched, release=shuffled(release, seed))
+            if as_often(one, mixed.tested(usual := mixed.scored())):
+                one = searched.tested(scored, above=usual.reached())
             found += [one] if len(looks) * one.p_value < NEAR_P else []
-    best = min(found, key=lambda one: one.p_value, default=None)
+        elif not found and (few := searched.beyond(scored)).p_value * len(looks) < EXTREME_P:
+            doubted.append(few)
+    best = min(found or doubted, key=lambda one: one.p_value, default=None)
     return best and replace(best, p_value=len(looks) * best.p_value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """The columns compared with their ranges, the rows taken (m,), and for each its person, score and person's row."""
+
+    names: list[str]
+    ranges: list[Ranges]
+    rows: Array
+    whose: Array
+    score: Array
+    row: Array
+
+    def reached(self) -> float:
+        """The score that few rows reach."""
+        return float(np.sort(self.score)[-REACHED:][0]) if len(self.score) else 0.0
+
+    def best(self, people: int) -> Array:
+        """The highest score of each person (people,), -inf for those who have none."""
+        best = np.full(people, -np.inf)
+        np.maximum.at(best, self.whose, self.score)
+        best[best <= 0] = -np.inf
+        return best
+
+    def agreeing(self, top: Array) -> tuple[tuple[str, ...], float]:
+        """The columns in which most of these rows agree with their person, and the share of information they hold."""
+        agree = np.array([_agrees(r, self.rows[top], self.row[top]) for r in self.ranges])
+        weight = np.array([r[3][self.rows[top]] for r in self.ranges])
+        often = tuple(n for n, those in zip(self.names, agree, strict=True) if len(those) and those.mean() >= NAMED)
+        return often, float((agree * weight).sum() / max(1e-9, weight.sum()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,41 +173,59 @@ class _Searched:
     seed: int
     tolerance: Tolerance | None
 
-    def tested(self, above: float = 0.0) -> Agreement:
+    def tested(self, scored: _Scored, above: float = 0.0) -> Agreement:
         """The test of the people whose scores are above a limit."""
-        names, ranges, rows, whose, score, row = self._scored()
-        best = np.full(len(self.used), -np.inf)
-        np.maximum.at(best, whose, score)
+        best = scored.best(len(self.used))
         best[best <= above] = -np.inf
         order, (asked, inside, p, _) = highest(best, self.used, self.pool, self.person, self.seed)
-        top = np.isin(whose, order[:asked]) & (score == best[whose])
-        agree = np.array([_agrees(r, rows[top], row[top]) for r in ranges])
-        weight = np.array([r[3][rows[top]] for r in ranges])
-        held = float((agree * weight).sum() / max(1e-9, weight.sum()))
-        often = tuple(n for n, those in zip(names, agree, strict=True) if asked and those.mean() >= NAMED)
-        most = held > MOST and len(often) > MOST * len(self.release.columns)
-        whole = most and self.tolerance is not None
-        return Agreement(often, asked, inside, float(self.used.mean()), p, whole, self.tolerance is None)
+        often, held = scored.agreeing(np.isin(scored.whose, order[:asked]) & (scored.score == best[scored.whose]))
+        whole = held > MOST and len(often) > MOST * len(self.release.columns) and self.tolerance is not None
+        return Agreement(often, asked, inside, float(self.used.mean()), p, whole, self.tolerance is None, False)
 
-    def reached(self) -> float:
-        """The score that few rows reach."""
-        score = self._scored()[4]
-        return float(np.sort(score)[-REACHED:][0]) if len(score) else 0.0
+    def beyond(self, scored: _Scored) -> Agreement:
+        """Members whose scores real people's rows hardly reach among the others, and the chance of so many.
 
-    def _scored(self) -> tuple[list[str], list[Ranges], Array, Array, Array, Array]:
-        """The columns compared, their ranges, the released rows taken, and what `_scores` says of these."""
+        Real people's scores fall exponentially above a quantile. The fall is continued half as steeply, and the number
+        of rows beyond a score is then at most Poisson's. The chance is 1 if they are few, or if controls are found as
+        often: then the generator comes near to everybody.
+        """
+        none = Agreement((), 0, 0, float(self.used.mean()), 1.0, False, self.tolerance is None, True)
+        order = np.argsort(row_keys(self.pool, self.seed + 1), kind="stable")[:ORDINARY]
+        usual = replace(self, release=self.pool.take(order)).scored(WORK // 4, self.person[order]).score
+        start = float(np.quantile(usual, TAIL))
+        scale = SLOWER * float((usual[usual > start] - start).mean()) if (usual > start).any() else 0.0
+        best = scored.best(len(self.used))
+        ranked = np.sort(best[self.used])[::-1][:MOST_BEYOND]
+        ranked = ranked[ranked > start][None if scale else len(ranked) :]
+        least = none
+        for count in range(FEWEST_LONE, len(ranked) + 1):
+            limit = ranked[count - 1]
+            expected = (1 - TAIL) * len(scored.score) * np.exp((start - limit) / scale)
+            p = len(ranked) * float(scipy_stats.poisson.sf(count - 1, expected))
+            others = int((best[~self.used] >= limit).sum())
+            apart = statistics.labels_by_chance(count, count + others, int(self.used.sum()), int((~self.used).sum()))
+            if apart < APART_P and p < least.p_value:
+                often, _ = scored.agreeing((scored.score >= limit) & self.used[scored.whose])
+                least = replace(none, columns=often, asked=count + others, members=count, p_value=p)
+        return least
+
+    def scored(self, work: int = WORK, own: Array | None = None) -> _Scored:
+        """The scores of released rows; or, of real people's rows, without the person `own` (n,) whose row each is."""
         columns = zip(self.release.columns, self.release.values, self.pool.values, strict=True)
         ranges = {c.name: r for c, a, b in columns if (r := _compared(c, a, b, self.tolerance)) is not None}
-        rows = self._affordable(list(ranges.values()))
-        return list(ranges), list(ranges.values()), rows, *_scores(list(ranges.values()), rows, self.person)
+        rows = self._affordable(list(ranges.values()), work)
+        own = None if own is None else own[rows]
+        return _Scored(
+            list(ranges), list(ranges.values()), rows, *_scores(list(ranges.values()), rows, self.person, own)
+        )
 
-    def _affordable(self, ranges: Sequence[Ranges]) -> Array:
-        """Released rows, drawn by a hash of their values, whose agreements can be added up within `WORK`."""
+    def _affordable(self, ranges: Sequence[Ranges], work: int) -> Array:
+        """Rows, drawn by a hash of their values, whose agreements can be added up within `work`."""
         order = np.argsort(row_keys(self.release, self.seed), kind="stable")
         cost = np.full(len(order), len(self.pool) // 4, np.int64)
         for _, low, high, _ in ranges:
             cost += high - low
-        return order[: max(1, int(np.searchsorted(np.cumsum(cost[order]), WORK, "right")))]
+        return order[: max(1, int(np.searchsorted(np.cumsum(cost[order]), work, "right")))]
 
 
 def _compared(column: Column, released: Array, real: Array, tolerance: Tolerance | None) -> Ranges | None:
@@ -185,8 +258,11 @@ def _within(low: Array, high: Array, real: Array, most: float = COMMON) -> Range
     return order, np.where(common, 0, first), np.where(common, 0, last), np.where(common, 0.0, -np.log(share))
 
 
-def _scores(ranges: Sequence[Ranges], rows: Array, person: Array) -> tuple[Array, Array, Array]:
-    """For each row the person it agrees with most, the information beyond the second person, and that person's row."""
+def _scores(ranges: Sequence[Ranges], rows: Array, person: Array, own: Array | None) -> tuple[Array, Array, Array]:
+    """For each row the person it agrees with most, the information beyond the second person, and that person's row.
+
+    `own` (m,) are persons to pass over.
+    """
     whose, score, found = np.zeros(len(rows), np.int64), np.zeros(len(rows)), np.zeros(len(rows), np.int64)
     alone = int(person.max()) + 1 == len(person)
     for place, row in enumerate(rows.tolist()):
@@ -195,6 +271,8 @@ def _scores(ranges: Sequence[Ranges], rows: Array, person: Array) -> tuple[Array
         if not len(weights):
             continue  # nothing in this row tells people apart
         held = np.bincount(np.concatenate(agreeing), weights, len(person))
+        if own is not None:
+            held[person == own[place]] = 0.0
         best = int(held.argmax())
         most = held[best]
         if alone:

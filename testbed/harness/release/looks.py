@@ -26,6 +26,10 @@ PART = (
     " But in the columns {columns} released rows come near to single people, whatever stands in the others: of the "
     "{asked} people who are closest there, {members} are people of the original. Chance would give about {chance:.0f}."
 )
+FEW = (
+    " But {members} people of the original agree with a released row in more columns than real people agree with each "
+    "other, above all {columns}; {others} people of the control do."
+)
 GAPS = (
     " But released rows lack values in the same columns as single people, among them {columns}: of the {asked} people "
     "whose gaps fit best, {members} are people of the original. Chance would give about {chance:.0f}."
@@ -66,6 +70,7 @@ def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
     if "near_copies" in finding.validity.flags:
         return finding
     parted: Finding | None = None
+    doubted: Finding | None = None
     for told, look in looks.items():
         if look.controls is None:
             continue
@@ -73,7 +78,9 @@ def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
         agreed = agreements.agreement(*tables)
         if agreed is not None and agreed.whole:
             return _flagged(finding, "near_copies", agreed, AGREED + told)
-        if parted is None and agreed is not None:
+        if agreed is not None and agreed.suspected:
+            doubted = doubted or _flagged(finding, "near_copies_suspected", agreed, FEW + told)
+        elif parted is None and agreed is not None:
             parted = _flagged(finding, "part_copied", agreed, (GAPS if agreed.gaps else PART) + told)
     for told, look in looks.items() if parted is None else ():
         if look.controls is None:
@@ -81,15 +88,16 @@ def _with_part(finding: Finding, looks: Mapping[str, Setting]) -> Finding:
         part = parts.copied_part(look.release.table, look.members, look.controls, look.seed)
         if part is not None:
             return _flagged(finding, "part_copied", part, PART + told)
-    return parted or finding
+    return parted or doubted or finding
 
 
 def _flagged(finding: Finding, flag: str, found: parts.Copied | agreements.Agreement, plain: str) -> Finding:
-    flags = [f for f in finding.validity.flags if f != f"{flag}_suspected"]
+    flags = [f for f in finding.validity.flags if f not in (flag, f"{flag}_suspected")]
     told = plain.format(
         columns=", ".join(map(shown, found.columns)),
         asked=found.asked,
         members=found.members,
+        others=found.asked - found.members,
         chance=found.share * found.asked,
     )
     validity = Validity(ok=False, flags=[*flags, flag])

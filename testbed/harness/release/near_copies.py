@@ -12,10 +12,12 @@ often as chance draws them, which gives an exact test.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from testbed.core import Array, Table
+from testbed.core.randomness import keyed_rng
 from testbed.core.tables.neighbours import nearest
 from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
@@ -49,6 +51,10 @@ for up to 50,000 people in each table. From larger tables half as many rows are 
 as many are the most promising of all rows."""
 MOST_NEIGHBOURS = 16
 """Nearest rows that are looked at for one released row, to find the second nearest person."""
+SHUFFLED_P = 0.001
+"""Level of the question whether people are found no more often than with each column shuffled by itself."""
+REACHED = 3
+"""Rows of the shuffled release that may have a higher score than the limit."""
 SAME = 1e-6
 """A distance that is negligible, in widths of a column. It keeps the logarithm of a score finite."""
 ORDINARY, ORDINARY_PAIRS = 5000, 1_000_000_000
@@ -79,6 +85,8 @@ class NearCopies:
     control_p: float
     lone: int
     lone_controls: int
+    reached: float = 0.0
+    """The score that only a few released rows reach."""
     caught: int | None = None
     """The fewest members, nearer to released rows than everybody else, that the test finds in 4 of 5 cases."""
 
@@ -92,10 +100,10 @@ class Search:
     score: Array
 
 
-def near_copies(release: Table, members: Table, controls: Table, seed: int) -> NearCopies:
+def near_copies(release: Table, members: Table, controls: Table, seed: int, above: float = 0.0) -> NearCopies:
     """The near-copy rule's test. A person with several rows counts once. Ties are settled by the rows' values.
 
-    Numbers are compared on the coarser grid of release and people.
+    Numbers are compared on the coarser grid of release and people. Only people with a score above the limit are tested.
     """
     release, members, others = alike(release, members, controls)
     controls = controls if others is None else others
@@ -110,6 +118,7 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     further = None if promising is None else nearer(promising, pool, person, scale, seed)
     if further is not None:
         np.maximum.at(best, further.whose, further.score)
+    best[best <= above] = -np.inf
     order, (top, inside, p, least) = highest(best, used, pool, person, seed)
     # Real people's rows, compared with other people, show how near one fresh person is to another.
     rows = np.argsort(row_keys(pool, seed + 1), kind="stable")[: min(ORDINARY, max(1, ORDINARY_PAIRS // len(pool)))]
@@ -119,7 +128,45 @@ def near_copies(release: Table, members: Table, controls: Table, seed: int) -> N
     lone = _lone(asked, released, fresh, ordinary, pool, person, used)
     count = int(used.sum()), int((~used).sum())
     caught = statistics.nearest_people(tested_sizes(len(order), count[0], len(used)), count, NEAR_P)
-    return NearCopies(top, inside, float(used.mean()), p, least, extreme[0], extreme[1], *lone, caught)
+    reached = float(np.sort(released.score)[-REACHED:][0])
+    return NearCopies(top, inside, float(used.mean()), p, least, extreme[0], extreme[1], *lone, reached, caught)
+
+
+def by_columns(found: NearCopies, release: Table, members: Table, controls: Table, seed: int) -> bool:
+    """Whether a finding is explained by single columns: each of them holds values of members, as a sample of it does.
+
+    Members must then be found about as often once each released column is shuffled by itself, and no longer among the
+    people with higher scores than these rows reach.
+    """
+    mixed = near_copies(shuffled(release, seed), members, controls, seed)
+    if not as_often(found, mixed):
+        return False
+    return near_copies(release, members, controls, seed, mixed.reached).p_value >= NEAR_P
+
+
+def shuffled(table: Table, seed: int) -> Table:
+    """The table with each column shuffled by itself."""
+    rng = keyed_rng(seed, "columns shuffled")
+    return Table(table.columns, tuple(v[rng.permutation(len(v))] for v in table.values), table.persons)
+
+
+class _Test(Protocol):
+    """A test of people with the highest scores: so many of those asked are members."""
+
+    @property
+    def asked(self) -> int: ...
+    @property
+    def members(self) -> int: ...
+
+
+def as_often(test: _Test, shuffled: _Test) -> bool:
+    """Are members found in the shuffled table about as often as in what was released?"""
+    if not shuffled.asked:
+        return False
+    return (
+        statistics.labels_by_chance(test.members, test.members + shuffled.members, test.asked, shuffled.asked)
+        > SHUFFLED_P
+    )
 
 
 def together(members: Table, controls: Table) -> tuple[Table, Array]:
@@ -251,8 +298,10 @@ def near_copied(setting: Setting) -> Finding:
     setting.progress("near copies")
     if setting.controls is None:
         return findings_.unmeasured(PLAN, findings_.NO_CONTROL)
-    found = near_copies(setting.release.table, setting.members, setting.controls, setting.seed)
-    flags = ["near_copies"] if found.p_value < NEAR_P else []
+    tables = setting.release.table, setting.members, setting.controls, setting.seed
+    found = near_copies(*tables)
+    near = found.p_value < NEAR_P and not by_columns(found, *tables)
+    flags = ["near_copies"] if near else []
     suspected = found.p_value < SUSPECT_P or found.member_p < EXTREME_P or found.lone >= FEWEST_LONE
     flags += ["near_copies_suspected"] if suspected and not flags else []
     flags += [CONTAMINATED] if found.control_p < EXTREME_P or found.lone_controls >= FEWEST_LONE else []
@@ -266,6 +315,11 @@ def near_copied(setting: Setting) -> Finding:
     return finding.model_copy(update=update)
 
 
+BY_COLUMNS = (
+    " The same is found once each released column is shuffled by itself. So single columns hold numbers or dates of "
+    "people of the original as they are, and no more of one person together than chance gives. Round them, or make new "
+    "ones."
+)
 CAUGHT = (
     "This test would have caught {} people or more in 4 of 5 cases, if released rows are nearer to them than to "
     "everybody else."
@@ -290,9 +344,12 @@ def _plain(found: NearCopies, flags: list[str]) -> str:
         return f"{told} The release holds rows of single people of the original, slightly changed."
     if "near_copies_suspected" in flags and found.lone >= FEWEST_LONE:
         return f"{told} Some released rows agree with single people in more columns than chance would give anybody."
+    if "near_copies_suspected" in flags and found.p_value < NEAR_P:
+        return told + BY_COLUMNS
     if "near_copies_suspected" in flags:
         return f"{told} Some released rows are nearer to single people than rows of fresh people would be."
     if found.least_p >= NEAR_P:
         return NOT_APPLICABLE.format("too few")
-    told = f"{told} This is no sign that people were copied with small changes."
+    chance = f"Chance gives as many in {100 * found.p_value:.0f} % of cases, so this" if found.p_value < 1 else "This"
+    told = f"{told} {chance} is no sign that people were copied with small changes."
     return told if found.caught is None else f"{told} {CAUGHT.format(found.caught)}"

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -21,9 +20,8 @@ from testbed.core.randomness import keyed_rng
 from testbed.core.tables.neighbours import gaps
 from testbed.core.tables.rows import row_keys
 from testbed.core.tables.scale import Scale
-from testbed.findings import statistics
 from testbed.harness.release.grids import alike
-from testbed.harness.release.near_copies import NEAR_P, SAME, SIZES, near_copies, together
+from testbed.harness.release.near_copies import NEAR_P, SAME, SIZES, as_often, near_copies, shuffled, together
 
 ROWS, POOL, FEWEST, CELLS = 400, 4000, 300, 24_000_000
 """The number of released and of real rows by which parts are compared; the most and the fewest people who are searched;
@@ -36,8 +34,6 @@ EXTREME = (0.95, 0.99)
 """Quantiles of real people's scores above which a score counts."""
 FAR = 4.0
 """Standard deviations by which more released than real rows must have such a score, for a part to be tested."""
-SHUFFLED_P = 0.001
-"""Level of the question whether a part's people are found no more often than with each column shuffled by itself."""
 
 Part = tuple[int, ...]
 
@@ -174,28 +170,3 @@ def _more(hits: Array, usual: Array) -> float:
     share = (hits.sum() + usual.sum()) / (len(hits) + len(usual))
     deviation = np.sqrt(max(share * (1 - share), 1e-9) * (1 / len(hits) + 1 / len(usual)))
     return float((hits.mean() - usual.mean()) / deviation)
-
-
-def shuffled(table: Table, seed: int) -> Table:
-    """The table with each column shuffled by itself."""
-    rng = keyed_rng(seed, "columns shuffled")
-    return Table(table.columns, tuple(v[rng.permutation(len(v))] for v in table.values), table.persons)
-
-
-class _Test(Protocol):
-    """A test of people with the highest scores: so many of those asked are members."""
-
-    @property
-    def asked(self) -> int: ...
-    @property
-    def members(self) -> int: ...
-
-
-def as_often(test: _Test, shuffled: _Test) -> bool:
-    """Are members found in the shuffled table about as often as in what was released?"""
-    if not shuffled.asked:
-        return False
-    return (
-        statistics.labels_by_chance(test.members, test.members + shuffled.members, test.asked, shuffled.asked)
-        > SHUFFLED_P
-    )

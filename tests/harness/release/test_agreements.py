@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.tree import DecisionTreeRegressor
 
 from testbed.core import Release
 from testbed.data.datasets.load import load_table
@@ -139,6 +140,44 @@ def test_people_with_several_rows_count_once() -> None:
     original, control = pd.concat(visits[:2]), pd.concat(visits[2:4]).assign(person=lambda t: t["person"] + 400)
     release = pd.concat(visits[4:]).drop(columns="person")
     assert found(original.drop(columns="person"), release, control.drop(columns="person")) is None
+
+
+def test_a_dozen_moved_outliers_are_looked_at_where_no_test_can_be_sure() -> None:
+    original, control, release = people(1, count=600), people(2, count=400), people(3, count=600)
+    rng = np.random.default_rng(0)
+    far = original[LABORATORY].rank(pct=True).sub(0.5).abs().sum(axis=1).nlargest(8).index
+    for name in LABORATORY:
+        moved_ = original.loc[far, name] * rng.normal(1, 0.02, len(far))
+        release[name] = [*moved_.round(2), *release[name][len(far) :]]
+    one = found(original, release, control)
+    assert one is not None
+    assert one.suspected
+    assert "near_copies_suspected" in flags(original, release, control)
+    assert not flags(original, people(3, count=600), control)
+
+
+def grown(original: pd.DataFrame, leaf: int) -> pd.DataFrame:
+    """Each column from a tree on those before it, its values drawn from the people in a leaf."""
+    rng, made = np.random.default_rng(1), pd.DataFrame(index=original.index)
+    numbers = original.apply(lambda c: pd.factorize(c, sort=True)[0] if c.dtype == object else c.astype("int64"))
+    for place, name in enumerate(original.columns):
+        if not place:
+            made[name] = rng.choice(original.index, len(original))
+            continue
+        before = list(original.columns[:place])
+        tree = DecisionTreeRegressor(min_samples_leaf=leaf, random_state=0).fit(numbers[before], numbers[name])
+        known = pd.DataFrame({c: np.asarray(numbers[c])[made[c]] for c in before})
+        leaves = np.asarray(tree.apply(numbers[before]))
+        made[name] = [rng.choice(np.flatnonzero(leaves == one)) for one in np.asarray(tree.apply(known))]
+    return pd.DataFrame({c: original[c].take(made[c]).to_list() for c in original})
+
+
+def test_values_of_members_in_single_columns_do_not_fail_a_release_and_deep_trees_do() -> None:
+    original, control = people(1, count=800), people(2, count=800)
+    deep = set(flags(original, grown(original, 1), control))
+    large = set(flags(original, grown(original, 20), control))
+    assert "near_copies" in deep
+    assert "near_copies" not in large
 
 
 def drawn(name: str, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
