@@ -75,7 +75,7 @@ class _Looked:
         if values.dtype.kind in "iuf":
             yield from self._numbers(np.abs(np.asarray(values, dtype=float)))
             if is_person and self.own_text:
-                yield from self._texts(values.dropna().astype("Int64").astype(str).reindex(values.index), True)
+                yield from self._texts(values.map(_as_number, na_action="ignore"), True)
         elif values.dtype.kind == "M":
             yield from self._texts(values.map(lambda v: v.isoformat(), na_action="ignore"), is_person)
         elif values.dtype.kind not in "bcm":
@@ -148,6 +148,11 @@ def _backwards(key: str) -> int:
 
 def _dated(plain: str) -> bool:
     return any(pattern.search(plain) for pattern, _ in DATES)
+
+
+def _as_number(value: Any) -> str:
+    """A person's number as a report would write it: 1024, not 1024.0; 17.5 as it is."""
+    return str(int(value)) if np.isfinite(value) and value == int(value) else repr(float(value))
 
 
 def _as_text(value: Any) -> str:

@@ -7,6 +7,7 @@ import gzip
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -220,6 +221,14 @@ def test_people_are_counted_over_all_tables() -> None:
     visits = pd.DataFrame({"id": range(9), "code": ["Q01.9"] * 9})
     with pytest.raises(DisclosureError):  # the same nine people in two tables that belong together
         gate.typed({"name": "Q01.9"}, People([visits, visits], "id"))
+
+
+@pytest.mark.parametrize("ids", [[1234.5, 17.1, np.nan], [1e19, 4003.0, np.inf], [4003, 2**62, 5]])
+def test_people_may_be_named_by_any_numbers(ids: list[float]) -> None:
+    people = People([pd.DataFrame({"id": ids, "age": range(3)})], "id")
+    gate.typed({"name": "a harmless table"}, people)
+    with pytest.raises(DisclosureError):
+        gate.typed({"name": "of 1234.5, 10000000000000000000 and 4003"}, people)
 
 
 def test_two_cells_of_a_page_are_not_one_value() -> None:
