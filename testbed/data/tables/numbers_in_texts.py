@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from testbed.data.tables.described import CODED
+
 NUMBER = re.compile(r"\d+(?:[.,]\d+)?")
 READ = 2
 """Numbers that are read in each text, such as the two of a blood pressure."""
@@ -15,8 +17,12 @@ SENTENCE = 4
 
 
 def numbers_in(texts: Sequence[str]) -> tuple[tuple[float, ...], ...]:
-    """The first numbers of each text, NaN where there is none; empty if the texts hold few numbers, or sentences."""
+    """The first numbers of each text, NaN where there is none; empty if the texts are codes or sentences, or few of
+    them hold a number."""
     found = [NUMBER.findall(str(text)) for text in texts]
+    codes = sum(CODED.match(str(text).casefold()) is not None for text in texts)
+    if codes > SHARE * len(texts):
+        return ()
     sentences = sum(len(str(text).split()) > SENTENCE for text in texts)
     if len(texts) <= MANY or sum(map(bool, found)) <= SHARE * len(texts) or sentences >= SHARE * len(texts):
         return ()

@@ -63,7 +63,7 @@ COMMON = 0.5
 """Share of people from which an agreement of values is passed over: it hardly tells about whom. Of gaps none is."""
 ORDINARY = 2000
 """Rows of real people that are compared with other real people."""
-WORK = 50_000_000
+WORK = 30_000_000
 """Most agreements that are added up for one tolerance (four people count as one). Released rows are drawn to fit."""
 MOST = 0.5
 """Share of the columns, and of a row's information, from which a whole row was copied, and not a part of it."""
@@ -114,11 +114,12 @@ def agreement(release: Table, members: Table, controls: Table, seed: int) -> Agr
     pool, person = together(members, controls if others is None else others)
     used = np.zeros(person.max() + 1, dtype=bool)
     used[person[: len(members)]] = True
+    columns = _sorted(pool)
     looks: list[Tolerance | None] = [*TOLERANCES, None]
     found: list[Agreement] = []
     doubted: list[Agreement] = []
     for tolerance in looks:
-        searched = _Searched(release, pool, person, used, seed, tolerance)
+        searched = _Searched(release, pool, columns, person, used, seed, tolerance)
         scored = searched.scored()
         one = searched.tested(scored)
         if len(looks) * one.p_value < NEAR_P:
@@ -168,6 +169,7 @@ class _Searched:
 
     release: Table
     pool: Table
+    columns: list[_Sorted]
     person: Array
     used: Array
     seed: int
@@ -211,7 +213,7 @@ class _Searched:
 
     def scored(self, work: int = WORK, own: Array | None = None) -> _Scored:
         """The scores of released rows; or, of real people's rows, without the person `own` (n,) whose row each is."""
-        columns = zip(self.release.columns, self.release.values, self.pool.values, strict=True)
+        columns = zip(self.release.columns, self.release.values, self.columns, strict=True)
         ranges = {c.name: r for c, a, b in columns if (r := _compared(c, a, b, self.tolerance)) is not None}
         rows = self._affordable(list(ranges.values()), work)
         own = None if own is None else own[rows]
@@ -228,32 +230,58 @@ class _Searched:
         return order[: max(1, int(np.searchsorted(np.cumsum(cost[order]), work, "right")))]
 
 
-def _compared(column: Column, released: Array, real: Array, tolerance: Tolerance | None) -> Ranges | None:
-    """Where the real values lie that agree with each released one; None if the column cannot tell people apart."""
-    if tolerance is not None:
-        return _ranges(column, released, real, tolerance)
-    asked, known = ((v == -1 if column.kind == "categorical" else np.isnan(v)).astype(float) for v in (released, real))
-    return _within(asked, asked, known, 1.0) if known.any() and not known.all() else None
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """The real values of one column (n,), missing ones first: their order and the sorted values; and a width.
+
+    `absent` are the order and the sorted marks of missing values; None if all values are known, or none is.
+    """
+
+    order: Array
+    values: Array
+    width: float
+    absent: tuple[Array, Array] | None
 
 
-def _ranges(column: Column, released: Array, real: Array, tolerance: Tolerance) -> Ranges:
-    """The same for values. Missing values agree with each other."""
+def _sorted(pool: Table) -> list[_Sorted]:
+    made: list[_Sorted] = []
+    for column, real in zip(pool.columns, pool.values, strict=True):
+        known = real if column.kind == "categorical" else np.where(np.isnan(real), -np.inf, real)
+        order = np.argsort(known, kind="stable")
+        held = known[order][np.searchsorted(known[order], -np.inf, "right") :]
+        low, high = np.quantile(held, (0.25, 0.75)) if len(held) else (0.0, 0.0)
+        missing = _missing(column, real)
+        apart = np.argsort(missing, kind="stable") if missing.any() and not missing.all() else None
+        absent = None if apart is None else (apart, missing[apart])
+        made.append(_Sorted(order, known[order], float(high - low) / 1.349, absent))
+    return made
+
+
+def _missing(column: Column, values: Array) -> Array:
+    return (values == -1 if column.kind == "categorical" else np.isnan(values)).astype(float)
+
+
+def _compared(column: Column, released: Array, real: _Sorted, tolerance: Tolerance | None) -> Ranges | None:
+    """Where the real values lie that agree with each released one; None if the column cannot tell people apart.
+
+    Missing values agree with each other.
+    """
+    if tolerance is None:
+        asked = _missing(column, released)
+        return None if real.absent is None else _within(asked, asked, *real.absent, most=1.0)
     if column.kind == "categorical":
-        return _within(released, released, real)
-    asked, known = (np.where(np.isnan(v), -np.inf, v) for v in (released, real))
+        return _within(released, released, real.order, real.values)
+    asked = np.where(np.isnan(released), -np.inf, released)
     apart: Array | float = tolerance.days if column.date else tolerance.relative * np.abs(released)
     if tolerance.widths and not column.date:
-        held = known[np.isfinite(known)]
-        low, high = np.quantile(held, (0.25, 0.75)) if len(held) else (0.0, 0.0)
-        apart = tolerance.widths * (high - low) / 1.349
+        apart = tolerance.widths * real.width
     apart = np.where(np.isnan(released), 0.0, apart)
-    return _within(asked - apart, asked + apart, known)
+    return _within(asked - apart, asked + apart, real.order, real.values)
 
 
-def _within(low: Array, high: Array, real: Array, most: float = COMMON) -> Ranges:
-    order = np.argsort(real, kind="stable")
-    first, last = np.searchsorted(real[order], low, "left"), np.searchsorted(real[order], high, "right")
-    share = (last - first + 1) / (len(real) + 1)
+def _within(low: Array, high: Array, order: Array, ranked: Array, most: float = COMMON) -> Ranges:
+    first, last = np.searchsorted(ranked, low, "left"), np.searchsorted(ranked, high, "right")
+    share = (last - first + 1) / (len(ranked) + 1)
     common = share > most
     return order, np.where(common, 0, first), np.where(common, 0, last), np.where(common, 0.0, -np.log(share))
 
