@@ -119,8 +119,11 @@ def _alone(piece: Piece) -> Iterator[Seen]:
             yield Seen("table-shaped array", where, "perhaps", count, width, text)
     elif isinstance(piece, Cells):
         count = piece.rows - (piece.names is None and piece.kind not in ("data frame", "cache"))
-        if shapes.like_table(piece):
-            sure: Sure = "perhaps" if piece.kind in ("file", "table in a page") else "likely"
+        if piece.kind in TAKEN:
+            sure, text = TAKEN[piece.kind]
+            yield Seen("words of training data", where, sure, count, None, text.format(count))
+        elif shapes.like_table(piece):
+            sure = "perhaps" if piece.kind in ("file", "table in a page") else "likely"
             text = f"a {WORDS[piece.kind]} of {count} rows and {len(piece.columns)} columns"
             yield Seen("table", where, sure, count, len(piece.columns), text)
         yield from _identifiers(piece, where)
@@ -136,6 +139,11 @@ def _alone(piece: Piece) -> Iterator[Seen]:
         yield Seen("marks", where, "perhaps", piece.count, None, text)
 
 
+TAKEN: dict[str, tuple[Sure, str]] = {
+    "vocabulary": ("likely", "a vocabulary of {} words, as vectorisers take it from the texts they are trained on"),
+    "categories": ("perhaps", "{} different values of a column of words, as encoders keep them"),
+}
+"""How sure it is that words are those of training data, and the sentence."""
 WORDS = {
     "data frame": "data frame",
     "sheet": "sheet",

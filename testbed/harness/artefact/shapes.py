@@ -6,17 +6,35 @@ rounded measurements), have gaps, and their columns differ in centre and spread.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 
 from testbed.core import Array
-from testbed.subjects.artefacts.pieces import Cells, Grid
+from testbed.subjects.artefacts.pieces import BUFFER, Cells, Grid
 
 RECORDS = {"_fit_X", "support_vectors_", "X_fit_", "X_train_", "X_", "_raw_data", "training_data_", "support_vectors"}
 """Attributes in which models of scikit-learn, and nodes of ONNX, keep the records that they were trained on."""
+ROWS_OF = {
+    ("Nystroem", "components_"),
+    ("DBSCAN", "components_"),
+    ("AffinityPropagation", "cluster_centers_"),
+    ("HDBSCAN", "medoids_"),
+    ("KMedoids", "cluster_centers_"),
+    ("QuantileTransformer", "quantiles_"),
+}
+"""Class and attribute of further models that keep records, or values of columns. In others this name is harmless."""
+INDICES = {"KDTree", "BallTree", "KDTree64", "KDTree32", "BallTree64", "BallTree32", "cKDTree"}
+"""Search trees, whose one array of two dimensions holds the records."""
+KEPT_DATA = re.compile(
+    r"(?:^|[._])(?:train\w*|data|memory|support|samples?|records?|patients?|bank|x|inducing\w*)(?:$|[._])"
+)
+"""Names of tensors, in a file of weights, that are chosen for data and not for weights."""
 FITTED = {"values", "nodes", "_tree", "coef_", "coefs_", "intercept_", "intercepts_", "components_", "_parameters"}
-PARAMETERS = FITTED | {"cluster_centers_", "means_", "covariances_", "precisions_", "theta_", "var_", "_buffers"}
+AVERAGED = {"components_", "cluster_centers_", "means_", "theta_"}
+"""Attributes that hold averages of records: these have many decimals. With few decimals they are records."""
+PARAMETERS = FITTED - AVERAGED | {"covariances_", "precisions_", "var_"}
 """Attributes that hold what was computed from records, and no record."""
 TREES = {"Tree", "KDTree", "BallTree", "TreePredictor", "BinaryTree"}
 FEWEST_ROWS, FEWEST_COLUMNS = 50, 3
@@ -27,6 +45,8 @@ ROUNDED = 0.9
 """Share of values with few decimals, from which an array was measured by people and not fitted."""
 APART = 1.0
 """How far the columns' centres are apart, in units of their spread, in a table that was not standardised."""
+SMOOTH = 0.8
+"""How much nearer rows that follow each other are than rows far apart, in a table by place."""
 SAMPLE = 5_000
 TABLE_ROWS, SHOWN_ROWS = 10, 3
 """Rows from which a table, and one that a notebook or a page shows, may be of people."""
@@ -36,7 +56,10 @@ SUMMARIES = {"mean", "std", "min", "max", "count", "25%", "50%", "75%", "median"
 
 def holds_records(grid: Grid) -> bool:
     """Whether the array is one in which a known kind of model keeps its training records."""
-    return grid.name in RECORDS and grid.values.ndim == 2 and len(grid.values) > 0
+    if grid.values.ndim != 2 or len(grid.values) == 0 or not grid.holder:
+        return False
+    known = grid.name in RECORDS or (grid.holder, grid.name) in ROWS_OF
+    return known or (grid.holder in INDICES and grid.values.dtype.kind == "f" and len(grid.values) > 1)
 
 
 def like_records(grid: Grid) -> bool:
@@ -55,6 +78,10 @@ def like_records(grid: Grid) -> bool:
         return False
     if gaps.any():
         return True
+    if grid.name in AVERAGED:
+        return rounded(sample[:, (sample != 0).any(0)], zeros=False) >= ROUNDED
+    if grid.name == BUFFER or (not grid.holder and KEPT_DATA.search(grid.name.lower())):
+        return not _by_place(sample)
     if len(np.unique(sample, axis=0)) < len(sample) / 2 and width < 10:
         return False
     return (repeated(sample) >= REPEATED or rounded(sample) >= ROUNDED) and _differ(sample)
@@ -65,8 +92,20 @@ def repeated(sample: Array) -> float:
     return float(np.mean([1 - len(np.unique(c)) / len(c) for c in sample.T]))
 
 
-def rounded(sample: Array) -> float:
-    """The share of values (n, d) that have three decimals or fewer, up to what 32 bits keep."""
+def _by_place(sample: Array) -> bool:
+    """Whether rows (n, d) that follow each other are nearer than others: a table by place, such as an encoding of
+    positions or a mask, and no records. Records stand in any order."""
+    near = np.abs(np.diff(sample, axis=0)).mean()
+    apart = np.abs(sample - np.roll(sample, len(sample) // 2, axis=0)).mean()
+    return bool(near < SMOOTH * apart)
+
+
+def rounded(sample: Array, zeros: bool = True) -> float:
+    """The share of values (n, d), or of those that are not 0, that have three decimals or fewer, up to what 32 bits
+    keep."""
+    sample = sample if zeros else sample[sample != 0]
+    if not sample.size:
+        return 0.0
     grid = sample * 1000
     return float(np.mean(np.abs(grid - np.rint(grid)) <= 1e-3 + 3e-7 * np.abs(grid)))
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from testbed.core import Array
-from testbed.subjects.artefacts import tensors
+from testbed.subjects.artefacts import tensors, words
 from testbed.subjects.artefacts.pickles import Made, Named, Pairs, Stored, as_bytes, as_dtype, as_shape, named, shaped
-from testbed.subjects.artefacts.pieces import Cells, Grid, Piece, Text, Unseen, Where, code_name
+from testbed.subjects.artefacts.pieces import BUFFER, Cells, Grid, Piece, Text, Unseen, Where, code_name
 
 MOST_NODES = 20_000_000
 SMALLEST_BYTES = 16
@@ -66,6 +66,8 @@ def pieces(root: Any, around: Around) -> Iterator[Piece]:
         else:
             if (table := _records(node)) is not None:
                 yield Cells(where, "data frame", table)
+            elif (listed := words.vocabulary(node, holder)) is not None:
+                yield Cells(where, "vocabulary", [listed], ("",))
             stack.extend(_inner(node, holder, name))
     if texts:
         yield Text(around.where, "\n".join(reversed(texts)), lines=False)
@@ -74,7 +76,8 @@ def pieces(root: Any, around: Around) -> Iterator[Piece]:
 def _inner(node: Any, holder: str, name: str) -> list[tuple[Any, str, str]]:
     """What a node holds, with the class and the attribute that hold it; the last is looked at first."""
     if isinstance(node, Pairs):
-        return [(v, holder, name) for pair in node.pairs[::-1] for v in pair[::-1]]
+        found = [(v, holder, _key(k, holder, name)) for k, v in node.pairs]
+        return [each for (k, _), one in zip(node.pairs, found, strict=True) for each in ((k, holder, name), one)][::-1]
     if isinstance(node, list | tuple):
         return [(v, holder, name) for v in node[::-1]]
     if isinstance(node, Stored):
@@ -92,6 +95,17 @@ def _inner(node: Any, holder: str, name: str) -> list[tuple[Any, str, str]]:
             else:
                 found.append((one, holder, name))
     return found[::-1]
+
+
+KEYED = {"_buffers": BUFFER}
+"""Attributes of torch modules that are dictionaries of tensors, and what their tensors are called here."""
+
+
+def _key(key: Any, holder: str, name: str) -> str:
+    """The name of a dictionary's value: its key where no object holds the dictionary, as for a state_dict."""
+    if not holder:
+        return code_name(key)
+    return KEYED.get(name, name)
 
 
 PLUMBING = ("copyreg.", "copy_reg.", "numpy.", "builtins.", "__builtin__.", "collections.", "_codecs.", "torch._utils.")
@@ -125,10 +139,14 @@ def placed(whole: Any, where: Where, holder: str, name: str) -> Piece | None:
         return Cells(where, whole.kind, whole.columns, whole.names)
     if isinstance(whole, list):
         plain = [v for v in whole if isinstance(v, str | int | float)]
-        return Cells(where, "data frame", [plain]) if plain else None
+        kind = "categories" if words.categories(plain, holder, name) else "data frame"
+        return Cells(where, kind, [plain], ("",) if kind == "categories" else None) if plain else None
     array = np.asarray(whole)
     if array.dtype.kind in "US":
-        return Cells(where, "data frame", [list(map(_word, array.ravel().tolist()))])
+        plain = list(map(_word, array.ravel().tolist()))
+        if words.categories(plain, holder, name):
+            return Cells(where, "categories", [plain], ("",))
+        return Cells(where, "data frame", [plain])
     if array.dtype.names and not holder:  # records; those within a model are its trees
         return Cells(where, "data frame", [array[n].ravel().tolist() for n in array.dtype.names])
     return Grid(where, array, holder, name) if array.dtype.kind in "iufbM" else None

@@ -17,6 +17,10 @@ CODE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,60}(?:\.[A-Za-z_][A-Za-z0-9_]{0,60})
 """A name as code has it: letters, digits and underscores."""
 
 
+BUFFER = "buffer"
+"""The name of a tensor that a network keeps and training does not change."""
+
+
 @dataclass(frozen=True, slots=True)
 class Text:
     """Text; `lines` says whether its lines stand for themselves, as in a log."""
@@ -42,7 +46,9 @@ class Grid:
         return f"Grid{self.values.shape}"
 
 
-TableKind: TypeAlias = Literal["data frame", "sheet", "hidden sheet", "cache", "table in a page", "output", "file"]
+TableKind: TypeAlias = Literal[
+    "data frame", "sheet", "hidden sheet", "cache", "table in a page", "output", "file", "vocabulary", "categories"
+]
 
 
 @dataclass(frozen=True, slots=True)

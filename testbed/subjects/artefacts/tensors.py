@@ -15,7 +15,7 @@ from numpy.lib import stride_tricks
 
 from testbed.core import Array
 from testbed.subjects.artefacts.pickles import Made, Named, as_shape, count_of, named
-from testbed.subjects.artefacts.pieces import Grid, Piece, Text, Unseen, Where
+from testbed.subjects.artefacts.pieces import Grid, Piece, Text, Unseen, Where, code_name
 
 STORAGES = {
     "DoubleStorage": "<f8",
@@ -113,7 +113,7 @@ def of_safetensors(data: bytes, where: Where) -> Iterator[Piece]:
     if told is not None:
         yield Text((*where, "metadata"), json.dumps(told, ensure_ascii=False))
     yield Text((*where, "names of tensors"), "\n".join(map(str, header)))
-    for place, about in enumerate(header.values(), 1):
+    for place, (name, about) in enumerate(header.items(), 1):
         here = (*where, f"tensor {place} of {len(header)}")
         code = SAFETENSORS.get(str(about.get("dtype"))) if isinstance(about, dict) else None
         if code is None:
@@ -124,4 +124,4 @@ def of_safetensors(data: bytes, where: Where) -> Iterator[Piece]:
         if shape is None or count_of(shape) != len(flat):
             yield Unseen(here, "its shape is not that of its numbers")
             continue
-        yield Grid(here, flat.reshape(shape), "", "")
+        yield Grid(here, flat.reshape(shape), "", code_name(name))
