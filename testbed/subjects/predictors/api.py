@@ -56,24 +56,43 @@ class Api:
 
     def _ask(self, x: Array) -> Array:
         try:
-            said = _numbers(self._function(x))
+            said = self._function(x)
         except Exception:  # networks of 32 bits refuse float64
             try:
-                said = _numbers(self._function(x.astype(np.float32)))
-            except Exception:
-                raise self._error() from None
-        if said.ndim not in (1, 2) or len(said) != len(x):
-            raise self._error()
-        return said.reshape(len(x), -1)
+                said = self._function(x.astype(np.float32))
+            except Exception as error:
+                raise _stopped(error, x) from None
+        try:
+            made = _numbers(said)
+        except (TypeError, ValueError):
+            raise _not_numbers(f"a {type(said).__name__} that is no array of numbers", x) from None
+        if made.ndim not in (1, 2) or len(made) != len(x):
+            raise _not_numbers(f"an array of shape {made.shape}", x)
+        return made.reshape(len(x), -1)
 
-    @staticmethod
-    def _error() -> InputError:
-        return InputError(
-            "TB-SUBJECT-026",
-            "The function does not take these records, or its answers are not one number for each class.",
-            "It receives an array (n, features), the columns of the table, and must return (n, classes) or (n,).",
-            "Return class probabilities or logits for every row in order, or with --outputs number a number.",
-        )
+
+FIX = "Return class probabilities or logits for every row in order, or with --outputs number a number."
+
+
+def _stopped(error: Exception, x: Array) -> InputError:
+    """The error for a function that raised one. Its text may quote a record, so only its type and its line are told."""
+    where = user_code.where_it_broke(error)
+    given = f"It was given an array of shape {x.shape}, in 64 and then in 32 bits: the columns of the table as numbers."
+    return InputError(
+        "TB-SUBJECT-026",
+        f"The function stopped with {type(error).__name__}{f' in {where}' if where else ''}.",
+        given,
+        f"Call it with such an array yourself to see the whole error. {FIX}",
+    )
+
+
+def _not_numbers(what: str, x: Array) -> InputError:
+    return InputError(
+        "TB-SUBJECT-026",
+        f"The function returned {what}.",
+        f"It was given an array of shape {x.shape}, and must return ({len(x)}, classes) or ({len(x)},).",
+        FIX,
+    )
 
 
 def api_predictor(api: Api, members: Array, outputs: str = "auto") -> Predictor:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from testbed.cli.commands import app
 from testbed.core import Unavailable
 from testbed.core.errors import InputError, UsageError
-from testbed.subjects.predictors.api import Api, api_predictor
+from testbed.subjects.predictors.api import Api, api_predictor, function
 
 
 def sums(x: np.ndarray) -> np.ndarray:
@@ -43,7 +43,7 @@ def test_a_record_is_asked_about_once() -> None:
     "answers", [lambda x: x[:1], lambda x: x[None], lambda x: x / "ill", lambda x: x.astype(str) + "?"]
 )
 def test_answers_that_are_no_numbers_for_each_record_are_refused(answers: object) -> None:
-    with pytest.raises(InputError, match="does not take") as why:
+    with pytest.raises(InputError, match="TB-SUBJECT-026") as why:
         Api(answers)(np.array([[17.25, 1], [17.25, 2]], np.float32))  # type: ignore[arg-type]
     assert "17.25" not in str(why.value)
 
@@ -102,3 +102,24 @@ def test_an_api_is_audited_within_its_budget(tmp_path: Path, monkeypatch: pytest
     for argument in ("--budget=150", "--api=api_of_a_test:nothing"):
         refused = CliRunner().invoke(app, [*given, argument, "--out", str(tmp_path / "no")])
         assert isinstance(refused.exception, UsageError)
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("raise KeyError(str(x[0, 0]))", "KeyError in line 2 of client.py"),
+        ("return int('17.25')", "ValueError in line 2 of client.py"),
+        ("return len(x)", "an array of shape ()"),
+        ("return x[:-1]", "an array of shape (3, 2)"),
+        ("return {'p': 1}", "a dict that is no array of numbers"),
+        ("return ['yes'] * len(x)", "a list that is no array of numbers"),
+    ],
+)
+def test_what_went_wrong_in_the_users_function_is_told_without_a_value(tmp_path: Path, code: str, told: str) -> None:
+    (tmp_path / "client.py").write_text(f"def ask(x):\n    {code}\n")
+    asked = Api(function(f"{tmp_path}/client.py:ask"))
+    with pytest.raises(InputError, match="TB-SUBJECT-026") as raised:
+        asked(np.full((4, 2), 17.25) + np.arange(4)[:, None])
+    assert told in raised.value.what
+    assert "(4, 2)" in raised.value.why
+    assert "17.25" not in str(raised.value)
