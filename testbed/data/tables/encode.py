@@ -59,20 +59,12 @@ class Meta:
 def checked(frame: pd.DataFrame, role: str) -> pd.DataFrame:
     """The frame with its column names as text.
 
-    Raises `InputError` for two columns of one name, fewer than two rows, no column or too many, or a header that
-    seems a record.
+    Raises `InputError` for two columns of one name, fewer than two rows, no column, or a header that seems a record.
     """
     frame = frame.set_axis(frame.columns.map(str), axis=1)
     unique(frame.columns, role)
     if not len(frame.columns) or not len(frame):
         raise empty(role)
-    if len(frame.columns) > MOST_COLUMNS:
-        raise refuse(
-            90,
-            f"The {role} table has {len(frame.columns):,} columns.",
-            f"Each column is read, compared and predicted from the others; beyond {MOST_COLUMNS:,} this takes days.",
-            "Evaluate some of the columns, drawn at random or chosen by meaning, and say which in the report.",
-        )
     if _headless(frame):
         raise refuse(
             37,
@@ -101,7 +93,7 @@ def encode(
 ) -> Frames:
     """The tables with one schema. `meta` may declare kinds of columns; others are inferred from the data.
 
-    The first levels of a category are those of the release. Raises `InputError` if columns differ between tables,
+    The first levels of a category are those of the release. Raises `InputError` if columns differ or are too many,
     hold infinite numbers, or are of different kinds in different tables. A column without a value in the original or in
     the release is left out, and described as empty. So is one that the release suppresses in every row.
     """
@@ -112,6 +104,13 @@ def encode(
     names = [c for c in original.columns if c not in left_out]
     for role, frame in frames.items():
         _same_columns(names, [c for c in frame.columns if c not in left_out], role)
+    if len(names) > MOST_COLUMNS:
+        raise refuse(
+            90,
+            f"The tables have {len(names):,} columns.",
+            f"Each column is read, compared and predicted from the others; beyond {MOST_COLUMNS:,} this takes days.",
+            "Evaluate some of the columns, drawn at random or chosen by meaning, and say which in the report.",
+        )
     columns: list[Column] = []
     descriptions: list[Described] = []
     parts: dict[str, tuple[str, ...]] = {}

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from testbed.core.errors import InputError, TestbedError
-from testbed.data.tables.encode import Meta, checked, encode
+from testbed.data.tables.encode import Meta, encode
 from testbed.data.tables.files import read_file
 
 SECRET = "Canarywood"
@@ -324,4 +324,4 @@ def test_a_column_of_complex_numbers_is_a_category_also_where_one_table_has_none
 def test_a_header_of_a_hundred_thousand_columns_is_refused_at_once() -> None:
     wide = pd.DataFrame(np.zeros((3, 100_000)))
     with pytest.raises(InputError, match="TB-DATA-090"):
-        checked(wide, "original")
+        encode(wide, wide)
