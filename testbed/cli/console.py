@@ -21,10 +21,14 @@ from testbed.core import user_code
 from testbed.core.errors import Exit, RunError, TestbedError, UsageError, missing_extra
 from testbed.core.shown import shown
 
-INTERRUPTED = (
-    "interrupted; to continue a testbed run that had --out, give --resume and the same --out; "
-    "a sweep continues when the same command is given again"
-)
+GO_ON = {
+    "run": "to continue a run that had --out, give --resume and the same --out",
+    "sweep": "give the same command again: finished cells are kept",
+    "audit-model": "give the same command again: with --cache, models that were trained are kept",
+}
+"""How a command goes on after it was interrupted."""
+AGAIN = "an earlier result is as it was; give the same command again"
+"""What is said of all other commands."""
 UNHEARD = 141
 """The exit code if a pipe was closed during the work or a help text. It is the shell's own code, not a verdict."""
 
@@ -42,7 +46,7 @@ def run(app: typer.Typer) -> NoReturn:
     except TestbedError as error:
         _leave(_told(error), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _leave(f"\n{INTERRUPTED}\n", Exit.INTERRUPTED)
+        _leave(interrupted(), Exit.INTERRUPTED)
     except click.exceptions.NoArgsIsHelpError as error:
         _leave(error.format_message() + "\n", Exit.USAGE)
     except click.ClickException as error:
@@ -63,7 +67,13 @@ def run(app: typer.Typer) -> NoReturn:
             "  fix: please report it; TESTBED_DEBUG=1 shows where (do not share that output: it may quote data)\n",
             Exit.INTERNAL,
         )
-    _leave(f"\n{INTERRUPTED}\n" if code == Exit.INTERRUPTED else "", code or Exit.PASS)
+    _leave(interrupted() if code == Exit.INTERRUPTED else "", code or Exit.PASS)
+
+
+def interrupted() -> str:
+    """What is said at the end of an interrupted command."""
+    command = next((word for word in sys.argv[1:] if not word.startswith("-")), "")
+    return f"\ninterrupted; {GO_ON.get(command, AGAIN)}\n"
 
 
 def _not_ours(left: SystemExit) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import unicodedata
@@ -229,7 +230,22 @@ def test_an_interrupted_command_says_how_to_go_on(
 
     monkeypatch.setattr("testbed.report.store.load", interrupted)
     assert invoke(monkeypatch, "check", "x") == 130
-    assert "--resume" in capsys.readouterr().err
+    assert "give the same command again" in capsys.readouterr().err
+
+
+def test_every_option_that_a_hint_names_is_one_of_its_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {" ".join(path): command for path, command in named(typer.main.get_command(app)) if len(path) == 1}
+    for name, command in known.items():
+        monkeypatch.setattr("sys.argv", ["testbed", "--quiet", name, "--out", "x"])
+        options = {o for p in command.params for o in p.opts}
+        assert set(re.findall(r"--[a-z-]+", console.interrupted())) <= options
+    assert {"--resume", "--out"} <= set(console.GO_ON["run"].replace(",", "").split())
+
+
+def named(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(path, command)]
+    return [found for name, part in command.commands.items() for found in named(part, (*path, name))]
 
 
 def commands(command: click.Command, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
