@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,9 @@ def completed(frame: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
     """The table with a label and a probability for each class, and what was put in, for the report.
 
     From `predicted_class` alone, that class has probability 1, so attacks see right or wrong alone. With `confidence`
-    the other classes share the rest. Classes may be words. Without `label`, the predicted class stands for it: attacks
-    then see how sure the model is. Raises `InputError` for confidences that are no probabilities,
-    and for predicted classes that share none with the labels.
+    the other classes share the rest. Classes may be words; if labels and predictions differ, capitals and blanks do not
+    count. Without `label`, the predicted class stands for it: attacks then see how sure the model is. Raises
+    `InputError` for confidences that are no probabilities, and for predicted classes that share none with the labels.
     """
     notes: dict[str, str] = {}
     names = [c for c in frame.columns if str(c).startswith("p_") and str(c)[2:].isdigit()]
@@ -52,6 +53,8 @@ def _decimals(frame: pd.DataFrame, names: list[str]) -> int | None:
 def _from_class(frame: pd.DataFrame) -> pd.DataFrame:
     columns = [frame[c] for c in (CLASS, "label") if c in frame.columns]
     texts = [column.map(_as_text) for column in columns]
+    if len(texts) > 1 and set(texts[0].dropna()) != set(texts[1].dropna()):  # Yes and yes are one class
+        texts = [text.map(_folded, na_action="ignore") for text in texts]
     known = sorted(set(pd.concat(texts).dropna()), key=_in_order)
     code = {name: i for i, name in enumerate(known)}
     predicted = np.array([code.get(t, -1) for t in texts[0]])
@@ -67,7 +70,7 @@ def _from_class(frame: pd.DataFrame) -> pd.DataFrame:
             "TB-SUBJECT-079",
             f"The classes in {CLASS} and those in label have no word or number in common.",
             "Every answer would count as wrong, and the audit would say nothing about people.",
-            "Write both columns alike: class numbers in both, or the same words in both, letter for letter.",
+            "Write both columns alike: class numbers in both, or the same words in both.",
         )
     sure = _confidence(frame, len(known))
     values = np.repeat(((1 - sure) / (len(known) - 1))[:, None], len(known), axis=1)
@@ -95,6 +98,11 @@ def _as_text(value: Any) -> Any:
         return None
     whole = isinstance(value, float | np.floating) and value == int(value)
     return str(int(value)) if whole else str(value).strip()
+
+
+def _folded(text: str) -> str:
+    """The text without differences of capitals, blanks and signs that look alike."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().replace("_", " ").split())
 
 
 def _in_order(name: str) -> tuple[bool, float, str]:

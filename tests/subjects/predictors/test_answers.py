@@ -60,11 +60,33 @@ def test_without_labels_the_confidence_still_shows() -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        lambda t: t.label.str.upper(),
+        lambda t: t.label.where(t.index % 3 > 0, t.label.str.title()),  # in part of the rows
+        lambda t: " " + t.label + "\u00a0",
+        lambda t: t.label.str.replace("ll", "\uff4c\uff4c"),
+    ],
+)
+def test_classes_that_differ_in_capitals_and_blanks_are_the_same(written: Any) -> None:
+    expected = load.from_predictions(table())
+    found = load.from_predictions(table().assign(label=written))
+    for one, other in ((expected.members, found.members), (expected.controls, found.controls)):
+        np.testing.assert_array_equal(one.y, other.y)
+        np.testing.assert_array_equal(one.x, other.x)
+
+
+def test_classes_that_only_capitals_tell_apart_stay_two_where_both_columns_have_them() -> None:
+    two = table().replace({"ill": "m", "well": "M"})
+    assert sorted(set(load.from_predictions(two).members.y.tolist())) == [0, 1]
+
+
+@pytest.mark.parametrize(
     ("frame", "told"),
     [
         (table(predicted_class="ill", label="ill"), "TB-SUBJECT-059"),
         (table().assign(label=lambda t: t.label.map({"ill": 1, "well": 0})), "TB-SUBJECT-079"),
-        (table().assign(label=lambda t: t.label.str.upper()), "TB-SUBJECT-079"),
+        (table().assign(label=lambda t: t.label + "ness"), "TB-SUBJECT-079"),
         (table(confidence=97.0), "TB-SUBJECT-060"),
         (table(confidence=0.2), "TB-SUBJECT-060"),
         (table(p_0=97.0, p_1=3.0, label=0), "TB-SUBJECT-061"),
