@@ -71,28 +71,24 @@ class Api:
         return made.reshape(len(x), -1)
 
 
-FIX = "Return class probabilities or logits for every row in order, or with --outputs number a number."
-
-
 def _stopped(error: Exception, x: Array) -> InputError:
     """The error for a function that raised one. Its text may quote a record, so only its type and its line are told."""
     where = user_code.where_it_broke(error)
-    given = f"It was given an array of shape {x.shape}, in 64 and then in 32 bits: the columns of the table as numbers."
-    return InputError(
-        "TB-SUBJECT-026",
+    return _refused(
         f"The function stopped with {type(error).__name__}{f' in {where}' if where else ''}.",
-        given,
-        f"Call it with such an array yourself to see the whole error. {FIX}",
+        f"It was given an array of shape {x.shape}, in 64 and then in 32 bits: the columns of the table as numbers.",
+        "Call it with such an array yourself to see the whole error. ",
     )
 
 
 def _not_numbers(what: str, x: Array) -> InputError:
-    return InputError(
-        "TB-SUBJECT-026",
-        f"The function returned {what}.",
-        f"It was given an array of shape {x.shape}, and must return ({len(x)}, classes) or ({len(x)},).",
-        FIX,
-    )
+    asked = f"It was given an array of shape {x.shape}, and must return ({len(x)}, classes) or ({len(x)},)."
+    return _refused(f"The function returned {what}.", asked, "")
+
+
+def _refused(what: str, why: str, first: str) -> InputError:
+    fix = "Return class probabilities or logits for every row in order, or with --outputs number a number."
+    return InputError("TB-SUBJECT-026", what, why, f"{first}{fix}")
 
 
 def api_predictor(api: Api, members: Array, outputs: str = "auto") -> Predictor:

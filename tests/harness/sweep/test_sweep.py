@@ -218,7 +218,7 @@ def test_sigterm_ends_a_sweep_as_ctrl_c_does_and_it_goes_on_later(place: Path) -
     running.send_signal(signal.SIGTERM)
     _, said = running.communicate(timeout=60)
     assert running.returncode == 130
-    assert "a sweep continues when the same command is given again" in said
+    assert "give the same command again: finished cells are kept" in said
     done = len(folders.cells(place / "out"))
     assert done < 5
     assert subprocess.run(command, check=False, capture_output=True).returncode == 0
